@@ -1,1 +1,4 @@
 //! See the crate's README.
+
+pub mod quantity;
+pub mod topic_partition;
