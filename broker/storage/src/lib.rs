@@ -1,3 +1,11 @@
 //! See the crate's README.
 
+pub mod checkpoint;
+pub mod format;
 pub mod fs;
+mod index_file;
+pub mod leader_epoch_cache;
+pub mod offset_index;
+pub mod producer_state;
+pub mod time_index;
+pub mod transaction_index;
