@@ -1,0 +1,53 @@
+//! Request handlers, one file per API, and what they share: who asks, and how an answer comes.
+//!
+//! A handler decides nothing by itself: it calls one method of the domain (`replica`, `group`,
+//! `controller`, `metadata`) and maps errors to codes. Handlers of the data plane answer at once
+//! where they can ([`Outcome::Ready`]), so that the connection neither allocates nor switches
+//! tasks for them.
+
+
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Who sends requests: facts of the connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The client's address.
+    pub host: IpAddr,
+    /// The name of the listener that the client came through.
+    pub listener: Arc<str>,
+}
+
+/// Who sends this request, and in which version.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestContext<'a> {
+    /// The version of the API that the client chose.
+    pub api_version: i16,
+    /// Matches an answer to its request; chosen by the client.
+    pub correlation_id: i32,
+    /// What the client calls itself; empty when it does not say.
+    pub client_id: &'a str,
+    /// The connection that it came on.
+    pub peer: &'a Peer,
+}
+
+/// A boxed future that owns all it needs.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// How a handler answers.
+///
+/// `R` is the answer and may borrow from the request's frame; `L` is the same answer for later,
+/// which owns its parts, because the frame is gone by then.
+pub enum Outcome<R, L> {
+    /// The answer is here.
+    Ready(R),
+    /// The answer waits for something: a sync, a high watermark, new records.
+    Later(Later<L>),
+    /// No answer is expected (`acks=0`).
+    Silent,
+    /// The connection must be closed: the only way to report a fault where no answer is expected.
+    Close,
+}

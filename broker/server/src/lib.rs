@@ -1,0 +1,10 @@
+//! The Kafka-compatible broker: network, request handlers, partitions, groups, metrics.
+//!
+//! Reading path: `broker` starts and stops everything; `net::connection` turns bytes into calls of
+//! `api::dispatch`; a handler in `api` calls one method of `replica`, `group` or `controller`;
+//! `metadata` is what those three publish to each other.
+
+pub mod api;
+pub mod clock;
+pub mod context;
+pub mod tasks;
