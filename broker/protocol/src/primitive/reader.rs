@@ -1,0 +1,315 @@
+//! Reads primitives from one frame, and refuses what would cost more memory than was sent.
+//!
+//! Positions and sizes are bytes from the start of the frame. A reader that returned an error is
+//! spent: nothing after the error can be trusted.
+
+use std::str::Utf8Error;
+
+use crate::uuid::Uuid;
+
+/// Bytes of memory that decoding may take for each byte received.
+///
+/// The densest honest requests, such as Metadata for topics with names of ten characters, need 3.5.
+const BUDGET_PER_BYTE: usize = 4;
+
+/// Bytes of memory that decoding any frame may take.
+///
+/// It lets a small request name a few thousand topics with very short names.
+const BUDGET_BASE: usize = 64 * 1024;
+
+/// Why bytes are not the message they claim to be. The connection they came from is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The frame ends inside a field.
+    #[error("{needed} bytes are wanted at byte {position} and only {remaining} are left")]
+    Truncated {
+        /// Where the field starts.
+        position: usize,
+        /// What the field says it takes.
+        needed: usize,
+        /// What the frame still holds.
+        remaining: usize,
+    },
+    /// A varint does not end, or does not fit its type.
+    #[error("varint at byte {position} is too long")]
+    Varint {
+        /// Where the varint starts.
+        position: usize,
+    },
+    /// A length below -1, or beyond what any length may be.
+    #[error("length {length} at byte {position} is illegal")]
+    Length {
+        /// Where the length stands.
+        position: usize,
+        /// What it says.
+        length: i64,
+    },
+    /// A null where the version does not allow one.
+    #[error("null before byte {position} is not allowed in this version")]
+    Null {
+        /// Where the field ends.
+        position: usize,
+    },
+    /// A string that is not UTF-8.
+    #[error("string before byte {position} is not UTF-8")]
+    Utf8 {
+        /// Where the string ends.
+        position: usize,
+        /// What is wrong with it.
+        source: Utf8Error,
+    },
+    /// A tag that repeats or comes after a larger one.
+    #[error("tag {tag} does not come after tag {previous}")]
+    TagOrder {
+        /// The offending tag.
+        tag: u32,
+        /// The one before it.
+        previous: u32,
+    },
+    /// A known tagged field that is shorter than its section.
+    #[error("tagged field {tag} leaves {left} bytes of its section unread")]
+    TagSize {
+        /// The offending tag.
+        tag: u32,
+        /// Bytes of the section that the field did not take.
+        left: usize,
+    },
+    /// Counts in the frame that would take more memory than its size justifies.
+    #[error("decoding needs {needed} bytes of memory, {left} of the frame's budget are left")]
+    Budget {
+        /// What one array needs.
+        needed: usize,
+        /// What may still be taken.
+        left: usize,
+    },
+    /// An API key that is not served.
+    #[error("API key {0} is not known")]
+    UnknownApiKey(i16),
+    /// A version that is not served.
+    #[error("{api} has no version {version} here")]
+    UnsupportedVersion {
+        /// The API's name.
+        api: &'static str,
+        /// The version asked for.
+        version: i16,
+    },
+}
+
+/// A position in one frame, and the memory that decoding the rest may take.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    budget: usize,
+}
+
+macro_rules! integers {
+    ($($name:ident)*) => {$(
+        #[doc = concat!("Reads a big-endian `", stringify!($name), "`.")]
+        #[inline]
+        pub fn $name(&mut self) -> Result<$name, DecodeError> {
+            self.array().map($name::from_be_bytes)
+        }
+    )*};
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte of a frame (without its length prefix).
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let budget = bytes.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_BASE);
+        Self::with_budget(bytes, budget)
+    }
+
+    /// Starts at the first byte of a frame, with `budget` bytes of memory for all arrays together.
+    pub fn with_budget(bytes: &'a [u8], budget: usize) -> Self {
+        Self { bytes, position: 0, budget }
+    }
+
+    integers! { i8 i16 i32 i64 u16 u32 f64 }
+
+    /// Bytes not read yet.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.bytes.len() - self.position
+    }
+
+    /// Bytes read so far.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Reads the next `size` bytes as they are.
+    #[inline]
+    pub fn take(&mut self, size: usize) -> Result<&'a [u8], DecodeError> {
+        if size > self.remaining() {
+            return Err(self.truncated(size));
+        }
+        let taken = &self.bytes[self.position..self.position + size];
+        self.position += size;
+        Ok(taken)
+    }
+
+    /// Reads one byte; any but 0 is true, as Kafka has it.
+    #[inline]
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.i8()? != 0)
+    }
+
+    /// Reads 16 bytes.
+    #[inline]
+    pub fn uuid(&mut self) -> Result<Uuid, DecodeError> {
+        self.array().map(Uuid::from_bytes)
+    }
+
+    /// Reads an unsigned varint of up to 5 bytes.
+    #[inline]
+    pub fn unsigned_varint(&mut self) -> Result<u32, DecodeError> {
+        let position = self.position;
+        let value = self.base128(5)?;
+        u32::try_from(value).map_err(|_| DecodeError::Varint { position })
+    }
+
+    /// Reads a zigzag varint of up to 5 bytes.
+    #[inline]
+    pub fn varint(&mut self) -> Result<i32, DecodeError> {
+        let value = self.unsigned_varint()?;
+        Ok((value >> 1) as i32 ^ -((value & 1) as i32))
+    }
+
+    /// Reads a zigzag varint of up to 10 bytes.
+    #[inline]
+    pub fn varlong(&mut self) -> Result<i64, DecodeError> {
+        let value = self.base128(10)?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// Reads the length of a string, `None` for null: a varint if `compact`, else 16 bits.
+    #[inline]
+    pub fn string_length(&mut self, compact: bool) -> Result<Option<usize>, DecodeError> {
+        if compact {
+            return self.compact_length();
+        }
+        let position = self.position;
+        let length = self.i16()?;
+        self.length(position, i64::from(length))
+    }
+
+    /// Reads the length of bytes or the count of an array: a varint if `compact`, else 32 bits.
+    #[inline]
+    pub fn long_length(&mut self, compact: bool) -> Result<Option<usize>, DecodeError> {
+        if compact {
+            return self.compact_length();
+        }
+        let position = self.position;
+        let length = self.i32()?;
+        self.length(position, i64::from(length))
+    }
+
+    /// Reads `size` bytes that must be UTF-8.
+    pub fn str(&mut self, size: usize) -> Result<&'a str, DecodeError> {
+        let bytes = self.take(size)?;
+        std::str::from_utf8(bytes)
+            .map_err(|source| DecodeError::Utf8 { position: self.position, source })
+    }
+
+    /// Makes room for `count` elements, after checking that the frame can hold and justify them.
+    pub fn vec<T>(&mut self, count: usize) -> Result<Vec<T>, DecodeError> {
+        // No element of any message takes less than a byte.
+        if count > self.remaining() {
+            return Err(self.truncated(count));
+        }
+        let needed = count.saturating_mul(size_of::<T>());
+        let left = self.budget;
+        self.budget = left.checked_sub(needed).ok_or(DecodeError::Budget { needed, left })?;
+        Ok(Vec::with_capacity(count))
+    }
+
+    /// Reads a section of tagged fields, handing each to `field`, which says if it knew the tag.
+    ///
+    /// `field` sees only the bytes of its own section. Unknown fields are stepped over: a broker
+    /// acts on none of them and forwards no request, so that keeping them would only cost memory.
+    pub fn tagged_fields(
+        &mut self,
+        mut field: impl FnMut(u32, &mut Self) -> Result<bool, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let count = self.unsigned_varint()?;
+        let mut previous = None;
+        for _ in 0..count {
+            let tag = self.unsigned_varint()?;
+            if let Some(previous) = previous.filter(|previous| *previous >= tag) {
+                return Err(DecodeError::TagOrder { tag, previous });
+            }
+            previous = Some(tag);
+            let size = self.unsigned_varint()? as usize;
+            if size > self.remaining() {
+                return Err(self.truncated(size));
+            }
+            let whole = self.bytes;
+            let end = self.position + size;
+            self.bytes = &whole[..end];
+            if field(tag, self)? && self.position != end {
+                return Err(DecodeError::TagSize { tag, left: end - self.position });
+            }
+            self.bytes = whole;
+            self.position = end;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        match self.bytes[self.position..].first_chunk::<N>() {
+            Some(chunk) => {
+                self.position += N;
+                Ok(*chunk)
+            }
+            None => Err(self.truncated(N)),
+        }
+    }
+
+    #[inline]
+    fn base128(&mut self, size_max: usize) -> Result<u64, DecodeError> {
+        let position = self.position;
+        let mut value = 0_u64;
+        for index in 0..size_max {
+            let byte = self.i8()? as u8;
+            let bits = u64::from(byte & 0x7f);
+            // Only the tenth byte can have bits that 64 do not hold.
+            if index == 9 && bits > 1 {
+                break;
+            }
+            value |= bits << (7 * index);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Varint { position })
+    }
+
+    #[inline]
+    fn compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        let position = self.position;
+        match self.unsigned_varint()? {
+            0 => Ok(None),
+            length => self.length(position, i64::from(length) - 1),
+        }
+    }
+
+    #[inline]
+    fn length(&self, position: usize, length: i64) -> Result<Option<usize>, DecodeError> {
+        match length {
+            -1 => Ok(None),
+            0..=0x7fff_ffff => {
+                let size = length as usize;
+                if size > self.remaining() { Err(self.truncated(size)) } else { Ok(Some(size)) }
+            }
+            _ => Err(DecodeError::Length { position, length }),
+        }
+    }
+
+    #[cold]
+    fn truncated(&self, needed: usize) -> DecodeError {
+        DecodeError::Truncated { position: self.position, needed, remaining: self.remaining() }
+    }
+}
