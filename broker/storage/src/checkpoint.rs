@@ -162,3 +162,6 @@ pub(crate) fn write_entries(
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,9 @@ const FUTURE_DIR_SUFFIX: &str = "-future";
 const STRAY_DIR_SUFFIX: &str = "-stray";
 
 /// Returns the name of a segment's file, such as `00000000000000000042.log`.
+///
+/// # Panics
+/// If the offset is negative.
 pub fn file_name(offset: Offset, suffix: &str) -> String {
     assert!(offset.0 >= 0, "files are named by offsets, which are never negative");
     format!("{:0width$}{suffix}", offset.0, width = OFFSET_DIGITS)

@@ -161,6 +161,9 @@ impl LeaderEpochCache {
     ///
     /// For an epoch older than all known ones, that epoch itself and the start of the oldest: what it
     /// wrote is gone from the log. `None` for an epoch newer than all, or below zero.
+    ///
+    /// # Panics
+    /// Never, while the cache is in order.
     pub fn end_offset_for(
         &self,
         requested: LeaderEpoch,
@@ -190,3 +193,6 @@ impl LeaderEpochCache {
         assert!(rising, "leader epochs out of order: {:?}", self.entries);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! wrong place destroys nothing; the comparison is the caller's. All log directories of a broker carry
 //! the same file. Keys that this code does not know are kept.
 //!
-//! Source: Kafka 3.9 `MetaProperties` version 0 (ZooKeeper mode) and Java's `Properties` format.
+//! Source: Kafka 3.9 `MetaProperties` version 0 (`ZooKeeper` mode) and Java's `Properties` format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use crate::fs::{Fs, read_file, replace_file};
 /// The file's name in a log directory.
 pub const META_PROPERTIES_FILE: &str = "meta.properties";
 
-/// Written by ZooKeeper-mode brokers; version 1 is KRaft's.
+/// Written by brokers in `ZooKeeper` mode; version 1 is `KRaft`'s.
 const VERSION: &str = "0";
 /// A few lines; a damaged length cannot fill memory.
 const SIZE_MAX: u64 = 64 * 1024;

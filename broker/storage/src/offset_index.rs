@@ -72,7 +72,7 @@ impl OffsetIndex {
     fn load_last(&mut self) -> Result<(), IndexError> {
         self.last = match self.file.count() {
             0 => None,
-            count => Some(decode(self.base_offset, &self.file.entry(count - 1)?)),
+            count => Some(decode(self.base_offset, self.file.entry(count - 1)?)),
         };
         Ok(())
     }
@@ -90,7 +90,7 @@ impl OffsetIndex {
             return Err(self.file.disorder(entry));
         }
         if entry > 0 {
-            let before = decode(self.base_offset, &self.file.entry(entry - 1)?);
+            let before = decode(self.base_offset, self.file.entry(entry - 1)?);
             if before.offset >= last.offset || before.position >= last.position {
                 return Err(self.file.disorder(entry));
             }
@@ -123,8 +123,8 @@ impl OffsetIndex {
             return Ok(last);
         }
         let base = self.base_offset;
-        let found = self.file.search(|entry| decode(base, entry).offset.cmp(&target))?;
-        Ok(found.entry.map_or(start, |entry| decode(base, &entry)))
+        let found = self.file.search(|entry| decode(base, *entry).offset.cmp(&target))?;
+        Ok(found.entry.map_or(start, |entry| decode(base, entry)))
     }
 
     /// Returns whether no further entry fits.
@@ -151,7 +151,7 @@ impl OffsetIndex {
     pub fn truncate_to(&mut self, offset: Offset) -> Result<(), IndexError> {
         let base = self.base_offset;
         let found =
-            self.file.search(|entry| decode(base, entry).offset.cmp(&Offset(offset.0 - 1)))?;
+            self.file.search(|entry| decode(base, *entry).offset.cmp(&Offset(offset.0 - 1)))?;
         self.file.truncate_to_count(found.below);
         self.load_last()
     }
@@ -187,8 +187,11 @@ impl OffsetIndex {
     }
 }
 
-fn decode(base_offset: Offset, entry: &[u8; ENTRY_SIZE]) -> OffsetPosition {
-    let entry = u64::from_be_bytes(*entry);
+fn decode(base_offset: Offset, entry: [u8; ENTRY_SIZE]) -> OffsetPosition {
+    let entry = u64::from_be_bytes(entry);
     let (relative, position) = ((entry >> 32) as i32, entry as u32);
     OffsetPosition { offset: Offset(base_offset.0.saturating_add(i64::from(relative))), position }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,6 +212,9 @@ impl ProducerStates {
     ///
     /// # Errors
     /// Nothing may be appended; the state is unchanged.
+    ///
+    /// # Panics
+    /// If a batch has no producer.
     pub fn check(
         &self,
         batches: &[ProducerBatch],
@@ -268,6 +271,9 @@ impl ProducerStates {
     ///
     /// The caller hands an aborted one to the segment's transaction index, with
     /// [`ProducerStates::aborted_txn`], and then calls [`ProducerStates::complete`].
+    ///
+    /// # Panics
+    /// If the marker lies below `end_offset`: it would be counted twice.
     pub fn append_marker(&mut self, marker: &EndTxnMarker) -> Option<CompletedTxn> {
         assert!(marker.offset >= self.end_offset, "a marker is recorded once, in order");
         let new = || ProducerEntry::new(marker.producer_id);
@@ -329,6 +335,9 @@ impl ProducerStates {
     }
 
     /// Says that every batch below `end_offset` was recorded. Called after each append.
+    ///
+    /// # Panics
+    /// If it moves back.
     pub fn set_end_offset(&mut self, end_offset: Offset) {
         assert!(end_offset >= self.end_offset, "the state never moves back but by truncation");
         self.end_offset = end_offset;
@@ -373,6 +382,9 @@ impl ProducerStates {
     /// those outside, unless the state ends at `log_end_offset` already.
     ///
     /// The caller then replays the log from [`ProducerStates::end_offset`] on.
+    ///
+    /// # Panics
+    /// If the log ends before it starts.
     pub fn truncate_and_reload(
         &mut self,
         log_start_offset: Offset,
@@ -496,3 +508,6 @@ impl ProducerStates {
         file_path(&self.dir, offset, SNAPSHOT_SUFFIX)
     }
 }
+
+#[cfg(test)]
+mod tests;

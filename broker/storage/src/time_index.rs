@@ -206,3 +206,6 @@ fn decode(base_offset: Offset, entry: &[u8; ENTRY_SIZE]) -> TimestampOffset {
         offset: Offset(base_offset.0.saturating_add(i64::from(relative))),
     }
 }
+
+#[cfg(test)]
+mod tests;

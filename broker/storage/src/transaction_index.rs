@@ -217,3 +217,6 @@ fn decode(bytes: &[u8; ENTRY_SIZE]) -> Option<AbortedTxn> {
         last_stable_offset: Offset(fields.next()?),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,7 @@ impl FaultyFs {
     /// Returns the disk that a power loss at this moment leaves; this one goes on unharmed.
     ///
     /// Repeated calls give other disks, all of them possible.
+    #[must_use]
     pub fn crash(&self) -> Self {
         let mut disk = self.disk.lock();
         let mode = CrashMode::choose(&mut disk.random);
@@ -506,9 +507,9 @@ impl File for FaultyFile {
         let outcome = disk.operate(Needs::Nothing);
         let file = disk.file_mut(self.node)?;
         if outcome.is_ok() {
-            file.sync()
+            file.sync();
         } else {
-            file.forget_dirty()
+            file.forget_dirty();
         }
         outcome
     }

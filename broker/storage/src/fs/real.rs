@@ -168,3 +168,6 @@ impl File for RealFile {
         Map::of_file(&self.0, size)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,9 @@ impl ProducerEntry {
             current_txn_first_offset,
             ..Self::new(producer_id)
         };
-        batch.into_iter().for_each(|batch| entry.push(batch));
+        if let Some(batch) = batch {
+            entry.push(batch);
+        }
         entry
     }
 

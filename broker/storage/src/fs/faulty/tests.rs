@@ -52,7 +52,7 @@ fn unsynced_writes_tear_at_sectors_and_only_there() {
             assert!(sector.iter().all(|byte| *byte == sector[0]), "a sector is never mixed");
         }
         has_torn |= bytes.windows(2).any(|pair| pair == [2, 1]);
-        has_short |= bytes.len() % 512 != 0;
+        has_short |= !bytes.len().is_multiple_of(512);
     }
     assert!(has_torn && has_short);
 }
