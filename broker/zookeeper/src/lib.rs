@@ -1,1 +1,6 @@
-//! See the crate's README.
+//! The coordination tree: what brokers agree on, in Kafka's own layout. See the README.
+
+pub mod embedded;
+pub mod node;
+pub mod path;
+pub mod store;

@@ -1,0 +1,311 @@
+//! The tree on disk: one file of transactions, each whole or not there.
+//!
+//! A frame is `u32` length, `u32` CRC-32 of the rest, then the transaction: its zxid and the nodes
+//! it left behind or took away. State is written, not commands, so that a frame can be replayed
+//! twice without harm. Ephemeral nodes are never written: their sessions die with the process.
+//!
+//! A torn frame at the end is cut: it was never acknowledged. A damaged frame before the end is an
+//! error, never skipped. When the file is opened it is rewritten as one frame per node, so that it
+//! stays as small as the tree.
+//!
+//! This is the one file of the crate that reaches the disk; the tree may not depend on
+//! `broker-storage`.
+
+#![allow(clippy::disallowed_methods, reason = "this is the crate's seam to the disk")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::tree::{Node, Tree};
+use crate::store::Stat;
+
+/// Bytes before a frame's payload.
+const FRAME_HEADER: usize = 8;
+
+/// The largest frame that is believed, in bytes: a multi of a topic with many partitions stays far
+/// below, and a damaged length does not make us allocate.
+const FRAME_MAX: u32 = 64 * 1024 * 1024;
+
+/// What one frame says of a path: the node that is there now, or `None`.
+pub(crate) type Entry<'a> = (&'a str, Option<&'a Node>);
+
+/// Why the tree cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file or its directory cannot be read or written.
+    #[error("cannot use the coordination tree's file {path}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A frame before the last one is damaged: restore the file from a copy, or remove it to begin
+    /// with no topics (their data stays on disk).
+    #[error(
+        "the coordination tree's file {path} is damaged at byte {position}; restore it from a copy",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damaged frame begins.
+        position: u64,
+    },
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub(crate) struct TreeFile {
+    file: File,
+    frame: Vec<u8>,
+}
+
+impl TreeFile {
+    /// Reads `path`, or begins it, and rewrites it without what is out of date.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Tree), OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let directory = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(io)?;
+        let mut bytes = Vec::new();
+        match File::open(path) {
+            Ok(mut file) => file.read_to_end(&mut bytes).map_err(io).map(drop)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(error)),
+        }
+        let tree = read(&bytes)
+            .map_err(|position| OpenError::Damaged { path: path.to_owned(), position })?;
+        let file = rewrite(path, directory, &tree).map_err(io)?;
+        Ok((file, tree))
+    }
+
+    /// Adds a transaction to what the next [`Self::commit`] writes.
+    pub(crate) fn add<'a>(&mut self, zxid: i64, entries: impl Iterator<Item = Entry<'a>>) {
+        encode(&mut self.frame, zxid, entries);
+    }
+
+    /// Writes all transactions that were added, with one sync for all of them.
+    ///
+    /// # Errors
+    /// Those of the disk; the file must not be written again, because what is in it is unknown.
+    pub(crate) fn commit(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&self.frame)?;
+        self.frame.clear();
+        self.file.sync_data()
+    }
+}
+
+fn rewrite(path: &Path, directory: &Path, tree: &Tree) -> io::Result<TreeFile> {
+    let temporary = path.with_extension("tmp");
+    let mut file = TreeFile {
+        file: OpenOptions::new().create(true).write(true).truncate(true).open(&temporary)?,
+        frame: Vec::new(),
+    };
+    for (path, node) in tree.iter() {
+        file.add(tree.zxid(), std::iter::once((path, Some(node))));
+    }
+    file.commit()?;
+    fs::rename(&temporary, path)?;
+    // The new name must outlive a power cut as surely as the bytes do.
+    File::open(directory)?.sync_all()?;
+    Ok(file)
+}
+
+/// Rebuilds the tree; `Err` is the position of a damaged frame that is not the last.
+fn read(bytes: &[u8]) -> Result<Tree, u64> {
+    let mut tree = Tree::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let position = (bytes.len() - rest.len()) as u64;
+        match frame(rest) {
+            Frame::Whole { payload, after } => {
+                replay(&mut tree, payload).ok_or(position)?;
+                rest = after;
+            }
+            Frame::Torn => break,
+            Frame::Damaged => return Err(position),
+        }
+    }
+    for path in ephemerals(&tree) {
+        tree.forget(&path);
+    }
+    Ok(tree)
+}
+
+fn ephemerals(tree: &Tree) -> Vec<String> {
+    let is_ephemeral = |node: &Node| node.stat.ephemeral_owner != 0;
+    tree.iter().filter(|(_, node)| is_ephemeral(node)).map(|(path, _)| path.to_owned()).collect()
+}
+
+enum Frame<'a> {
+    Whole {
+        payload: &'a [u8],
+        after: &'a [u8],
+    },
+    /// The file ends inside it.
+    Torn,
+    Damaged,
+}
+
+fn frame(bytes: &[u8]) -> Frame<'_> {
+    let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER>() else {
+        return Frame::Torn;
+    };
+    let word = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (length, crc) = (word(0), word(4));
+    if length > FRAME_MAX {
+        return Frame::Damaged;
+    }
+    let Some((payload, after)) = rest.split_at_checked(length as usize) else {
+        return Frame::Torn;
+    };
+    if crc32fast::hash(payload) == crc {
+        Frame::Whole { payload, after }
+    } else if after.is_empty() {
+        // The last one: its length reached the disk, some of its sectors did not.
+        Frame::Torn
+    } else {
+        Frame::Damaged
+    }
+}
+
+fn encode<'a>(buffer: &mut Vec<u8>, zxid: i64, entries: impl Iterator<Item = Entry<'a>>) {
+    let start = buffer.len();
+    buffer.extend([0; FRAME_HEADER]);
+    buffer.extend(zxid.to_be_bytes());
+    for (path, node) in entries {
+        put_bytes(buffer, path.as_bytes());
+        let Some(node) = node.filter(|node| node.stat.ephemeral_owner == 0) else {
+            buffer.push(0);
+            continue;
+        };
+        buffer.push(1);
+        put_bytes(buffer, &node.data);
+        let Stat { czxid, mzxid, pzxid, ctime, mtime, version, cversion, .. } = node.stat;
+        for number in [czxid, mzxid, pzxid, ctime, mtime] {
+            buffer.extend(number.to_be_bytes());
+        }
+        for number in [version, cversion, node.created_children] {
+            buffer.extend(number.to_be_bytes());
+        }
+    }
+    let payload = start + FRAME_HEADER;
+    let length = (buffer.len() - payload) as u32;
+    let crc = crc32fast::hash(&buffer[payload..]);
+    buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    buffer[start + 4..payload].copy_from_slice(&crc.to_be_bytes());
+}
+
+fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    buffer.extend((bytes.len() as u32).to_be_bytes());
+    buffer.extend(bytes);
+}
+
+/// Replays one transaction; `None` when its bytes make no sense.
+fn replay(tree: &mut Tree, payload: &[u8]) -> Option<()> {
+    let mut rest = payload;
+    tree.restore_zxid(take_i64(&mut rest)?);
+    while !rest.is_empty() {
+        let path = String::from_utf8(take_bytes(&mut rest)?.to_vec()).ok()?;
+        let (present, after) = rest.split_first()?;
+        rest = after;
+        if *present == 0 {
+            tree.forget(&path);
+            continue;
+        }
+        let data = take_bytes(&mut rest)?.to_vec();
+        let stat = Stat {
+            data_length: data.len() as i32,
+            czxid: take_i64(&mut rest)?,
+            mzxid: take_i64(&mut rest)?,
+            pzxid: take_i64(&mut rest)?,
+            ctime: take_i64(&mut rest)?,
+            mtime: take_i64(&mut rest)?,
+            version: take_i32(&mut rest)?,
+            cversion: take_i32(&mut rest)?,
+            ..Stat::default()
+        };
+        let created_children = take_i32(&mut rest)?;
+        tree.restore(path, Node { data, stat, created_children, ..Node::default() });
+    }
+    Some(())
+}
+
+fn take_i64(rest: &mut &[u8]) -> Option<i64> {
+    let (number, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(i64::from_be_bytes(*number))
+}
+
+fn take_i32(rest: &mut &[u8]) -> Option<i32> {
+    let (number, after) = rest.split_first_chunk::<4>()?;
+    *rest = after;
+    Some(i32::from_be_bytes(*number))
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take_i32(rest)?;
+    let (bytes, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = after;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{CreateMode, Op};
+
+    fn create(path: &str) -> Op {
+        Op::Create { path: path.to_owned(), data: b"data".to_vec(), mode: CreateMode::Persistent }
+    }
+
+    /// Writes three transactions; returns the file's bytes and where each transaction ends in them.
+    fn written(path: &Path) -> (Vec<u8>, Vec<(usize, Tree)>) {
+        let (mut file, mut tree) = TreeFile::open(path).unwrap();
+        let size = || fs::metadata(path).unwrap().len() as usize;
+        let mut ends = vec![(size(), tree.clone())];
+        for name in ["/a", "/b", "/c"] {
+            tree.apply(1, &[create(name)], 0).unwrap();
+            let entries = [name, "/"].map(|path| (path, tree.get(path)));
+            file.add(tree.zxid(), entries.into_iter());
+            file.commit().unwrap();
+            ends.push((size(), tree.clone()));
+        }
+        (fs::read(path).unwrap(), ends)
+    }
+
+    /// Cut at any byte, the file holds exactly the transactions that are whole.
+    #[test]
+    fn a_torn_file_keeps_every_whole_transaction() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.log");
+        let (bytes, ends) = written(&path);
+        for cut in ends[0].0..=bytes.len() {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let (_, tree) = TreeFile::open(&path).unwrap();
+            let expected = ends.iter().rev().find(|(end, _)| *end <= cut).map(|(_, tree)| tree);
+            assert_eq!(Some(&tree), expected, "cut at {cut}");
+        }
+    }
+
+    /// A bit that flips before the last transaction is found and said, never skipped.
+    #[test]
+    fn damage_in_the_middle_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.log");
+        let (bytes, ends) = written(&path);
+        for position in ends[0].0 + FRAME_HEADER..ends[1].0 {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            let error = TreeFile::open(&path).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{position}: {error}");
+        }
+    }
+}

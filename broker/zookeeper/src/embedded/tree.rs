@@ -1,0 +1,283 @@
+//! The tree itself: nodes, versions, sessions' ephemerals. Pure: no file, no task, no clock.
+//!
+//! A transaction is applied in two steps: [`Tree::apply`] works on the nodes and keeps what it
+//! replaced, so that a step that fails puts everything back. What a transaction changed is
+//! returned as [`Change`]s, which are what is written to disk and what fires watches.
+//!
+//! Order: every zxid is larger than the one before; `czxid <= mzxid` for each node.
+//! Source: ZooKeeper 3.9 `DataTree`, `PrepRequestProcessor`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::store::{CreateMode, Op, OpResult, Stat, StoreError};
+
+/// A node of the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Node {
+    pub(crate) data: Vec<u8>,
+    pub(crate) stat: Stat,
+    /// How many children were ever created: the number of the next sequential one.
+    pub(crate) created_children: i32,
+    pub(crate) children: BTreeSet<String>,
+}
+
+/// What a transaction did to one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    Created,
+    DataChanged,
+    Deleted,
+}
+
+/// One change of a transaction that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) kind: ChangeKind,
+    pub(crate) path: String,
+}
+
+/// All nodes, by path. The root is always there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tree {
+    nodes: BTreeMap<String, Node>,
+    zxid: i64,
+}
+
+/// What a step replaced: enough to put it back.
+type Undo = Vec<(String, Option<Node>)>;
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self { nodes: BTreeMap::from([("/".to_owned(), Node::default())]), zxid: 0 }
+    }
+
+    pub(crate) fn zxid(&self) -> i64 {
+        self.zxid
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
+    /// Returns every node with its path, parents before children.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(path, node)| (path.as_str(), node))
+    }
+
+    /// Puts a node where it was when it was written down. For loading only.
+    pub(crate) fn restore(&mut self, path: String, node: Node) {
+        if path != "/"
+            && let Some(parent) = self.nodes.get_mut(parent_of(&path))
+        {
+            parent.children.insert(name_of(&path).to_owned());
+            parent.stat.num_children = parent.children.len() as i32;
+        }
+        let children = self.nodes.remove(&path).map(|old| old.children).unwrap_or_default();
+        let stat = Stat { num_children: children.len() as i32, ..node.stat };
+        self.nodes.insert(path, Node { stat, children, ..node });
+    }
+
+    /// Takes a node away. For loading only.
+    pub(crate) fn forget(&mut self, path: &str) {
+        if let Some(parent) = self.nodes.get_mut(parent_of(path)) {
+            parent.children.remove(name_of(path));
+            parent.stat.num_children = parent.children.len() as i32;
+        }
+        self.nodes.remove(path);
+    }
+
+    /// Sets the last transaction's id. For loading only.
+    pub(crate) fn restore_zxid(&mut self, zxid: i64) {
+        self.zxid = zxid;
+    }
+
+    /// Does all of `ops` as one transaction at wall time `now`, or none.
+    pub(crate) fn apply(
+        &mut self,
+        session: i64,
+        ops: &[Op],
+        now: i64,
+    ) -> Result<(Vec<OpResult>, Vec<Change>), StoreError> {
+        let zxid = self.zxid + 1;
+        let mut undo = Undo::new();
+        let mut results = Vec::with_capacity(ops.len());
+        let mut changes = Vec::with_capacity(ops.len());
+        for op in ops {
+            match self.step(session, op, now, zxid, &mut undo) {
+                Ok((result, change)) => {
+                    results.push(result);
+                    changes.extend(change);
+                }
+                Err(error) => {
+                    self.put_back(undo);
+                    return Err(error);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.zxid = zxid;
+        }
+        Ok((results, changes))
+    }
+
+    /// Returns the paths of the nodes that live with `session`.
+    pub(crate) fn ephemerals_of(&self, session: i64) -> Vec<String> {
+        let owned = |node: &Node| node.stat.ephemeral_owner == session;
+        self.nodes.iter().filter(|(_, node)| owned(node)).map(|(path, _)| path.clone()).collect()
+    }
+
+    fn put_back(&mut self, undo: Undo) {
+        for (path, node) in undo.into_iter().rev() {
+            match node {
+                Some(node) => self.nodes.insert(path, node),
+                None => self.nodes.remove(&path),
+            };
+        }
+    }
+
+    fn step(
+        &mut self,
+        session: i64,
+        op: &Op,
+        now: i64,
+        zxid: i64,
+        undo: &mut Undo,
+    ) -> Result<(OpResult, Option<Change>), StoreError> {
+        match op {
+            Op::Create { path, data, mode } => {
+                let (path, stat) = self.create(session, path, data, *mode, (now, zxid), undo)?;
+                let change = Change { kind: ChangeKind::Created, path: path.clone() };
+                Ok((OpResult::Created { path, stat }, Some(change)))
+            }
+            Op::Set { path, data, version } => {
+                let node = self.node_at(path, *version)?;
+                undo.push((path.clone(), Some(node.clone())));
+                node.data.clone_from(data);
+                node.stat.mzxid = zxid;
+                node.stat.mtime = now;
+                node.stat.version += 1;
+                node.stat.data_length = data.len() as i32;
+                let change = Change { kind: ChangeKind::DataChanged, path: path.clone() };
+                Ok((OpResult::Set { stat: node.stat }, Some(change)))
+            }
+            Op::Delete { path, version } => {
+                self.delete(path, *version, zxid, undo)?;
+                let change = Change { kind: ChangeKind::Deleted, path: path.clone() };
+                Ok((OpResult::Deleted, Some(change)))
+            }
+            Op::Check { path, version } => {
+                self.node_at(path, Some(*version))?;
+                Ok((OpResult::Checked, None))
+            }
+        }
+    }
+
+    fn node_at(&mut self, path: &str, version: Option<i32>) -> Result<&mut Node, StoreError> {
+        let node =
+            self.nodes.get_mut(path).ok_or_else(|| StoreError::NoNode { path: path.to_owned() })?;
+        match version {
+            Some(expected) if expected != node.stat.version => {
+                Err(StoreError::BadVersion { path: path.to_owned(), expected })
+            }
+            _ => Ok(node),
+        }
+    }
+
+    fn create(
+        &mut self,
+        session: i64,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+        (now, zxid): (i64, i64),
+        undo: &mut Undo,
+    ) -> Result<(String, Stat), StoreError> {
+        check_path(path, mode)?;
+        let parent_path = parent_of(path);
+        let no_parent = || StoreError::NoNode { path: parent_path.to_owned() };
+        let parent = self.nodes.get(parent_path).ok_or_else(no_parent)?;
+        if parent.stat.ephemeral_owner != 0 {
+            return Err(StoreError::NoChildrenForEphemerals { path: parent_path.to_owned() });
+        }
+        let path = match mode {
+            CreateMode::PersistentSequential => format!("{path}{:010}", parent.created_children),
+            CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
+        };
+        if self.nodes.contains_key(&path) {
+            return Err(StoreError::NodeExists { path });
+        }
+        undo.push((parent_path.to_owned(), Some(parent.clone())));
+        undo.push((path.clone(), None));
+        let stat = Stat {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: now,
+            mtime: now,
+            ephemeral_owner: if mode == CreateMode::Ephemeral { session } else { 0 },
+            data_length: data.len() as i32,
+            ..Stat::default()
+        };
+        let node = Node { data: data.to_vec(), stat, ..Node::default() };
+        if let Some(parent) = self.nodes.get_mut(parent_path) {
+            parent.children.insert(name_of(&path).to_owned());
+            parent.created_children = parent.created_children.wrapping_add(1);
+            parent.stat.cversion += 1;
+            parent.stat.pzxid = zxid;
+            parent.stat.num_children = parent.children.len() as i32;
+        }
+        self.nodes.insert(path.clone(), node);
+        Ok((path, stat))
+    }
+
+    fn delete(
+        &mut self,
+        path: &str,
+        version: Option<i32>,
+        zxid: i64,
+        undo: &mut Undo,
+    ) -> Result<(), StoreError> {
+        if path == "/" {
+            return Err(StoreError::BadPath { path: path.to_owned() });
+        }
+        if !self.node_at(path, version)?.children.is_empty() {
+            return Err(StoreError::NotEmpty { path: path.to_owned() });
+        }
+        let parent_path = parent_of(path);
+        if let Some(parent) = self.nodes.get_mut(parent_path) {
+            undo.push((parent_path.to_owned(), Some(parent.clone())));
+            parent.children.remove(name_of(path));
+            parent.stat.cversion += 1;
+            parent.stat.pzxid = zxid;
+            parent.stat.num_children = parent.children.len() as i32;
+        }
+        undo.push((path.to_owned(), self.nodes.remove(path)));
+        Ok(())
+    }
+}
+
+/// Returns the path of the node above `path`.
+pub(crate) fn parent_of(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) | None => "/",
+        Some(slash) => &path[..slash],
+    }
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+fn check_path(path: &str, mode: CreateMode) -> Result<(), StoreError> {
+    let bad = || StoreError::BadPath { path: path.to_owned() };
+    let parts = path.strip_prefix('/').ok_or_else(bad)?;
+    // The name of a sequential node may be empty: its number follows.
+    let parts = match mode {
+        CreateMode::PersistentSequential => parts.strip_suffix('/').unwrap_or(parts),
+        CreateMode::Persistent | CreateMode::Ephemeral => parts,
+    };
+    if parts.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0')) {
+        return Err(bad());
+    }
+    Ok(())
+}

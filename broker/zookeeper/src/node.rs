@@ -1,0 +1,41 @@
+//! What is in the nodes: Kafka's JSON, read from every version that a Kafka has written and
+//! written as Kafka 3.9 does.
+//!
+//! Unknown members are ignored, as Kafka does. A node that cannot be read is an error with its
+//! path, never a default.
+
+pub mod broker;
+pub mod cluster_id;
+pub mod config;
+pub mod controller;
+pub mod partition_state;
+pub mod producer_id_block;
+pub mod topic;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a node cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} holds no {what} that can be read")]
+pub struct NodeError {
+    /// The node.
+    pub path: String,
+    /// What it should hold.
+    pub what: &'static str,
+    /// What the JSON reader says.
+    pub source: serde_json::Error,
+}
+
+fn decode<T: DeserializeOwned>(
+    path: &str,
+    what: &'static str,
+    data: &[u8],
+) -> Result<T, NodeError> {
+    serde_json::from_slice(data).map_err(|source| NodeError { path: path.to_owned(), what, source })
+}
+
+/// Encodes a value whose keys are strings, which cannot fail.
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
