@@ -6,5 +6,6 @@ pub mod header;
 pub mod message;
 pub mod primitive;
 pub mod quantity;
+pub mod record;
 pub mod topic_partition;
 pub mod uuid;
