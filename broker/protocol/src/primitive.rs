@@ -8,10 +8,14 @@
 
 mod reader;
 mod records;
+#[cfg(feature = "sample")]
+mod sample;
 mod wire;
 mod writer;
 
 pub use reader::{DecodeError, Reader};
 pub use records::Records;
+#[cfg(feature = "sample")]
+pub use sample::Sample;
 pub use wire::{Form, Nullable, Wire};
 pub use writer::{EncodeError, Gap, Writer};

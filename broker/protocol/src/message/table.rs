@@ -30,6 +30,16 @@ pub trait Message<'a>: Sized {
 
     /// Writes the body in `version`, dropping what that version cannot say.
     fn encode(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError>;
+
+    /// Draws a random message that `version` can say, for tests.
+    #[cfg(feature = "sample")]
+    fn sample(rng: &mut fastrand::Rng, version: i16) -> Self
+    where
+        Self: crate::primitive::Sample,
+    {
+        let flexible = Self::API_KEY.is_flexible(version);
+        crate::primitive::Sample::sample(rng, Form { version, flexible, nullable: true })
+    }
 }
 
 /// Finds the form of an incoming version.
@@ -144,6 +154,19 @@ macro_rules! parts {
                     );)*
                 }
                 Ok(())
+            }
+        }
+
+        #[cfg(feature = "sample")]
+        impl $(<$life>)? crate::primitive::Sample for $name $(<$life>)? {
+            #[allow(unused_mut, unused_variables, reason = "tables without rows")]
+            fn sample(rng: &mut fastrand::Rng, form: crate::primitive::Form) -> Self {
+                let mut message = Self::default();
+                $(if ($versions).contains(&form.version) {
+                    let form = crate::message::table::form_of!(form $(, $null)?);
+                    message.$field = crate::primitive::Sample::sample(rng, form);
+                })*
+                message
             }
         }
 

@@ -313,3 +313,144 @@ impl<'a> Reader<'a> {
         DecodeError::Truncated { position: self.position, needed, remaining: self.remaining() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DecodeError::{Budget, Length, TagOrder, TagSize, Truncated, Varint};
+
+    /// Bytes, whether compact, and what they say.
+    type LengthCase = (&'static [u8], bool, Result<Option<usize>, DecodeError>);
+
+    fn truncated<T>(position: usize, needed: usize, remaining: usize) -> Result<T, DecodeError> {
+        Err(Truncated { position, needed, remaining })
+    }
+
+    #[test]
+    fn integers_are_big_endian_and_need_all_their_bytes() {
+        let bytes = [0x80, 1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(Reader::new(&bytes).i8(), Ok(-128));
+        assert_eq!(Reader::new(&bytes).i16(), Ok(-0x7fff));
+        assert_eq!(Reader::new(&bytes).u16(), Ok(0x8001));
+        assert_eq!(Reader::new(&bytes).u32(), Ok(0x8001_0203));
+        assert_eq!(Reader::new(&bytes).i32(), Ok(i32::MIN + 0x1_0203));
+        assert_eq!(Reader::new(&bytes).i64(), Ok(i64::MIN + 0x1_0203_0405_0607));
+        assert_eq!(Reader::new(&bytes[..7]).i64(), truncated(0, 8, 7));
+        assert_eq!(Reader::new(&bytes).uuid(), truncated(0, 16, 8));
+        assert_eq!(Reader::new(&[]).bool(), truncated(0, 1, 0));
+        assert_eq!(Reader::new(&[2]).bool(), Ok(true));
+        assert_eq!(Reader::new(&bytes).take(9), truncated(0, 9, 8));
+    }
+
+    #[test]
+    fn varints_end_in_time_and_fit_their_type() {
+        let unsigned: [(&[u8], Result<u32, DecodeError>); 9] = [
+            (&[0], Ok(0)),
+            (&[0x7f], Ok(127)),
+            (&[0x80, 0x01], Ok(128)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x0f], Ok(u32::MAX)),
+            (&[0x80, 0x80, 0x80, 0x80, 0x00], Ok(0)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x1f], Err(Varint { position: 0 })),
+            (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], Err(Varint { position: 0 })),
+            (&[0x80], truncated(1, 1, 0)),
+            (&[], truncated(0, 1, 0)),
+        ];
+        for (bytes, expected) in unsigned {
+            assert_eq!(Reader::new(bytes).unsigned_varint(), expected, "{bytes:x?}");
+        }
+
+        let signed: [(&[u8], i32); 5] = [
+            (&[0], 0),
+            (&[1], -1),
+            (&[2], 1),
+            (&[0xfe, 0xff, 0xff, 0xff, 0x0f], i32::MAX),
+            (&[0xff, 0xff, 0xff, 0xff, 0x0f], i32::MIN),
+        ];
+        for (bytes, expected) in signed {
+            assert_eq!(Reader::new(bytes).varint(), Ok(expected), "{bytes:x?}");
+        }
+
+        let mut longest = [0xff; 10];
+        longest[9] = 0x01;
+        assert_eq!(Reader::new(&longest).varlong(), Ok(i64::MIN));
+        longest[9] = 0x02;
+        assert_eq!(Reader::new(&longest).varlong(), Err(Varint { position: 0 }));
+        assert_eq!(Reader::new(&[0xff; 11]).varlong(), Err(Varint { position: 0 }));
+    }
+
+    #[test]
+    fn lengths_are_null_or_within_the_frame() {
+        let strings: [LengthCase; 7] = [
+            (&[0xff, 0xff], false, Ok(None)),
+            (&[0, 1, 9], false, Ok(Some(1))),
+            (&[0, 2, 9], false, truncated(2, 2, 1)),
+            (&[0x80, 0], false, Err(Length { position: 0, length: -0x8000 })),
+            (&[0], true, Ok(None)),
+            (&[1], true, Ok(Some(0))),
+            (&[3, 9], true, truncated(1, 2, 1)),
+        ];
+        for (bytes, compact, expected) in strings {
+            assert_eq!(Reader::new(bytes).string_length(compact), expected, "{bytes:x?}");
+        }
+
+        let longs: [LengthCase; 6] = [
+            (&[0xff; 4], false, Ok(None)),
+            (&[0, 0, 0, 1, 9], false, Ok(Some(1))),
+            (&[0xff, 0xff, 0xff, 0xfe], false, Err(Length { position: 0, length: -2 })),
+            (&[0x7f, 0xff, 0xff, 0xff], false, truncated(4, i32::MAX as usize, 0)),
+            (&[0x80, 0x80, 0x80, 0x80, 0x08], true, truncated(5, i32::MAX as usize, 0)),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0x0f],
+                true,
+                Err(Length { position: 0, length: i64::from(u32::MAX) - 1 }),
+            ),
+        ];
+        for (bytes, compact, expected) in longs {
+            assert_eq!(Reader::new(bytes).long_length(compact), expected, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        assert_eq!(Reader::new("é".as_bytes()).str(2), Ok("é"));
+        let error = Reader::new(&[0xc3]).str(1);
+        assert!(matches!(error, Err(DecodeError::Utf8 { position: 1, .. })), "{error:?}");
+    }
+
+    #[test]
+    fn arrays_are_charged_to_the_budget_before_they_exist() {
+        let mut reader = Reader::with_budget(&[0; 100], 64);
+        assert_eq!(reader.vec::<u64>(101), truncated(0, 101, 100));
+        assert_eq!(reader.vec::<u64>(9), Err(Budget { needed: 72, left: 64 }));
+        assert_eq!(reader.vec::<u64>(5).map(|vec| vec.capacity()), Ok(5));
+        assert_eq!(reader.vec::<u64>(4), Err(Budget { needed: 32, left: 24 }));
+        assert_eq!(reader.vec::<u64>(3).map(|vec| vec.capacity()), Ok(3));
+    }
+
+    #[test]
+    fn tags_ascend_and_their_sections_are_exact() {
+        let known = |tag, reader: &mut Reader<'_>| match tag {
+            1 => reader.i16().map(|_| true),
+            _ => Ok(false),
+        };
+        let cases: [(&[u8], Result<(), DecodeError>); 10] = [
+            (&[0], Ok(())),
+            (&[1, 1, 2, 0, 0], Ok(())),
+            (&[2, 0, 1, 9, 1, 2, 0, 0], Ok(())),
+            (&[1, 9, 0], Ok(())),
+            (&[2, 3, 0, 3, 0], Err(TagOrder { tag: 3, previous: 3 })),
+            (&[2, 3, 0, 2, 0], Err(TagOrder { tag: 2, previous: 3 })),
+            (&[1, 1, 3, 0, 0, 0], Err(TagSize { tag: 1, left: 1 })),
+            (&[1, 1, 1, 0, 0, 0], truncated(3, 2, 1)),
+            (&[1, 9, 4, 0], truncated(3, 4, 1)),
+            (&[0xff, 0xff, 0xff, 0x7f, 0, 0], truncated(6, 1, 0)),
+        ];
+        for (bytes, expected) in cases {
+            let mut reader = Reader::new(bytes);
+            assert_eq!(reader.tagged_fields(known), expected, "{bytes:x?}");
+            if expected.is_ok() {
+                assert_eq!(reader.remaining(), 0, "{bytes:x?}");
+            }
+        }
+    }
+}

@@ -162,3 +162,59 @@ impl<'a, T: Wire<'a>> Nullable<'a> for Vec<T> {
         writer.long_length(None, form.flexible)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitive::{Gap, Records};
+
+    const OLD: Form = Form { version: 0, flexible: false, nullable: true };
+    const FLEXIBLE: Form = Form { flexible: true, ..OLD };
+    const NEVER_NULL: Form = Form { nullable: false, ..OLD };
+
+    fn written<'a>(value: &impl Wire<'a>, form: Form) -> Result<Vec<u8>, EncodeError> {
+        let mut writer = Writer::new();
+        value.write(&mut writer, form)?;
+        Ok(writer.into_parts().0.to_vec())
+    }
+
+    #[test]
+    fn each_type_has_its_long_and_its_compact_form() {
+        let text = Cow::Borrowed("ab");
+        let bytes: Cow<'_, [u8]> = Cow::Borrowed(&[7]);
+        let array = vec![1_i16, 2];
+        assert_eq!(written(&text, OLD), Ok(vec![0, 2, b'a', b'b']));
+        assert_eq!(written(&text, FLEXIBLE), Ok(vec![3, b'a', b'b']));
+        assert_eq!(written(&bytes, OLD), Ok(vec![0, 0, 0, 1, 7]));
+        assert_eq!(written(&bytes, FLEXIBLE), Ok(vec![2, 7]));
+        assert_eq!(written(&array, OLD), Ok(vec![0, 0, 0, 2, 0, 1, 0, 2]));
+        assert_eq!(written(&array, FLEXIBLE), Ok(vec![3, 0, 1, 0, 2]));
+    }
+
+    #[test]
+    fn null_passes_only_where_it_is_allowed() {
+        let null: Option<Cow<'_, str>> = None;
+        assert_eq!(written(&null, OLD), Ok(vec![0xff, 0xff]));
+        assert_eq!(written(&null, FLEXIBLE), Ok(vec![0]));
+        assert_eq!(written(&null, NEVER_NULL), Err(EncodeError::Null { position: 0 }));
+
+        let bytes = [0xff; 4];
+        let nothing = Option::<Vec<i32>>::read(&mut Reader::new(&bytes), OLD);
+        assert_eq!(nothing, Ok(None));
+        let refused = Option::<Vec<i32>>::read(&mut Reader::new(&bytes), NEVER_NULL);
+        assert_eq!(refused, Err(DecodeError::Null { position: 4 }));
+        let refused = Vec::<i32>::read(&mut Reader::new(&bytes), OLD);
+        assert_eq!(refused, Err(DecodeError::Null { position: 4 }));
+        let refused = Cow::<'_, str>::read(&mut Reader::new(&bytes), OLD);
+        assert_eq!(refused, Err(DecodeError::Null { position: 2 }));
+    }
+
+    #[test]
+    fn deferred_records_leave_a_gap_of_their_size() {
+        let mut writer = Writer::new();
+        Some(Records::Deferred(300)).write(&mut writer, FLEXIBLE).expect("a small size");
+        writer.i8(1);
+        assert_eq!(writer.as_slice(), [0xad, 0x02, 1]);
+        assert_eq!(writer.gaps(), [Gap { position: 2, size: 300 }]);
+    }
+}

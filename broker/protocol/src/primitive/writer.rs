@@ -246,3 +246,63 @@ impl Writer {
         EncodeError::TooLong { position: self.buffer.len(), size: size.unwrap_or_default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitive::Reader;
+
+    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new();
+        write(&mut writer);
+        writer.into_parts().0.to_vec()
+    }
+
+    #[test]
+    fn varints_take_as_few_bytes_as_they_can_and_read_back() {
+        let sizes = [(0, 1), (-1, 1), (63, 1), (64, 2), (-65, 2), (i64::MAX, 10), (i64::MIN, 10)];
+        for (value, size) in sizes {
+            let bytes = written(|writer| writer.varlong(value));
+            assert_eq!(bytes.len(), size, "{value}");
+            assert_eq!(Reader::new(&bytes).varlong(), Ok(value));
+        }
+        for value in [0, 1, -1, 300, i32::MAX, i32::MIN] {
+            let bytes = written(|writer| writer.varint(value));
+            assert_eq!(Reader::new(&bytes).varint(), Ok(value));
+        }
+        for value in [0, 127, 128, u32::MAX] {
+            let bytes = written(|writer| writer.unsigned_varint(value));
+            assert_eq!(Reader::new(&bytes).unsigned_varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_length_that_its_field_cannot_say_is_refused() {
+        let mut writer = Writer::new();
+        let too_long = |size| Err(EncodeError::TooLong { position: 0, size });
+        assert_eq!(writer.string_length(Some(0x8000), false), too_long(0x8000));
+        assert_eq!(writer.string_length(Some(1 << 31), true), too_long(1 << 31));
+        assert_eq!(writer.long_length(Some(1 << 31), false), too_long(1 << 31));
+        assert_eq!(writer.string_length(Some(0x7fff), false), Ok(()));
+        assert_eq!(writer.string_length(None, true), Ok(()));
+        assert_eq!(writer.long_length(None, false), Ok(()));
+        assert_eq!(writer.as_slice(), [0x7f, 0xff, 0, 0xff, 0xff, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn the_length_of_a_frame_counts_its_gaps_but_no_earlier_ones() {
+        let mut writer = Writer::new();
+        for size in [10, 20] {
+            let frame = writer.frame(|writer| {
+                writer.i16(1);
+                writer.gap(size);
+                writer.gap(0);
+                writer.i8(2);
+                Ok::<_, EncodeError>(())
+            });
+            assert_eq!(frame, Ok(()));
+        }
+        assert_eq!(writer.as_slice(), [0, 0, 0, 13, 0, 1, 2, 0, 0, 0, 23, 0, 1, 2]);
+        assert_eq!(writer.gaps(), [Gap { position: 6, size: 10 }, Gap { position: 13, size: 20 }]);
+    }
+}
