@@ -1,0 +1,90 @@
+//! Why a configuration was not accepted, in words that name the key and the place.
+
+use crate::raw::Place;
+
+/// A configuration that cannot be accepted. Nothing is applied when one is returned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No key of this name exists, neither Kafka's nor ours.
+    #[error("{place}unknown key `{key}`{hint}", place = at(place.as_ref()), hint = hint(*nearest))]
+    Unknown {
+        /// The name as it was written.
+        key: String,
+        /// The known key that is spelt most alike, if one is close.
+        nearest: Option<&'static str>,
+        /// Where it was written, if it came from a file.
+        place: Option<Place>,
+    },
+    /// The value does not have the key's type or lies outside its range.
+    #[error("{place}`{key}` is `{value}`, but must be {expected}", place = at(place.as_ref()))]
+    Invalid {
+        /// The key.
+        key: String,
+        /// The value as it was written; passwords are masked.
+        value: String,
+        /// What would be accepted, in words.
+        expected: String,
+        /// Where it was written, if it came from a file.
+        place: Option<Place>,
+    },
+    /// The key is known, but what it asks for is not served.
+    #[error("{place}`{key}` cannot be honoured: {reason}", place = at(place.as_ref()))]
+    NotServed {
+        /// The key.
+        key: String,
+        /// Why, and what to do instead.
+        reason: &'static str,
+        /// Where it was written, if it came from a file.
+        place: Option<Place>,
+    },
+    /// The key cannot be changed while the broker runs.
+    #[error("`{key}` is read only: write it to server.properties and restart the broker")]
+    ReadOnly {
+        /// The key.
+        key: String,
+    },
+    /// Two keys contradict each other.
+    #[error("`{key}` and `{other}` contradict each other: {reason}")]
+    Conflict {
+        /// The key that cannot stand.
+        key: &'static str,
+        /// The key it contradicts.
+        other: &'static str,
+        /// The rule that is broken.
+        reason: String,
+    },
+    /// A line that is not a property.
+    #[error("{place}: {reason}")]
+    Syntax {
+        /// Where the line is.
+        place: Place,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl ConfigError {
+    /// Adds the place, unless one is known already.
+    #[must_use]
+    pub fn at(mut self, found: Option<&Place>) -> Self {
+        match &mut self {
+            Self::Unknown { place, .. }
+            | Self::Invalid { place, .. }
+            | Self::NotServed { place, .. } => {
+                if place.is_none() {
+                    *place = found.cloned();
+                }
+            }
+            Self::ReadOnly { .. } | Self::Conflict { .. } | Self::Syntax { .. } => {}
+        }
+        self
+    }
+}
+
+fn at(place: Option<&Place>) -> String {
+    place.map(|place| format!("{place}: ")).unwrap_or_default()
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
