@@ -145,4 +145,20 @@ mod tests {
             assert!(RequestHeader::decode(&mut Reader::new(short)).is_err(), "{size} bytes");
         }
     }
+
+    #[test]
+    fn noise_is_read_or_refused_but_never_panics() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        for _ in 0..100_000 {
+            let mut noise: Vec<u8> = (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
+            // A known key and a small version lead further into the header.
+            for (byte, range) in noise.iter_mut().zip([0..1, 0..80, 0..1, 0..20]) {
+                *byte = rng.u8(range);
+            }
+            let mut reader = Reader::new(&noise);
+            if let Ok(header) = RequestHeader::decode(&mut reader) {
+                assert!(reader.position() >= 10, "{header:?}");
+            }
+        }
+    }
 }

@@ -105,7 +105,8 @@ macro_rules! compare {
 }
 
 macro_rules! oracle_tests {
-    ($($api:ident $module:ident $request:ident $response:ident;)*) => {$(
+    ($($api:ident $module:ident $request:ident $response:ident;)*) => {
+    $(
         #[test]
         fn $module() {
             use broker_protocol::message::$module::{$request, $response};
@@ -117,7 +118,33 @@ macro_rules! oracle_tests {
             compare!(kafka_protocol_0_18, $api, $response, $response, compared);
             assert!(compared > 0);
         }
-    )*};
+    )*
+
+        /// The rest is held to bytes written by hand, in `newest.rs`.
+        #[test]
+        fn every_version_but_the_newest_three_has_an_oracle() {
+            use kafka_protocol_0_15::messages as old;
+            use kafka_protocol_0_15::protocol::Message as _;
+            use kafka_protocol_0_18::messages as new;
+            use kafka_protocol_0_18::protocol::Message as _;
+
+            let mut alone = Vec::new();
+            $(for (old, new) in [
+                (old::$request::VERSIONS, new::$request::VERSIONS),
+                (old::$response::VERSIONS, new::$response::VERSIONS),
+            ] {
+                let known = |version: &i16| {
+                    (old.min..=old.max).contains(version) || (new.min..=new.max).contains(version)
+                };
+                let unknown = ApiKey::$api.versions().filter(|version| !known(version));
+                alone.extend(unknown.map(|version| (ApiKey::$api, version)));
+            })*
+            alone.dedup();
+            let expected =
+                [(ApiKey::ListOffsets, 11), (ApiKey::OffsetCommit, 10), (ApiKey::OffsetFetch, 10)];
+            assert_eq!(alone, expected);
+        }
+    };
 }
 
 support::every_api::every_api!(oracle_tests);
