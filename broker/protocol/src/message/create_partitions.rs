@@ -16,6 +16,7 @@ message! {
     /// An element of [`CreatePartitionsRequest::topics`].
     pub struct CreatePartitionsTopic<'a> {
         name: Cow<'a, str>, 0..;
+        /// Partitions in all, old and new.
         count: i32, 0..;
         assignments: Option<Vec<CreatePartitionsAssignment>>, 0..;
     }

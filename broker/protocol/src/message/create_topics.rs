@@ -17,7 +17,9 @@ message! {
     /// An element of [`CreateTopicsRequest::topics`].
     pub struct CreatableTopic<'a> {
         name: Cow<'a, str>, 0..;
+        /// -1: as assigned, or the default of the broker.
         num_partitions: i32, 0..;
+        /// -1: as assigned, or the default of the broker.
         replication_factor: i16, 0..;
         assignments: Vec<CreatableReplicaAssignment>, 0..;
         configs: Vec<CreatableTopicConfig<'a>>, 0..;

@@ -21,6 +21,7 @@ message! {
     /// An element of [`DeleteRecordsTopic::partitions`].
     pub struct DeleteRecordsPartition {
         partition_index: i32, 0..;
+        /// Records below it go; -1: all below the high watermark.
         offset: i64, 0..;
     }
 }

@@ -15,8 +15,10 @@ message! {
 
     /// An element of [`DescribeConfigsRequest::resources`].
     pub struct DescribeConfigsResource<'a> {
+        /// 2: a topic; 4: a broker; 8: the loggers of a broker.
         resource_type: i8, 0..;
         resource_name: Cow<'a, str>, 0..;
+        /// All keys if null.
         configuration_keys: Option<Vec<Cow<'a, str>>>, 0..;
     }
 }

@@ -8,6 +8,7 @@ message! {
     DescribeLogDirs;
     /// The partitions to look for.
     pub struct DescribeLogDirsRequest<'a> {
+        /// All topics if null.
         topics: Option<Vec<DescribableLogDirTopic<'a>>>, 0..;
     }
 

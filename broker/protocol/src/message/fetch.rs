@@ -10,12 +10,15 @@ message! {
     Fetch;
     /// Positions to read from.
     pub struct FetchRequest<'a> {
+        /// -1 from a consumer; from version 15 on see `replica_state`.
         replica_id: i32 = -1, 0..=14;
         max_wait_ms: i32, 0..;
         min_bytes: i32, 0..;
         max_bytes: i32 = i32::MAX, 3..;
+        /// 0: up to the high watermark; 1: up to the last stable offset.
         isolation_level: i8, 4..;
         session_id: i32, 7..;
+        /// -1: no session; 0: a new one.
         session_epoch: i32 = -1, 7..;
         topics: Vec<FetchTopic<'a>>, 0..;
         forgotten_topics_data: Vec<ForgottenTopic<'a>>, 7..;
@@ -42,6 +45,7 @@ message! {
         partition: i32, 0..;
         current_leader_epoch: i32 = -1, 9..;
         fetch_offset: i64, 0..;
+        /// The epoch of a follower's last record, to find where its log diverges.
         last_fetched_epoch: i32 = -1, 12..;
         log_start_offset: i64 = -1, 5..;
         partition_max_bytes: i32, 0..;
@@ -82,8 +86,11 @@ message! {
         high_watermark: i64, 0..;
         last_stable_offset: i64 = -1, 4..;
         log_start_offset: i64 = -1, 5..;
+        /// Null where the reader did not ask for committed records only.
         aborted_transactions: Option<Vec<AbortedTransaction>>, 4..;
+        /// A nearer replica to read from; -1 for none.
         preferred_read_replica: i32 = -1, 11..;
+        /// Empty rather than null by default: old clients take null for damage.
         records: Option<Records<'a>> = Some(Records::Bytes(Cow::Borrowed(&[]))), 0..;
         diverging_epoch: EpochEndOffset, 12.., tag 0;
         current_leader: LeaderIdAndEpoch, 12.., tag 1;

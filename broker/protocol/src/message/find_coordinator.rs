@@ -9,6 +9,7 @@ message! {
     /// The keys to look up, one before version 4.
     pub struct FindCoordinatorRequest<'a> {
         key: Cow<'a, str>, 0..=3;
+        /// 0: a group; 1: a transactional id; 2: a share group.
         key_type: i8, 1..;
         coordinator_keys: Vec<Cow<'a, str>>, 4..;
     }

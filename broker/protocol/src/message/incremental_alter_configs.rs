@@ -22,6 +22,7 @@ message! {
     /// An element of [`AlterConfigsResource::configs`].
     pub struct AlterableConfig<'a> {
         name: Cow<'a, str>, 0..;
+        /// 0: set; 1: delete; 2: append to a list; 3: take from a list.
         config_operation: i8, 0..;
         value: Option<Cow<'a, str>>, 0..;
     }

@@ -8,6 +8,7 @@ message! {
     InitProducerId;
     /// The producer that asks.
     pub struct InitProducerIdRequest<'a> {
+        /// Null from a producer that is only idempotent.
         transactional_id: Option<Cow<'a, str>>, 0..;
         transaction_timeout_ms: i32, 0..;
         producer_id: i64 = -1, 3..;

@@ -8,6 +8,7 @@ message! {
     ListOffsets;
     /// Timestamps to look up.
     pub struct ListOffsetsRequest<'a> {
+        /// -1 from a consumer.
         replica_id: i32, 0..;
         isolation_level: i8, 2..;
         topics: Vec<ListOffsetsTopic<'a>>, 0..;
@@ -24,6 +25,7 @@ message! {
     pub struct ListOffsetsPartition {
         partition_index: i32, 0..;
         current_leader_epoch: i32 = -1, 4..;
+        /// -1: the end; -2: the start; -3: the largest timestamp; -4, -5, -6: ends of tiers.
         timestamp: i64, 0..;
         max_num_offsets: i32 = 1, 0..=0;
     }
@@ -47,6 +49,7 @@ message! {
     pub struct ListOffsetsPartitionResponse {
         partition_index: i32, 0..;
         error_code: i16, 0..;
+        /// Version 0 answers with a list of segment starts, newest first.
         old_style_offsets: Vec<i64>, 0..=0;
         timestamp: i64 = -1, 1..;
         offset: i64 = -1, 1..;

@@ -9,6 +9,7 @@ message! {
     Metadata;
     /// The topics to describe.
     pub struct MetadataRequest<'a> {
+        /// All topics if null; in version 0 also if empty.
         topics: Option<Vec<MetadataRequestTopic<'a>>> = Some(Vec::new()), 0.., null 1..;
         allow_auto_topic_creation: bool = true, 4..;
         include_cluster_authorized_operations: bool, 8..=10;
@@ -57,6 +58,7 @@ message! {
     pub struct MetadataResponsePartition {
         error_code: i16, 0..;
         partition_index: i32, 0..;
+        /// -1 for none.
         leader_id: i32, 0..;
         leader_epoch: i32 = -1, 7..;
         replica_nodes: Vec<i32>, 0..;

@@ -10,9 +10,11 @@ message! {
     /// Positions to remember.
     pub struct OffsetCommitRequest<'a> {
         group_id: Cow<'a, str>, 0..;
+        /// -1 from a client that is in no group.
         generation_id_or_member_epoch: i32 = -1, 1..;
         member_id: Cow<'a, str>, 1..;
         group_instance_id: Option<Cow<'a, str>>, 7..;
+        /// -1: the broker's own retention.
         retention_time_ms: i64 = -1, 2..=4;
         topics: Vec<OffsetCommitRequestTopic<'a>>, 0..;
     }

@@ -10,6 +10,7 @@ message! {
     /// The groups, or before version 8 the one group, to look up.
     pub struct OffsetFetchRequest<'a> {
         group_id: Cow<'a, str>, 0..=7;
+        /// All topics if null.
         topics: Option<Vec<OffsetFetchRequestTopic<'a>>> = Some(Vec::new()), 0..=7, null 2..=7;
         groups: Vec<OffsetFetchRequestGroup<'a>>, 8..;
         require_stable: bool, 7..;
@@ -26,6 +27,7 @@ message! {
         group_id: Cow<'a, str>, 8..;
         member_id: Option<Cow<'a, str>>, 9..;
         member_epoch: i32 = -1, 9..;
+        /// All topics if null.
         topics: Option<Vec<OffsetFetchRequestTopics<'a>>>, 8..;
     }
 
@@ -56,6 +58,7 @@ message! {
     /// An element of [`OffsetFetchResponseTopic::partitions`].
     pub struct OffsetFetchResponsePartition<'a> {
         partition_index: i32, 0..=7;
+        /// -1 for none.
         committed_offset: i64, 0..=7;
         committed_leader_epoch: i32 = -1, 5..=7;
         metadata: Option<Cow<'a, str>>, 0..=7;
@@ -79,6 +82,7 @@ message! {
     /// An element of [`OffsetFetchResponseTopics::partitions`].
     pub struct OffsetFetchResponsePartitions<'a> {
         partition_index: i32, 8..;
+        /// -1 for none.
         committed_offset: i64, 8..;
         committed_leader_epoch: i32 = -1, 8..;
         metadata: Option<Cow<'a, str>>, 8..;

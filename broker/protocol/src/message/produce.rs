@@ -11,6 +11,7 @@ message! {
     /// Record batches to append.
     pub struct ProduceRequest<'a> {
         transactional_id: Option<Cow<'a, str>>, 3..;
+        /// 0: none, not even an answer; 1: the leader has it; -1: all in-sync replicas have it.
         acks: i16, 0..;
         timeout_ms: i32, 0..;
         topic_data: Vec<TopicProduceData<'a>>, 0..;
@@ -51,8 +52,10 @@ message! {
         index: i32, 0..;
         error_code: i16, 0..;
         base_offset: i64, 0..;
+        /// -1 unless the topic stamps records as they arrive.
         log_append_time_ms: i64 = -1, 2..;
         log_start_offset: i64 = -1, 5..;
+        /// The records to blame, if the batch was refused for some of its records.
         record_errors: Vec<BatchIndexAndErrorMessage<'a>>, 8..;
         error_message: Option<Cow<'a, str>>, 8..;
         current_leader: LeaderIdAndEpoch, 10.., tag 0;

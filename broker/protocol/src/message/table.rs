@@ -217,7 +217,7 @@ pub(super) use default_of;
 /// The form of a field, from its struct's form and its row's `null`.
 macro_rules! form_of {
     ($form:ident) => {
-        $form
+        crate::primitive::Form { nullable: true, ..$form }
     };
     ($form:ident, $null:expr) => {
         crate::primitive::Form { nullable: ($null).contains(&$form.version), ..$form }
