@@ -4,3 +4,9 @@
 //! where a topic's settings or an old client force it.
 
 pub mod batch;
+pub mod builder;
+pub mod compression;
+pub mod entries;
+pub mod iteration;
+pub mod legacy;
+mod varint;

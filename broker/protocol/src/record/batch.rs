@@ -6,7 +6,10 @@
 //! Sizes are bytes; offsets count records. `last_offset = base_offset + last_offset_delta`.
 //! Source: Kafka 3.9 `DefaultRecordBatch`.
 
+use super::compression::UnknownCodec;
 use crate::quantity::{LeaderEpoch, Offset, TimestampMs};
+
+pub use super::compression::Compression;
 
 /// Bytes of a batch before its records.
 pub const HEADER_SIZE: usize = 61;
@@ -22,27 +25,6 @@ const CRC_FROM: usize = 21;
 
 /// The magic of the batches that this module reads.
 const MAGIC: i8 = 2;
-
-/// How the records of a batch are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// snappy, in the framing of the Xerial library.
-    Snappy,
-    /// LZ4 frames.
-    Lz4,
-    /// Zstandard (KIP-110).
-    Zstd,
-}
-
-/// A codec number that no Kafka has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("compression codec {0} is unknown")]
-pub struct UnknownCodec(pub u8);
 
 /// The bits of a batch that say how to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,188 @@
+//! The codecs of record batches and message sets, each with a hard limit on what comes out.
+//!
+//! No size that the input declares is trusted: output grows as it is produced, and stops one byte
+//! after the limit. Sizes are bytes. Source: Kafka 3.9 `CompressionType`, KIP-110.
+
+use std::io::{self, Read, Write};
+
+mod lz4;
+mod snappy;
+
+pub use lz4::{break_checksum, mend_checksum};
+
+/// How the records of a batch are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy, in the framing of the Xerial library.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard (KIP-110).
+    Zstd,
+}
+
+/// A codec number that no Kafka has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("compression codec {0} is unknown")]
+pub struct UnknownCodec(pub u8);
+
+/// Why bytes were not decompressed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecompressError {
+    /// More would come out than the caller takes.
+    #[error("decompressed size is above {limit} bytes")]
+    TooLarge {
+        /// The most bytes that the caller takes.
+        limit: usize,
+    },
+    /// The bytes are not what the codec writes.
+    #[error("read {compression:?} data")]
+    Damaged {
+        /// The codec that was asked for.
+        compression: Compression,
+        /// What its library found.
+        source: io::Error,
+    },
+}
+
+/// A codec's library failed to compress.
+#[derive(Debug, thiserror::Error)]
+#[error("compress with {compression:?}")]
+pub struct CompressError {
+    /// The codec that was asked for.
+    pub compression: Compression,
+    source: io::Error,
+}
+
+/// The largest window of zstd's decoder as a power of two: what its highest level asks for. Memory of
+/// the window is touched only as far as output is written.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// Compresses `plain` so that Java clients read it, at the level that Kafka has as its default.
+///
+/// # Errors
+/// When the codec's library fails.
+pub fn compress(compression: Compression, plain: &[u8]) -> Result<Vec<u8>, CompressError> {
+    match compression {
+        Compression::None => Ok(plain.to_vec()),
+        Compression::Gzip => gzip(plain),
+        Compression::Snappy => snappy::compress(plain),
+        Compression::Lz4 => lz4::compress(plain),
+        Compression::Zstd => zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+    }
+    .map_err(|source| CompressError { compression, source })
+}
+
+/// Decompresses `bytes` to at most `limit` bytes.
+///
+/// # Errors
+/// When the bytes are not the codec's, or more than `limit` would come out.
+pub fn decompress(
+    compression: Compression,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, DecompressError> {
+    let plain = match compression {
+        Compression::None if bytes.len() > limit => Ok(None),
+        Compression::None => Ok(Some(bytes.to_vec())),
+        Compression::Gzip => read(flate2::read::MultiGzDecoder::new(bytes), limit),
+        Compression::Snappy => snappy::decompress(bytes, limit),
+        Compression::Lz4 => read(lz4::decoder(bytes), limit),
+        Compression::Zstd => unzstd(bytes, limit),
+    }
+    .map_err(|source| DecompressError::Damaged { compression, source })?;
+    plain.ok_or(DecompressError::TooLarge { limit })
+}
+
+fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(plain)?;
+    encoder.finish()
+}
+
+fn unzstd(bytes: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    read(decoder, limit)
+}
+
+/// Reads to the end; `None` when that is more than `limit` bytes away.
+fn read(decoder: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut plain = Vec::new();
+    decoder.take((limit as u64).saturating_add(1)).read_to_end(&mut plain)?;
+    Ok((plain.len() <= limit).then_some(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Compression; 5] = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+
+    /// Sizes around the blocks of snappy (32 KiB) and LZ4 (64 KiB).
+    #[test]
+    fn every_codec_gives_back_what_it_was_given() {
+        for size in [0, 1, 100, 32_768, 32_769, 65_536, 65_537, 300_000] {
+            let plain: Vec<u8> = (0..size).map(|i: usize| (i * i >> 5) as u8).collect();
+            for codec in ALL {
+                let bytes = compress(codec, &plain).unwrap();
+                assert_eq!(decompress(codec, &bytes, size).unwrap(), plain, "{codec:?} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_the_limit_is_refused() {
+        for codec in ALL {
+            let bytes = compress(codec, &vec![0; 1 << 20]).unwrap();
+            let error = decompress(codec, &bytes, (1 << 20) - 1).unwrap_err();
+            assert!(matches!(error, DecompressError::TooLarge { .. }), "{codec:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn raw_snappy_is_read_and_its_declared_size_is_not_believed() {
+        let raw = snap::raw::Encoder::new().compress_vec(b"hello hello hello").unwrap();
+        let plain = decompress(Compression::Snappy, &raw, 100).unwrap();
+        assert_eq!(plain, b"hello hello hello");
+        let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 1];
+        assert!(decompress(Compression::Snappy, &bomb, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let plain: Vec<u8> = (0..2000).map(|i| (i / 7) as u8).collect();
+        for codec in ALL {
+            let bytes = compress(codec, &plain).unwrap();
+            for position in 0..bytes.len().min(400) {
+                let mut damaged = bytes.clone();
+                damaged[position] ^= 0x55;
+                let _ = decompress(codec, &damaged, 10_000);
+                let _ = decompress(codec, &bytes[..position], 10_000);
+            }
+        }
+    }
+
+    /// Byte 6 is the checksum in a frame that declares no size.
+    #[test]
+    fn the_lz4_checksum_of_magic_0_is_broken_and_mended() {
+        let right = compress(Compression::Lz4, b"some bytes").unwrap();
+        let mut bytes = right.clone();
+        break_checksum(&mut bytes);
+        assert_ne!(bytes[6], right[6]);
+        assert!(decompress(Compression::Lz4, &bytes, 100).is_err());
+        mend_checksum(&mut bytes);
+        assert_eq!(bytes, right);
+    }
+}
