@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod convert;
 pub mod entries;
 pub mod iteration;
 pub mod legacy;

@@ -89,10 +89,11 @@ impl BatchBuilder {
     /// When the codec's library fails.
     pub fn finish(mut self) -> Result<Vec<u8>, CompressError> {
         let mut bytes = vec![0; HEADER_SIZE];
-        bytes.extend_from_slice(&match self.compression {
-            Compression::None => self.records,
-            codec => compress(codec, &self.records)?,
-        });
+        if self.compression == Compression::None {
+            bytes.append(&mut self.records);
+        } else {
+            bytes.append(&mut compress(self.compression, &self.records)?);
+        }
         self.header.attributes = self.header.attributes.with_compression(self.compression);
         self.header.batch_length = (bytes.len() - LOG_OVERHEAD) as i32;
         self.header.crc = 0;
@@ -132,7 +133,7 @@ mod tests {
             assert_eq!((read[0].offset, read[0].key), (Offset(40), Some(&b"key"[..])));
             assert_eq!((read[1].offset, read[1].timestamp), (Offset(41), TimestampMs(900)));
             assert_eq!((read[1].key, read[1].value), (None, Some(&b"value"[..])));
-            assert!(read[1].headers.eq(headers));
+            assert!(read[1].headers.clone().eq(headers));
             assert_eq!(read.len(), 2);
         }
     }

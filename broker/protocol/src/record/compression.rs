@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn every_codec_gives_back_what_it_was_given() {
         for size in [0, 1, 100, 32_768, 32_769, 65_536, 65_537, 300_000] {
-            let plain: Vec<u8> = (0..size).map(|i: usize| (i * i >> 5) as u8).collect();
+            let plain: Vec<u8> = (0..size).map(|i: usize| ((i * i) >> 5) as u8).collect();
             for codec in ALL {
                 let bytes = compress(codec, &plain).unwrap();
                 assert_eq!(decompress(codec, &bytes, size).unwrap(), plain, "{codec:?} {size}");

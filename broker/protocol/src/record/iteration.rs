@@ -28,7 +28,7 @@ pub enum RecordsError {
 }
 
 /// A record, as it lies in its batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Its place in the partition.
     pub offset: Offset,
@@ -43,7 +43,7 @@ pub struct Record<'a> {
 }
 
 /// The headers of a record, encoded; iterates over keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers<'a> {
     count: i32,
     bytes: &'a [u8],
@@ -93,9 +93,11 @@ impl<'a> Batch<'a> {
     /// When the codec is unknown, its bytes are damaged or hold more than `limit`.
     pub fn records(&self, limit: usize) -> Result<Records<'a>, RecordsError> {
         let payload = self.bytes.get(HEADER_SIZE..).unwrap_or_default();
-        let payload = match self.header.attributes.compression()? {
-            Compression::None => Cow::Borrowed(payload),
-            codec => Cow::Owned(decompress(codec, payload, limit)?),
+        let codec = self.header.attributes.compression()?;
+        let payload = if codec == Compression::None {
+            Cow::Borrowed(payload)
+        } else {
+            Cow::Owned(decompress(codec, payload, limit)?)
         };
         Ok(Records { header: self.header, payload })
     }
@@ -153,7 +155,7 @@ fn record<'a>(header: &BatchHeader, rest: &mut &'a [u8]) -> Option<Record<'a>> {
     let value = varint::read_bytes(&mut bytes)?;
     let count = varint::read_i32(&mut bytes)?;
     let headers = Headers { count, bytes };
-    if !headers.are_whole() {
+    if !headers.clone().are_whole() {
         return None;
     }
     let timestamp = if header.attributes.is_log_append_time() {

@@ -230,6 +230,7 @@ fn fixed<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// Reads a size and that many bytes; -1 is null.
+#[expect(clippy::option_option, reason = "the outer says whether it was read, the inner is null")]
 fn field<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match i32::from_be_bytes(fixed(rest)?) {
         -1 => Some(None),

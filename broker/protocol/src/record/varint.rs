@@ -24,6 +24,7 @@ pub(super) fn read_i64(rest: &mut &[u8]) -> Option<i64> {
 }
 
 /// Reads a size, then that many bytes; -1 is null.
+#[expect(clippy::option_option, reason = "the outer says whether it was read, the inner is null")]
 pub(super) fn read_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match read_i32(rest)? {
         -1 => Some(None),
