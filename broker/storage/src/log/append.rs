@@ -1,0 +1,392 @@
+//! Appends: offsets are assigned, producers checked, and the bytes written once.
+//!
+//! The payload goes from the caller's memory to the file by one vectored write. Only the 61 bytes of a
+//! header are copied, because they change: the offset and the leader epoch, which the checksum does
+//! not cover, and for `LogAppendTime` the timestamp, after which the checksum is computed anew.
+//!
+//! Nothing is visible before the write succeeded: offsets, indexes and producers move after it.
+//!
+//! Source: Kafka 3.9 `UnifiedLog.append` and `ProducerStateManager`.
+
+use std::borrow::Cow;
+use std::io::IoSlice;
+
+use broker_config::topic::TimestampType;
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::batch::{BatchHeader, HEADER_SIZE};
+
+use super::recent::Place;
+use super::{Log, LogError};
+use crate::checkpoint::CheckpointError;
+use crate::commit::SyncPoint;
+use crate::producer_state::{
+    NO_PRODUCER_ID, Origin, ProducerBatch, ProducerError, SnapshotError, Verdict,
+};
+use crate::segment::scan::{self, Entry};
+use crate::segment::{Indexed, SegmentError};
+
+/// Batches written by one call to the system; a producer sends one at a time, so more is rare.
+const GROUP_MAX: usize = 8;
+/// Bytes after which a relaxed log asks for write-back: small enough that the kernel never has so many
+/// dirty pages that it stalls the writer, large enough that the disk writes in one go.
+const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Where a batch's length ends: what its length field does not count.
+const CRC_POSITION: usize = 17;
+/// Where the bytes under the checksum begin.
+const CRC_START: usize = 21;
+
+/// One batch v2 that the caller has validated: checksum, counts, timestamps, size.
+#[derive(Debug)]
+pub struct AppendBatch<'a> {
+    /// The header as it was sent. After the append: with its offset, leader epoch and timestamp.
+    pub header: BatchHeader,
+    /// The whole batch, header included, as it was sent.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+/// What an append did.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// The offset of the first record; of the original, if it is a duplicate.
+    pub first_offset: Offset,
+    /// The offset of the last record (inclusive).
+    pub last_offset: Offset,
+    /// The time given to the records, or -1 if they keep the producer's.
+    pub log_append_time: TimestampMs,
+    /// The log's first offset at that moment.
+    pub log_start_offset: Offset,
+    /// Whether the same batch had been appended before, and nothing was written now.
+    pub duplicate: bool,
+    /// What must be synced before an `acks=all` is answered. `None`: nothing, by the topic's choice.
+    ///
+    /// A duplicate carries it too: the original may not be durable yet.
+    pub sync: Option<SyncPoint>,
+    /// What should be handed to `Committer::write_back`, so that dirty pages do not pile up.
+    pub write_back: Option<SyncPoint>,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// There is no batch.
+    #[error("append of no batch")]
+    Empty,
+    /// The batches of one append do not fit a segment.
+    #[error("append of {size} bytes, segment.bytes is {segment_bytes}")]
+    TooLarge {
+        /// The size of all batches.
+        size: u64,
+        /// The limit.
+        segment_bytes: u32,
+    },
+    /// The producer's sequence, epoch or transaction does not allow it.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// Bytes from a leader are not whole, sound batches.
+    #[error("bytes from the leader are damaged at {position}")]
+    Corrupt {
+        /// Where the damage is in the bytes.
+        position: u32,
+    },
+    /// Batches from a leader do not follow the log's end.
+    #[error("batch at offset {base_offset} from the leader, the log ends at {log_end_offset}")]
+    OutOfOrder {
+        /// The first offset of the batch.
+        base_offset: Offset,
+        /// Where the log ends.
+        log_end_offset: Offset,
+    },
+    /// The offsets of a partition are used up.
+    #[error("offset of the last record would be above {}", i64::MAX)]
+    OffsetOverflow,
+    /// The disk failed. Unless [`LogError::is_disk_full`], the directory must go offline.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<SegmentError> for AppendError {
+    fn from(error: SegmentError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl From<CheckpointError> for AppendError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl From<SnapshotError> for AppendError {
+    fn from(error: SnapshotError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl Log {
+    /// Appends validated batches behind the log's end, with new offsets and this leader's epoch.
+    ///
+    /// `now` becomes the timestamp if the topic says `LogAppendTime`.
+    ///
+    /// # Errors
+    /// Nothing was appended, whatever the error; bytes of a failed write are not visible.
+    ///
+    /// # Panics
+    /// If a batch is not whole or its last offset delta is negative: the caller validates.
+    pub fn append_as_leader(
+        &mut self,
+        batches: &mut [AppendBatch<'_>],
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        if let Some(duplicate) = self.check_producers(batches)? {
+            return Ok(duplicate);
+        }
+        let first_offset = self.log_end_offset;
+        let is_append_time = self.config.message_timestamp_type == TimestampType::LogAppendTime;
+        let (mut size, mut next, mut max_timestamp) = (0_u64, first_offset.0, TimestampMs(-1));
+        for batch in batches.iter_mut() {
+            assert_eq!(batch.bytes.len(), batch.header.size_in_bytes(), "a batch is whole");
+            assert!(batch.header.last_offset_delta >= 0, "the caller checked the counts");
+            batch.header.base_offset = Offset(next);
+            batch.header.partition_leader_epoch = leader_epoch;
+            if is_append_time {
+                batch.header.max_timestamp = now;
+                batch.header.attributes = batch.header.attributes.with_log_append_time(true);
+            }
+            max_timestamp = max_timestamp.max(batch.header.max_timestamp);
+            size += batch.bytes.len() as u64;
+            next = next
+                .checked_add(i64::from(batch.header.last_offset_delta) + 1)
+                .ok_or(AppendError::OffsetOverflow)?;
+        }
+        let size = self.check_size(size)?;
+        let last_offset = Offset(next - 1);
+        self.maybe_roll(size, last_offset, max_timestamp, now)?;
+        self.epochs.assign(leader_epoch, first_offset)?;
+        self.write_groups(batches, is_append_time)?;
+
+        for batch in batches.iter() {
+            self.add(&Added::of_header(&batch.header), now)?;
+            if let Some(producer_batch) = producer_batch(&batch.header) {
+                self.producers.append(&producer_batch);
+            }
+        }
+        self.producers.set_end_offset(self.log_end_offset);
+        assert_eq!(self.log_end_offset.0, next, "every record got its offset");
+        self.assert_order();
+        let log_append_time = if is_append_time { now } else { TimestampMs(-1) };
+        Ok(self.appended(first_offset, last_offset, log_append_time))
+    }
+
+    fn check_size(&self, size: u64) -> Result<u32, AppendError> {
+        let segment_bytes = self.config.segment_bytes as u32;
+        match u32::try_from(size) {
+            Ok(0) => Err(AppendError::Empty),
+            Ok(size) if size <= segment_bytes => Ok(size),
+            Ok(_) | Err(_) => Err(AppendError::TooLarge { size, segment_bytes }),
+        }
+    }
+
+    /// Returns the answer for a duplicate; an error if a producer may not append.
+    fn check_producers(
+        &mut self,
+        batches: &[AppendBatch<'_>],
+    ) -> Result<Option<Appended>, AppendError> {
+        let known = |batch: &AppendBatch<'_>| producer_batch(&batch.header);
+        let verdict = match batches {
+            [] => return Err(AppendError::Empty),
+            [batch] => match known(batch) {
+                Some(batch) => self.producers.check(&[batch], Origin::Client)?,
+                None => Verdict::Accept,
+            },
+            // Only old producers send several, and those have no producer id.
+            several => {
+                let several: Vec<_> = several.iter().filter_map(known).collect();
+                self.producers.check(&several, Origin::Client)?
+            }
+        };
+        Ok(match verdict {
+            Verdict::Accept => None,
+            Verdict::Duplicate(original) => Some(Appended {
+                duplicate: true,
+                ..self.appended(original.base_offset(), original.last_offset, TimestampMs(-1))
+            }),
+        })
+    }
+
+    /// Writes all batches behind each other; none counts yet.
+    fn write_groups(
+        &mut self,
+        batches: &[AppendBatch<'_>],
+        is_append_time: bool,
+    ) -> Result<(), AppendError> {
+        let mut position = self.active().size();
+        for group in batches.chunks(GROUP_MAX) {
+            let mut headers = [[0; HEADER_SIZE]; GROUP_MAX];
+            for (bytes, batch) in headers.iter_mut().zip(group) {
+                batch.header.write(bytes);
+                if is_append_time {
+                    seal(bytes, &batch.bytes[HEADER_SIZE..]);
+                }
+            }
+            let mut parts = [IoSlice::new(&[]); 2 * GROUP_MAX];
+            for ((pair, header), batch) in parts.chunks_mut(2).zip(&headers).zip(group) {
+                pair[0] = IoSlice::new(header);
+                pair[1] = IoSlice::new(&batch.bytes[HEADER_SIZE..]);
+            }
+            self.active_mut().write(&mut parts[..2 * group.len()], position)?;
+            position += group.iter().map(|batch| batch.bytes.len() as u32).sum::<u32>();
+        }
+        Ok(())
+    }
+
+    /// Appends whole batches as a leader stored them, offsets included; a torn last one is left out.
+    ///
+    /// Offsets may skip (the leader compacted), but never fall. `None` if there was no whole batch.
+    ///
+    /// # Errors
+    /// Batches before the one that is wrong are appended, and whole.
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        now: TimestampMs,
+    ) -> Result<Option<Appended>, AppendError> {
+        let (mut position, mut first, mut last) = (0_usize, None, self.log_end_offset);
+        while position < bytes.len() {
+            let rest = &bytes[position..];
+            let entry = match scan::parse(rest, 0, rest.len() as u32) {
+                Ok(entry) => entry,
+                // The leader's answer ends where its limit was.
+                Err(scan::Damage::Short) => break,
+                Err(_) => return Err(AppendError::Corrupt { position: position as u32 }),
+            };
+            let batch = &rest[..entry.size as usize];
+            if !scan::is_intact(&entry, batch) {
+                return Err(AppendError::Corrupt { position: position as u32 });
+            }
+            self.append_stored(&entry, batch, now)?;
+            first.get_or_insert(entry.base_offset);
+            last = entry.last_offset;
+            position += batch.len();
+        }
+        self.assert_order();
+        Ok(first.map(|first_offset| self.appended(first_offset, last, TimestampMs(-1))))
+    }
+
+    fn append_stored(
+        &mut self,
+        entry: &Entry,
+        bytes: &[u8],
+        now: TimestampMs,
+    ) -> Result<(), AppendError> {
+        if entry.base_offset < self.log_end_offset {
+            let (base_offset, log_end_offset) = (entry.base_offset, self.log_end_offset);
+            return Err(AppendError::OutOfOrder { base_offset, log_end_offset });
+        }
+        let size = self.check_size(u64::from(entry.size))?;
+        self.maybe_roll(size, entry.last_offset, entry.max_timestamp, now)?;
+        if let Some(epoch) = entry.leader_epoch() {
+            self.epochs.assign(epoch, entry.base_offset)?;
+        }
+        let position = self.active().size();
+        self.active_mut().write(&mut [IoSlice::new(bytes)], position)?;
+        self.add(&Added::of_entry(entry), now)?;
+        if let Some(header) = &entry.header {
+            self.record_producer(header, bytes)?;
+        }
+        self.producers.set_end_offset(self.log_end_offset);
+        Ok(())
+    }
+
+    /// Makes a written batch part of the log.
+    fn add(&mut self, added: &Added, now: TimestampMs) -> Result<(), AppendError> {
+        let interval = self.config.index_interval_bytes as u32;
+        let Added { base_offset, last_offset, size, max_timestamp } = *added;
+        let position = self.active().size();
+        self.active_mut().add(Indexed { size, last_offset, max_timestamp }, interval)?;
+        self.recent.push(Place { base_offset, last_offset, position, size });
+        self.size += u64::from(size);
+        self.unrequested.bytes += u64::from(size);
+        self.unrequested.records += last_offset.0 - base_offset.0 + 1;
+        self.unrequested.since.get_or_insert(now);
+        self.log_end_offset = Offset(last_offset.0 + 1);
+        Ok(())
+    }
+
+    fn appended(
+        &mut self,
+        first_offset: Offset,
+        last_offset: Offset,
+        log_append_time: TimestampMs,
+    ) -> Appended {
+        let is_flush_due = self.unrequested.records >= self.config.flush_messages;
+        let sync = (self.is_synced() || is_flush_due).then(|| self.sync_point());
+        let is_write_back_due = sync.is_none() && self.unrequested.bytes >= WRITE_BACK_BYTES;
+        Appended {
+            first_offset,
+            last_offset,
+            log_append_time,
+            log_start_offset: self.log_start_offset,
+            duplicate: false,
+            write_back: is_write_back_due.then(|| self.sync_point()),
+            sync,
+        }
+    }
+}
+
+/// A batch that was written at the active segment's end.
+struct Added {
+    base_offset: Offset,
+    last_offset: Offset,
+    size: u32,
+    max_timestamp: TimestampMs,
+}
+
+impl Added {
+    fn of_header(header: &BatchHeader) -> Self {
+        Self {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            size: header.size_in_bytes() as u32,
+            max_timestamp: header.max_timestamp,
+        }
+    }
+
+    fn of_entry(entry: &Entry) -> Self {
+        Self {
+            base_offset: entry.base_offset,
+            last_offset: entry.last_offset,
+            size: entry.size,
+            max_timestamp: entry.max_timestamp,
+        }
+    }
+}
+
+/// Computes the checksum anew, of a header whose timestamp changed.
+fn seal(header: &mut [u8; HEADER_SIZE], payload: &[u8]) {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&header[CRC_START..]);
+    digest.update(payload);
+    let crc = digest.finalize() as u32;
+    header[CRC_POSITION..CRC_START].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Returns what the producers' state must know of a data batch; `None` for those without a producer,
+/// and for control batches, whose contents count.
+pub(super) fn producer_batch(header: &BatchHeader) -> Option<ProducerBatch> {
+    if header.producer_id == NO_PRODUCER_ID || header.attributes.is_control() {
+        return None;
+    }
+    let last = i64::from(header.base_sequence) + i64::from(header.last_offset_delta);
+    let wrapped = last % (i64::from(i32::MAX) + 1);
+    Some(ProducerBatch {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        last_sequence: if header.base_sequence < 0 { -1 } else { wrapped as i32 },
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        max_timestamp: header.max_timestamp,
+        is_transactional: header.attributes.is_transactional(),
+    })
+}

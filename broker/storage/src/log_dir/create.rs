@@ -1,0 +1,130 @@
+//! Creates the directories of new logs, durably.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::TimestampMs;
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+
+use super::LogDir;
+use crate::format::dir_name;
+use crate::leader_epoch_cache::LeaderEpochCache;
+use crate::log::{Log, LogError};
+use crate::partition_metadata::{self, PartitionMetadataError};
+use crate::recovery::{self, LoadError, LoadOptions};
+
+/// A log to be created.
+#[derive(Debug, Clone)]
+pub struct NewLog {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The topic's id; a topic made by Kafka before 2.8 has none.
+    pub topic_id: Option<Uuid>,
+    /// The topic's configuration.
+    pub config: Arc<TopicConfig>,
+}
+
+/// Why a log was not created. What was made of it so far is an empty log to the next start.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The directory is offline.
+    #[error("log directory {} is offline", dir.display())]
+    Offline {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is such a log already.
+    #[error("log {} exists", dir.display())]
+    Exists {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// The disk failed.
+    #[error("create log {}", dir.display())]
+    Io {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The disk's answer.
+        source: io::Error,
+    },
+    /// `partition.metadata` cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] PartitionMetadataError),
+    /// The empty log cannot be opened.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl CreateError {
+    fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } | Self::Metadata(PartitionMetadataError::Io { source, .. }) => {
+                Some(source)
+            }
+            Self::Load(error) => error.io_error(),
+            Self::Offline { .. }
+            | Self::Exists { .. }
+            | Self::Metadata(PartitionMetadataError::Damaged { .. }) => None,
+        }
+    }
+}
+
+impl LogDir {
+    /// Creates an empty log, starting at offset 0. It survives a crash once this returns.
+    pub fn create_log(&self, new: NewLog, now: TimestampMs) -> Result<Log, CreateError> {
+        let mut logs = self.create_logs(vec![new], now)?;
+        logs.pop().ok_or_else(|| unreachable!("one was asked for"))
+    }
+
+    /// Creates several logs with one sync of the directory, as a topic of many partitions needs.
+    ///
+    /// # Errors
+    /// None is to be used; those that were made are empty logs to the next start.
+    pub fn create_logs(&self, new: Vec<NewLog>, now: TimestampMs) -> Result<Vec<Log>, CreateError> {
+        if self.offline().is_offline() {
+            return Err(CreateError::Offline { dir: self.path().to_path_buf() });
+        }
+        let created: Result<Vec<_>, _> = new.into_iter().map(|new| self.create(new, now)).collect();
+        let created = created.and_then(|logs| match self.sync() {
+            Ok(()) => Ok(logs),
+            Err(source) => Err(CreateError::Io { dir: self.path().to_path_buf(), source }),
+        });
+        if let Some(error) = created.as_ref().err().and_then(CreateError::io_error) {
+            self.note_error(error);
+        }
+        created
+    }
+
+    fn create(&self, new: NewLog, now: TimestampMs) -> Result<Log, CreateError> {
+        let dir = self.path().join(dir_name(&new.partition));
+        let error = |source| CreateError::Io { dir: dir.clone(), source };
+        if self.fs().exists(&dir).map_err(error)? {
+            return Err(CreateError::Exists { dir });
+        }
+        self.fs().create_dir_all(&dir).map_err(error)?;
+        self.write_epochs(&dir)?;
+        // Last, because its write also syncs the names of the other files.
+        let options = LoadOptions {
+            partition: new.partition,
+            config: new.config,
+            is_clean: true,
+            recovery_point: broker_protocol::quantity::Offset(0),
+            log_start_offset: None,
+            now,
+            producer_id_expiration_ms: i64::MAX,
+        };
+        if let Some(topic_id) = new.topic_id {
+            partition_metadata::write(self.fs().as_ref(), &dir, topic_id)?;
+        }
+        let (log, _) = recovery::load(self.fs(), dir, options)?;
+        Ok(log)
+    }
+
+    fn write_epochs(&self, dir: &Path) -> Result<(), CreateError> {
+        let mut epochs = LeaderEpochCache::empty(self.fs().clone(), dir);
+        epochs.flush().map_err(|error| CreateError::Load(LogError::from(error).into()))
+    }
+}
