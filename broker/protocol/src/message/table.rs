@@ -61,7 +61,12 @@ fn form(api_key: ApiKey, version: i16) -> Option<Form> {
 
 /// Makes structs and their codec of a table, see the module.
 macro_rules! message {
-    ($api:ident; $(#[$meta:meta])* pub struct $name:ident $(<$life:lifetime>)? { $($rows:tt)* } $($rest:tt)*) => {
+    (
+        $api:ident;
+        $(#[$meta:meta])*
+        pub struct $name:ident $(<$life:lifetime>)? { $($rows:tt)* }
+        $($rest:tt)*
+    ) => {
         impl<'a> crate::message::Message<'a> for $name $(<$life>)? {
             const API_KEY: crate::api_key::ApiKey = crate::api_key::ApiKey::$api;
 
@@ -96,7 +101,8 @@ macro_rules! parts {
         $(#[$meta:meta])*
         pub struct $name:ident $(<$life:lifetime>)? {$(
             $(#[$field_meta:meta])*
-            $field:ident: $type:ty $(= $default:expr)?, $versions:expr $(, null $null:expr)? $(, tag $tag:literal)?;
+            $field:ident: $type:ty $(= $default:expr)?,
+            $versions:expr $(, null $null:expr)? $(, tag $tag:literal)?;
         )*}
     )*) => {$(
         $(#[$meta])*
@@ -150,7 +156,8 @@ macro_rules! parts {
                     );)*
                     writer.unsigned_varint(count);
                     $(crate::message::table::write_tagged!(
-                        [$($tag)?] self.$field, writer, form, $versions $(, null $null)?, $type $(, $default)?
+                        [$($tag)?] self.$field, writer, form, $versions $(, null $null)?,
+                        $type $(, $default)?
                     );)*
                 }
                 Ok(())
@@ -228,7 +235,10 @@ pub(super) use form_of;
 /// Reads a row that has no tag.
 macro_rules! read {
     ([$tag:literal] $($row:tt)*) => {};
-    ([] $message:ident.$field:ident, $reader:ident, $form:ident, $versions:expr $(, $null:expr)?) => {
+    (
+        [] $message:ident.$field:ident, $reader:ident, $form:ident,
+        $versions:expr $(, $null:expr)?
+    ) => {
         if ($versions).contains(&$form.version) {
             let form = crate::message::table::form_of!($form $(, $null)?);
             $message.$field = crate::primitive::Wire::read($reader, form)?;
@@ -256,7 +266,10 @@ pub(super) use read_tagged;
 /// Writes a row that has no tag.
 macro_rules! write {
     ([$tag:literal] $($row:tt)*) => {};
-    ([] $self:ident.$field:ident, $writer:ident, $form:ident, $versions:expr $(, $null:expr)?) => {
+    (
+        [] $self:ident.$field:ident, $writer:ident, $form:ident,
+        $versions:expr $(, $null:expr)?
+    ) => {
         if ($versions).contains(&$form.version) {
             let form = crate::message::table::form_of!($form $(, $null)?);
             crate::primitive::Wire::write(&$self.$field, $writer, form)?;

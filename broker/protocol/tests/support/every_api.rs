@@ -22,17 +22,20 @@ macro_rules! every_api {
             DeleteTopics delete_topics DeleteTopicsRequest DeleteTopicsResponse;
             DeleteRecords delete_records DeleteRecordsRequest DeleteRecordsResponse;
             InitProducerId init_producer_id InitProducerIdRequest InitProducerIdResponse;
-            OffsetForLeaderEpoch offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
+            OffsetForLeaderEpoch offset_for_leader_epoch
+                OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
             DescribeConfigs describe_configs DescribeConfigsRequest DescribeConfigsResponse;
             AlterConfigs alter_configs AlterConfigsRequest AlterConfigsResponse;
             DescribeLogDirs describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse;
             CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse;
             DeleteGroups delete_groups DeleteGroupsRequest DeleteGroupsResponse;
-            IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
+            IncrementalAlterConfigs incremental_alter_configs
+                IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
             OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse;
             DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse;
             DescribeProducers describe_producers DescribeProducersRequest DescribeProducersResponse;
-            DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
+            DescribeTopicPartitions describe_topic_partitions
+                DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
         }
     };
 }
