@@ -189,6 +189,11 @@ pub(crate) fn inherited(layers: &Layers, key: &'static Key) -> Option<String> {
     }
 }
 
+/// Returns what a key of either table has when nobody sets it, coarser units converted.
+pub(crate) fn default_text(name: &'static str) -> Option<String> {
+    Layers::default().text(name).or_else(|| key::default_text(name))
+}
+
 fn hide(mut entry: Entry) -> Entry {
     if entry.is_sensitive() {
         entry.value = None;

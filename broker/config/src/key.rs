@@ -175,7 +175,7 @@ impl Key {
     /// [`ConfigError::Invalid`] or [`ConfigError::NotServed`].
     pub fn accept(&self, value: &str) -> Result<(), ConfigError> {
         let value = value.trim();
-        if self.default.is_some_and(|default| default.eq_ignore_ascii_case(value))
+        if self.default.is_some_and(|default| is_same(self.kind, default, value))
             || (self.default.is_none() && value.is_empty())
         {
             return Ok(());
@@ -277,6 +277,10 @@ impl Key {
             | Limit::Fraction(..) => true,
         }
     }
+}
+
+fn is_same(kind: Kind, default: &str, value: &str) -> bool {
+    default == value || (kind == Kind::Boolean && default.eq_ignore_ascii_case(value))
 }
 
 fn is_replica(text: &str) -> bool {

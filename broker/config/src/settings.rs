@@ -36,7 +36,7 @@ macro_rules! settings {
                 #[allow(unused_mut, reason = "only a struct with derived fields fills them")]
                 let mut config = Self {
                     $( $field: $crate::value::Value::parse(
-                        $crate::key::default_text($key).as_deref(),
+                        $crate::dynamic::default_text($key).as_deref(),
                     ).unwrap_or_default(), )*
                     $( $derived: <$derived_ty>::default(), )*
                 };
