@@ -5,8 +5,6 @@
 //! where they can ([`Outcome::Ready`]), so that the connection neither allocates nor switches
 //! tasks for them.
 
-
-
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;

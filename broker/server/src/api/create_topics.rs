@@ -1,0 +1,112 @@
+//! CreateTopics: each topic by itself, so that one that fails does not hurt the others.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use broker_config::topic::TopicConfig;
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+    CreateTopicsResponse,
+};
+
+use super::RequestContext;
+use super::describe_configs::{source_code, type_code};
+use crate::context::Context;
+use crate::controller::admin::{AdminError, Made, NewTopic};
+
+/// Makes topics, or only checks them.
+pub(crate) async fn create_topics(
+    context: &Context,
+    request: CreateTopicsRequest<'_>,
+    _rc: &RequestContext<'_>,
+) -> CreateTopicsResponse<'static> {
+    let limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for topic in &request.topics {
+        *names.entry(&topic.name).or_default() += 1;
+    }
+    let mut topics = Vec::with_capacity(names.len());
+    let mut answered_twice: Vec<&str> = Vec::new();
+    for topic in &request.topics {
+        if names.get(topic.name.as_ref()).is_some_and(|count| *count > 1) {
+            if !answered_twice.contains(&topic.name.as_ref()) {
+                answered_twice.push(&topic.name);
+                topics.push(refused(
+                    &topic.name,
+                    ErrorCode::InvalidRequest,
+                    "the request names this topic more than once".to_owned(),
+                ));
+            }
+            continue;
+        }
+        let new = new_topic(topic);
+        let config = new.config.clone();
+        topics.push(match context.controller.create_topic(new, limit, request.validate_only).await {
+            Ok(made) => created(context, &topic.name, &made, &config),
+            Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
+        });
+    }
+    CreateTopicsResponse { topics, ..Default::default() }
+}
+
+fn new_topic(topic: &CreatableTopic<'_>) -> NewTopic {
+    let assignment = topic.assignments.iter();
+    let assignment = assignment.map(|a| (a.partition_index, a.broker_ids.clone())).collect();
+    let configs = topic.configs.iter();
+    NewTopic {
+        name: topic.name.to_string(),
+        partitions: (topic.num_partitions != -1).then_some(topic.num_partitions),
+        replication_factor: (topic.replication_factor != -1).then_some(topic.replication_factor),
+        assignment: (!topic.assignments.is_empty()).then_some(assignment),
+        config: configs
+            .filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string())))
+            .collect(),
+    }
+}
+
+fn refused(name: &str, code: ErrorCode, message: String) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.to_owned()),
+        error_code: code.code(),
+        error_message: Some(Cow::Owned(message)),
+        ..Default::default()
+    }
+}
+
+fn created(
+    context: &Context,
+    name: &str,
+    made: &Made,
+    overrides: &BTreeMap<String, String>,
+) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.to_owned()),
+        topic_id: made.id,
+        num_partitions: made.partitions as i32,
+        replication_factor: made.replication_factor as i16,
+        configs: Some(configs(context, overrides)),
+        ..Default::default()
+    }
+}
+
+/// The settings that the topic begins with (KIP-525).
+fn configs(
+    context: &Context,
+    overrides: &BTreeMap<String, String>,
+) -> Vec<CreatableTopicConfigs<'static>> {
+    let Ok(config) = TopicConfig::resolve(&context.config.load(), overrides) else {
+        return Vec::new();
+    };
+    let entries = config.entries().into_iter();
+    entries
+        .map(|entry| CreatableTopicConfigs {
+            name: Cow::Owned(entry.name.to_string()),
+            value: entry.value.map(|value| Cow::Owned(value.to_string())),
+            read_only: entry.read_only,
+            config_source: source_code(entry.source),
+            is_sensitive: entry.sensitive,
+        })
+        .collect()
+}

@@ -1,0 +1,366 @@
+//! From the bytes of one request to the bytes of its answer: decode, call the handler, encode.
+//!
+//! Three ways for a handler to answer: at once ([`now`]: no allocation beyond the answer, no task
+//! switch), later ([`later!`]: the frame is copied, because the read buffer moves on), or at once if
+//! it can ([`Outcome`]: Produce and Fetch).
+//!
+//! A malformed request has no error frame in Kafka's protocol: the connection is closed, with one
+//! exception, an ApiVersions of a version that is not served (KIP-511).
+
+use std::sync::Arc;
+
+use broker_protocol::api_key::ApiKey;
+use broker_protocol::header::{RequestHeader, ResponseHeader};
+use broker_protocol::message::Message;
+use broker_protocol::message::{
+    alter_configs::AlterConfigsRequest, create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest,
+    delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
+    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
+    describe_log_dirs::DescribeLogDirsRequest, describe_producers::DescribeProducersRequest,
+    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
+    incremental_alter_configs::IncrementalAlterConfigsRequest,
+    init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
+    leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
+    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest,
+    offset_fetch::OffsetFetchRequest,
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest, sync_group::SyncGroupRequest,
+};
+use broker_protocol::primitive::{DecodeError, EncodeError, Reader, Writer};
+use broker_storage::log::Slice;
+
+use super::answers::Answers;
+use super::{Later, Outcome, Peer, RequestContext};
+use crate::context::Context;
+
+/// Why a connection must be closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{api} request of version {version} cannot be read", api = api.name())]
+    Malformed { api: ApiKey, version: i16, source: DecodeError },
+    #[error("request header cannot be read")]
+    Header(#[source] DecodeError),
+    #[error("API key {key} is not served here")]
+    UnknownApiKey { key: i16 },
+    #[error("{api} version {version} is not served here", api = api.name())]
+    UnsupportedVersion { api: ApiKey, version: i16 },
+    #[error("{api} answer of version {version} cannot be written", api = api.name())]
+    Unanswerable { api: ApiKey, version: i16, source: EncodeError },
+    #[error("a request with acks=0 failed, which only a closed connection can tell")]
+    SilentFailure,
+}
+
+/// What became of a request.
+pub(crate) enum Dispatched {
+    /// The answer is encoded, or none is expected.
+    Done,
+    /// The answer comes later; no other request is handled until then if `exclusive`.
+    Later { answer: Later<Result<Answers, Fault>>, exclusive: bool },
+}
+
+/// What a request says of itself.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+/// Handles the request in `frame`; an answer that is ready is appended to `answers`.
+///
+/// # Errors
+/// Any of [`Fault`]; nothing has then been appended.
+pub(crate) fn dispatch(
+    context: &Arc<Context>,
+    peer: &Peer,
+    frame: &[u8],
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
+    let mut reader = Reader::new(frame);
+    let (call, header) = match parse(&mut reader)? {
+        Parsed::Call(call, header) => (call, header),
+        Parsed::UnsupportedApiVersions(call) => {
+            encode(call, &super::api_versions::unsupported(), Vec::new(), answers)?;
+            return Ok(Dispatched::Done);
+        }
+    };
+    let rc = request_context(call, &header, peer);
+    match call.api {
+        ApiKey::Produce => produce(context, call, &rc, reader, answers),
+        ApiKey::Fetch => fetch(context, call, &rc, reader, answers),
+        ApiKey::ApiVersions => {
+            let request = decode(call, &mut reader)?;
+            now(call, &super::api_versions::api_versions(&request, &rc), answers)
+        }
+        ApiKey::Metadata => metadata(context, call, &rc, frame, reader, answers),
+        ApiKey::DescribeCluster => {
+            let request = decode(call, &mut reader)?;
+            now(call, &super::describe_cluster::describe_cluster(context, &request, &rc), answers)
+        }
+        ApiKey::DescribeTopicPartitions => {
+            let request = decode(call, &mut reader)?;
+            let response =
+                super::describe_topic_partitions::describe_topic_partitions(context, &request);
+            now(call, &response, answers)
+        }
+        _ => Ok(Dispatched::Later { answer: dispatch_later(context, peer, call.api, frame), exclusive: true }),
+    }
+}
+
+enum Parsed<'a> {
+    Call(Call, RequestHeader<'a>),
+    UnsupportedApiVersions(Call),
+}
+
+fn parse<'a>(reader: &mut Reader<'a>) -> Result<Parsed<'a>, Fault> {
+    let header = RequestHeader::decode(reader).map_err(Fault::Header)?;
+    let key = header.api_key;
+    let api = header.api().ok_or(Fault::UnknownApiKey { key })?;
+    let (version, correlation_id) = (header.api_version, header.correlation_id);
+    if api.versions().contains(&version) {
+        return Ok(Parsed::Call(Call { api, version, correlation_id }, header));
+    }
+    if api == ApiKey::ApiVersions {
+        return Ok(Parsed::UnsupportedApiVersions(Call { api, version: 0, correlation_id }));
+    }
+    Err(Fault::UnsupportedVersion { api, version })
+}
+
+fn request_context<'a>(
+    call: Call,
+    header: &'a RequestHeader<'_>,
+    peer: &'a Peer,
+) -> RequestContext<'a> {
+    RequestContext {
+        api_version: call.version,
+        correlation_id: call.correlation_id,
+        client_id: header.client_id.as_deref().unwrap_or(""),
+        peer,
+    }
+}
+
+fn decode<'a, M: Message<'a>>(call: Call, reader: &mut Reader<'a>) -> Result<M, Fault> {
+    M::decode(reader, call.version).map_err(|source| Fault::Malformed {
+        api: call.api,
+        version: call.version,
+        source,
+    })
+}
+
+/// Encodes a response with its frame length and header; `slices` fill the gaps that it leaves.
+fn encode<'m, M: Message<'m>>(
+    call: Call,
+    response: &M,
+    slices: Vec<Slice>,
+    answers: &mut Answers,
+) -> Result<(), Fault> {
+    let start = answers.buffer().len();
+    let mut writer = Writer::with_buffer(std::mem::take(answers.buffer()));
+    let encoded = writer.frame(|writer| {
+        let header = ResponseHeader { correlation_id: call.correlation_id };
+        header.encode(writer, call.api, call.version);
+        response.encode(writer, call.version)
+    });
+    let (buffer, gaps) = writer.into_parts();
+    *answers.buffer() = buffer;
+    if let Err(source) = encoded {
+        answers.buffer().truncate(start);
+        return Err(Fault::Unanswerable { api: call.api, version: call.version, source });
+    }
+    let slices: Vec<_> = slices.into_iter().filter(|slice| slice.size > 0).collect();
+    assert_eq!(gaps.len(), slices.len(), "every gap has its slice");
+    for (gap, slice) in gaps.iter().zip(slices) {
+        assert_eq!(gap.size, slice.size, "a slice is as large as it was promised");
+        answers.splice(gap.position, slice);
+    }
+    Ok(())
+}
+
+/// Answers at once.
+fn now<'m, M: Message<'m>>(
+    call: Call,
+    response: &M,
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
+    encode(call, response, Vec::new(), answers)?;
+    Ok(Dispatched::Done)
+}
+
+/// Encodes an answer that comes later, into memory of its own.
+fn apart<'m, M: Message<'m>>(
+    call: Call,
+    response: &M,
+    slices: Vec<Slice>,
+) -> Result<Answers, Fault> {
+    let mut answers = Answers::default();
+    encode(call, response, slices, &mut answers)?;
+    Ok(answers)
+}
+
+fn produce(
+    context: &Arc<Context>,
+    call: Call,
+    rc: &RequestContext<'_>,
+    mut reader: Reader<'_>,
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
+    let request = decode(call, &mut reader)?;
+    match super::produce::produce(context, request, rc) {
+        Outcome::Ready(response) => now(call, &response, answers),
+        Outcome::Later(response) => Ok(Dispatched::Later {
+            answer: Box::pin(async move { apart(call, &response.await, Vec::new()) }),
+            exclusive: false,
+        }),
+        Outcome::Silent => Ok(Dispatched::Done),
+        Outcome::Close => Err(Fault::SilentFailure),
+    }
+}
+
+fn fetch(
+    context: &Arc<Context>,
+    call: Call,
+    rc: &RequestContext<'_>,
+    mut reader: Reader<'_>,
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
+    let request = decode(call, &mut reader)?;
+    match super::fetch::fetch(context, request, rc) {
+        Outcome::Ready((response, slices)) => {
+            encode(call, &response, slices, answers)?;
+            Ok(Dispatched::Done)
+        }
+        Outcome::Later(response) => Ok(Dispatched::Later {
+            answer: Box::pin(async move {
+                let (response, slices) = response.await;
+                apart(call, &response, slices)
+            }),
+            exclusive: true,
+        }),
+        Outcome::Silent => Ok(Dispatched::Done),
+        Outcome::Close => Err(Fault::SilentFailure),
+    }
+}
+
+/// Metadata is answered at once, unless topics must be created first.
+fn metadata(
+    context: &Arc<Context>,
+    call: Call,
+    rc: &RequestContext<'_>,
+    frame: &[u8],
+    mut reader: Reader<'_>,
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
+    let request: MetadataRequest<'_> = decode(call, &mut reader)?;
+    let newest = context.metadata.load();
+    let missing = super::metadata::missing_topics(context, &request, &newest);
+    if missing.is_empty() {
+        return now(call, &super::metadata::metadata(context, &request, &newest, rc), answers);
+    }
+    let (context, peer, frame) = (Arc::clone(context), rc.peer.clone(), frame.to_vec());
+    let answer = async move {
+        context.controller.create_missing(&missing).await;
+        let mut reader = Reader::new(&frame);
+        let Parsed::Call(call, header) = parse(&mut reader)? else {
+            return Ok(Answers::default());
+        };
+        let request = decode(call, &mut reader)?;
+        let rc = request_context(call, &header, &peer);
+        let newest = context.metadata.load();
+        apart(call, &super::metadata::metadata(&context, &request, &newest, &rc), Vec::new())
+    };
+    Ok(Dispatched::Later { answer: Box::pin(answer), exclusive: true })
+}
+
+/// Decodes from a copy of the frame and calls an asynchronous handler.
+macro_rules! later {
+    ($context:ident, $peer:ident, $frame:ident, $handler:path, $request:ident) => {{
+        let (context, peer, frame) = (Arc::clone($context), $peer.clone(), $frame.to_vec());
+        Box::pin(async move {
+            let mut reader = Reader::new(&frame);
+            let Parsed::Call(call, header) = parse(&mut reader)? else {
+                return Ok(Answers::default());
+            };
+            let request: $request<'_> = decode(call, &mut reader)?;
+            let rc = request_context(call, &header, &peer);
+            let response = $handler(&context, request, &rc).await;
+            apart(call, &response, Vec::new())
+        })
+    }};
+}
+
+/// Calls the handler of an API that is not of the data plane.
+fn dispatch_later(
+    context: &Arc<Context>,
+    peer: &Peer,
+    api: ApiKey,
+    frame: &[u8],
+) -> Later<Result<Answers, Fault>> {
+    use super::{
+        alter_configs::alter_configs, alter_configs::incremental_alter_configs,
+        create_partitions::create_partitions, create_topics::create_topics,
+        delete_groups::delete_groups, delete_records::delete_records, delete_topics::delete_topics,
+        describe_configs::describe_configs, describe_groups::describe_groups,
+        describe_log_dirs::describe_log_dirs, describe_producers::describe_producers,
+        find_coordinator::find_coordinator, heartbeat::heartbeat,
+        init_producer_id::init_producer_id, join_group::join_group, leave_group::leave_group,
+        list_groups::list_groups, list_offsets::list_offsets, offset_commit::offset_commit,
+        offset_delete::offset_delete, offset_fetch::offset_fetch,
+        offset_for_leader_epoch::offset_for_leader_epoch, sync_group::sync_group,
+    };
+    match api {
+        ApiKey::ListOffsets => later!(context, peer, frame, list_offsets, ListOffsetsRequest),
+        ApiKey::OffsetForLeaderEpoch => {
+            later!(context, peer, frame, offset_for_leader_epoch, OffsetForLeaderEpochRequest)
+        }
+        ApiKey::DeleteRecords => later!(context, peer, frame, delete_records, DeleteRecordsRequest),
+        ApiKey::InitProducerId => {
+            later!(context, peer, frame, init_producer_id, InitProducerIdRequest)
+        }
+        ApiKey::DescribeProducers => {
+            later!(context, peer, frame, describe_producers, DescribeProducersRequest)
+        }
+        ApiKey::DescribeLogDirs => {
+            later!(context, peer, frame, describe_log_dirs, DescribeLogDirsRequest)
+        }
+        ApiKey::FindCoordinator => {
+            later!(context, peer, frame, find_coordinator, FindCoordinatorRequest)
+        }
+        ApiKey::JoinGroup => later!(context, peer, frame, join_group, JoinGroupRequest),
+        ApiKey::SyncGroup => later!(context, peer, frame, sync_group, SyncGroupRequest),
+        ApiKey::Heartbeat => later!(context, peer, frame, heartbeat, HeartbeatRequest),
+        ApiKey::LeaveGroup => later!(context, peer, frame, leave_group, LeaveGroupRequest),
+        ApiKey::OffsetCommit => later!(context, peer, frame, offset_commit, OffsetCommitRequest),
+        ApiKey::OffsetFetch => later!(context, peer, frame, offset_fetch, OffsetFetchRequest),
+        ApiKey::OffsetDelete => later!(context, peer, frame, offset_delete, OffsetDeleteRequest),
+        ApiKey::DescribeGroups => {
+            later!(context, peer, frame, describe_groups, DescribeGroupsRequest)
+        }
+        ApiKey::ListGroups => later!(context, peer, frame, list_groups, ListGroupsRequest),
+        ApiKey::DeleteGroups => later!(context, peer, frame, delete_groups, DeleteGroupsRequest),
+        ApiKey::CreateTopics => later!(context, peer, frame, create_topics, CreateTopicsRequest),
+        ApiKey::DeleteTopics => later!(context, peer, frame, delete_topics, DeleteTopicsRequest),
+        ApiKey::CreatePartitions => {
+            later!(context, peer, frame, create_partitions, CreatePartitionsRequest)
+        }
+        ApiKey::DescribeConfigs => {
+            later!(context, peer, frame, describe_configs, DescribeConfigsRequest)
+        }
+        ApiKey::AlterConfigs => later!(context, peer, frame, alter_configs, AlterConfigsRequest),
+        ApiKey::IncrementalAlterConfigs => later!(
+            context,
+            peer,
+            frame,
+            incremental_alter_configs,
+            IncrementalAlterConfigsRequest
+        ),
+        api @ (ApiKey::Produce
+        | ApiKey::Fetch
+        | ApiKey::ApiVersions
+        | ApiKey::Metadata
+        | ApiKey::DescribeCluster
+        | ApiKey::DescribeTopicPartitions) => {
+            unreachable!("{} is answered by the caller", api.name())
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Metadata: brokers, topics and leaders, and the automatic creation of topics.
+
+use std::borrow::Cow;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use broker_protocol::quantity::BrokerId;
+use broker_protocol::uuid::Uuid;
+
+use super::RequestContext;
+use crate::context::Context;
+use crate::metadata::{Metadata, Partition, Topic, is_internal};
+
+/// "Authorized operations" where they were not asked for.
+const NOT_ASKED: i32 = i32::MIN;
+
+/// Returns the names that the request wants and that do not exist, if they may be created now.
+///
+/// Empty in the usual case, which needs no waiting.
+pub(crate) fn missing_topics(
+    context: &Context,
+    request: &MetadataRequest<'_>,
+    metadata: &Metadata,
+) -> Vec<String> {
+    if !(request.allow_auto_topic_creation && context.config.load().auto_create_topics_enable) {
+        return Vec::new();
+    }
+    let asked = request.topics.iter().flatten();
+    asked
+        .filter_map(|topic| topic.name.as_deref())
+        .filter(|name| metadata.topic(name).is_none())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// Answers from one snapshot.
+pub(crate) fn metadata(
+    context: &Context,
+    request: &MetadataRequest<'_>,
+    metadata: &Metadata,
+    rc: &RequestContext<'_>,
+) -> MetadataResponse<'static> {
+    let listener = &rc.peer.listener;
+    let brokers = metadata.brokers.iter().filter_map(|(id, broker)| {
+        let endpoint = metadata.endpoint(*id, listener)?;
+        Some(MetadataResponseBroker {
+            node_id: id.0,
+            host: Cow::Owned(endpoint.host.to_string()),
+            port: i32::from(endpoint.port),
+            rack: broker.rack.as_ref().map(|rack| Cow::Owned(rack.to_string())),
+            ..Default::default()
+        })
+    });
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(Cow::Owned(context.cluster_id.to_string())),
+        controller_id: metadata.controller.map_or(-1, |id| id.0),
+        topics: topics(request, metadata, rc),
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            ALL_CLUSTER_OPERATIONS
+        } else {
+            NOT_ASKED
+        },
+        ..Default::default()
+    }
+}
+
+/// Every operation on a cluster, as bits (create, alter, describe, cluster action, the three on
+/// configurations and idempotent write): without an authorizer everything is allowed.
+pub(crate) const ALL_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// Every operation on a topic, as bits: read, write, create, delete, alter, describe and the two
+/// on configurations.
+pub(crate) const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+
+fn topics(
+    request: &MetadataRequest<'_>,
+    metadata: &Metadata,
+    rc: &RequestContext<'_>,
+) -> Vec<MetadataResponseTopic<'static>> {
+    let operations = if request.include_topic_authorized_operations {
+        ALL_TOPIC_OPERATIONS
+    } else {
+        NOT_ASKED
+    };
+    let answer = |topic: &Topic| known(topic, metadata, operations, rc);
+    match &request.topics {
+        // In version 0 an empty list asks for all; from version 1 null does.
+        Some(asked) if !(asked.is_empty() && rc.api_version == 0) => asked
+            .iter()
+            .map(|asked| match find(asked, metadata) {
+                Ok(topic) => answer(topic),
+                Err(error) => unknown(asked, error),
+            })
+            .collect(),
+        _ => metadata.topics.values().map(|topic| answer(topic)).collect(),
+    }
+}
+
+/// Finds a topic by name, or by id from version 10 on.
+fn find<'m>(
+    asked: &MetadataRequestTopic<'_>,
+    metadata: &'m Metadata,
+) -> Result<&'m Topic, ErrorCode> {
+    if let Some(name) = asked.name.as_deref() {
+        if !crate::controller::topic_name::is_valid(name) {
+            return Err(ErrorCode::InvalidTopicException);
+        }
+        let topic = metadata.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if !asked.topic_id.is_zero() && asked.topic_id != topic.id {
+            return Err(ErrorCode::InconsistentTopicId);
+        }
+        return Ok(topic);
+    }
+    let topic = metadata.topic_by_id(asked.topic_id);
+    Ok(topic.ok_or(ErrorCode::UnknownTopicId)?)
+}
+
+fn unknown(asked: &MetadataRequestTopic<'_>, error: ErrorCode) -> MetadataResponseTopic<'static> {
+    let name = asked.name.as_deref();
+    MetadataResponseTopic {
+        error_code: error.code(),
+        name: name.map(|name| Cow::Owned(name.to_owned())),
+        topic_id: if name.is_some() { Uuid::ZERO } else { asked.topic_id },
+        is_internal: name.is_some_and(is_internal),
+        topic_authorized_operations: NOT_ASKED,
+        ..Default::default()
+    }
+}
+
+fn known(
+    topic: &Topic,
+    metadata: &Metadata,
+    operations: i32,
+    rc: &RequestContext<'_>,
+) -> MetadataResponseTopic<'static> {
+    let partitions = topic.partitions.iter().enumerate();
+    MetadataResponseTopic {
+        error_code: ErrorCode::None.code(),
+        name: Some(Cow::Owned(topic.name.to_string())),
+        topic_id: topic.id,
+        is_internal: is_internal(&topic.name),
+        partitions: partitions.map(|(n, p)| partition(n as i32, p, metadata, rc)).collect(),
+        topic_authorized_operations: operations,
+        ..Default::default()
+    }
+}
+
+fn partition(
+    index: i32,
+    partition: &Partition,
+    metadata: &Metadata,
+    rc: &RequestContext<'_>,
+) -> MetadataResponsePartition<'static> {
+    let reachable = |id: &BrokerId| metadata.endpoint(*id, &rc.peer.listener).is_some();
+    let (error, leader) = match partition.leader {
+        None => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
+        Some(leader) if metadata.brokers.contains_key(&leader) && !reachable(&leader) => {
+            (ErrorCode::ListenerNotFound, BrokerId(-1))
+        }
+        Some(leader) if !reachable(&leader) => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
+        Some(leader) => (ErrorCode::None, leader),
+    };
+    MetadataResponsePartition {
+        error_code: error.code(),
+        partition_index: index,
+        leader_id: leader.0,
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes: partition.replicas.iter().map(|id| id.0).collect(),
+        isr_nodes: partition.isr.iter().map(|id| id.0).collect(),
+        offline_replicas: partition.offline.iter().map(|id| id.0).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,13 @@
+//! The network: sockets in, frames to [`crate::api::dispatch`], answers out in the order of the requests.
+//!
+//! A connection lives on one single-threaded runtime (`worker`) for life; `listener` accepts and
+//! hands it to the least loaded; `limits` says whether it may live at all; `frame` and `output` are
+//! what it reads and writes.
+
+pub(crate) mod cold;
+pub(crate) mod connection;
+pub(crate) mod frame;
+pub(crate) mod limits;
+pub mod listener;
+pub(crate) mod output;
+pub mod worker;

@@ -1,0 +1,334 @@
+//! One client's connection, from accept to close, on one network thread.
+//!
+//! The loop: handle every whole frame in the read buffer, collect answers in the order of the
+//! requests, write them all at once, then wait. A data-plane request costs one wake-up, one read,
+//! one call of its handler and one write; an answer that must wait stands in a queue, and those
+//! behind it wait with it. Requests after a waiting one are handled too if that one is a Produce;
+//! otherwise one request runs at a time, as in Kafka.
+//!
+//! Bounds: the read buffer grows with the bytes that arrived, never with those promised; the queue
+//! holds [`PENDING_MAX`] answers; handling stops while [`OUTPUT_MAX`] bytes wait to be written.
+//! Every wait has a deadline, so that silent, slow and half-open peers are closed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
+use super::limits::{ConnectionPermit, Limits};
+use super::{output, worker::Load};
+use crate::api::answers::Answers;
+use crate::api::dispatch::{self, Dispatched, Fault};
+use crate::api::{Later, Peer};
+use crate::context::Context;
+
+/// Answers that may wait at once on one connection; clients pipeline 5 by default.
+const PENDING_MAX: usize = 128;
+
+/// Bytes of answers above which no further request is handled until they are written.
+const OUTPUT_MAX: usize = 1024 * 1024;
+
+/// What one read asks for at least, in bytes; also what an idle connection keeps.
+const READ_SIZE: usize = 16 * 1024;
+
+/// A frame above this is counted against the bytes in flight of the process, in bytes.
+const LARGE_FRAME: usize = 64 * 1024;
+
+/// How often a quiet connection is looked at: an empty read buffer is then given back.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// What a connection is bound by, fixed when it is accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `socket.request.max.bytes`.
+    pub(crate) frame_max: usize,
+    /// `connections.max.idle.ms`.
+    pub(crate) idle: Duration,
+    /// The time within which the first whole request must be here.
+    pub(crate) first_request: Duration,
+    /// The time that answers in progress get when the broker shuts down.
+    pub(crate) drain: Duration,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("the broker shuts down")]
+    Shutdown,
+    #[error("no whole request for {0:?}")]
+    Idle(Duration),
+    #[error("answers were not read for {0:?}")]
+    SlowReader(Duration),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("the socket failed")]
+    Io(#[from] io::Error),
+}
+
+/// One connection. Owns its socket, its buffers and its place in the limits.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    context: Arc<Context>,
+    peer: Peer,
+    settings: Settings,
+    limits: Arc<Limits>,
+    input: BytesMut,
+    answers: Answers,
+    pending: VecDeque<Later<Result<Answers, Fault>>>,
+    /// The last of `pending` must end before another request is handled.
+    exclusive: bool,
+    served: u64,
+    /// When the last whole request was handled.
+    last_request: Instant,
+    /// The largest frame since the connection was last quiet: the buffer is kept that large,
+    /// because memory touched for the first time costs more than all else in a read.
+    largest: usize,
+    /// The share of a large frame in the process's bytes in flight, until it is handled.
+    in_flight: Option<OwnedSemaphorePermit>,
+    /// Fires at the next look at the deadline. Moved only when it fires, not at each request.
+    alarm: Pin<Box<Sleep>>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    _permit: ConnectionPermit,
+    _load: Load,
+}
+
+impl Connection {
+    /// Takes an accepted socket over; must be called on the worker that it will live on.
+    ///
+    /// # Errors
+    /// When the socket cannot be registered with the worker's poller.
+    pub(crate) fn new(
+        stream: std::net::TcpStream,
+        context: Arc<Context>,
+        peer: Peer,
+        settings: Settings,
+        limits: Arc<Limits>,
+        permit: ConnectionPermit,
+        load: Load,
+    ) -> io::Result<Self> {
+        let now = context.clock.now();
+        let first_look = now + settings.first_request.min(QUIET);
+        Ok(Self {
+            stream: TcpStream::from_std(stream)?,
+            peer,
+            settings,
+            limits,
+            input: BytesMut::new(),
+            answers: Answers::default(),
+            pending: VecDeque::new(),
+            exclusive: false,
+            served: 0,
+            last_request: now,
+            largest: READ_SIZE,
+            in_flight: None,
+            alarm: Box::pin(tokio::time::sleep_until(first_look.into())),
+            shutdown: Box::pin(context.tasks.shutdown_token().cancelled_owned()),
+            context,
+            _permit: permit,
+            _load: load,
+        })
+    }
+
+    /// Serves the client until one of the two sides ends it.
+    pub(crate) async fn run(mut self) -> End {
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    /// Handles what is here, writes what is ready, then waits for the next event.
+    async fn turn(&mut self) -> Result<(), End> {
+        let more = self.handle_frames()?;
+        self.collect().await?;
+        if !self.answers.is_empty() {
+            self.flush().await?;
+        }
+        if more && !self.is_blocked() {
+            return Ok(());
+        }
+        self.wait().await
+    }
+
+    /// Handles whole frames in the order they came; returns whether one was left for later.
+    fn handle_frames(&mut self) -> Result<bool, End> {
+        loop {
+            let Frame::Complete { size } = frame::peek(&self.input, self.settings.frame_max)?
+            else {
+                return Ok(false);
+            };
+            if self.is_blocked() {
+                return Ok(true);
+            }
+            let request = &self.input[LENGTH_SIZE..LENGTH_SIZE + size];
+            // With answers waiting, a ready one must queue behind them.
+            let queued = !self.pending.is_empty();
+            let mut apart = Answers::default();
+            let sink = if queued { &mut apart } else { &mut self.answers };
+            match dispatch::dispatch(&self.context, &self.peer, request, sink)? {
+                Dispatched::Done if queued && !apart.is_empty() => {
+                    self.pending.push_back(Box::pin(std::future::ready(Ok(apart))));
+                }
+                Dispatched::Done => {}
+                Dispatched::Later { answer, exclusive } => {
+                    self.pending.push_back(answer);
+                    self.exclusive = exclusive;
+                }
+            }
+            self.input.advance(LENGTH_SIZE + size);
+            self.in_flight = None;
+            self.largest = self.largest.max(LENGTH_SIZE + size);
+            self.served += 1;
+            self.last_request = self.context.clock.now();
+        }
+    }
+
+    /// Whether no further request may be handled now.
+    fn is_blocked(&self) -> bool {
+        self.exclusive || self.pending.len() >= PENDING_MAX || self.answers.size() >= OUTPUT_MAX
+    }
+
+    /// Moves answers that are ready from the front of the queue, without waiting.
+    async fn collect(&mut self) -> Result<(), End> {
+        while let Some(front) = self.pending.front_mut() {
+            let ready = tokio::select! {
+                biased;
+                answer = front => answer,
+                () = std::future::ready(()) => return Ok(()),
+            };
+            self.answered(ready?);
+        }
+        Ok(())
+    }
+
+    /// Takes over the answer at the front of the queue.
+    fn answered(&mut self, answer: Answers) {
+        self.pending.pop_front();
+        if self.pending.is_empty() {
+            self.exclusive = false;
+        }
+        self.answers.append(answer);
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let limit = self.settings.idle;
+        match tokio::time::timeout(limit, output::flush(&mut self.answers, &self.stream)).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(End::SlowReader(limit)),
+        }
+    }
+
+    /// Waits for bytes, for an answer, for the deadline or for shutdown.
+    async fn wait(&mut self) -> Result<(), End> {
+        let reads = !self.is_blocked();
+        tokio::select! {
+            biased;
+            answer = front(&mut self.pending), if !self.pending.is_empty() => {
+                self.answered(answer?);
+                Ok(())
+            }
+            ready = self.stream.readable(), if reads => {
+                ready?;
+                self.fill().await
+            }
+            () = &mut self.shutdown => self.drain().await,
+            () = &mut self.alarm => self.look(),
+        }
+    }
+
+    /// Ends a connection that is past its deadline, gives memory back, and sets the next alarm.
+    fn look(&mut self) -> Result<(), End> {
+        let now = self.context.clock.now();
+        let limit =
+            if self.served == 0 { self.settings.first_request } else { self.settings.idle };
+        let quiet = now.duration_since(self.last_request);
+        if quiet >= limit && self.pending.is_empty() {
+            return Err(End::Idle(limit));
+        }
+        if quiet >= QUIET && self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.largest = READ_SIZE;
+        }
+        let next = (self.last_request + limit).max(now + Duration::from_secs(1)).min(now + QUIET);
+        self.alarm.as_mut().reset(next.into());
+        Ok(())
+    }
+
+    /// Reads once. The buffer grows by doubling while a frame arrives, up to its size.
+    async fn fill(&mut self) -> Result<(), End> {
+        let here = self.input.len();
+        let wanted = match frame::peek(&self.input, self.settings.frame_max)? {
+            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size - here,
+            Frame::Partial { size: None } | Frame::Complete { .. } => READ_SIZE,
+        };
+        if here >= LARGE_FRAME && here + wanted > self.input.capacity() {
+            return self.fill_large(here + wanted).await;
+        }
+        // An empty buffer is asked for as much as it once held, which winds it back to its start.
+        let grow = if here == 0 { self.largest } else { wanted.min(here.max(READ_SIZE)) };
+        self.input.reserve(grow);
+        self.read()
+    }
+
+    /// Reads the rest of a large frame, inside the process's bound on bytes in flight.
+    async fn fill_large(&mut self, size: usize) -> Result<(), End> {
+        let deadline = self.last_request + self.settings.idle;
+        let whole = async {
+            self.in_flight = self.limits.request_bytes(size).await;
+            while self.input.len() < size {
+                let missing = size - self.input.len();
+                self.input.reserve(missing.min(self.input.len()));
+                self.stream.readable().await?;
+                self.read()?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout_at(deadline.into(), whole).await {
+            Ok(done) => done,
+            Err(_) => Err(End::Idle(self.settings.idle)),
+        }
+    }
+
+    fn read(&mut self) -> Result<(), End> {
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(End::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the answers that are still in progress, then ends the connection.
+    async fn drain(&mut self) -> Result<(), End> {
+        let rest = async {
+            while let Some(front) = self.pending.front_mut() {
+                let answer = front.await?;
+                self.answered(answer);
+            }
+            self.flush().await
+        };
+        let _ = tokio::time::timeout(self.settings.drain, rest).await;
+        Err(End::Shutdown)
+    }
+}
+
+/// The answer at the front of a queue that is not empty.
+async fn front(pending: &mut VecDeque<Later<Result<Answers, Fault>>>) -> Result<Answers, Fault> {
+    match pending.front_mut() {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}

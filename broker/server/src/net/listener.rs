@@ -1,0 +1,132 @@
+//! Accepting: one task per listener takes connections off the backlog and hands each to a worker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::connection::{Connection, End, Settings};
+use super::limits::Limits;
+use super::worker::Workers;
+use crate::api::Peer;
+use crate::context::Context;
+use crate::tasks::Tasks;
+
+/// Connections that the kernel may hold before they are accepted: a storm of clients that come
+/// back at once waits here instead of being refused.
+const BACKLOG: i32 = 4096;
+
+/// The pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound listener that does not accept yet.
+#[derive(Debug)]
+pub struct Listener {
+    name: Arc<str>,
+    socket: TcpListener,
+}
+
+/// Binds `address` for the listener `name`. Port 0 takes a free one.
+///
+/// # Errors
+/// When the address is taken or not of this host.
+pub fn bind(name: &str, address: SocketAddr) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A broker that restarts takes its port back at once, whatever the old connections do.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener { name: name.into(), socket: TcpListener::from_std(socket.into())? })
+}
+
+impl Listener {
+    /// Returns the address that was bound, with the real port.
+    ///
+    /// # Errors
+    /// Those of `getsockname`.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts until `stop`, then closes the socket.
+    pub(crate) async fn accept(
+        self,
+        context: Arc<Context>,
+        workers: Arc<Workers>,
+        limits: Arc<Limits>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    let peer = Peer { host: address.ip(), listener: Arc::clone(&self.name) };
+                    match stream.into_std() {
+                        Ok(stream) => {
+                            hand_over(&context, &workers, &limits, &settings, stream, peer);
+                        }
+                        Err(error) => debug!(%error, %address, "accepted socket was lost"),
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, listener = %self.name, "accept failed; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Gives an accepted socket to the least loaded worker, or closes it.
+fn hand_over(
+    context: &Arc<Context>,
+    workers: &Workers,
+    limits: &Arc<Limits>,
+    settings: &Settings,
+    stream: std::net::TcpStream,
+    peer: Peer,
+) {
+    let permit = match limits.admit(peer.host) {
+        Ok(permit) => permit,
+        Err(error) => {
+            info!(%error, client = %peer.host, "connection refused");
+            return;
+        }
+    };
+    // Answers are whole when they are written: waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let (handle, load) = workers.least_loaded();
+    let tasks: Tasks = context.tasks.clone();
+    let (context, limits, settings) = (Arc::clone(context), Arc::clone(limits), settings.clone());
+    tasks.spawn_on(&handle, "connection", async move {
+        let client = peer.host;
+        let connection =
+            match Connection::new(stream, context, peer, settings, limits, permit, load) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    warn!(%error, %client, "connection could not be registered");
+                    return;
+                }
+            };
+        match connection.run().await {
+            End::Closed | End::Shutdown => {}
+            end @ (End::Idle(_) | End::SlowReader(_) | End::Io(_)) => {
+                debug!(error = %end, %client, "connection closed");
+            }
+            end @ (End::Frame(_) | End::Fault(_)) => {
+                info!(error = %end, %client, "connection closed: bad input");
+            }
+        }
+    });
+}
