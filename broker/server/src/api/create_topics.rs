@@ -12,7 +12,6 @@ use broker_protocol::message::create_topics::{
 };
 
 use super::RequestContext;
-use super::describe_configs::{source_code, type_code};
 use crate::context::Context;
 use crate::controller::admin::{AdminError, Made, NewTopic};
 
@@ -96,17 +95,14 @@ fn configs(
     context: &Context,
     overrides: &BTreeMap<String, String>,
 ) -> Vec<CreatableTopicConfigs<'static>> {
-    let Ok(config) = TopicConfig::resolve(&context.config.load(), overrides) else {
-        return Vec::new();
-    };
-    let entries = config.entries().into_iter();
+    let entries = TopicConfig::entries(&context.config.load(), overrides).into_iter();
     entries
         .map(|entry| CreatableTopicConfigs {
-            name: Cow::Owned(entry.name.to_string()),
-            value: entry.value.map(|value| Cow::Owned(value.to_string())),
-            read_only: entry.read_only,
-            config_source: source_code(entry.source),
-            is_sensitive: entry.sensitive,
+            name: Cow::Borrowed(entry.key.name),
+            read_only: entry.is_read_only(),
+            config_source: entry.source.code(),
+            is_sensitive: entry.is_sensitive(),
+            value: entry.value.map(Cow::Owned),
         })
         .collect()
 }

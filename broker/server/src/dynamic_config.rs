@@ -1,0 +1,288 @@
+//! Configuration that changes while the broker runs: of topics and of brokers.
+//!
+//! The truth is in the coordination tree under `/config`; a change is written there together with a
+//! notification, and every broker (this one too) applies it when it sees the notification. A call
+//! that changes something returns once this broker has applied it.
+//!
+//! A topic's settings are its overrides on top of the broker's, so a change of the broker's
+//! settings changes those of every topic.
+//! Source: Kafka 3.9 `ZkConfigManager`, `DynamicBrokerConfig`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use broker_config::broker::BrokerConfig;
+use broker_config::error::ConfigError;
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::BrokerId;
+use broker_zookeeper::node::config::{Config, ConfigChange};
+use broker_zookeeper::path;
+use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Store, StoreError, WatchMode};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::controller::TreeError;
+
+/// The broker's configuration as it is now.
+pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;
+
+/// How long a change may take to be applied here before the call returns anyway.
+const APPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whose settings.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entity {
+    /// Of a topic.
+    Topic(String),
+    /// Of one broker.
+    Broker(i32),
+    /// Of all brokers.
+    AllBrokers,
+}
+
+impl Entity {
+    fn path(&self) -> String {
+        match self {
+            Self::Topic(topic) => path::topic_config(topic),
+            Self::Broker(id) => path::broker_config(Some(*id)),
+            Self::AllBrokers => path::broker_config(None),
+        }
+    }
+
+    /// Reads the path of a notification; `None` for kinds that are not served yet.
+    fn of_change(change: &ConfigChange) -> Option<Self> {
+        let (kind, name) = change.entity_path.split_once('/')?;
+        match (kind, name) {
+            ("topics", topic) => Some(Self::Topic(topic.to_owned())),
+            ("brokers", path::DEFAULT_ENTITY) => Some(Self::AllBrokers),
+            ("brokers", id) => id.parse().ok().map(Self::Broker),
+            _ => None,
+        }
+    }
+}
+
+/// What was applied: the caller carries it on to those who keep settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// This topic's settings may differ.
+    Topic(String),
+    /// The broker's settings may differ, and so may those of every topic.
+    Broker,
+}
+
+/// The dynamic configuration of this broker and of all topics.
+#[derive(Debug)]
+pub struct DynamicConfig {
+    store: Arc<dyn Store>,
+    broker_id: BrokerId,
+    config: SharedConfig,
+    /// The number of the next notification that is not applied yet.
+    applied: watch::Sender<i64>,
+}
+
+impl DynamicConfig {
+    /// Reads what is in the tree for this broker, and applies it to `config`.
+    pub async fn load(
+        store: Arc<dyn Store>,
+        broker_id: BrokerId,
+        config: SharedConfig,
+    ) -> Result<Self, TreeError> {
+        let dynamic = Self { store, broker_id, config, applied: watch::Sender::new(0) };
+        // Whatever is announced by now is in what is read next.
+        let last = dynamic.announced().await?.last().map_or(0, |(number, _)| number + 1);
+        dynamic.apply_broker().await?;
+        dynamic.applied.send_replace(last);
+        Ok(dynamic)
+    }
+
+    /// Returns an entity's own settings, with the version of their node if it exists.
+    pub async fn overrides(
+        &self,
+        entity: &Entity,
+    ) -> Result<(BTreeMap<String, String>, Option<i32>), TreeError> {
+        let path = entity.path();
+        match self.store.get(&path).await {
+            Ok((data, stat)) => Ok((Config::decode(&path, &data)?.config, Some(stat.version))),
+            Err(StoreError::NoNode { .. }) => Ok((BTreeMap::new(), None)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns a topic's settings as they apply now.
+    ///
+    /// Settings that this broker does not know (an older tool wrote them) are left out, with a
+    /// warning: a topic that exists is served.
+    pub async fn topic(&self, topic: &str) -> Result<Arc<TopicConfig>, TreeError> {
+        let (mut overrides, _) = self.overrides(&Entity::Topic(topic.to_owned())).await?;
+        let broker = self.config.load();
+        loop {
+            match TopicConfig::resolve(&broker, &overrides) {
+                Ok(config) => return Ok(Arc::new(config)),
+                Err(error) => {
+                    warn!(topic, %error, "setting of the topic ignored");
+                    let bad = overrides.keys().find(|key| names(&error, key)).cloned();
+                    match bad {
+                        Some(key) => drop(overrides.remove(&key)),
+                        None => overrides.clear(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replaces an entity's settings and waits until this broker has applied them.
+    pub async fn replace(
+        &self,
+        entity: &Entity,
+        settings: BTreeMap<String, String>,
+        version: Option<i32>,
+    ) -> Result<(), TreeError> {
+        let path = entity.path();
+        let below = path.trim_start_matches("/config/").to_owned();
+        let data = Config::new(settings).encode();
+        let write = match version {
+            Some(_) => Op::Set { path, data, version },
+            None => Op::Create { path, data, mode: CreateMode::Persistent },
+        };
+        let notify = Op::Create {
+            path: path::config_change(),
+            data: ConfigChange { entity_path: below }.encode(),
+            mode: CreateMode::PersistentSequential,
+        };
+        let results = self.store.multi(vec![write, notify]).await?;
+        let announced = results.iter().rev().find_map(|result| match result {
+            OpResult::Created { path, .. } => number(path),
+            OpResult::Set { .. } | OpResult::Deleted | OpResult::Checked => None,
+        });
+        if let Some(number) = announced {
+            let mut applied = self.applied.subscribe();
+            let seen = applied.wait_for(|next| *next > number);
+            // Late is not lost: the notification is there, and the next look finds it.
+            let _ = tokio::time::timeout(APPLY_LIMIT, seen).await;
+        }
+        Ok(())
+    }
+
+    /// Applies notifications as they come and hands each to `carry_on`, until the session ends.
+    pub async fn follow<F, R>(&self, mut carry_on: F) -> Result<(), TreeError>
+    where
+        F: FnMut(Applied) -> R,
+        R: Future<Output = ()>,
+    {
+        let mut changes = self.store.watch(path::CONFIG_CHANGES, WatchMode::Persistent).await?;
+        loop {
+            let next = *self.applied.borrow();
+            let mut seen = next;
+            let mut entities = BTreeSet::new();
+            for (number, name) in self.announced().await?.into_iter().filter(|(n, _)| *n >= next) {
+                entities.extend(self.changed(&name).await?);
+                seen = number + 1;
+            }
+            for entity in entities {
+                if let Some(applied) = self.apply(entity).await? {
+                    carry_on(applied).await;
+                }
+            }
+            self.applied.send_replace(seen);
+            if changes.next().await.kind == EventKind::SessionExpired {
+                return Err(StoreError::SessionExpired.into());
+            }
+            while changes.try_next().is_some() {}
+        }
+    }
+
+    /// The notifications that are there, oldest first.
+    async fn announced(&self) -> Result<Vec<(i64, String)>, TreeError> {
+        let names = self.store.children(path::CONFIG_CHANGES).await?;
+        Ok(names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
+    }
+
+    async fn changed(&self, name: &str) -> Result<Option<Entity>, TreeError> {
+        let path = format!("{}/{name}", path::CONFIG_CHANGES);
+        match self.store.get(&path).await {
+            Ok((data, _)) => match ConfigChange::decode(&path, &data) {
+                Ok(change) => Ok(Entity::of_change(&change)),
+                Err(error) => {
+                    warn!(%error, "notification ignored");
+                    Ok(None)
+                }
+            },
+            Err(StoreError::NoNode { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn apply(&self, entity: Entity) -> Result<Option<Applied>, TreeError> {
+        match entity {
+            Entity::Topic(topic) => Ok(Some(Applied::Topic(topic))),
+            Entity::Broker(id) if BrokerId(id) != self.broker_id => Ok(None),
+            Entity::Broker(_) | Entity::AllBrokers => {
+                self.apply_broker().await?;
+                Ok(Some(Applied::Broker))
+            }
+        }
+    }
+
+    async fn apply_broker(&self) -> Result<(), TreeError> {
+        let (own, _) = self.overrides(&Entity::Broker(self.broker_id.0)).await?;
+        let (of_all, _) = self.overrides(&Entity::AllBrokers).await?;
+        let mut layers = self.config.load().layers.clone();
+        if layers.dynamic_broker == own && layers.dynamic_default == of_all {
+            return Ok(());
+        }
+        layers.dynamic_broker = own;
+        layers.dynamic_default = of_all;
+        match BrokerConfig::resolve(layers) {
+            Ok(config) => {
+                self.config.store(Arc::new(config));
+                info!("dynamic configuration of the broker applied");
+            }
+            // What is in force stays: a broker does not stop for a setting that it does not know.
+            Err(error) => warn!(%error, "dynamic configuration of the broker ignored"),
+        }
+        Ok(())
+    }
+}
+
+fn names(error: &ConfigError, key: &str) -> bool {
+    error.to_string().contains(key)
+}
+
+/// The number of a sequential node.
+fn number(path: &str) -> Option<i64> {
+    path.get(path.len().checked_sub(10)?..)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_zookeeper::embedded::EmbeddedTree;
+
+    use super::*;
+    use crate::controller::membership;
+
+    /// A change is applied before the call that made it returns, and carried on once.
+    #[tokio::test]
+    async fn a_change_is_applied_before_its_call_returns() {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
+        membership::ensure_paths(&*store).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        let dynamic = DynamicConfig::load(store, BrokerId(0), Arc::clone(&config)).await.unwrap();
+        let dynamic = Arc::new(dynamic);
+        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let following = Arc::clone(&dynamic);
+        let follow = tokio::task::spawn(async move {
+            following.follow(|applied| std::future::ready(carried.send(applied).unwrap())).await
+        });
+        let settings = BTreeMap::from([("log.retention.ms".to_owned(), "7200000".to_owned())]);
+        dynamic.replace(&Entity::AllBrokers, settings, None).await.unwrap();
+        assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 7_200_000);
+        assert_eq!(seen.recv().await, Some(Applied::Broker));
+        let settings = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
+        dynamic.replace(&Entity::Topic("t".to_owned()), settings, None).await.unwrap();
+        assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 5);
+        assert_eq!(seen.recv().await, Some(Applied::Topic("t".to_owned())));
+        follow.abort();
+    }
+}
