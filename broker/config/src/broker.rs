@@ -302,7 +302,10 @@ impl BrokerConfig {
                 let changed = key.default != Some(value.trim());
                 match key.status {
                     Status::NoEffect(reason) if changed => Some((name.clone(), reason)),
-                    _ => None,
+                    Status::Honoured
+                    | Status::NotServedYet(_)
+                    | Status::NeverServed(_)
+                    | Status::NoEffect(_) => None,
                 }
             })
             .collect()

@@ -66,6 +66,26 @@ pub enum Limit {
     Release,
 }
 
+impl Limit {
+    /// Tells whether a whole number lies in the range; limits of other kinds admit all.
+    fn admits(self, number: i64) -> bool {
+        match self {
+            Self::AtLeast(least) => number >= least,
+            Self::Between(least, most) => (least..=most).contains(&number),
+            Self::BetweenOrMinusOne(least, most) => {
+                number == -1 || (least..=most).contains(&number)
+            }
+            Self::Any
+            | Self::Fraction(..)
+            | Self::OneOf(_)
+            | Self::NotEmpty
+            | Self::Listeners
+            | Self::ThrottledReplicas
+            | Self::Release => true,
+        }
+    }
+}
+
 /// Who may set a key, and whether the change waits for a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -230,17 +250,9 @@ impl Key {
 
     fn is_valid(&self, value: &str) -> bool {
         let whole = |least: i64, most: i64| {
-            value.parse::<i64>().is_ok_and(|number| {
-                (least..=most).contains(&number)
-                    && match self.limit {
-                        Limit::AtLeast(least) => number >= least,
-                        Limit::Between(least, most) => (least..=most).contains(&number),
-                        Limit::BetweenOrMinusOne(least, most) => {
-                            number == -1 || (least..=most).contains(&number)
-                        }
-                        _ => true,
-                    }
-            })
+            value
+                .parse::<i64>()
+                .is_ok_and(|number| (least..=most).contains(&number) && self.limit.admits(number))
         };
         match self.kind {
             Kind::Boolean => {
@@ -249,9 +261,12 @@ impl Key {
             Kind::Short => whole(i16::MIN.into(), i16::MAX.into()),
             Kind::Int => whole(i32::MIN.into(), i32::MAX.into()),
             Kind::Long => whole(i64::MIN, i64::MAX),
-            Kind::Double => value.parse::<f64>().is_ok_and(|number| match self.limit {
-                Limit::Fraction(least, most) => (least..=most).contains(&number),
-                _ => !number.is_nan(),
+            Kind::Double => value.parse::<f64>().is_ok_and(|number| {
+                if let Limit::Fraction(least, most) = self.limit {
+                    (least..=most).contains(&number)
+                } else {
+                    !number.is_nan()
+                }
             }),
             Kind::String | Kind::List | Kind::Class | Kind::Password => self.is_valid_text(value),
         }

@@ -178,9 +178,11 @@ fn escape(chars: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
 mod tests {
     use super::*;
 
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
     #[test]
     fn properties_read_as_java_reads_them() {
-        let cases: [(&str, &str, &[(&str, &str)]); 10] = [
+        let cases: [(&str, &str, Pairs); 10] = [
             ("plain", "a=1\nb = 2", &[("a", "1"), ("b", "2")]),
             ("colon or space end the key", "a:1\nb 2\nc", &[("a", "1"), ("b", "2"), ("c", "")]),
             ("comments and blank lines", "# x\n  ! y\n\n a=1", &[("a", "1")]),

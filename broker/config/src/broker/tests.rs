@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{dynamic::Source, key::Status, topic::TopicConfig};
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 fn read(text: &str) -> Result<BrokerConfig, String> {
     let properties = Properties::parse("server.properties", text).map_err(|e| e.to_string())?;
     BrokerConfig::from_properties(&properties)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(pairs: Pairs<'_>) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -121,7 +123,7 @@ fn listeners_may_have_names_of_their_own() {
 #[test]
 fn the_finer_unit_wins_in_a_layer_and_the_higher_layer_above_all() {
     let day = 86_400_000;
-    let cases: [(&str, &[(&str, &str)], i64); 6] = [
+    let cases: [(&str, Pairs, i64); 6] = [
         ("", &[], 7 * day),
         ("log.retention.hours=24", &[], day),
         ("log.retention.hours=24\nlog.retention.minutes=5", &[], 300_000),
@@ -207,7 +209,7 @@ fn dynamic_changes_respect_the_scope() {
 #[test]
 fn topic_overrides_are_checked() {
     let config = BrokerConfig::default();
-    let cases: [(&[(&str, &str)], &str); 6] = [
+    let cases: [(Pairs, &str); 6] = [
         (&[("retention.mss", "1")], "unknown key `retention.mss`; did you mean `retention.ms`?"),
         (
             &[("segment.bytes", "13")],
