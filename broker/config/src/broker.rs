@@ -3,13 +3,13 @@
 //! [`BrokerConfig::resolve`] takes the layers, refuses what is unknown, out of range or not served,
 //! and lists what is accepted without effect. Source: Kafka 3.9 `KafkaConfig`.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
     dynamic::{Entry, Layers},
     error::ConfigError,
     key::{self, Key, Status},
-    listener::Listener,
+    listener::{self, Listener},
     raw::Properties,
     render,
     value::items,
@@ -299,13 +299,16 @@ impl BrokerConfig {
             .flat_map(|layer| layer.iter())
             .filter_map(|(name, value)| {
                 let key = key::broker(name).ok()?;
-                let changed = key.default != Some(value.trim());
                 match key.status {
-                    Status::NoEffect(reason) if changed => Some((name.clone(), reason)),
-                    Status::Honoured
-                    | Status::NotServedYet(_)
-                    | Status::NeverServed(_)
-                    | Status::NoEffect(_) => None,
+                    Status::NoEffect(reason) => {
+                        (key.default != Some(value.trim())).then_some((name.clone(), reason))
+                    }
+                    Status::Honoured => {
+                        let prefixed = key.name != name;
+                        prefixed
+                            .then(|| (name.clone(), "values of one listener are not served yet"))
+                    }
+                    Status::NotServedYet(_) | Status::NeverServed(_) => None,
                 }
             })
             .collect()
@@ -337,6 +340,21 @@ impl BrokerConfig {
         self.num_network_threads.map_or(cores.max(1), |threads| threads.max(1) as usize)
     }
 
+    /// Returns how many connections one address may hold.
+    pub fn max_connections_of(&self, address: IpAddr) -> i32 {
+        items(&self.max_connections_per_ip_overrides)
+            .find_map(|text| {
+                let (host, count) = listener::address_count(text)?;
+                (host == address).then_some(count)
+            })
+            .unwrap_or(self.max_connections_per_ip)
+    }
+
+    /// Returns where the metrics page is served: host and port, or nothing if it is off.
+    pub fn metrics_address(&self) -> Option<(&str, u16)> {
+        listener::host_and_port(&self.metrics_listener)
+    }
+
     /// Returns the broker's id.
     ///
     /// The standalone broker is 0 unless it is told otherwise.
@@ -353,7 +371,8 @@ impl BrokerConfig {
         let read = |name| items(&text(name)).filter_map(Listener::parse).collect::<Vec<_>>();
         let listeners = read("listeners");
         let advertised = read("advertised.listeners");
-        self.log_dirs = items(&text("log.dirs")).map(PathBuf::from).collect();
+        let dirs = self.layers.text("log.dirs").unwrap_or_else(|| text("log.dir"));
+        self.log_dirs = items(&dirs).map(PathBuf::from).collect();
         self.advertised_listeners =
             if advertised.is_empty() { listeners.clone() } else { advertised };
         let wanted = self.inter_broker_listener_name.as_deref().unwrap_or("PLAINTEXT");

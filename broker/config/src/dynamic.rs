@@ -217,8 +217,6 @@ fn synonym_names(name: &'static str) -> Vec<&'static str> {
         "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
             vec!["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
         }
-        "log.dirs" => vec!["log.dirs", "log.dir"],
-        "node.id" | "broker.id" => vec!["broker.id", "node.id"],
         name => vec![name],
     }
 }

@@ -1,6 +1,25 @@
 //! Why a configuration was not accepted, in words that name the key and the place.
 
-use crate::raw::Place;
+use std::{fmt, sync::Arc};
+
+/// Where a pair was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, or what stands for it (`--set`).
+    pub file: Arc<str>,
+    /// The line of the pair's first character, from 1; 0 where lines mean nothing.
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            f.write_str(&self.file)
+        } else {
+            write!(f, "{}:{}", self.file, self.line)
+        }
+    }
+}
 
 /// A configuration that cannot be accepted. Nothing is applied when one is returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,7 +15,14 @@ mod security;
 mod topic_rows;
 mod zookeeper;
 
-use crate::{error::ConfigError, suggest, value::items};
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::{
+    error::ConfigError,
+    listener::{self, Listener},
+    suggest,
+    value::{Value, items},
+};
 
 /// The type of a value. The numbers are those of `DescribeConfigs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +67,10 @@ pub enum Limit {
     NotEmpty,
     /// Listener addresses.
     Listeners,
+    /// `host:port`, or empty.
+    Address,
+    /// Pairs `address:count`.
+    AddressCounts,
     /// `*`, or pairs `partition:broker`.
     ThrottledReplicas,
     /// A release of Kafka, such as `3.9` or `3.9-IV0`.
@@ -80,6 +91,8 @@ impl Limit {
             | Self::OneOf(_)
             | Self::NotEmpty
             | Self::Listeners
+            | Self::Address
+            | Self::AddressCounts
             | Self::ThrottledReplicas
             | Self::Release => true,
         }
@@ -241,6 +254,8 @@ impl Key {
             Limit::OneOf(values) => format!("one of {}", values.join(", ")),
             Limit::NotEmpty => format!("{kind}, not empty"),
             Limit::Listeners => "NAME://host:port, separated by commas".to_owned(),
+            Limit::Address => "host:port, or empty".to_owned(),
+            Limit::AddressCounts => "IP addresses address:count, separated by commas".to_owned(),
             Limit::ThrottledReplicas => {
                 "`*` or pairs partition:broker, separated by commas".to_owned()
             }
@@ -279,9 +294,10 @@ impl Key {
             }
             Limit::OneOf(allowed) => allowed.contains(&value),
             Limit::NotEmpty => !value.is_empty(),
-            Limit::Listeners => {
-                <Vec<crate::listener::Listener> as crate::value::Value>::parse(Some(value))
-                    .is_some()
+            Limit::Listeners => <Vec<Listener> as Value>::parse(Some(value)).is_some(),
+            Limit::Address => value.is_empty() || listener::host_and_port(value).is_some(),
+            Limit::AddressCounts => {
+                items(value).all(|item| listener::address_count(item).is_some())
             }
             Limit::ThrottledReplicas => value == "*" || items(value).all(is_replica),
             Limit::Release => is_release(value),
@@ -324,6 +340,12 @@ fn is_release(text: &str) -> bool {
     known && numbers.len() <= 4 && iv.parse::<u8>().is_ok()
 }
 
+type Index = LazyLock<HashMap<&'static str, &'static Key>>;
+
+// A broker resolves thousands of topics at start, each of forty keys.
+static BROKER_INDEX: Index = LazyLock::new(|| broker_keys().map(|key| (key.name, key)).collect());
+static TOPIC_INDEX: Index = LazyLock::new(|| topic_keys().map(|key| (key.name, key)).collect());
+
 /// Yields every broker key, Kafka's and ours.
 pub fn broker_keys() -> impl Iterator<Item = &'static Key> {
     [
@@ -347,17 +369,17 @@ pub fn topic_keys() -> impl Iterator<Item = &'static Key> {
     topic_rows::KEYS.iter().chain(own::TOPIC)
 }
 
-/// Finds a broker key by its name; prefixes such as `listener.name.<listener>.` are looked through.
+/// Finds a broker key by its whole name.
 pub fn find(name: &str) -> Option<&'static Key> {
-    broker_keys().find(|key| key.name == name)
+    BROKER_INDEX.get(name).copied()
 }
 
 /// Finds a topic key by its name.
 pub fn find_topic(name: &str) -> Option<&'static Key> {
-    topic_keys().find(|key| key.name == name)
+    TOPIC_INDEX.get(name).copied()
 }
 
-/// Finds a broker key.
+/// Finds a broker key; a prefix such as `listener.name.<listener>.` is looked through.
 ///
 /// # Errors
 /// [`ConfigError::Unknown`] with the nearest known key.

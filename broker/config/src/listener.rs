@@ -1,6 +1,6 @@
-//! Listener addresses: `listeners`, `advertised.listeners`.
+//! Addresses in settings: `listeners`, `advertised.listeners`, `metrics.listener` and the like.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use crate::value::{Value, items};
 
@@ -19,20 +19,11 @@ impl Listener {
     /// Parses `NAME://host:port`, `NAME://:port` or `NAME://[ipv6]:port`.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, address) = text.trim().split_once("://")?;
-        let (host, port) = address.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
+        let (host, port) = host_and_port(address)?;
         let named = !name.is_empty()
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
         named.then_some(())?;
-        Some(Self {
-            name: name.to_ascii_uppercase(),
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-        })
+        Some(Self { name: name.to_ascii_uppercase(), host: host.to_owned(), port })
     }
 }
 
@@ -45,6 +36,25 @@ impl fmt::Display for Listener {
             write!(f, "{name}://{host}:{port}")
         }
     }
+}
+
+/// Splits `address:count`; an IPv6 address may stand in brackets.
+pub(crate) fn address_count(text: &str) -> Option<(IpAddr, i32)> {
+    let (host, count) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let count: i32 = count.trim().parse().ok()?;
+    (count >= 0).then_some((host.parse().ok()?, count))
+}
+
+/// Splits `host:port`; an IPv6 address stands in brackets.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port.parse().ok()?))
 }
 
 impl Value for Vec<Listener> {

@@ -6,28 +6,9 @@
 //! duplicates wins. Source: the specification of `java.util.Properties.load`. Differs from it in
 //! that the text is UTF-8, not ISO 8859-1, and in that a bad `\u` is an error with its place.
 
-use std::{collections::BTreeMap, fmt, iter::Peekable, str::Chars, sync::Arc};
+use std::{collections::BTreeMap, iter::Peekable, str::Chars, sync::Arc};
 
-use crate::error::ConfigError;
-
-/// Where a pair was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file, or what stands for it (`--set`).
-    pub file: Arc<str>,
-    /// The line of the pair's first character, from 1; 0 where lines mean nothing.
-    pub line: u32,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            f.write_str(&self.file)
-        } else {
-            write!(f, "{}:{}", self.file, self.line)
-        }
-    }
-}
+use crate::error::{ConfigError, Place};
 
 /// Pairs by key, each with its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

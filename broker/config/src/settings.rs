@@ -1,5 +1,7 @@
 //! The macro that ties a struct's fields to rows of the key table.
 
+use crate::{error::ConfigError, key, value::Value};
+
 /// Declares a struct whose fields are read from the values of named keys.
 ///
 /// `Default` reads the table's defaults; a test of each struct proves that all of them parse.
@@ -25,7 +27,7 @@ macro_rules! settings {
                 text: &dyn Fn(&'static str) -> Option<String>,
             ) -> Result<Self, $crate::error::ConfigError> {
                 Ok(Self {
-                    $( $field: $crate::value::read($key, text($key).as_deref())?, )*
+                    $( $field: $crate::settings::read($key, text($key).as_deref())?, )*
                     $( $derived: <$derived_ty>::default(), )*
                 })
             }
@@ -47,3 +49,13 @@ macro_rules! settings {
     };
 }
 pub(crate) use settings;
+
+/// Reads the value of `name` as `T`.
+pub(crate) fn read<T: Value>(name: &str, text: Option<&str>) -> Result<T, ConfigError> {
+    T::parse(text).ok_or_else(|| ConfigError::Invalid {
+        key: name.to_owned(),
+        value: text.unwrap_or("null").to_owned(),
+        expected: key::find(name).map_or_else(|| "valid".to_owned(), key::Key::expectation),
+        place: None,
+    })
+}

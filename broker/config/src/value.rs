@@ -1,7 +1,5 @@
 //! Text to typed values, and the enums that settings take.
 
-use crate::{error::ConfigError, key};
-
 /// A type that a setting's text can be read as.
 pub trait Value: Sized + Default {
     /// Reads the text; `None` stands for an absent value (Kafka's null).
@@ -54,16 +52,6 @@ impl<T: Value> Value for Option<T> {
 /// Yields the items of a comma-separated list, trimmed; an empty text has none.
 pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
-/// Reads the value of `name` as `T`.
-pub(crate) fn read<T: Value>(name: &str, text: Option<&str>) -> Result<T, ConfigError> {
-    T::parse(text).ok_or_else(|| ConfigError::Invalid {
-        key: name.to_owned(),
-        value: text.unwrap_or("null").to_owned(),
-        expected: key::find(name).map_or_else(|| "valid".to_owned(), key::Key::expectation),
-        place: None,
-    })
 }
 
 /// What happens to old segments: `cleanup.policy`.

@@ -265,3 +265,35 @@ fn the_command_line_wins_over_the_file() {
     let error = BrokerConfig::from_properties(&properties).expect_err("refused");
     assert!(error[0].to_string().starts_with("--set: `num.partitions` is `0`"));
 }
+
+#[test]
+fn one_address_may_have_a_bound_of_its_own() {
+    let config =
+        read("max.connections.per.ip=5\nmax.connections.per.ip.overrides=10.0.0.1:7,[::1]:9")
+            .expect("accepted");
+    for (address, bound) in [("10.0.0.1", 7), ("::1", 9), ("10.0.0.2", 5)] {
+        assert_eq!(config.max_connections_of(address.parse().expect(address)), bound, "{address}");
+    }
+    let error = read("max.connections.per.ip.overrides=host").expect_err("refused");
+    assert!(error.ends_with("must be IP addresses address:count, separated by commas"), "{error}");
+}
+
+#[test]
+fn the_metrics_page_has_an_address_or_is_off() {
+    let cases = [
+        ("", Some(("127.0.0.1", 9404))),
+        ("metrics.listener=[::]:1", Some(("::", 1))),
+        ("metrics.listener=", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(read(text).expect(text).metrics_address(), expected, "{text}");
+    }
+    read("metrics.listener=9404").expect_err("a port alone is refused");
+}
+
+#[test]
+fn a_value_for_one_listener_is_told_to_have_no_effect() {
+    let config = read("listener.name.plaintext.max.connections=5").expect("accepted");
+    assert_eq!(config.max_connections, 10_000);
+    assert_eq!(config.without_effect().len(), 1);
+}

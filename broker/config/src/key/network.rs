@@ -88,6 +88,7 @@ pub(super) const KEYS: &[Key] = &[
         "Bounds for single addresses, as address:count.",
     )
     .default("")
+    .limit(Limit::AddressCounts)
     .scope(Scope::ClusterWide),
     Key::new(
         "max.incremental.fetch.session.cache.slots",

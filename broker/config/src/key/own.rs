@@ -19,7 +19,8 @@ pub(super) const BROKER: &[Key] = &[
         "host:port of the Prometheus page; empty switches it off.",
     )
     // The port that scrape configurations of the JMX exporter already name.
-    .default("127.0.0.1:9404"),
+    .default("127.0.0.1:9404")
+    .limit(Limit::Address),
     Key::new(
         "metrics.partitions",
         Kind::String,
