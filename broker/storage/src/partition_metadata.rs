@@ -67,8 +67,11 @@ pub fn write(fs: &dyn Fs, dir: &Path, topic_id: Uuid) -> Result<(), PartitionMet
     assert!(!topic_id.is_zero(), "a topic without id has no metadata file");
     let path = dir.join(PARTITION_METADATA_FILE);
     let text = format!("version: {VERSION}\ntopic_id: {topic_id}");
-    replace_file(fs, &path, text.as_bytes())
-        .map_err(|source| PartitionMetadataError::Io { operation: "write", path, source })
+    replace_file(fs, &path, text.as_bytes()).map_err(|source| PartitionMetadataError::Io {
+        operation: "write",
+        path,
+        source,
+    })
 }
 
 fn parse(bytes: &[u8]) -> Option<Uuid> {

@@ -199,8 +199,12 @@ impl Loading {
             let mut segment = match opened {
                 Ok(segment) if self.options.is_clean || is_stable => segment,
                 Ok(segment) | Err(segment) => {
-                    let rebuilt = self.rebuild(segment, is_stable || self.options.is_clean)?;
-                    let is_cut = rebuilt.cut_bytes > 0;
+                    let is_kept = is_stable || self.options.is_clean;
+                    let rebuilt = self.rebuild(segment, is_kept)?;
+                    // Compaction leaves gaps too, but only below the recovery point: above it, a gap
+                    // is the tail that the power loss took.
+                    let is_gap = next.is_some_and(|next| rebuilt.end_offset < next);
+                    let is_cut = rebuilt.cut_bytes > 0 || (is_gap && !is_kept);
                     self.segments.push_back(rebuilt.segment);
                     self.log_end_offset = rebuilt.end_offset;
                     if is_cut {

@@ -18,12 +18,12 @@ use broker_storage::log::{AppendBatch, AppendError, Appended, Log};
 use broker_storage::log_dir::{Identity, LoadSettings, Loaded, LogDir, NewLog};
 
 /// The time of every test that does not move it.
-pub const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// The log directory of every test.
-pub const DIR: &str = "/data";
+pub(crate) const DIR: &str = "/data";
 
 /// Makes a batch of `count` records of one byte each, filled from `seed`, and `filler` more bytes.
-pub fn batch(count: i32, filler: usize, seed: u8, timestamp: i64) -> Vec<u8> {
+pub(crate) fn batch(count: i32, filler: usize, seed: u8, timestamp: i64) -> Vec<u8> {
     let mut records = Vec::new();
     for delta in 0..count {
         // length, attributes, timestamp delta, offset delta, no key, value, no headers
@@ -56,7 +56,7 @@ pub fn batch(count: i32, filler: usize, seed: u8, timestamp: i64) -> Vec<u8> {
 }
 
 /// Makes a batch of one record by an idempotent producer.
-pub fn idempotent(producer_id: i64, sequence: i32, seed: u8) -> Vec<u8> {
+pub(crate) fn idempotent(producer_id: i64, sequence: i32, seed: u8) -> Vec<u8> {
     let bytes = batch(1, 10, seed, NOW.0);
     let mut header = BatchHeader::parse(&bytes).unwrap();
     (header.producer_id, header.producer_epoch, header.base_sequence) = (producer_id, 0, sequence);
@@ -83,7 +83,7 @@ fn varint(bytes: &mut Vec<u8>, value: i64) {
 }
 
 /// Returns a batch as the log stores it.
-pub fn stored(batch: &[u8], base_offset: i64, epoch: i32) -> Vec<u8> {
+pub(crate) fn stored(batch: &[u8], base_offset: i64, epoch: i32) -> Vec<u8> {
     let mut stored = batch.to_vec();
     stored[..8].copy_from_slice(&base_offset.to_be_bytes());
     stored[12..16].copy_from_slice(&epoch.to_be_bytes());
@@ -91,7 +91,11 @@ pub fn stored(batch: &[u8], base_offset: i64, epoch: i32) -> Vec<u8> {
 }
 
 /// Appends batches as their leader in epoch `epoch`.
-pub fn append(log: &mut Log, batches: &[Vec<u8>], epoch: i32) -> Result<Appended, AppendError> {
+pub(crate) fn append(
+    log: &mut Log,
+    batches: &[Vec<u8>],
+    epoch: i32,
+) -> Result<Appended, AppendError> {
     let mut batches: Vec<_> = batches
         .iter()
         .map(|bytes| AppendBatch {
@@ -103,34 +107,34 @@ pub fn append(log: &mut Log, batches: &[Vec<u8>], epoch: i32) -> Result<Appended
 }
 
 /// Makes a configuration from Kafka's keys.
-pub fn config(overrides: &[(&str, &str)]) -> Arc<TopicConfig> {
+pub(crate) fn config(overrides: &[(&str, &str)]) -> Arc<TopicConfig> {
     let pairs: BTreeMap<String, String> =
         overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let broker = BrokerConfig::from_properties(&Properties::default()).unwrap();
     Arc::new(TopicConfig::resolve(&broker, &pairs).unwrap())
 }
 
-pub fn partition() -> TopicPartition {
+pub(crate) fn partition() -> TopicPartition {
     TopicPartition { topic: Arc::from("orders"), partition: 0 }
 }
 
-pub fn open_dir(fs: &Arc<dyn Fs>, dir: &Path) -> LogDir {
+pub(crate) fn open_dir(fs: &Arc<dyn Fs>, dir: &Path) -> LogDir {
     let identity = Identity { cluster_id: "c".to_owned(), broker_id: BrokerId(0) };
     LogDir::open(fs.clone(), dir, &identity, NOW).unwrap()
 }
 
-pub fn create(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
+pub(crate) fn create(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
     let new = NewLog { partition: partition(), topic_id: None, config: config.clone() };
     dir.create_log(new, NOW).unwrap()
 }
 
-pub fn load(dir: &LogDir, config: &Arc<TopicConfig>) -> Loaded {
+pub(crate) fn load(dir: &LogDir, config: &Arc<TopicConfig>) -> Loaded {
     let settings = LoadSettings { threads: 2, now: NOW, producer_id_expiration_ms: i64::MAX };
     dir.load(settings, &|_| config.clone(), &|_| {}).unwrap()
 }
 
 /// Loads the one log that there is.
-pub fn load_one(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
+pub(crate) fn load_one(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
     let mut loaded = load(dir, config);
     assert!(loaded.failed.is_empty(), "{:?}", loaded.failed);
     assert_eq!(loaded.logs.len(), 1);
@@ -138,7 +142,7 @@ pub fn load_one(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
 }
 
 /// Reads everything from `start` on, slice by slice.
-pub fn read_all(log: &Log, start: Offset, max_bytes: u32) -> Vec<u8> {
+pub(crate) fn read_all(log: &Log, start: Offset, max_bytes: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut next = start;
     loop {
