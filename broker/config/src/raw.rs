@@ -88,7 +88,8 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
         let slashes = line.len() - line.trim_end_matches('\\').len();
         if slashes % 2 == 1 {
             logical.push_str(&line[..line.len() - 1]);
-            open = Some((start, logical));
+            // Java takes a backslash alone for a blank line, so that a comment may follow it.
+            open = (!logical.is_empty()).then_some((start, logical));
         } else {
             logical.push_str(line);
             lines.push((start, logical));
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn properties_read_as_java_reads_them() {
-        let cases: [(&str, &str, Pairs); 10] = [
+        let cases: [(&str, &str, Pairs); 11] = [
             ("plain", "a=1\nb = 2", &[("a", "1"), ("b", "2")]),
             ("colon or space end the key", "a:1\nb 2\nc", &[("a", "1"), ("b", "2"), ("c", "")]),
             ("comments and blank lines", "# x\n  ! y\n\n a=1", &[("a", "1")]),
@@ -176,6 +177,7 @@ mod tests {
             ("a comment sign inside a value stays", "a=1 # no", &[("a", "1 # no")]),
             ("escapes", "a\\=b=x\\ty\\u0041\\:", &[("a=b", "x\tyA:")]),
             ("the last duplicate wins", "a=1\na=2", &[("a", "2")]),
+            ("a lone backslash continues nothing", "\\\n# x\na=1", &[("a", "1")]),
             ("carriage returns", "a=1\r\nb=2\r\n", &[("a", "1"), ("b", "2")]),
             ("a surrogate pair", "a=\\ud83d\\ude00", &[("a", "😀")]),
         ];
