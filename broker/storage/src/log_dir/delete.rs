@@ -48,9 +48,9 @@ impl LogDir {
     /// Renames a log's directory to `<topic>-<partition>.<id>-delete`, durably: a log of the same name
     /// can be created at once, and none of its records will ever be seen again.
     ///
-    /// Readers that hold slices of it go on until they are done.
-    #[expect(clippy::needless_pass_by_value, reason = "nobody may append to a deleted log")]
-    pub fn delete_log(&self, log: Log) -> io::Result<DeletedDir> {
+    /// Readers that hold slices of it go on until they are done. Nobody may append to it any more: that
+    /// it is only borrowed lets the partition keep its shape until the last holder lets go.
+    pub fn delete_log(&self, log: &Log) -> io::Result<DeletedDir> {
         let partition = log.partition().clone();
         let path = self.path().join(delete_dir_name(&partition, &random_id()));
         let renamed = self.fs().rename(log.dir(), &path).and_then(|()| self.sync());
