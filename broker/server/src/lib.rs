@@ -7,4 +7,5 @@
 pub mod api;
 pub mod clock;
 pub mod context;
+pub mod replica;
 pub mod tasks;

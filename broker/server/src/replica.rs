@@ -1,0 +1,15 @@
+//! The data plane: partitions, who may append to them and read from them, and who waits.
+//!
+//! Reading path: `partition_state` (the rules, pure), `partition` (rules and log under one lock),
+//! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
+//! (how requests wait), `manager` (all of it, by topic, and the jobs in the background).
+
+pub mod counters;
+pub mod delayed;
+pub mod fetch;
+pub mod fetch_session;
+pub mod manager;
+pub mod partition;
+pub mod partition_state;
+pub mod producer_id;
+pub mod validate;

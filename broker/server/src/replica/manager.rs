@@ -1,0 +1,360 @@
+//! All partitions of this broker: found by name or id, created, deleted, and kept in order.
+//!
+//! State: the topics (`topics`), the log directories, the fetch sessions, the source of producer ids,
+//! and the files that wait to be deleted. Each partition guards itself.
+//!
+//! Concurrency: shared. Look-ups take no lock. Methods that create, delete, checkpoint or keep logs
+//! wait for the disk: they are for blocking threads and never called by a network thread.
+//! Errors: a log directory that fails takes its partitions offline; the others go on.
+//!
+//! Source: Kafka 3.9 `ReplicaManager` and `LogManager`.
+
+use std::sync::{Arc, Weak};
+
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use broker_storage::log_dir::{CreateError, LoadSettings, LogDir, NewLog, Progress};
+use parking_lot::Mutex;
+
+use super::fetch_session::cache::SessionCache;
+use super::partition::Partition;
+use super::partition::admin::AdminError;
+use super::partition_state::Role;
+use super::producer_id::ProducerIds;
+use crate::clock::SharedClock;
+
+mod jobs;
+mod topics;
+
+use jobs::Trash;
+pub use topics::Topic;
+use topics::Topics;
+
+/// What the manager is told at the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: usize,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// Why this broker does not lead a partition it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum BecomeError {
+    /// No log directory is left.
+    #[error("every log directory is offline")]
+    NoLogDir,
+    /// The log could not be created.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// A log that is in the way could not be moved.
+    #[error("delete the log of the topic's predecessor")]
+    Delete(#[source] std::io::Error),
+    /// The log was damaged when it was loaded; its files are as they were.
+    #[error("the log of {0} is damaged")]
+    Damaged(TopicPartition),
+}
+
+/// The partitions of this broker. Shared.
+#[derive(Debug)]
+pub struct Manager {
+    topics: Topics,
+    dirs: Vec<Arc<LogDir>>,
+    /// Logs that could not be loaded.
+    damaged: Vec<TopicPartition>,
+    sessions: Arc<SessionCache>,
+    producer_ids: ProducerIds,
+    settings: Settings,
+    clock: SharedClock,
+    /// Held by whoever creates or deletes logs.
+    changing: Mutex<()>,
+    trash: Mutex<Trash>,
+}
+
+impl Manager {
+    /// Loads the logs of all directories, recovering them where needed.
+    ///
+    /// A directory that fails is offline afterwards; the others are served. `config` gives the
+    /// configuration of a topic by name. No partition is led before [`Manager::become_leader`].
+    pub fn load(
+        dirs: Vec<Arc<LogDir>>,
+        settings: Settings,
+        producer_ids: ProducerIds,
+        clock: SharedClock,
+        config: &(dyn Fn(&str) -> Arc<TopicConfig> + Sync),
+        progress: &(dyn Fn(&LogDir, Progress) + Sync),
+    ) -> Arc<Self> {
+        let load = LoadSettings {
+            threads: settings.recovery_threads,
+            now: clock.wall(),
+            producer_id_expiration_ms: settings.producer_id_expiration_ms,
+        };
+        let (topics, mut damaged, mut trash) = (Topics::default(), Vec::new(), Trash::default());
+        for dir in &dirs {
+            let loaded = match dir.load(load, config, &|done| progress(dir, done)) {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    let dir = dir.path().display();
+                    tracing::error!(%dir, %error, "log directory cannot be loaded");
+                    continue;
+                }
+            };
+            let mut partitions = Vec::with_capacity(loaded.logs.len());
+            for log in loaded.logs {
+                let name = log.log.partition().clone();
+                let id = log.log.topic_id().unwrap_or(Uuid::ZERO);
+                let config = config(&name.topic);
+                let counters = topics.counters(&name.topic, id);
+                let (log, high_watermark) = (log.log, log.high_watermark);
+                let dir = Arc::clone(dir);
+                partitions.push(Partition::new(
+                    name,
+                    id,
+                    dir,
+                    log,
+                    high_watermark,
+                    config,
+                    counters,
+                ));
+            }
+            topics.insert_all(partitions);
+            damaged.extend(loaded.failed.into_iter().map(|failed| failed.partition));
+            // Left by the last process, whose delay is over for all we know.
+            trash.add_dirs(loaded.deleted, clock.now());
+        }
+        let manager = Arc::new(Self {
+            topics,
+            dirs,
+            damaged,
+            sessions: SessionCache::new(settings.fetch_sessions_max),
+            producer_ids,
+            settings,
+            clock,
+            changing: Mutex::new(()),
+            trash: Mutex::new(trash),
+        });
+        for dir in &manager.dirs {
+            watch_for_offline(&Arc::downgrade(&manager), dir);
+        }
+        manager
+    }
+
+    /// Returns the topic `name`, if a replica of it is here.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.by_name(name)
+    }
+
+    /// Returns the topic of this id, if a replica of it is here.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.topics.by_id(id)
+    }
+
+    /// Returns a partition, if a replica of it is here.
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.topic(topic)?.partition(partition)
+    }
+
+    /// Returns all topics, in no order.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.all()
+    }
+
+    /// Returns all partitions, in no order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.topics().iter().flat_map(|topic| topic.partitions()).collect()
+    }
+
+    /// Returns what topics that are gone had counted.
+    pub fn retired_counters(&self) -> &super::counters::TopicCounters {
+        self.topics.retired()
+    }
+
+    /// Returns the log directories, offline ones included.
+    pub fn log_dirs(&self) -> &[Arc<LogDir>] {
+        &self.dirs
+    }
+
+    /// Returns the fetch sessions.
+    pub fn sessions(&self) -> &Arc<SessionCache> {
+        &self.sessions
+    }
+
+    /// Returns the source of producer ids.
+    pub fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    /// Leads `partitions` of one topic, each in its epoch, creating the logs that are not there in the
+    /// least loaded directories.
+    ///
+    /// A log of another topic id is that of a deleted topic of the same name: it is deleted first.
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// As [`BecomeError`]; partitions that were led before still are.
+    pub fn become_leader(
+        &self,
+        topic: &Arc<str>,
+        topic_id: Uuid,
+        config: &Arc<TopicConfig>,
+        assigned_replicas: u32,
+        partitions: &[(i32, LeaderEpoch)],
+    ) -> Result<(), BecomeError> {
+        let _turn = self.changing.lock();
+        let mut missing = Vec::new();
+        for (number, _) in partitions {
+            let name = TopicPartition { topic: Arc::clone(topic), partition: *number };
+            match self.partition(topic, *number) {
+                Some(known) if known.topic_id() == topic_id || known.topic_id().is_zero() => {
+                    known.set_config(Arc::clone(config));
+                }
+                Some(stale) => {
+                    self.delete_log(&stale).map_err(BecomeError::Delete)?;
+                    missing.push(name);
+                }
+                None if self.damaged.contains(&name) => return Err(BecomeError::Damaged(name)),
+                None => missing.push(name),
+            }
+        }
+        self.create(missing, topic_id, config)?;
+        for (number, leader_epoch) in partitions {
+            if let Some(partition) = self.partition(topic, *number)
+                && !partition.become_leader(*leader_epoch, assigned_replicas, Vec::new())
+            {
+                tracing::warn!(partition = %partition.name(), %leader_epoch, "not led: older epoch");
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a partition: it is gone at once, its files after `file.delete.delay.ms`.
+    ///
+    /// Returns whether it was there. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk failed; the directory is offline and the partition gone all the same.
+    pub fn delete(&self, name: &TopicPartition) -> std::io::Result<bool> {
+        let _turn = self.changing.lock();
+        match self.partition(&name.topic, name.partition) {
+            Some(partition) => self.delete_log(&partition).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Uses `config` for all partitions of a topic from now on.
+    pub fn set_config(&self, topic: &str, config: &Arc<TopicConfig>) {
+        for partition in self.topic(topic).iter().flat_map(|topic| topic.partitions()) {
+            partition.set_config(Arc::clone(config));
+        }
+    }
+
+    /// Deletes the records below `offset` (-1: below the high watermark), durably; returns the first
+    /// offset that is left. Waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Partition::delete_records`]; with a failed disk the records may or may not be gone.
+    pub fn delete_records(
+        &self,
+        partition: &Arc<Partition>,
+        offset: Offset,
+    ) -> Result<Offset, AdminError> {
+        let start = partition.delete_records(offset)?;
+        // Without it the records would come back with the next start.
+        self.checkpoint_log_starts(partition.dir())?;
+        self.remove_old_segments(partition);
+        Ok(start)
+    }
+
+    fn delete_log(&self, partition: &Arc<Partition>) -> std::io::Result<()> {
+        self.topics.remove(partition.name());
+        partition.end(Role::Deleted);
+        let deleted = partition.delete_log()?;
+        let delay = partition.config().file_delete_delay_ms;
+        let delay = std::time::Duration::from_millis(delay.max(0) as u64);
+        self.trash.lock().add_dirs(vec![deleted], self.clock.now() + delay);
+        Ok(())
+    }
+
+    fn create(
+        &self,
+        missing: Vec<TopicPartition>,
+        topic_id: Uuid,
+        config: &Arc<TopicConfig>,
+    ) -> Result<(), BecomeError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let counters = self.topics.counters(&missing[0].topic, topic_id);
+        for (dir, names) in self.spread(missing)? {
+            let new = names.into_iter().map(|partition| NewLog {
+                partition,
+                topic_id: (!topic_id.is_zero()).then_some(topic_id),
+                config: Arc::clone(config),
+            });
+            let logs = dir.create_logs(new.collect(), self.clock.wall())?;
+            let partitions = logs.into_iter().map(|log| {
+                let (name, start) = (log.partition().clone(), log.log_start_offset());
+                let (config, counters) = (Arc::clone(config), Arc::clone(&counters));
+                Partition::new(name, topic_id, Arc::clone(&dir), log, start, config, counters)
+            });
+            self.topics.insert_all(partitions.collect());
+        }
+        Ok(())
+    }
+
+    /// Assigns new logs to the directories with the fewest.
+    fn spread(&self, missing: Vec<TopicPartition>) -> Result<Vec<Spread>, BecomeError> {
+        let partitions = self.partitions();
+        let mut loads: Vec<_> = self
+            .dirs
+            .iter()
+            .filter(|dir| !dir.offline().is_offline())
+            .map(|dir| {
+                let count = partitions.iter().filter(|p| Arc::ptr_eq(p.dir(), dir)).count();
+                (count, Arc::clone(dir), Vec::new())
+            })
+            .collect();
+        for name in missing {
+            let least = loads.iter_mut().min_by_key(|(count, _, _)| *count);
+            let (count, _, names) = least.ok_or(BecomeError::NoLogDir)?;
+            *count += 1;
+            names.push(name);
+        }
+        let used = loads.into_iter().filter(|(_, _, names)| !names.is_empty());
+        Ok(used.map(|(_, dir, names)| (dir, names)).collect())
+    }
+}
+
+/// A directory and the new logs that it gets.
+type Spread = (Arc<LogDir>, Vec<TopicPartition>);
+
+/// Ends the partitions of a directory when it goes offline.
+fn watch_for_offline(manager: &Weak<Manager>, dir: &Arc<LogDir>) {
+    let (manager, weak_dir) = (Weak::clone(manager), Arc::downgrade(dir));
+    let end = move || {
+        let (Some(manager), Some(dir)) = (manager.upgrade(), weak_dir.upgrade()) else { return };
+        for partition in manager.partitions() {
+            if Arc::ptr_eq(partition.dir(), &dir) {
+                partition.end(Role::Offline);
+            }
+        }
+    };
+    let end = Arc::new(end);
+    dir.offline().on_offline(Box::new(move |_, _| {
+        // On a thread of its own: whoever met the error may hold the lock of a partition.
+        let end = Arc::clone(&end);
+        let thread = std::thread::Builder::new().name("log-dir-offline".to_owned());
+        if let Err(error) = thread.spawn(move || end()) {
+            tracing::error!(%error, "partitions of an offline directory are found out one by one");
+        }
+    }));
+    if dir.offline().is_offline() {
+        // It failed while it was loaded: what had been loaded of it is not served.
+        tracing::warn!(dir = %dir.path().display(), "starting without a log directory");
+    }
+}

@@ -1,0 +1,169 @@
+//! What is done to all logs from time to time. Every function waits for the disk; `tasks` decides
+//! when each runs, on a blocking thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker_protocol::quantity::Offset;
+use broker_protocol::topic_partition::TopicPartition;
+use broker_storage::checkpoint::CheckpointError;
+use broker_storage::log::DeletedSegment;
+use broker_storage::log_dir::{DeletedDir, LogDir};
+
+use super::Manager;
+use crate::replica::partition::Partition;
+use crate::replica::partition::admin::Offsets;
+
+/// Files that are deleted when their time has come.
+#[derive(Debug, Default)]
+pub(super) struct Trash {
+    entries: Vec<(Instant, Deleted)>,
+}
+
+#[derive(Debug)]
+enum Deleted {
+    Dir(DeletedDir),
+    Segment(DeletedSegment),
+}
+
+impl Trash {
+    pub(super) fn add_dirs(&mut self, dirs: Vec<DeletedDir>, due: Instant) {
+        self.entries.extend(dirs.into_iter().map(|dir| (due, Deleted::Dir(dir))));
+    }
+
+    fn add_segments(&mut self, segments: Vec<DeletedSegment>, due: Instant) {
+        self.entries.extend(segments.into_iter().map(|segment| (due, Deleted::Segment(segment))));
+    }
+
+    fn take_due(&mut self, now: Instant) -> Vec<Deleted> {
+        let mut due = Vec::new();
+        for (at, deleted) in std::mem::take(&mut self.entries) {
+            if at <= now {
+                due.push(deleted);
+            } else {
+                self.entries.push((at, deleted));
+            }
+        }
+        due
+    }
+}
+
+impl Manager {
+    /// Rolls, retains and forgets what time asks for, in every log
+    /// (`log.retention.check.interval.ms`).
+    pub fn keep(&self) {
+        let now = self.clock.wall();
+        for partition in self.partitions() {
+            partition.keep(now, self.settings.producer_id_expiration_ms);
+            self.remove_old_segments(&partition);
+        }
+    }
+
+    /// Asks for the syncs that `flush.ms` makes due (`log.flush.scheduler.interval.ms`).
+    pub fn flush_due(&self) {
+        let now = self.clock.wall();
+        for partition in self.partitions() {
+            partition.flush_if_due(now);
+        }
+    }
+
+    /// Deletes the files whose delay is over.
+    pub fn purge(&self) {
+        let due = self.trash.lock().take_due(self.clock.now());
+        for deleted in due {
+            let purged = match deleted {
+                Deleted::Dir(dir) => dir.purge(),
+                Deleted::Segment(segment) => segment.purge(),
+            };
+            if let Err(error) = purged {
+                tracing::warn!(%error, "deleted files are left to the next start");
+            }
+        }
+    }
+
+    /// Writes recovery points and log start offsets of all logs
+    /// (`log.flush.offset.checkpoint.interval.ms`).
+    pub fn checkpoint(&self) {
+        for dir in self.online_dirs() {
+            let points = self.offsets_in(dir, |offsets| Some(offsets.recovery_point));
+            let written =
+                dir.write_recovery_points(&points).and_then(|()| self.checkpoint_log_starts(dir));
+            note(dir, written);
+        }
+    }
+
+    /// Writes the high watermarks of all logs
+    /// (`replica.high.watermark.checkpoint.interval.ms`).
+    pub fn checkpoint_high_watermarks(&self) {
+        for dir in self.online_dirs() {
+            let offsets = self.offsets_in(dir, |offsets| Some(offsets.high_watermark));
+            note(dir, dir.write_high_watermarks(&offsets));
+        }
+    }
+
+    /// Closes every log, writes every checkpoint and marks the directories as stopped cleanly. Nobody
+    /// may append any more.
+    pub fn close(&self, broker_epoch: i64) {
+        for dir in self.online_dirs() {
+            let mut is_clean = true;
+            for partition in self.partitions().iter().filter(|p| Arc::ptr_eq(p.dir(), dir)) {
+                if let Err(error) = partition.close() {
+                    is_clean = false;
+                    tracing::error!(partition = %partition.name(), %error, "log is not closed");
+                }
+            }
+            if !is_clean {
+                continue;
+            }
+            let points = self.offsets_in(dir, |offsets| Some(offsets.recovery_point));
+            let marks = self.offsets_in(dir, |offsets| Some(offsets.high_watermark));
+            let written = dir
+                .write_recovery_points(&points)
+                .and_then(|()| self.checkpoint_log_starts(dir))
+                .and_then(|()| dir.write_high_watermarks(&marks));
+            if written.is_ok()
+                && let Err(error) = dir.mark_clean_shutdown(broker_epoch)
+            {
+                tracing::error!(dir = %dir.path().display(), %error, "no mark of a clean shutdown");
+            }
+            note(dir, written);
+        }
+    }
+
+    pub(super) fn checkpoint_log_starts(&self, dir: &Arc<LogDir>) -> Result<(), CheckpointError> {
+        let above_zero =
+            |offsets: &Offsets| Some(offsets.log_start_offset).filter(|start| *start > Offset(0));
+        dir.write_log_start_offsets(&self.offsets_in(dir, above_zero))
+    }
+
+    /// Takes segments below the log start out of a log; their files follow after the topic's delay.
+    pub(super) fn remove_old_segments(&self, partition: &Arc<Partition>) {
+        let segments = partition.remove_old_segments();
+        if !segments.is_empty() {
+            let delay = partition.config().file_delete_delay_ms.max(0) as u64;
+            let due = self.clock.now() + Duration::from_millis(delay);
+            self.trash.lock().add_segments(segments, due);
+        }
+    }
+
+    fn online_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.dirs.iter().filter(|dir| !dir.offline().is_offline())
+    }
+
+    fn offsets_in(
+        &self,
+        dir: &Arc<LogDir>,
+        pick: impl Fn(&Offsets) -> Option<Offset>,
+    ) -> BTreeMap<TopicPartition, Offset> {
+        let partitions = self.partitions();
+        let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+        here.filter_map(|p| Some((p.name().clone(), pick(&p.offsets())?))).collect()
+    }
+}
+
+fn note(dir: &LogDir, written: Result<(), CheckpointError>) {
+    if let Err(error) = written {
+        tracing::error!(dir = %dir.path().display(), %error, "a checkpoint is not written");
+    }
+}

@@ -1,0 +1,481 @@
+//! One partition on this broker: its log, its state, and who waits for it.
+//!
+//! This is where the two halves meet: `partition_state` says whether and how far, the log says where.
+//! Every method is synchronous and short: an append runs on the thread that read the request.
+//!
+//! Concurrency: shared. One lock around log and state, never held across a wait, a sync or a
+//! wake-up; the commit thread takes it to advance the high watermark. Waiters are woken after it is
+//! released (why none is missed: `delayed`). The lists of waiters have locks of their own.
+//! Errors: an I/O error takes the log directory, and so this partition, offline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use broker_config::topic::{Durability, TopicConfig};
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use broker_storage::commit::SyncPoint;
+use broker_storage::log::{
+    AppendBatch, AppendError as LogAppendError, Log, LogError, ReadError as LogReadError, Slice,
+};
+use broker_storage::log_dir::LogDir;
+use broker_storage::transaction_index::AbortedTxn;
+use parking_lot::Mutex;
+
+use super::counters::TopicCounters;
+use super::delayed::{AckState, AckWaiters, PendingAcks, Subscribers};
+use super::fetch_session::FetchPosition;
+use super::partition_state::{InSyncReplica, PartitionState, Role, StateError};
+
+pub mod admin;
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    ReadUncommitted,
+    /// Up to the last stable offset: no record of an open transaction.
+    ReadCommitted,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Not here, or not now.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log refused or failed.
+    #[error(transparent)]
+    Log(#[from] LogAppendError),
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Not here, or not now.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// There is no such topic or partition here.
+    #[error("the partition is not known")]
+    UnknownPartition,
+    /// There is no topic of that id here.
+    #[error("the topic id is not known")]
+    UnknownTopicId,
+    /// Only brokers of the cluster may read as replicas.
+    #[error("a client asked as if it were a broker")]
+    NotABroker,
+    /// The offset is below the start or above the end of the log.
+    #[error("offset {offset} is not within {log_start_offset}..={end_offset}")]
+    OffsetOutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The first offset there is.
+        log_start_offset: Offset,
+        /// The offset after the last.
+        end_offset: Offset,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogReadError),
+}
+
+/// What an append gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of the first record, or of the original if it is a duplicate.
+    pub base_offset: Offset,
+    /// The high watermark that `acks=all` waits for.
+    pub required_offset: Offset,
+    /// The time given to the records, -1 if they keep the producer's.
+    pub log_append_time: TimestampMs,
+    /// Whether nothing was written, because it had been before.
+    pub is_duplicate: bool,
+    /// The first offset of the log.
+    pub log_start_offset: Offset,
+    /// Whether the high watermark is there already.
+    pub is_visible: bool,
+}
+
+/// Where a client's log ended differently from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochEndOffset {
+    /// The largest epoch not above the one asked for, -1 if there is none.
+    pub leader_epoch: LeaderEpoch,
+    /// Where it ends (exclusive), -1 if there is none.
+    pub end_offset: Offset,
+}
+
+/// What one look at a partition gave a reader.
+#[derive(Debug)]
+pub struct Read {
+    /// Whole batches; absent if there is nothing (yet).
+    pub slice: Option<Slice>,
+    /// The first offset that consumers do not see.
+    pub high_watermark: Offset,
+    /// The first offset that `read_committed` does not see.
+    pub last_stable_offset: Offset,
+    /// The first offset of the log.
+    pub log_start_offset: Offset,
+    /// The first offset that this reader does not see.
+    pub visible_end_offset: Offset,
+    /// The aborted transactions within the slice, for `read_committed`.
+    pub aborted: Vec<AbortedTxn>,
+    /// The first offset that the reader wanted.
+    pub fetch_offset: Offset,
+    /// How many bytes the reader wanted at most.
+    pub max_bytes: u32,
+    /// Set when the client must truncate; there is no slice then.
+    pub diverging: Option<EpochEndOffset>,
+}
+
+impl Read {
+    /// Returns the bytes that were found.
+    pub fn size(&self) -> u32 {
+        self.slice.as_ref().map_or(0, |slice| slice.size)
+    }
+}
+
+/// A partition that this broker has a replica of. Shared.
+#[derive(Debug)]
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: Uuid,
+    dir: Arc<LogDir>,
+    inner: Mutex<Inner>,
+    config: ArcSwap<TopicConfig>,
+    counters: Arc<TopicCounters>,
+    subscribers: Arc<Subscribers>,
+    ack_waiters: AckWaiters,
+    /// As the state says, for those who hold the partition and ask often.
+    is_deleted: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    log: Log,
+    state: PartitionState,
+}
+
+impl Partition {
+    /// Makes a partition of a log that was opened in `dir`.
+    pub fn new(
+        name: TopicPartition,
+        topic_id: Uuid,
+        dir: Arc<LogDir>,
+        log: Log,
+        high_watermark: Offset,
+        config: Arc<TopicConfig>,
+        counters: Arc<TopicCounters>,
+    ) -> Arc<Self> {
+        let state = PartitionState::opened(
+            log.log_start_offset(),
+            log.log_end_offset(),
+            high_watermark,
+            durability(&config),
+        );
+        let inner = Inner { log, state };
+        Arc::new(Self {
+            name,
+            topic_id,
+            dir,
+            inner: Mutex::new(inner),
+            config: ArcSwap::new(config),
+            counters,
+            subscribers: Arc::default(),
+            ack_waiters: AckWaiters::default(),
+            is_deleted: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns topic and number.
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Returns the id of the topic.
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// Returns the directory that holds the log.
+    pub fn dir(&self) -> &Arc<LogDir> {
+        &self.dir
+    }
+
+    /// Returns the configuration of the topic.
+    pub fn config(&self) -> arc_swap::Guard<Arc<TopicConfig>> {
+        self.config.load()
+    }
+
+    /// Returns the counts of the topic.
+    pub fn counters(&self) -> &TopicCounters {
+        &self.counters
+    }
+
+    /// Returns the counts of the topic, to share them.
+    pub(super) fn shared_counters(&self) -> &Arc<TopicCounters> {
+        &self.counters
+    }
+
+    /// Returns who waits for the partition to move.
+    pub fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.subscribers
+    }
+
+    /// Appends batches that were validated, as the leader.
+    ///
+    /// In a synced topic the records are seen after the group commit, which this only asks for.
+    ///
+    /// # Errors
+    /// Nothing was appended; an I/O error has taken the directory offline.
+    pub fn append(
+        self: &Arc<Self>,
+        batches: &mut [AppendBatch<'_>],
+        current_leader_epoch: LeaderEpoch,
+        is_acks_all: bool,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let mut inner = self.inner.lock();
+        inner.state.check_leader(current_leader_epoch)?;
+        if is_acks_all {
+            let required = self.config.load().min_insync_replicas;
+            inner.state.check_in_sync(required.max(0) as u32)?;
+        }
+        let epoch = inner.state.leader_epoch();
+        let appended = match inner.log.append_as_leader(batches, epoch, now) {
+            Ok(appended) => appended,
+            Err(error) => {
+                drop(inner);
+                if let LogAppendError::Log(error) = &error {
+                    self.note(error);
+                }
+                return Err(error.into());
+            }
+        };
+        let end = inner.log.log_end_offset();
+        let moved = inner.state.appended(end);
+        let high_watermark = inner.state.high_watermark();
+        let required_offset = Offset(appended.last_offset.0 + 1);
+        if moved {
+            inner.log.on_high_watermark(high_watermark);
+        }
+        drop(inner);
+
+        if let Some(point) = appended.sync {
+            self.submit(point);
+        } else if let Some(point) = appended.write_back {
+            self.dir.committer().write_back(point);
+        }
+        if moved {
+            self.advanced(high_watermark);
+        }
+        Ok(Appended {
+            base_offset: appended.first_offset,
+            required_offset,
+            log_append_time: appended.log_append_time,
+            is_duplicate: appended.duplicate,
+            log_start_offset: appended.log_start_offset,
+            is_visible: high_watermark >= required_offset,
+        })
+    }
+
+    /// Has partition `index` of `acks` settled once consumers can see everything below `required`.
+    pub fn when_visible(&self, required: Offset, acks: &Arc<PendingAcks>, index: usize) {
+        self.ack_waiters.push(required, acks, index);
+        let inner = self.inner.lock();
+        let (role, high_watermark) = (inner.state.role(), inner.state.high_watermark());
+        drop(inner);
+        match role {
+            Role::Leader => self.ack_waiters.release(high_watermark),
+            Role::Offline => self.ack_waiters.fail(AckState::StorageFailed),
+            Role::Follower | Role::Deleted => self.ack_waiters.fail(AckState::NotLeader),
+        }
+    }
+
+    /// Reads whole batches from `position` on, as far as `isolation` sees.
+    ///
+    /// `max_bytes` is what the whole answer still takes; with `at_least_one` the first batch comes
+    /// whatever its size. A position in a hole that compaction left gives the next batch.
+    ///
+    /// # Errors
+    /// As [`ReadError`]; an I/O error has taken the directory offline.
+    pub fn read(
+        &self,
+        position: &FetchPosition,
+        isolation: Isolation,
+        max_bytes: u32,
+        at_least_one: bool,
+    ) -> Result<Read, ReadError> {
+        let inner = self.inner.lock();
+        inner.state.check_leader(position.current_leader_epoch)?;
+        let log = &inner.log;
+        let high_watermark = inner.state.high_watermark();
+        let last_stable_offset = log.last_stable_offset(high_watermark);
+        let visible_end_offset = match isolation {
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable_offset,
+        };
+        let mut read = Read {
+            slice: None,
+            high_watermark,
+            last_stable_offset,
+            log_start_offset: log.log_start_offset(),
+            visible_end_offset,
+            aborted: Vec::new(),
+            fetch_offset: position.fetch_offset,
+            max_bytes: max_bytes.min(position.max_bytes),
+            diverging: None,
+        };
+        let offset = position.fetch_offset;
+        let out_of_range = || ReadError::OffsetOutOfRange {
+            offset,
+            log_start_offset: log.log_start_offset(),
+            end_offset: log.log_end_offset(),
+        };
+        if position.last_fetched_epoch.0 >= 0 {
+            let end = inner.end_offset_for_epoch(position.last_fetched_epoch);
+            if end.end_offset.0 < 0 || end.leader_epoch.0 < 0 {
+                return Err(out_of_range());
+            }
+            if end.leader_epoch < position.last_fetched_epoch || end.end_offset < offset {
+                read.diverging = Some(end);
+                return Ok(read);
+            }
+        }
+        if offset < log.log_start_offset() || offset > log.log_end_offset() {
+            return Err(out_of_range());
+        }
+        if offset < visible_end_offset && (read.max_bytes > 0 || at_least_one) {
+            let slice = log.read(offset, read.max_bytes, visible_end_offset, at_least_one);
+            let slice = match slice {
+                Ok(slice) => slice,
+                Err(error) => {
+                    drop(inner);
+                    if let LogReadError::Log(error) = &error {
+                        self.note(error);
+                    }
+                    return Err(error.into());
+                }
+            };
+            // A piece of a batch is of no use to anyone: who wants large ones asks for at least one.
+            let is_whole = slice.size > 0 && !slice.is_first_batch_incomplete;
+            read.slice = Some(slice).filter(|_| is_whole);
+            if isolation == Isolation::ReadCommitted {
+                read.aborted = log.aborted_transactions(offset, visible_end_offset);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Leads the partition from now on.
+    ///
+    /// Returns false, and changes nothing, if `leader_epoch` is older than the one known.
+    pub fn become_leader(
+        &self,
+        leader_epoch: LeaderEpoch,
+        assigned_replicas: u32,
+        others: Vec<InSyncReplica>,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        let became = inner.state.become_leader(leader_epoch, assigned_replicas, others);
+        let high_watermark = inner.state.high_watermark();
+        drop(inner);
+        if became {
+            self.advanced(high_watermark);
+        }
+        became
+    }
+
+    /// Ends the partition: whoever waits is told, whoever holds it learns at the next call.
+    pub fn end(&self, role: Role) {
+        self.inner.lock().state.end(role);
+        self.is_deleted.fetch_or(role == Role::Deleted, Ordering::AcqRel);
+        let acks = match role {
+            Role::Offline => AckState::StorageFailed,
+            Role::Deleted | Role::Leader | Role::Follower => AckState::NotLeader,
+        };
+        self.ack_waiters.fail(acks);
+        self.subscribers.wake();
+    }
+
+    /// Uses `config` from now on.
+    pub fn set_config(&self, config: Arc<TopicConfig>) {
+        let mut inner = self.inner.lock();
+        inner.log.set_config(Arc::clone(&config));
+        let moved = inner.state.set_durability(durability(&config));
+        let high_watermark = inner.state.high_watermark();
+        self.config.store(config);
+        drop(inner);
+        if moved {
+            self.advanced(high_watermark);
+        }
+    }
+
+    /// Returns whether the partition was deleted: whoever holds it looks it up again.
+    pub fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
+    /// Queues a sync with the group commit; its end advances the high watermark.
+    fn submit(self: &Arc<Self>, point: SyncPoint) {
+        let partition = Arc::clone(self);
+        let end = point.end_offset();
+        self.dir.committer().submit(
+            point,
+            Box::new(move |outcome| {
+                // A failed sync has taken the directory offline, and with it this partition.
+                if outcome.is_ok() {
+                    partition.synced(end);
+                } else {
+                    partition.end(Role::Offline);
+                }
+            }),
+        );
+    }
+
+    fn synced(&self, end: Offset) {
+        let mut inner = self.inner.lock();
+        // Bytes that a truncation cut away were synced for nothing.
+        let end = end.min(inner.log.log_end_offset());
+        let moved = inner.state.synced(end);
+        let high_watermark = inner.state.high_watermark();
+        if moved {
+            inner.log.on_high_watermark(high_watermark);
+        }
+        drop(inner);
+        if moved {
+            self.advanced(high_watermark);
+        }
+    }
+
+    /// Logs an error of the log, and takes the directory offline if the disk is to blame.
+    ///
+    /// Not to be called with the lock held.
+    fn note(&self, error: &LogError) {
+        tracing::error!(partition = %self.name, error = error as &dyn std::error::Error, "log failed");
+        if let Some(source) = error.io_error() {
+            self.dir.note_error(source);
+        }
+    }
+
+    fn advanced(&self, high_watermark: Offset) {
+        self.ack_waiters.release(high_watermark);
+        self.subscribers.wake();
+    }
+}
+
+impl Inner {
+    fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> EpochEndOffset {
+        match self.log.end_offset_for_epoch(epoch) {
+            Some((leader_epoch, end_offset)) => EpochEndOffset { leader_epoch, end_offset },
+            None => EpochEndOffset { leader_epoch: LeaderEpoch(-1), end_offset: Offset(-1) },
+        }
+    }
+}
+
+/// Returns how `acks=all` is kept: `flush.messages=1` asks for a sync of every record in Kafka's words.
+fn durability(config: &TopicConfig) -> Durability {
+    if config.flush_messages <= 1 { Durability::Synced } else { config.durability }
+}

@@ -1,0 +1,293 @@
+//! What is asked of a partition apart from appending and reading: offsets, times, epochs, deletion of
+//! records, producers; and the jobs that keep its log in order.
+
+use std::sync::Arc;
+
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_storage::checkpoint::CheckpointError;
+use broker_storage::log::{DeletedSegment, LogError};
+use broker_storage::log_dir::DeletedDir;
+use broker_storage::producer_state::ProducerEntry;
+
+use super::{EpochEndOffset, Isolation, Partition};
+use crate::replica::partition_state::{Role, StateError};
+
+/// The offsets and sizes of a partition at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offsets {
+    /// The first offset.
+    pub log_start_offset: Offset,
+    /// The first offset that `read_committed` does not see.
+    pub last_stable_offset: Offset,
+    /// The first offset that consumers do not see.
+    pub high_watermark: Offset,
+    /// The offset after the last.
+    pub log_end_offset: Offset,
+    /// Everything below is durable.
+    pub recovery_point: Offset,
+    /// The size of all batches in bytes.
+    pub size_in_bytes: u64,
+    /// How many segments there are.
+    pub segment_count: usize,
+    /// The epoch of the leader, -1 if there was none.
+    pub leader_epoch: LeaderEpoch,
+    /// What this broker is.
+    pub role: Role,
+}
+
+/// A place in the log that was found by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// The record's timestamp, -1 where none was asked for.
+    pub timestamp: TimestampMs,
+    /// The record's offset.
+    pub offset: Offset,
+    /// The epoch it was written in, -1 if it is not known.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// What to look for in [`Partition::find`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The end, as far as the reader sees.
+    Latest,
+    /// The start.
+    Earliest,
+    /// The record with the largest timestamp.
+    MaxTimestamp,
+    /// The first record at or after a time.
+    At(TimestampMs),
+}
+
+/// Why a look-up, or a deletion of records, gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Not here, or not now.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Records can be deleted up to the high watermark only.
+    #[error("offset {offset} is above the high watermark {high_watermark}")]
+    OffsetOutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// What holds.
+        high_watermark: Offset,
+    },
+    /// The topic's `cleanup.policy` does not include `delete`.
+    #[error("records of a topic that is only compacted cannot be deleted")]
+    Policy,
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The new start of the log is not durable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl Partition {
+    /// Returns where the partition stands.
+    pub fn offsets(&self) -> Offsets {
+        let inner = self.inner.lock();
+        let high_watermark = inner.state.high_watermark();
+        Offsets {
+            log_start_offset: inner.log.log_start_offset(),
+            last_stable_offset: inner.log.last_stable_offset(high_watermark),
+            high_watermark,
+            log_end_offset: inner.log.log_end_offset(),
+            recovery_point: inner.log.recovery_point(),
+            size_in_bytes: inner.log.size_in_bytes(),
+            segment_count: inner.log.segment_count(),
+            leader_epoch: inner.state.leader_epoch(),
+            role: inner.state.role(),
+        }
+    }
+
+    /// Finds an offset by time or place; `None` if no record fits.
+    ///
+    /// `isolation` is absent for those who see the whole log.
+    ///
+    /// # Errors
+    /// `State`, or `Log` if an index or the log cannot be read.
+    pub fn find(
+        &self,
+        target: Target,
+        isolation: Option<Isolation>,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<Option<TimestampOffset>, AdminError> {
+        let inner = self.inner.lock();
+        inner.state.check_leader(current_leader_epoch)?;
+        let (log, high_watermark) = (&inner.log, inner.state.high_watermark());
+        let visible_end = match isolation {
+            None => log.log_end_offset(),
+            Some(Isolation::ReadUncommitted) => high_watermark,
+            Some(Isolation::ReadCommitted) => log.last_stable_offset(high_watermark),
+        };
+        let no_time = TimestampMs(-1);
+        let epoch = |epoch: Option<LeaderEpoch>| epoch.unwrap_or(LeaderEpoch(-1));
+        let found = match target {
+            Target::Latest => Some((no_time, visible_end, epoch(log.latest_epoch()))),
+            Target::Earliest => {
+                let offset = log.log_start_offset();
+                Some((no_time, offset, epoch(log.epoch_for_offset(offset))))
+            }
+            Target::MaxTimestamp => {
+                log.max_timestamp_offset()?.filter(|found| found.1 < visible_end)
+            }
+            Target::At(time) => log.offset_for_timestamp(time, visible_end)?,
+        };
+        Ok(found.map(|(timestamp, offset, leader_epoch)| TimestampOffset {
+            timestamp,
+            offset,
+            leader_epoch,
+        }))
+    }
+
+    /// Returns up to `max` offsets, the largest first, that lie before `target`: what the oldest clients
+    /// look times up with.
+    ///
+    /// Kafka gives the first offsets of segments whose files were last written before that time; the
+    /// time of the records is nearer to what is asked.
+    ///
+    /// # Errors
+    /// As [`Partition::find`].
+    pub fn offsets_before(&self, target: Target, max: usize) -> Result<Vec<Offset>, AdminError> {
+        let isolation = Some(Isolation::ReadUncommitted);
+        let any_epoch = LeaderEpoch(-1);
+        let mut offsets = Vec::new();
+        if let Some(found) = self.find(target, isolation, any_epoch)? {
+            offsets.push(found.offset);
+        } else if let Some(end) = self.find(Target::Latest, isolation, any_epoch)? {
+            // Everything is older.
+            offsets.push(end.offset);
+        }
+        offsets.push(self.offsets().log_start_offset);
+        offsets.dedup();
+        offsets.truncate(max);
+        Ok(offsets)
+    }
+
+    /// Returns the largest epoch up to `epoch`, and where it ends in the log.
+    ///
+    /// # Errors
+    /// When this broker does not lead, in the epoch that the client believes in.
+    pub fn end_offset_for_epoch(
+        &self,
+        epoch: LeaderEpoch,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<EpochEndOffset, StateError> {
+        let inner = self.inner.lock();
+        inner.state.check_leader(current_leader_epoch)?;
+        Ok(inner.end_offset_for_epoch(epoch))
+    }
+
+    /// Deletes the records below `offset`, or below the high watermark if it is -1; returns the first
+    /// offset that is left. An offset below the start deletes nothing.
+    ///
+    /// # Errors
+    /// As [`AdminError`]; nothing was deleted.
+    pub fn delete_records(&self, offset: Offset) -> Result<Offset, AdminError> {
+        let mut inner = self.inner.lock();
+        inner.state.check_leader(LeaderEpoch(-1))?;
+        if !self.config.load().cleanup_policy.delete {
+            return Err(AdminError::Policy);
+        }
+        let high_watermark = inner.state.high_watermark();
+        let target = if offset == Offset(-1) { high_watermark } else { offset };
+        if target.0 < 0 || target > high_watermark {
+            return Err(AdminError::OffsetOutOfRange { offset, high_watermark });
+        }
+        if target > inner.log.log_start_offset() {
+            inner.log.advance_log_start_offset(target)?;
+            let start = inner.log.log_start_offset();
+            inner.state.log_start_moved(start);
+        }
+        let start = inner.log.log_start_offset();
+        drop(inner);
+        self.subscribers.wake();
+        Ok(start)
+    }
+
+    /// Returns the producers that the log remembers.
+    ///
+    /// # Errors
+    /// When this broker does not lead.
+    pub fn producers(&self) -> Result<Vec<ProducerEntry>, StateError> {
+        let inner = self.inner.lock();
+        inner.state.check_leader(LeaderEpoch(-1))?;
+        Ok(inner.log.producers().cloned().collect())
+    }
+
+    /// Rolls by time, deletes by retention, and forgets producers that were silent for long.
+    pub fn keep(&self, now: TimestampMs, producer_id_expiration_ms: i64) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.state.role(), Role::Offline | Role::Deleted) {
+            return;
+        }
+        let high_watermark = inner.state.high_watermark();
+        inner.log.remove_expired_producers(now, producer_id_expiration_ms);
+        let mut kept = inner.log.roll_if_due(now).map(|_| ());
+        if kept.is_ok() && self.config.load().cleanup_policy.delete {
+            kept = inner.log.retain(now, high_watermark).map(|_| ());
+        }
+        let start = inner.log.log_start_offset();
+        inner.state.log_start_moved(start);
+        drop(inner);
+        if let Err(error) = kept {
+            self.note(&error);
+        }
+    }
+
+    /// Takes the segments below the log start out of the log; their files wait to be purged.
+    pub fn remove_old_segments(&self) -> Vec<DeletedSegment> {
+        let removed = {
+            let mut inner = self.inner.lock();
+            match inner.state.role() {
+                Role::Leader | Role::Follower => inner.log.remove_old_segments(),
+                Role::Offline | Role::Deleted => Ok(Vec::new()),
+            }
+        };
+        removed.unwrap_or_else(|error| {
+            self.note(&error);
+            Vec::new()
+        })
+    }
+
+    /// Moves the log out of the way, durably. The partition must have ended.
+    ///
+    /// # Errors
+    /// The disk's; its directory is then offline.
+    ///
+    /// # Panics
+    /// If the partition goes on.
+    pub fn delete_log(&self) -> std::io::Result<DeletedDir> {
+        let inner = self.inner.lock();
+        assert_eq!(inner.state.role(), Role::Deleted, "a log is deleted after its partition");
+        self.dir.delete_log(&inner.log)
+    }
+
+    /// Asks for the sync that `flush.ms` makes due.
+    pub fn flush_if_due(self: &Arc<Self>, now: TimestampMs) {
+        let point = {
+            let mut inner = self.inner.lock();
+            match inner.state.role() {
+                Role::Leader | Role::Follower => inner.log.flush_if_due(now),
+                Role::Offline | Role::Deleted => None,
+            }
+        };
+        if let Some(point) = point {
+            self.submit(point);
+        }
+    }
+
+    /// Brings the log into the state of a clean shutdown; it is not to be used afterwards.
+    ///
+    /// # Errors
+    /// When the disk fails: the directory is then offline, and its shutdown not clean.
+    pub fn close(&self) -> Result<(), LogError> {
+        let closed = self.inner.lock().log.close();
+        if let Err(error) = &closed {
+            self.note(error);
+        }
+        closed
+    }
+}
