@@ -3,7 +3,8 @@
 //! Source: Kafka 3.9 `UnifiedLog.rebuildProducerState` and `EndTransactionMarker`.
 
 use broker_protocol::quantity::{Offset, TimestampMs};
-use broker_protocol::record::batch::{BatchHeader, HEADER_SIZE};
+use broker_protocol::record::batch::BatchHeader;
+use broker_protocol::record::entries::{Entry, entries};
 
 use super::append::producer_batch;
 use super::{Log, LogError};
@@ -13,6 +14,8 @@ use crate::segment::SegmentError;
 /// A control record's key: version and type.
 const ABORT: i16 = 0;
 const COMMIT: i16 = 1;
+/// Far more than a marker's few bytes, if it were compressed.
+const MARKER_SIZE_MAX: usize = 4096;
 
 impl Log {
     /// Records a batch that is stored in the segment which ends with it.
@@ -104,7 +107,10 @@ fn end_txn_marker(header: &BatchHeader, bytes: &[u8]) -> Option<EndTxnMarker> {
     if !header.attributes.is_control() || header.producer_id == NO_PRODUCER_ID {
         return None;
     }
-    let (key, value) = control_record(bytes)?;
+    let Entry::Batch(batch) = entries(bytes).next()?.ok()? else { return None };
+    let records = batch.records(MARKER_SIZE_MAX).ok()?;
+    let record = records.iter().next()?.ok()?;
+    let (key, value) = (record.key?, record.value?);
     let kind = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
     if kind != ABORT && kind != COMMIT {
         return None;
@@ -117,32 +123,4 @@ fn end_txn_marker(header: &BatchHeader, bytes: &[u8]) -> Option<EndTxnMarker> {
         timestamp: header.max_timestamp,
         is_abort: kind == ABORT,
     })
-}
-
-/// Returns key and value of the one, uncompressed record of a control batch.
-fn control_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = bytes.get(HEADER_SIZE..)?;
-    varint(&mut rest)?;
-    rest = rest.get(1..)?;
-    // Timestamp and offset, less the batch's.
-    varint(&mut rest)?;
-    varint(&mut rest)?;
-    let key_size = usize::try_from(varint(&mut rest)?).ok()?;
-    let (key, after) = rest.split_at_checked(key_size)?;
-    rest = after;
-    let value_size = usize::try_from(varint(&mut rest)?).ok()?;
-    Some((key, rest.get(..value_size)?))
-}
-
-fn varint(rest: &mut &[u8]) -> Option<i64> {
-    let (mut value, mut shift) = (0_u64, 0);
-    loop {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-        shift += 7;
-    }
 }

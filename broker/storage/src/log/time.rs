@@ -6,6 +6,7 @@
 //! Source: Kafka 3.9 `UnifiedLog.fetchOffsetByTimestamp`.
 
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::entries::{Entry as Stored, entries};
 
 use super::{Log, LogError};
 use crate::segment::scan::Entry;
@@ -14,6 +15,8 @@ use crate::segment::{Segment, SegmentError};
 /// A record found by its time.
 pub type Found = (TimestampMs, Offset, LeaderEpoch);
 
+/// What one batch may take in memory once decompressed: it passed the same limit when it was produced.
+const DECOMPRESSED_SIZE_MAX: usize = 256 * 1024 * 1024;
 /// The epoch of records that were written before there were any.
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
@@ -108,6 +111,21 @@ impl Log {
     }
 }
 
-fn decode(_bytes: &[u8]) -> Option<Vec<(TimestampMs, Offset)>> {
-    None
+/// Returns timestamp and offset of each record of a stored batch or message.
+fn decode(bytes: &[u8]) -> Option<Vec<(TimestampMs, Offset)>> {
+    let mut found = Vec::new();
+    match entries(bytes).next()?.ok()? {
+        Stored::Batch(batch) => {
+            for record in &batch.records(DECOMPRESSED_SIZE_MAX).ok()? {
+                let record = record.ok()?;
+                found.push((record.timestamp, record.offset));
+            }
+        }
+        Stored::Legacy(message) => message
+            .for_each(DECOMPRESSED_SIZE_MAX, |message| {
+                found.push((message.timestamp, message.offset));
+            })
+            .ok()?,
+    }
+    Some(found)
 }

@@ -1,0 +1,168 @@
+//! Look-ups by time and what else a whole log answers, on small cases.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::batch::{Batch, BatchHeader};
+use broker_storage::fs::faulty::FaultyFs;
+use broker_storage::fs::real::RealFs;
+use broker_storage::fs::{Fs, Open};
+use broker_storage::log::Log;
+use broker_storage::log_dir::{Identity, LogDir, NewLog, OpenError};
+use support::{
+    DIR, NOW, append, batch, config, create, load, load_one, open_dir, partition, read_all,
+};
+
+fn memory() -> Arc<dyn Fs> {
+    Arc::new(FaultyFs::new(5))
+}
+
+/// A log of 40 batches of two records; batch `n` has the timestamp `100 n`, except one straggler.
+fn timed(fs: &Arc<dyn Fs>) -> (LogDir, Log) {
+    let config = config(&[("segment.bytes", "1000"), ("index.interval.bytes", "100")]);
+    let dir = open_dir(fs, Path::new(DIR));
+    let mut log = create(&dir, &config);
+    for number in 0..40_i64 {
+        let timestamp = if number == 20 { 50 } else { 100 * number };
+        append(&mut log, &[batch(2, 40, number as u8, timestamp)], 0).unwrap();
+    }
+    assert!(log.segment_count() > 3);
+    (dir, log)
+}
+
+#[test]
+fn the_first_record_at_or_after_a_time_is_found() {
+    let fs = memory();
+    let (_dir, log) = timed(&fs);
+    let end = log.log_end_offset();
+    let find = |timestamp: i64| log.offset_for_timestamp(TimestampMs(timestamp), end).unwrap();
+    let cases = [
+        (0, Some((0, 0))),
+        (1, Some((100, 2))),
+        (1500, Some((1500, 30))),
+        (1999, Some((2100, 42))),
+        (3900, Some((3900, 78))),
+        (3901, None),
+    ];
+    for (timestamp, expected) in cases {
+        let expected = expected
+            .map(|(timestamp, offset)| (TimestampMs(timestamp), Offset(offset), LeaderEpoch(0)));
+        assert_eq!(find(timestamp), expected, "{timestamp}");
+    }
+    let below = log.offset_for_timestamp(TimestampMs(3000), Offset(60)).unwrap();
+    assert_eq!(below, None, "not above the bound");
+    let latest = log.max_timestamp_offset().unwrap();
+    assert_eq!(latest, Some((TimestampMs(3900), Offset(78), LeaderEpoch(0))));
+}
+
+#[test]
+fn missing_and_wrong_indexes_are_rebuilt_even_after_a_clean_stop() {
+    let fs = memory();
+    let (dir, mut log) = timed(&fs);
+    let config = log.config().clone();
+    let before = read_all(&log, Offset(0), 500);
+    log.close().unwrap();
+    dir.mark_clean_shutdown(7).unwrap();
+    drop((log, dir));
+    let partition_dir = Path::new(DIR).join("orders-0");
+    let names: Vec<_> = fs.list(&partition_dir).unwrap().into_iter().map(|e| e.name).collect();
+    for (number, name) in names.iter().filter(|name| name.contains("index")).enumerate() {
+        let path = partition_dir.join(name);
+        match number % 3 {
+            0 => fs.remove_file(&path).unwrap(),
+            1 => fs.open(&path, Open::Write).unwrap().set_len(13).unwrap(),
+            _ => {
+                let file = fs.open(&path, Open::Write).unwrap();
+                let size = file.len().unwrap() as usize;
+                file.write_all_at(&mut [std::io::IoSlice::new(&vec![0xff; size])], 0).unwrap();
+            }
+        }
+    }
+    let dir = open_dir(&fs, Path::new(DIR));
+    assert_eq!(dir.clean_broker_epoch(), Some(7));
+    let log = load_one(&dir, &config);
+    assert_eq!(read_all(&log, Offset(0), 500), before);
+    let found = log.offset_for_timestamp(TimestampMs(1500), log.log_end_offset()).unwrap();
+    assert_eq!(found.map(|(_, offset, _)| offset), Some(Offset(30)));
+}
+
+#[test]
+fn a_clean_stop_is_loaded_without_a_scan() {
+    let fs = memory();
+    let (dir, mut log) = timed(&fs);
+    let config = log.config().clone();
+    log.close().unwrap();
+    let (start, end, size) = (log.log_start_offset(), log.log_end_offset(), log.size_in_bytes());
+    dir.mark_clean_shutdown(7).unwrap();
+    drop((log, dir));
+    let dir = open_dir(&fs, Path::new(DIR));
+    let loaded = load(&dir, &config).logs.remove(0);
+    assert_eq!(loaded.recovered.scanned_bytes, 0);
+    let log = loaded.log;
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
+    assert_eq!(log.size_in_bytes(), size);
+    assert_eq!(log.recovery_point(), end);
+    drop((log, dir));
+    assert!(!open_dir(&fs, Path::new(DIR)).was_clean(), "the marker is used once");
+}
+
+#[test]
+fn append_time_is_stamped_and_the_checksum_fits() {
+    let fs = memory();
+    let dir = open_dir(&fs, Path::new(DIR));
+    let mut log = create(&dir, &config(&[("message.timestamp.type", "LogAppendTime")]));
+    let appended = append(&mut log, &[batch(3, 40, 1, 77)], 2).unwrap();
+    assert_eq!(appended.log_append_time, NOW);
+    let bytes = read_all(&log, Offset(0), 1000);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    assert!(Batch { header, bytes: &bytes }.check_crc());
+    assert!(header.attributes.is_log_append_time());
+    assert_eq!(header.max_timestamp, NOW);
+    assert_eq!(header.partition_leader_epoch, LeaderEpoch(2));
+}
+
+#[test]
+fn a_directory_belongs_to_one_process_one_cluster_and_one_broker() {
+    let temporary = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let identity = |cluster: &str, broker| Identity {
+        cluster_id: cluster.to_owned(),
+        broker_id: BrokerId(broker),
+    };
+    let open = |identity| LogDir::open(fs.clone(), temporary.path(), &identity, NOW);
+    let held = open(identity("a", 1)).unwrap();
+    assert!(matches!(open(identity("a", 1)), Err(OpenError::Locked { .. })));
+    drop(held);
+    assert!(matches!(open(identity("b", 1)), Err(OpenError::ForeignCluster { .. })));
+    assert!(matches!(open(identity("a", 2)), Err(OpenError::ForeignBroker { .. })));
+    open(identity("a", 1)).unwrap();
+}
+
+#[test]
+fn a_deleted_log_is_gone_at_once_and_purged_later() {
+    let fs = memory();
+    let (dir, log) = timed(&fs);
+    let config = log.config().clone();
+    let slice = log.read(Offset(0), 100, Offset(10), true).unwrap();
+    let deleted = dir.delete_log(log).unwrap();
+    let mut again = create(&dir, &config);
+    assert_eq!(again.log_end_offset(), Offset(0));
+    append(&mut again, &[batch(1, 1, 1, 1)], 0).unwrap();
+    let mut bytes = [0; 10];
+    slice.file.read_exact_at(&mut bytes, u64::from(slice.position)).unwrap();
+    let new = NewLog { partition: partition(), topic_id: None, config: config.clone() };
+    dir.create_log(new, NOW).unwrap_err();
+    drop(dir);
+
+    let dir = open_dir(&fs, Path::new(DIR));
+    let mut loaded = load(&dir, &config);
+    assert_eq!(loaded.logs.len(), 1);
+    assert_eq!(loaded.deleted.len(), 1);
+    assert_eq!(loaded.deleted[0].path(), deleted.path());
+    loaded.deleted.remove(0).purge().unwrap();
+    assert!(!fs.exists(deleted.path()).unwrap());
+}
