@@ -1,6 +1,7 @@
 //! See the crate's README.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod commit;
 pub mod format;
 pub mod fs;

@@ -37,6 +37,7 @@ use crate::producer_state::{ProducerEntry, ProducerStates, SnapshotError};
 use crate::segment::{INDEX_BYTES_MIN, Segment, SegmentConfig, SegmentError};
 
 mod append;
+mod compact;
 mod producers;
 mod read;
 mod recent;

@@ -105,7 +105,7 @@ impl Log {
         }
     }
 
-    fn largest_timestamp(&self, segment: &Segment) -> Result<TimestampMs, LogError> {
+    pub(super) fn largest_timestamp(&self, segment: &Segment) -> Result<TimestampMs, LogError> {
         if segment.max_timestamp.timestamp.0 >= 0 {
             return Ok(segment.max_timestamp.timestamp);
         }
