@@ -5,6 +5,17 @@
 //! where they can ([`Outcome::Ready`]), so that the connection neither allocates nor switches
 //! tasks for them.
 
+mod admin_code;
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod metadata;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use broker_protocol::quantity::BrokerId;
 
 use crate::clock::SharedClock;
+use crate::controller::admin::Admin;
+use crate::dynamic_config::{DynamicConfig, SharedConfig};
+use crate::metadata::Cache;
 use crate::tasks::Tasks;
 
 /// The broker as a handler sees it.
@@ -14,6 +17,14 @@ pub struct Context {
     pub broker_id: BrokerId,
     /// The id of the cluster it belongs to, 22 characters.
     pub cluster_id: Arc<str>,
+    /// The broker's configuration as it is now.
+    pub config: SharedConfig,
+    /// Settings that change while the broker runs.
+    pub dynamic_config: Arc<DynamicConfig>,
+    /// What is known of the cluster.
+    pub metadata: Arc<Cache>,
+    /// Changes to topics.
+    pub controller: Admin,
     /// The source of time.
     pub clock: SharedClock,
     /// The set that every task is spawned in.

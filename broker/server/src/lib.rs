@@ -5,7 +5,12 @@
 //! `metadata` is what those three publish to each other.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod context;
+pub mod controller;
+pub mod dynamic_config;
+pub mod logging;
+pub mod metadata;
 pub mod replica;
 pub mod tasks;

@@ -152,12 +152,15 @@ fn step(
         return Ok(());
     }
     let current = in_force(context, entity, settings, &key)?;
-    let mut items: Vec<&str> = current.split(',').map(str::trim).filter(|i| !i.is_empty()).collect();
+    let mut items: Vec<&str> =
+        current.split(',').map(str::trim).filter(|i| !i.is_empty()).collect();
     for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         match operation {
             Operation::Append if items.contains(&item) => {}
             Operation::Append => items.push(item),
-            Operation::Set | Operation::Delete | Operation::Subtract => items.retain(|i| *i != item),
+            Operation::Set | Operation::Delete | Operation::Subtract => {
+                items.retain(|i| *i != item)
+            }
         }
     }
     let joined = items.join(",");

@@ -13,7 +13,7 @@ use broker_protocol::message::create_topics::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::{AdminError, Made, NewTopic};
+use crate::controller::admin::{Made, NewTopic};
 
 /// Makes topics, or only checks them.
 pub(crate) async fn create_topics(
@@ -42,10 +42,12 @@ pub(crate) async fn create_topics(
         }
         let new = new_topic(topic);
         let config = new.config.clone();
-        topics.push(match context.controller.create_topic(new, limit, request.validate_only).await {
-            Ok(made) => created(context, &topic.name, &made, &config),
-            Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
-        });
+        topics.push(
+            match context.controller.create_topic(new, limit, request.validate_only).await {
+                Ok(made) => created(context, &topic.name, &made, &config),
+                Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
+            },
+        );
     }
     CreateTopicsResponse { topics, ..Default::default() }
 }

@@ -13,7 +13,7 @@ use crate::context::Context;
 /// Answers from the newest snapshot.
 pub(crate) fn describe_cluster(
     context: &Context,
-    request: &DescribeClusterRequest<'_>,
+    request: &DescribeClusterRequest,
     rc: &RequestContext<'_>,
 ) -> DescribeClusterResponse<'static> {
     let metadata = context.metadata.load();

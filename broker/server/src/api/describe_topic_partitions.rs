@@ -93,7 +93,7 @@ fn describe(
     (answer, (end < topic.partitions.len()).then_some(end))
 }
 
-fn partition(index: i32, state: &Partition) -> DescribeTopicPartitionsResponsePartition<'static> {
+fn partition(index: i32, state: &Partition) -> DescribeTopicPartitionsResponsePartition {
     let error =
         if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     DescribeTopicPartitionsResponsePartition {

@@ -81,11 +81,8 @@ fn topics(
     metadata: &Metadata,
     rc: &RequestContext<'_>,
 ) -> Vec<MetadataResponseTopic<'static>> {
-    let operations = if request.include_topic_authorized_operations {
-        ALL_TOPIC_OPERATIONS
-    } else {
-        NOT_ASKED
-    };
+    let operations =
+        if request.include_topic_authorized_operations { ALL_TOPIC_OPERATIONS } else { NOT_ASKED };
     let answer = |topic: &Topic| known(topic, metadata, operations, rc);
     match &request.topics {
         // In version 0 an empty list asks for all; from version 1 null does.
@@ -154,7 +151,7 @@ fn partition(
     partition: &Partition,
     metadata: &Metadata,
     rc: &RequestContext<'_>,
-) -> MetadataResponsePartition<'static> {
+) -> MetadataResponsePartition {
     let reachable = |id: &BrokerId| metadata.endpoint(*id, &rc.peer.listener).is_some();
     let (error, leader) = match partition.leader {
         None => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),

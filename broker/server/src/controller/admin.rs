@@ -252,11 +252,8 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let config_path = path::topic_config(&new.name);
         let config = Config::new(new.config.clone()).encode();
-        let node = topic::Topic {
-            partitions,
-            topic_id: Some(id.to_string()),
-            ..topic::Topic::default()
-        };
+        let node =
+            topic::Topic { partitions, topic_id: Some(id.to_string()), ..topic::Topic::default() };
         // What an old tool left behind is replaced, as Kafka does.
         let config = if self.store.exists(&config_path).await?.is_some() {
             Op::Set { path: config_path, data: config, version: None }
@@ -294,7 +291,9 @@ impl Admin {
         }
         let new = if let Some(chosen) = chosen {
             if chosen.len() != wanted - current {
-                return Err(AdminError::Assignment("it must name the replicas of each new partition"));
+                return Err(AdminError::Assignment(
+                    "it must name the replicas of each new partition",
+                ));
             }
             let numbered = chosen.into_iter().enumerate();
             let new = numbered.map(|(n, replicas)| ((current + n) as i32, replicas)).collect();
@@ -384,7 +383,9 @@ fn check_assignment(
     let factor = chosen.values().next().map_or(0, Vec::len);
     for replicas in chosen.values() {
         if replicas.is_empty() || replicas.len() != factor {
-            return Err(AdminError::Assignment("every partition must have the same number of replicas"));
+            return Err(AdminError::Assignment(
+                "every partition must have the same number of replicas",
+            ));
         }
         let mut distinct = replicas.clone();
         distinct.sort_unstable();

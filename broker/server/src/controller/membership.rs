@@ -56,11 +56,7 @@ pub async fn cluster_id(store: &dyn Store, fresh: Uuid) -> Result<String, TreeEr
 /// Registers a broker; returns its epoch.
 ///
 /// Two steps in one transaction, as Kafka does, so that watchers see one change with data.
-pub async fn register(
-    store: &dyn Store,
-    id: BrokerId,
-    broker: &Broker,
-) -> Result<i64, TreeError> {
+pub async fn register(store: &dyn Store, id: BrokerId, broker: &Broker) -> Result<i64, TreeError> {
     let path = path::broker_id(id.0);
     let results = store
         .multi(vec![
@@ -82,7 +78,8 @@ pub async fn stand(
     now_ms: i64,
 ) -> Result<Option<Term>, TreeError> {
     let (data, stat) = store.get(path::CONTROLLER_EPOCH).await?;
-    let last: i32 = std::str::from_utf8(&data).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+    let last: i32 =
+        std::str::from_utf8(&data).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
     let epoch = last + 1;
     let won = store
         .multi(vec![

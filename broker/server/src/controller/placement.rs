@@ -36,7 +36,10 @@ pub fn place(
 ) -> Result<Vec<Vec<BrokerId>>, PlacementError> {
     let available = brokers.len();
     if replication_factor == 0 || replication_factor > available {
-        return Err(PlacementError::TooFewBrokers { asked: replication_factor, brokers: available });
+        return Err(PlacementError::TooFewBrokers {
+            asked: replication_factor,
+            brokers: available,
+        });
     }
     let replicas = |partition: usize| {
         let leader = (start + partition) % available;

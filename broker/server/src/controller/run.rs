@@ -157,7 +157,10 @@ impl Controller {
         let replicas = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect();
         let whole = node.partitions.keys().copied().eq(0..node.partitions.len() as i32);
         if !whole {
-            warn!(topic = name, "topic ignored: its partitions are not numbered from 0 without holes");
+            warn!(
+                topic = name,
+                "topic ignored: its partitions are not numbered from 0 without holes"
+            );
             return Ok(None);
         }
         Ok(Some(TopicRead {
@@ -182,12 +185,15 @@ impl Controller {
             match self.store.get(&path).await {
                 Ok((data, stat)) => {
                     let node = PartitionState::decode(&path, &data)?;
-                    states.insert(partition, Elected {
-                        leader: Some(BrokerId(node.leader)).filter(|leader| leader.0 >= 0),
-                        leader_epoch: LeaderEpoch(node.leader_epoch),
-                        isr: node.isr.into_iter().map(BrokerId).collect(),
-                        version: Some(stat.version),
-                    });
+                    states.insert(
+                        partition,
+                        Elected {
+                            leader: Some(BrokerId(node.leader)).filter(|leader| leader.0 >= 0),
+                            leader_epoch: LeaderEpoch(node.leader_epoch),
+                            isr: node.isr.into_iter().map(BrokerId).collect(),
+                            version: Some(stat.version),
+                        },
+                    );
                 }
                 Err(StoreError::NoNode { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -255,10 +261,7 @@ impl Controller {
         }
         let parent = path::partition(&name.topic, name.partition);
         let mode = CreateMode::Persistent;
-        vec![
-            Op::Create { path: parent, data: Vec::new(), mode },
-            Op::Create { path, data, mode },
-        ]
+        vec![Op::Create { path: parent, data: Vec::new(), mode }, Op::Create { path, data, mode }]
     }
 
     async fn delete(&self, topic: &str, partitions: Vec<TopicPartition>) -> Result<(), TreeError> {
@@ -268,7 +271,11 @@ impl Controller {
         let _ = finished.await;
         delete_below(&*self.store, self.term, &path::topic(topic)).await?;
         for path in [path::topic_config(topic), path::delete_topic(topic)] {
-            match self.store.multi(vec![self.term.check(), Op::Delete { path, version: None }]).await {
+            match self
+                .store
+                .multi(vec![self.term.check(), Op::Delete { path, version: None }])
+                .await
+            {
                 Ok(_) | Err(StoreError::NoNode { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -213,7 +213,9 @@ mod tests {
         let effects = state.apply(read(ID, 2, &[(1, elected(Some(ME), 4, Some(7)))]));
         let expected = [(0, elected(Some(ME), 0, None)), (1, elected(Some(ME), 5, Some(7)))];
         assert_eq!(elections(&effects), expected);
-        assert!(matches!(effects.last(), Some(Effect::Announce(topic)) if topic.partitions.len() == 2));
+        assert!(
+            matches!(effects.last(), Some(Effect::Announce(topic)) if topic.partitions.len() == 2)
+        );
     }
 
     /// Reading the same again does nothing; a grown topic elects its new partitions only.

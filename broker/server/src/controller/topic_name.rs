@@ -16,7 +16,9 @@ pub enum NameError {
     #[error("the topic name has more than {MAX_LENGTH} characters")]
     TooLong,
     /// Another character than ASCII letters, digits, `.`, `_` and `-`.
-    #[error("the topic name has the character {0:?}; allowed are ASCII letters, digits, '.', '_' and '-'")]
+    #[error(
+        "the topic name has the character {0:?}; allowed are ASCII letters, digits, '.', '_' and '-'"
+    )]
     Character(char),
 }
 
