@@ -201,9 +201,11 @@ impl Loading {
                 Ok(segment) | Err(segment) => {
                     let is_kept = is_stable || self.options.is_clean;
                     let rebuilt = self.rebuild(segment, is_kept)?;
-                    // Compaction leaves gaps too, but only below the recovery point: above it, a gap
-                    // is the tail that the power loss took.
-                    let is_gap = next.is_some_and(|next| rebuilt.end_offset < next);
+                    // Above the recovery point, a gap is the tail that the power loss took, unless the
+                    // log is compacted: Kafka and we may compact what no checkpoint covers yet.
+                    let is_compacted = self.options.config.cleanup_policy.compact;
+                    let is_gap =
+                        !is_compacted && next.is_some_and(|next| rebuilt.end_offset < next);
                     let is_cut = rebuilt.cut_bytes > 0 || (is_gap && !is_kept);
                     self.segments.push_back(rebuilt.segment);
                     self.log_end_offset = rebuilt.end_offset;
