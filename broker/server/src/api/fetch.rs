@@ -1,0 +1,296 @@
+//! Fetch: records from any number of partitions, as file ranges, at once or when there are enough.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
+    FetchableTopicResponse, PartitionData,
+};
+use broker_protocol::primitive::Records;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::uuid::Uuid;
+use broker_storage::log::Slice;
+
+use super::{Later, Outcome, RequestContext};
+use crate::context::Context;
+use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held};
+use crate::replica::fetch_session::cache::SessionError;
+use crate::replica::fetch_session::{
+    FINAL_EPOCH, FetchPosition, FetchSession, INITIAL_EPOCH, NO_SESSION, TopicRef,
+};
+use crate::replica::partition::{Isolation, Partition, Read, ReadError};
+
+mod convert;
+
+/// The response, with the file ranges that fill its deferred records, in order.
+pub(crate) type Fetched = (FetchResponse<'static>, Vec<Slice>);
+
+/// From this version on a client gets the first batch whatever its size; older ones get a part of it.
+const WHOLE_BATCHES_FROM: i16 = 3;
+
+/// From this version on topics are named by id.
+const TOPIC_IDS_FROM: i16 = 13;
+
+/// Answers a fetch, at once if it can.
+pub(crate) fn fetch(
+    context: &Arc<Context>,
+    request: &FetchRequest<'_>,
+    rc: &RequestContext<'_>,
+) -> Outcome<Fetched, Fetched> {
+    let version = rc.api_version;
+    if replica_id(request) >= 0 {
+        return Outcome::Ready((refused(request), Vec::new()));
+    }
+    let wants_session = version >= 7 && request.session_epoch == INITIAL_EPOCH;
+    let held = match hold(context, request, version) {
+        Ok(held) => held,
+        Err(error) => {
+            let error_code = session_code(error).code();
+            return Outcome::Ready((
+                FetchResponse { error_code, ..Default::default() },
+                Vec::new(),
+            ));
+        }
+    };
+    let answering = Answering { context: Arc::clone(context), version, wants_session };
+    let limits = limits(context, request, version);
+    let mut fetch = Fetch::new(Arc::clone(&context.replicas), held, limits);
+    if fetch.read_queued() {
+        return Outcome::Ready(answering.answer(fetch));
+    }
+    let later: Later<Fetched> = Box::pin(async move {
+        fetch.wait().await;
+        answering.answer(fetch)
+    });
+    Outcome::Later(later)
+}
+
+fn replica_id(request: &FetchRequest<'_>) -> i32 {
+    request.replica_id.max(request.replica_state.replica_id)
+}
+
+/// A client that says it is a broker gets nothing, and moves nothing (CVE-2018-1288).
+fn refused(request: &FetchRequest<'_>) -> FetchResponse<'static> {
+    let code = ErrorCode::from(&ReadError::NotABroker).code();
+    let responses = request
+        .topics
+        .iter()
+        .map(|topic| FetchableTopicResponse {
+            topic: Cow::Owned(topic.topic.to_string()),
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(|p| failed(p.partition, code)).collect(),
+        })
+        .collect();
+    FetchResponse { responses, ..Default::default() }
+}
+
+fn limits(context: &Context, request: &FetchRequest<'_>, version: i16) -> FetchLimits {
+    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    let asked =
+        if version >= WHOLE_BATCHES_FROM { request.max_bytes.max(0) as u32 } else { u32::MAX };
+    let max_bytes = asked.min(context.config.load().fetch_max_bytes.max(0) as u32);
+    FetchLimits {
+        min_bytes: (request.min_bytes.max(0) as u32).min(max_bytes),
+        max_bytes,
+        // The oldest clients are given a part of a batch that is too large: it must be there to convert.
+        at_least_one_each: version < WHOLE_BATCHES_FROM,
+        deadline: (!wait.is_zero()).then(|| context.clock.now() + wait),
+    }
+}
+
+/// Finds, makes or ends the session that the request is about (KIP-227).
+fn hold(context: &Context, request: &FetchRequest<'_>, version: i16) -> Result<Held, SessionError> {
+    let uses_topic_ids = version >= TOPIC_IDS_FROM;
+    let isolation = match request.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
+    let sessions = context.replicas.sessions();
+    if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) || version < 7 {
+        if request.session_id != NO_SESSION {
+            sessions.remove(request.session_id);
+        }
+        let mut session = FetchSession::new(uses_topic_ids, isolation);
+        for topic in &request.topics {
+            let name = topic_ref(&topic.topic, topic.topic_id, uses_topic_ids);
+            for partition in &topic.partitions {
+                session.push(&name, partition.partition, position(partition));
+            }
+        }
+        return Ok(Held::Full(Box::new(session)));
+    }
+    let (id, epoch) = (request.session_id, request.session_epoch);
+    let mut in_use = sessions.check_out(id, epoch, uses_topic_ids, context.clock.now())?;
+    let session = in_use.session();
+    for topic in &request.forgotten_topics_data {
+        let name = topic_ref(&topic.topic, topic.topic_id, uses_topic_ids);
+        for partition in &topic.partitions {
+            session.forget(&name, *partition);
+        }
+    }
+    for topic in &request.topics {
+        let name = topic_ref(&topic.topic, topic.topic_id, uses_topic_ids);
+        for partition in &topic.partitions {
+            session.want(&name, partition.partition, position(partition));
+        }
+    }
+    session.begin(isolation);
+    Ok(Held::Session(in_use))
+}
+
+fn topic_ref(name: &str, id: Uuid, uses_topic_ids: bool) -> TopicRef {
+    if uses_topic_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) }
+}
+
+fn position(partition: &FetchPartition) -> FetchPosition {
+    FetchPosition {
+        fetch_offset: Offset(partition.fetch_offset),
+        max_bytes: partition.partition_max_bytes.max(0) as u32,
+        current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+        last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+    }
+}
+
+fn session_code(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionError::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicIds => ErrorCode::FetchSessionTopicIdError,
+    }
+}
+
+/// What is needed to put an answer together, now or later.
+struct Answering {
+    context: Arc<Context>,
+    version: i16,
+    wants_session: bool,
+}
+
+impl Answering {
+    fn answer(self, fetch: Fetch) -> Fetched {
+        let (answers, mut held) = fetch.answers();
+        let isolation = held.session().isolation();
+        let mut slices = Vec::with_capacity(answers.len());
+        let mut responses: Vec<FetchableTopicResponse<'static>> = Vec::new();
+        let mut last: Option<TopicRef> = None;
+        for answer in answers {
+            if last.as_ref() != Some(&answer.topic) {
+                responses.push(topic_response(&answer.topic));
+                last = Some(answer.topic.clone());
+            }
+            let data = self.partition(answer, isolation, &mut slices);
+            if let Some(topic) = responses.last_mut() {
+                topic.partitions.push(data);
+            }
+        }
+        let session_id = self.session_id(held);
+        (FetchResponse { session_id, responses, ..Default::default() }, slices)
+    }
+
+    fn session_id(&self, held: Held) -> i32 {
+        match held {
+            Held::Session(mut in_use) => in_use.session().id(),
+            Held::Full(session) if self.wants_session => {
+                self.context.replicas.sessions().insert(session, self.context.clock.now())
+            }
+            Held::Full(_) => NO_SESSION,
+        }
+    }
+
+    fn partition(
+        &self,
+        answer: Answer,
+        isolation: Isolation,
+        slices: &mut Vec<Slice>,
+    ) -> PartitionData<'static> {
+        let number = answer.partition;
+        match answer.outcome {
+            Ok((partition, read)) => self.records(number, &partition, read, isolation, slices),
+            Err(error) => failed(number, ErrorCode::from(&error).code()),
+        }
+    }
+
+    fn records(
+        &self,
+        number: i32,
+        partition: &Partition,
+        read: Read,
+        isolation: Isolation,
+        slices: &mut Vec<Slice>,
+    ) -> PartitionData<'static> {
+        let mut data = PartitionData {
+            partition_index: number,
+            high_watermark: read.high_watermark.0,
+            last_stable_offset: read.last_stable_offset.0,
+            log_start_offset: read.log_start_offset.0,
+            preferred_read_replica: -1,
+            records: Some(Records::default()),
+            ..Default::default()
+        };
+        if let Some(diverging) = read.diverging {
+            data.diverging_epoch = EpochEndOffset {
+                epoch: diverging.leader_epoch.0,
+                end_offset: diverging.end_offset.0,
+            };
+        }
+        if isolation == Isolation::ReadCommitted {
+            data.aborted_transactions = Some(aborted(&read));
+        }
+        let Some(slice) = read.slice else { return data };
+        let (version, offset) = (self.version, read.fetch_offset);
+        let sent = match convert::for_version(version, partition, &slice, offset, read.max_bytes) {
+            Ok(convert::Form::AsStored) => {
+                data.records = Some(Records::Deferred(slice.size));
+                let size = slice.size as usize;
+                slices.push(slice);
+                size
+            }
+            Ok(convert::Form::Converted(bytes)) => {
+                let size = bytes.len();
+                data.records = Some(Records::Bytes(Cow::Owned(bytes)));
+                size
+            }
+            Err(code) => return failed(number, code.code()),
+        };
+        partition.counters().bytes_out.add(sent as u64);
+        data
+    }
+}
+
+fn topic_response(topic: &TopicRef) -> FetchableTopicResponse<'static> {
+    match topic {
+        TopicRef::Name(name) => {
+            let topic = Cow::Owned(name.to_string());
+            FetchableTopicResponse { topic, ..Default::default() }
+        }
+        TopicRef::Id(topic_id) => {
+            FetchableTopicResponse { topic_id: *topic_id, ..Default::default() }
+        }
+    }
+}
+
+fn aborted(read: &Read) -> Vec<AbortedTransaction> {
+    read.aborted
+        .iter()
+        .map(|transaction| AbortedTransaction {
+            producer_id: transaction.producer_id,
+            first_offset: transaction.first_offset.0,
+        })
+        .collect()
+}
+
+fn failed(number: i32, error_code: i16) -> PartitionData<'static> {
+    PartitionData {
+        partition_index: number,
+        error_code,
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        preferred_read_replica: -1,
+        records: Some(Records::default()),
+        ..Default::default()
+    }
+}
