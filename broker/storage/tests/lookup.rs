@@ -148,7 +148,7 @@ fn a_deleted_log_is_gone_at_once_and_purged_later() {
     let (dir, log) = timed(&fs);
     let config = log.config().clone();
     let slice = log.read(Offset(0), 100, Offset(10), true).unwrap();
-    let deleted = dir.delete_log(log).unwrap();
+    let deleted = dir.delete_log(&log).unwrap();
     let mut again = create(&dir, &config);
     assert_eq!(again.log_end_offset(), Offset(0));
     append(&mut again, &[batch(1, 1, 1, 1)], 0).unwrap();
