@@ -1,0 +1,187 @@
+//! Our broker as a process: the binary that cargo builds, on ports that the kernel chooses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::deadline::Deadline;
+use crate::process::Process;
+use crate::workspace;
+
+/// A broker starts in milliseconds; a machine that also compiles gets more.
+const START_SECONDS: u64 = 60;
+
+/// One broker of ours.
+#[derive(Debug)]
+pub struct Broker {
+    name: String,
+    directory: PathBuf,
+    settings: Vec<(String, String)>,
+    process: Option<Process>,
+    bootstrap: String,
+    metrics: String,
+}
+
+impl Broker {
+    /// Starts it with `settings` above the harness's own, on data in `directory`.
+    pub fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let settings =
+            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut broker = Self {
+            name: name.to_owned(),
+            directory: directory.to_owned(),
+            settings,
+            process: None,
+            bootstrap: String::new(),
+            metrics: String::new(),
+        };
+        broker.launch()?;
+        Ok(broker)
+    }
+
+    /// Where clients start.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Where it answers HTTP.
+    pub fn metrics(&self) -> &str {
+        &self.metrics
+    }
+
+    /// The directory of its partitions.
+    pub fn log_dir(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The running process.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the broker is not running")
+    }
+
+    /// Stops it in order, and fails unless it ends well.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let status = process.terminate(Deadline::seconds(START_SECONDS))?;
+        if !status.success() {
+            return Err(process.complain(&format!("ended with {status} after SIGTERM")));
+        }
+        Ok(())
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => bail!("the broker is not running"),
+        }
+    }
+
+    /// Starts it again on the same data.
+    pub fn launch(&mut self) -> Result<()> {
+        fs::create_dir_all(self.log_dir()).context("create the broker's directory")?;
+        let mut command = Command::new(binary()?);
+        command.current_dir(&self.directory);
+        command.arg("--set").arg(format!("log.dirs={}", self.log_dir().display()));
+        let fixed = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("metrics.listener", "127.0.0.1:0")];
+        for (key, value) in fixed {
+            if !self.settings.iter().any(|(set, _)| set == key) {
+                command.arg("--set").arg(format!("{key}={value}"));
+            }
+        }
+        for (key, value) in &self.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        let log = workspace::output_dir().join("logs").join(format!("{}-ottla.log", self.name));
+        let process = Process::spawn("ottla-broker", &mut command, &log)?;
+        let deadline = Deadline::seconds(START_SECONDS);
+        self.bootstrap =
+            process.wait_for("its address", deadline, |line| bound_address(line, "PLAINTEXT"))?;
+        self.metrics = process
+            .wait_for("its metrics address", deadline, |line| bound_address(line, "metrics"))?;
+        self.process = Some(process);
+        Ok(())
+    }
+}
+
+/// The address in a line that says where `listener` listens; colours of a terminal are no hindrance.
+fn bound_address(line: &str, listener: &str) -> Option<String> {
+    let plain = without_escapes(line);
+    let word = |key: &str| {
+        let from = plain.find(&format!(" {key}="))? + key.len() + 2;
+        let value = plain[from..].split_whitespace().next()?;
+        Some(value.trim_matches('"').to_owned())
+    };
+    if !plain.contains("listening") || word("listener")? != listener {
+        return None;
+    }
+    word("address")
+}
+
+fn without_escapes(line: &str) -> String {
+    let mut plain = String::new();
+    let mut escape = false;
+    for character in line.chars() {
+        match (escape, character) {
+            (false, '\u{1b}') => escape = true,
+            (false, _) => plain.push(character),
+            (true, 'm') => escape = false,
+            (true, _) => {}
+        }
+    }
+    plain
+}
+
+/// The broker's binary, built once a test process in the test's own profile.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(|error| anyhow!("build the broker: {error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("find the test's own executable")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<binary>.
+    let profile = test
+        .ancestors()
+        .skip(1)
+        .find(|directory| !directory.ends_with("deps"))
+        .context("find the target directory")?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace::root());
+    cargo.args(["build", "--quiet", "--package", "broker-server", "--bin", "ottla-broker"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().context("run cargo")?;
+    if !status.success() {
+        bail!("cargo ended with {status}");
+    }
+    Ok(profile.join("ottla-broker"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_address_is_read_from_the_log_with_and_without_colours() {
+        let lines = [
+            "2026 INFO listening address=127.0.0.1:4000 listener=PLAINTEXT",
+            "2026 \u{1b}[32mINFO\u{1b}[0m listening \u{1b}[3maddress\u{1b}[0m\u{1b}[2m=\u{1b}[0m127.0.0.1:4000 \
+             \u{1b}[3mlistener\u{1b}[0m\u{1b}[2m=\u{1b}[0mPLAINTEXT",
+            "INFO listening listener=\"PLAINTEXT\" address=127.0.0.1:4000",
+        ];
+        for line in lines {
+            assert_eq!(
+                bound_address(line, "PLAINTEXT").as_deref(),
+                Some("127.0.0.1:4000"),
+                "{line}"
+            );
+            assert_eq!(bound_address(line, "metrics"), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One client's whole run: a program in its own language, twice, with a restart of the broker
+//! between.
+//!
+//! A program is called with `<bootstrap> <phase> <name> <records>`, where the phase is `before` or
+//! `after` the restart, `name` is its topic and the prefix of its groups, and `records` is what the
+//! first phase left in the topic. It prints a line an operation:
+//!
+//! ```text
+//! @op <TAB> operation <TAB> ok | cannot | FAIL <TAB> detail
+//! @state <TAB> records
+//! ```
+//!
+//! An operation that fails never ends the program, so that one run shows all that is wrong.
+
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::deadline::Deadline;
+use crate::matrix::{self, OPERATIONS, Outcome, Row};
+use crate::peer::{self, Peer};
+use crate::process::{self, Process};
+use crate::workspace;
+
+/// How many clients run side by side; as many as the smallest machine has cores, and one more.
+const AT_ONCE: usize = 3;
+
+/// The longest that one phase of one client may take.
+const PHASE_SECONDS: u64 = 300;
+
+/// A client program, and what it is known not to have.
+pub struct Client<'a> {
+    name: String,
+    cannot: Vec<&'static str>,
+    program: Box<dyn Fn(&[String]) -> Result<Command> + Sync + 'a>,
+}
+
+impl<'a> Client<'a> {
+    /// A client called `name`; `program` is given the phase's arguments in order.
+    pub fn new(
+        name: &str,
+        cannot: Vec<&'static str>,
+        program: impl Fn(&[String]) -> Result<Command> + Sync + 'a,
+    ) -> Self {
+        Self { name: name.to_owned(), cannot, program: Box::new(program) }
+    }
+}
+
+/// What a client has reported so far.
+#[derive(Default)]
+struct Progress {
+    row: Row,
+    records: String,
+}
+
+/// Runs one client in both phases and checks its row against what it is known not to have.
+///
+/// Fails with every operation that failed, is missing, or is marked otherwise than expected.
+pub fn check(client: Client<'_>) -> Result<()> {
+    let name = client.name.clone();
+    check_all(&name, vec![client])
+}
+
+/// As [`check`], for several clients on one broker, [`AT_ONCE`] at a time.
+pub fn check_all(name: &str, clients: Vec<Client<'_>>) -> Result<()> {
+    let mut peer = Peer::start(name)?;
+    foreign_topic(&peer)?;
+    let mut progress: Vec<Progress> = clients.iter().map(|_| Progress::default()).collect();
+    phase("before", peer.bootstrap(), &clients, &mut progress)?;
+    peer.restart()?;
+    await_metadata(&peer)?;
+    phase("after", peer.bootstrap(), &clients, &mut progress)?;
+    let mut wrong = Vec::new();
+    for (client, Progress { row, .. }) in clients.iter().zip(&progress) {
+        matrix::keep(&peer::chosen()?, &client.name, row)?;
+        wrong.extend(judge(&client.name, &client.cannot, row).err().map(|error| error.to_string()));
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Runs one phase of every client.
+fn phase(
+    phase: &str,
+    bootstrap: &str,
+    clients: &[Client<'_>],
+    progress: &mut [Progress],
+) -> Result<()> {
+    let queue = Mutex::new(clients.iter().zip(progress.iter_mut()));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    loop {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((client, progress)) = next else { return Ok(()) };
+                        run(client, phase, bootstrap, progress)?;
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow!("a worker panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+fn run(client: &Client<'_>, phase: &str, bootstrap: &str, progress: &mut Progress) -> Result<()> {
+    let name = &client.name;
+    let arguments = [bootstrap, phase, name, &progress.records].map(str::to_owned);
+    let log = workspace::output_dir().join("logs").join(format!("{name}.log"));
+    let mut process = Process::spawn(name, &mut (client.program)(&arguments)?, &log)?;
+    drop(process.take_stdin());
+    process.wait(Deadline::seconds(PHASE_SECONDS))?;
+    let lines = process.lines();
+    if !lines.iter().any(|line| line.starts_with("@op\t")) {
+        return Err(process.complain("reported no operation"));
+    }
+    if let Some(state) = lines.iter().find_map(|line| line.strip_prefix("@state\t")) {
+        state.clone_into(&mut progress.records);
+    }
+    progress.row.extend(lines.iter().filter_map(|line| outcome(line)));
+    Ok(())
+}
+
+fn outcome(line: &str) -> Option<(String, Outcome)> {
+    let mut fields = line.strip_prefix("@op\t")?.splitn(3, '\t');
+    let operation = fields.next()?.to_owned();
+    let outcome = match fields.next()? {
+        "ok" => Outcome::Passed,
+        "cannot" => Outcome::Cannot,
+        _ => Outcome::Failed(fields.next().unwrap_or_default().to_owned()),
+    };
+    Some((operation, outcome))
+}
+
+/// Compares a row with the operations that the client is known not to have.
+pub fn judge(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
+    let mut wrong = Vec::new();
+    for operation in OPERATIONS {
+        let expected = cannot.contains(&operation);
+        match row.get(operation) {
+            Some(Outcome::Passed) if !expected => {}
+            Some(Outcome::Cannot) if expected => {}
+            Some(Outcome::Passed) => {
+                wrong.push(format!("{operation}: works, expected that it cannot"))
+            }
+            Some(Outcome::Cannot) => wrong.push(format!("{operation}: says that it cannot")),
+            Some(Outcome::Failed(how)) => wrong.push(format!("{operation}: {how}")),
+            None => wrong.push(format!("{operation}: not reported")),
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{client}:\n  {}", wrong.join("\n  "));
+    }
+    println!("{client}: {} operations, {} it cannot", OPERATIONS.len(), cannot.len());
+    Ok(())
+}
+
+/// Ten records by librdkafka in partition 0 of `foreign`: keyed, with a header, gzip, newest format.
+pub fn foreign_topic(peer: &Peer) -> Result<()> {
+    await_metadata(peer)?;
+    let mut kcat = Command::new("kcat");
+    kcat.args(["-b", peer.bootstrap(), "-P", "-t", "foreign", "-p", "0", "-K", "=", "-z", "gzip"]);
+    kcat.args(["-H", "origin=kcat"]);
+    let log = workspace::output_dir().join("logs/kcat-foreign.log");
+    let mut process = Process::spawn("kcat", &mut kcat, &log)?;
+    let mut input = process.take_stdin().context("kcat's standard input")?;
+    for number in 0..10 {
+        use std::io::Write;
+        writeln!(input, "key{number}=value{number}").context("write to kcat")?;
+    }
+    drop(input);
+    process.wait_success(Deadline::seconds(60)).map(drop)
+}
+
+/// Waits until the peer names a broker to clients; Kafka learns of itself only after it has started.
+fn await_metadata(peer: &Peer) -> Result<()> {
+    Deadline::seconds(60).poll("a broker in the metadata", || {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-b", peer.bootstrap(), "-L"]);
+        let lines = command("kcat-metadata", &mut kcat)?;
+        Ok(lines.iter().any(|line| line.starts_with("  broker ")).then_some(()))
+    })
+}
+
+/// Runs one command of a client to its end; returns what it printed.
+pub fn command(client: &str, command: &mut Command) -> Result<Vec<String>> {
+    let log = workspace::output_dir().join("logs").join(format!("{client}.log"));
+    process::run(client, command, &log, Deadline::seconds(PHASE_SECONDS))
+}

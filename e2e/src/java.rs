@@ -1,0 +1,100 @@
+//! Running classes of one release of Apache Kafka, and client programs compiled against it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::deadline::Deadline;
+use crate::tools::maven::Release;
+use crate::{process, workspace};
+
+/// What log4j 1 and reload4j print: to standard error, so that standard output is the program's.
+const LOGGING: &str = "\
+log4j.rootLogger=WARN, stderr
+log4j.appender.stderr=org.apache.log4j.ConsoleAppender
+log4j.appender.stderr.target=System.err
+log4j.appender.stderr.layout=org.apache.log4j.PatternLayout
+log4j.appender.stderr.layout.ConversionPattern=%d %p %c: %m%n
+";
+
+/// A class path, and the settings that its virtual machines get.
+#[derive(Debug)]
+pub struct Java {
+    class_path: OsString,
+    logging: PathBuf,
+}
+
+impl Java {
+    /// The jars of `release` alone.
+    pub fn new(release: &Release) -> Result<Self> {
+        let class_path = release.jars()?.join("*").into_os_string();
+        let logging = workspace::output_dir().join("log4j.properties");
+        fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
+        // Written whole under another name first: tests in parallel write the same file.
+        let draft = tempfile::NamedTempFile::new_in(workspace::output_dir())?;
+        fs::write(draft.path(), LOGGING).context("write log4j.properties")?;
+        draft.persist(&logging).context("place log4j.properties")?;
+        Ok(Self { class_path, logging })
+    }
+
+    /// The jars of `release`, and every source in `directories` compiled against them.
+    pub fn with_sources(release: &Release, directories: &[&str]) -> Result<Self> {
+        let classes = compile(release, directories)?;
+        let mut java = Self::new(release)?;
+        java.class_path.push(":");
+        java.class_path.push(&classes);
+        Ok(java)
+    }
+
+    /// A virtual machine that will run `class` within `heap_mb` megabytes of heap.
+    pub fn class(&self, class: &str, heap_mb: u32) -> Command {
+        let mut logging = OsString::from("-Dlog4j.configuration=file:");
+        logging.push(&self.logging);
+        self.class_with_logging(class, heap_mb, logging)
+    }
+
+    /// As [`Java::class`], with the `log4j.configuration` argument given by the caller.
+    pub fn class_with_logging(&self, class: &str, heap_mb: u32, logging: OsString) -> Command {
+        let mut command = Command::new("java");
+        command.arg(format!("-Xmx{heap_mb}m"));
+        // Short-lived programs: a small collector and the quick compiler start soonest.
+        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]);
+        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+        command.arg(logging).arg("-cp").arg(&self.class_path).arg(class);
+        command
+    }
+}
+
+/// Compiles into a directory of its own each time; a second or two buys no stale classes.
+fn compile(release: &Release, directories: &[&str]) -> Result<PathBuf> {
+    let name = format!("{}-{}", release.version, directories.join("-"));
+    let classes = workspace::output_dir().join("classes").join(&name);
+    if classes.exists() {
+        fs::remove_dir_all(&classes).context("remove old classes")?;
+    }
+    fs::create_dir_all(&classes).context("create the directory of classes")?;
+    let mut javac = Command::new("javac");
+    javac.args(["-nowarn", "-Xlint:-options", "-encoding", "UTF-8", "--release", "8", "-cp"]);
+    javac.arg(release.jars()?.join("*")).arg("-d").arg(&classes);
+    for directory in directories {
+        javac.args(sources(&workspace::client_sources().join("java").join(directory))?);
+    }
+    let log = workspace::output_dir().join("logs").join(format!("javac-{name}.log"));
+    process::run("javac", &mut javac, &log, Deadline::seconds(180))?;
+    Ok(classes)
+}
+
+fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "java") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    Ok(sources)
+}

@@ -1,0 +1,146 @@
+//! Apache Kafka of the reference release, with its ZooKeeper, on ports that the kernel chooses.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::deadline::Deadline;
+use crate::java::Java;
+use crate::process::Process;
+use crate::tools::maven::REFERENCE;
+use crate::workspace;
+
+/// A cold virtual machine on a busy machine of two cores.
+const START_SECONDS: u64 = 120;
+
+/// The broker logs its port at INFO, and nothing else here is worth that level.
+const LOGGING: &str = "\
+log4j.rootLogger=WARN, stdout
+log4j.logger.kafka=INFO
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=%d %p %c{1}: %m%n
+";
+
+/// One ZooKeeper server.
+#[derive(Debug)]
+pub struct Zookeeper {
+    _process: Process,
+    /// Where it listens, `host:port`.
+    pub address: String,
+}
+
+impl Zookeeper {
+    /// Starts it on the data in `directory`.
+    pub fn start(name: &str, directory: &Path) -> Result<Self> {
+        let java = Java::with_sources(REFERENCE, &["zookeeper"])?;
+        fs::create_dir_all(directory).context("create ZooKeeper's directory")?;
+        let mut command = java.class("LocalZookeeper", 128);
+        command.arg(directory);
+        let log = log_file(name, "zookeeper");
+        let process = Process::spawn("ZooKeeper", &mut command, &log)?;
+        let port = process.wait_for("its port", Deadline::seconds(START_SECONDS), |line| {
+            line.strip_prefix("@zookeeper\t").map(str::to_owned)
+        })?;
+        Ok(Self { _process: process, address: format!("127.0.0.1:{port}") })
+    }
+}
+
+/// One broker of the reference release.
+#[derive(Debug)]
+pub struct Kafka {
+    name: String,
+    directory: PathBuf,
+    settings: Vec<(String, String)>,
+    process: Option<Process>,
+    bootstrap: String,
+    zookeeper: Zookeeper,
+}
+
+impl Kafka {
+    /// Starts ZooKeeper and a broker with `settings` above the harness's own, data in `directory`.
+    pub fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let zookeeper = Zookeeper::start(name, &directory.join("zookeeper"))?;
+        let settings =
+            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut kafka = Self {
+            name: name.to_owned(),
+            directory: directory.to_owned(),
+            settings,
+            process: None,
+            bootstrap: String::new(),
+            zookeeper,
+        };
+        kafka.launch()?;
+        Ok(kafka)
+    }
+
+    /// Where clients start.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Where its ZooKeeper listens.
+    pub fn zookeeper(&self) -> &str {
+        &self.zookeeper.address
+    }
+
+    /// The directory of its partitions.
+    pub fn log_dir(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Stops the broker in order, with its logs closed.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.terminate(Deadline::seconds(START_SECONDS))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the broker again on the same data, on a new port.
+    pub fn launch(&mut self) -> Result<()> {
+        let config = self.directory.join("server.properties");
+        fs::create_dir_all(self.log_dir()).context("create the broker's directory")?;
+        fs::write(&config, self.properties()?).context("write server.properties")?;
+        let logging = self.directory.join("log4j.properties");
+        fs::write(&logging, LOGGING).context("write log4j.properties")?;
+        let mut argument = OsString::from("-Dlog4j.configuration=file:");
+        argument.push(&logging);
+        let java = Java::new(REFERENCE)?;
+        let mut command = java.class_with_logging("kafka.Kafka", 512, argument);
+        command.arg(&config).env("LOG_DIR", &self.directory);
+        let process = Process::spawn("Kafka", &mut command, &log_file(&self.name, "kafka"))?;
+        let deadline = Deadline::seconds(START_SECONDS);
+        let port = process.wait_for("its port", deadline, |line| {
+            let (_, address) = line.split_once("Awaiting socket connections on ")?;
+            Some(address.trim_end_matches('.').rsplit(':').next()?.to_owned())
+        })?;
+        process.wait_for("that it started", deadline, |line| {
+            line.ends_with("[KafkaServer id=0] started").then_some(())
+        })?;
+        self.bootstrap = format!("127.0.0.1:{port}");
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn properties(&self) -> Result<String> {
+        let mut text = format!(
+            "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:0\nzookeeper.connect={}\nlog.dirs={}\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
+            self.zookeeper.address,
+            self.log_dir().display(),
+        );
+        for (key, value) in &self.settings {
+            writeln!(text, "{key}={value}")?;
+        }
+        Ok(text)
+    }
+}
+
+fn log_file(name: &str, part: &str) -> PathBuf {
+    workspace::output_dir().join("logs").join(format!("{name}-{part}.log"))
+}

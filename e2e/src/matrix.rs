@@ -1,0 +1,157 @@
+//! The matrix of client and operation: what each client did, kept as files and printed as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::workspace;
+
+/// Every operation, in the order of the table's columns.
+pub const OPERATIONS: [&str; 25] = [
+    "create_topic",
+    "produce_none",
+    "produce_gzip",
+    "produce_snappy",
+    "produce_lz4",
+    "produce_zstd",
+    "produce_idempotent",
+    "consume_beginning",
+    "consume_offset",
+    "consume_timestamp",
+    "consume_end",
+    "read_foreign",
+    "group_rebalance",
+    "commit",
+    "resume",
+    "describe_configs",
+    "alter_configs",
+    "list_groups",
+    "describe_group",
+    "delete_group",
+    "create_partitions",
+    "delete_records",
+    "delete_topic",
+    "records_after_restart",
+    "resume_after_restart",
+];
+
+/// What became of one operation of one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It worked, and its effect was seen.
+    Passed,
+    /// The client has no such operation.
+    Cannot,
+    /// It did not work; the text says how.
+    Failed(String),
+}
+
+impl Outcome {
+    fn mark(&self) -> char {
+        match self {
+            Self::Passed => '+',
+            Self::Cannot => '-',
+            Self::Failed(_) => 'X',
+        }
+    }
+
+    fn from_mark(mark: &str) -> Self {
+        match mark {
+            "+" => Self::Passed,
+            "-" => Self::Cannot,
+            _ => Self::Failed(String::new()),
+        }
+    }
+}
+
+/// The outcomes of one client by operation.
+pub type Row = BTreeMap<String, Outcome>;
+
+fn directory(peer: &str) -> PathBuf {
+    workspace::output_dir().join("matrix").join(peer)
+}
+
+/// Forgets the rows of earlier runs against `peer`.
+pub fn clear(peer: &str) -> Result<()> {
+    let directory = directory(peer);
+    if directory.exists() {
+        fs::remove_dir_all(&directory).context("remove old rows of the matrix")?;
+    }
+    Ok(())
+}
+
+/// Keeps the row of `client` for the table.
+pub fn keep(peer: &str, client: &str, row: &Row) -> Result<()> {
+    let mut text = String::new();
+    for (operation, outcome) in row {
+        writeln!(text, "{operation}\t{}", outcome.mark())?;
+    }
+    fs::create_dir_all(directory(peer)).context("create the matrix's directory")?;
+    fs::write(directory(peer).join(client), text).context("keep a row of the matrix")
+}
+
+/// Reads every kept row.
+pub fn rows(peer: &str) -> Result<BTreeMap<String, Row>> {
+    let mut rows = BTreeMap::new();
+    if !directory(peer).exists() {
+        return Ok(rows);
+    }
+    for entry in fs::read_dir(directory(peer)).context("list the rows of the matrix")? {
+        let entry = entry?;
+        let text = fs::read_to_string(entry.path()).context("read a row of the matrix")?;
+        let row = text
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .map(|(operation, mark)| (operation.to_owned(), Outcome::from_mark(mark)))
+            .collect();
+        rows.insert(entry.file_name().to_string_lossy().into_owned(), row);
+    }
+    Ok(rows)
+}
+
+/// Draws the table: clients down, operations across by number, a legend below.
+pub fn draw(rows: &BTreeMap<String, Row>) -> String {
+    let width = rows.keys().map(String::len).max().unwrap_or(0).max("client".len());
+    let mut text = format!("{:width$}", "client");
+    for number in 1..=OPERATIONS.len() {
+        text += &format!(" {number:>2}");
+    }
+    text.push('\n');
+    for (client, row) in rows {
+        text += &format!("{client:width$}");
+        for operation in OPERATIONS {
+            let mark = row.get(operation).map_or(' ', Outcome::mark);
+            text += &format!("  {mark}");
+        }
+        text.push('\n');
+    }
+    text += "\n+ passes   - the client cannot   X fails   (blank) not run\n";
+    for (number, operation) in OPERATIONS.iter().enumerate() {
+        text += &format!("{:>2} {operation:24}", number + 1);
+        if number % 3 == 2 {
+            text.push('\n');
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_mark_in_the_column_of_each_operation() {
+        let row = Row::from([
+            ("create_topic".to_owned(), Outcome::Passed),
+            ("produce_gzip".to_owned(), Outcome::Failed("refused".to_owned())),
+            ("produce_none".to_owned(), Outcome::Cannot),
+        ]);
+        let table = draw(&BTreeMap::from([("some-client".to_owned(), row)]));
+        let line = table.lines().nth(1).unwrap_or_default();
+        assert!(line.starts_with("some-client  +  -  X   "), "{table}");
+    }
+}

@@ -1,0 +1,1 @@
+//! What `cargo ci` runs: the stages in order, each a list of commands.

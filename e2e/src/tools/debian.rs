@@ -1,0 +1,58 @@
+//! The commands that come from the system: checked by name, installed through apt where it exists.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use super::step;
+
+/// A command and the Debian package that brings it.
+struct Needed {
+    command: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+}
+
+/// Every command that a test runs, with an invocation that succeeds when it is there.
+const NEEDED: [Needed; 7] = [
+    // Pinned: its librdkafka decides which protocol versions the kcat row of the matrix speaks.
+    Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
+    Needed { command: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" },
+    Needed { command: "mvn", probe: &["-version"], package: "maven" },
+    Needed { command: "node", probe: &["--version"], package: "nodejs" },
+    Needed { command: "npm", probe: &["--version"], package: "npm" },
+    Needed { command: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" },
+    Needed { command: "go", probe: &["version"], package: "golang-go" },
+];
+
+/// Installs what is missing, or says what to install where there is no apt.
+pub fn install() -> Result<()> {
+    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !runs(needed)).collect();
+    if missing.is_empty() {
+        println!("tools: {} system commands present", NEEDED.len());
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|needed| needed.package).collect();
+    let apt = Needed { command: "apt-get", probe: &["--version"], package: "apt" };
+    if !runs(&apt) {
+        bail!(
+            "missing commands: {}. This is not a Debian system: install them by your own package \
+             manager (Debian calls them {})",
+            missing.iter().map(|needed| needed.command).collect::<Vec<_>>().join(", "),
+            packages.join(", "),
+        );
+    }
+    step("apt-update", Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&packages);
+    apt.arg("-o").arg("Dpkg::Use-Pty=0");
+    step("apt-install", &mut apt)?;
+    println!("tools: installed {}", packages.join(", "));
+    Ok(())
+}
+
+fn runs(needed: &Needed) -> bool {
+    let mut command = Command::new(needed.command);
+    command.args(needed.probe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,109 @@
+//! Apache Kafka's jars, one directory a release, by a small pom each.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{fingerprint, install as install_dir, installed, step};
+
+/// A release of Apache Kafka whose broker, clients or tools the tests run.
+#[derive(Debug)]
+pub struct Release {
+    /// Kafka's own version.
+    pub version: &'static str,
+    /// The Scala version in the name of the core artifact.
+    scala: &'static str,
+    /// Whether the tools have an artifact of their own.
+    tools: bool,
+    /// The artifact that binds slf4j, where the release brings none.
+    logging: Option<&'static str>,
+}
+
+const SIMPLE: Option<&str> = Some("slf4j-simple");
+
+/// The release whose broker and ZooKeeper are the reference.
+pub const REFERENCE: &Release = &RELEASES[6];
+
+/// Every release whose clients must work, oldest first.
+pub const RELEASES: &[Release] = &[
+    Release { version: "0.8.2.2", scala: "2.10", tools: false, logging: SIMPLE },
+    Release { version: "0.9.0.1", scala: "2.11", tools: true, logging: None },
+    Release { version: "0.10.2.2", scala: "2.11", tools: true, logging: None },
+    Release { version: "0.11.0.3", scala: "2.11", tools: true, logging: None },
+    Release { version: "1.1.1", scala: "2.11", tools: true, logging: None },
+    Release { version: "2.8.2", scala: "2.13", tools: true, logging: SIMPLE },
+    Release { version: "3.9.2", scala: "2.13", tools: true, logging: Some("slf4j-reload4j") },
+    Release { version: "4.3.1", scala: "2.13", tools: true, logging: SIMPLE },
+];
+
+/// Finds a release by its version.
+pub fn release(version: &str) -> Result<&'static Release> {
+    RELEASES
+        .iter()
+        .find(|release| release.version == version)
+        .with_context(|| format!("no release {version} in the table of releases"))
+}
+
+impl Release {
+    fn directory(&self) -> String {
+        format!("kafka-{}-{}", self.version, fingerprint(&[self.pom().as_bytes()]))
+    }
+
+    /// The directory of the release's jars, and of all that they need.
+    pub fn jars(&self) -> Result<PathBuf> {
+        Ok(installed(&self.directory())?.join("jars"))
+    }
+
+    fn pom(&self) -> String {
+        let mut dependencies =
+            dependency("org.apache.kafka", &format!("kafka_{}", self.scala), self.version);
+        if self.tools {
+            dependencies += &dependency("org.apache.kafka", "kafka-tools", self.version);
+        }
+        if let Some(logging) = self.logging {
+            dependencies += &dependency("org.slf4j", logging, "1.7.36");
+        }
+        format!(
+            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
+             <modelVersion>4.0.0</modelVersion>\n\
+             <groupId>e2e</groupId><artifactId>kafka-jars</artifactId><version>1</version>\n\
+             <dependencies>\n{dependencies}</dependencies>\n</project>\n"
+        )
+    }
+}
+
+/// One dependency, without the three jars of log4j 1.2.15 that no registry carries any more.
+fn dependency(group: &str, artifact: &str, version: &str) -> String {
+    let exclusions: String =
+        [("com.sun.jdmk", "jmxtools"), ("com.sun.jmx", "jmxri"), ("javax.jms", "jms")]
+            .iter()
+            .map(|(group, artifact)| {
+                format!(
+                    "<exclusion><groupId>{group}</groupId>\
+                     <artifactId>{artifact}</artifactId></exclusion>"
+                )
+            })
+            .collect();
+    format!(
+        "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+         <version>{version}</version><exclusions>{exclusions}</exclusions></dependency>\n"
+    )
+}
+
+/// Copies the jars of `release` into its directory and returns it.
+pub fn install(release: &Release) -> Result<PathBuf> {
+    install_dir(&release.directory(), |draft| {
+        fs::write(draft.join("pom.xml"), release.pom()).context("write the pom")?;
+        let mut maven = Command::new("mvn");
+        maven.current_dir(draft).args([
+            "--quiet",
+            "--batch-mode",
+            "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
+            "-DoutputDirectory=jars",
+            "-DincludeScope=runtime",
+        ]);
+        step(&format!("maven-{}", release.version), &mut maven)
+    })
+}
