@@ -296,7 +296,7 @@ fn fill_map(
     let mut transactions = Transactions::new(aborted(snapshot));
     let mut mapped_to = start;
     for source in snapshot.sources.iter().filter(|source| source.facts.end_offset > start) {
-        let mut reader = Reader::new(source.file.as_ref(), source.facts.size);
+        let mut reader = Reader::new(source.file.as_ref(), &source.facts);
         let fail = |error| read_error(error, &snapshot.dir, source.facts.base_offset);
         let mut position = 0;
         while let Some(entry) = reader.next().map_err(fail)? {

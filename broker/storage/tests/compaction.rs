@@ -103,7 +103,7 @@ fn records(log: &Log) -> BTreeMap<i64, Record> {
     let mut records = BTreeMap::new();
     for (header, bytes) in batches(log) {
         let batch = Batch { header, bytes: &bytes };
-        for record in batch.records(1 << 20).unwrap().iter() {
+        for record in &batch.records(1 << 20).unwrap() {
             let record = record.unwrap();
             let (key, value) = (record.key.unwrap()[0], record.value.map(|value| value[0]));
             assert_eq!(record.timestamp, NOW, "timestamps survive a delete horizon");
@@ -214,7 +214,7 @@ fn a_tombstone_stays_for_its_retention_and_takes_its_value_with_it() {
     let mut log = new_log(&FaultyFs::new(1));
     append(&mut log, &[keyed(&[(1, Some(1)), (2, Some(2))], Compression::Zstd)], 0).unwrap();
     append(&mut log, &[keyed(&[(1, None), (3, Some(3))], Compression::Zstd)], 0).unwrap();
-    let mut fill = |log: &mut Log| {
+    let fill = |log: &mut Log| {
         for _ in 0..10 {
             append(log, &[keyed(&[(9, Some(9)); 4], Compression::None)], 0).unwrap();
         }

@@ -44,10 +44,11 @@ pub(super) struct RawRecord<'a> {
 /// Unpacks the records of a batch.
 pub(super) fn unpack<'a>(batch: &Batch<'a>) -> Result<Cow<'a, [u8]>, Undecodable> {
     let packed = &batch.bytes[HEADER_SIZE..];
-    match batch.header.attributes.compression().map_err(|_| Undecodable)? {
-        Compression::None => Ok(Cow::Borrowed(packed)),
-        codec => decompress(codec, packed, PLAIN_SIZE_MAX).map(Cow::from).map_err(|_| Undecodable),
+    let codec = batch.header.attributes.compression().map_err(|_| Undecodable)?;
+    if codec == Compression::None {
+        return Ok(Cow::Borrowed(packed));
     }
+    decompress(codec, packed, PLAIN_SIZE_MAX).map(Cow::from).map_err(|_| Undecodable)
 }
 
 /// Reads the records one by one, calling `visit` with each and its offset.
@@ -162,16 +163,19 @@ pub(super) fn rewrite(
         plain.extend(start);
         plain.extend(record.after_timestamp);
     }
-    let timestamps = records.iter().map(|record| header.base_timestamp.0 + record.timestamp_delta);
+    let timestamps =
+        records.iter().map(|record| header.base_timestamp.0.wrapping_add(record.timestamp_delta));
     let max_timestamp = if header.attributes.is_log_append_time() {
         header.max_timestamp
     } else {
         TimestampMs(timestamps.max().unwrap_or(-1))
     };
     let horizon_bit = if delete_horizon.is_some() { DELETE_HORIZON_BIT } else { 0 };
-    let packed = match header.attributes.compression().map_err(|_| Undecodable)? {
-        Compression::None => plain,
-        codec => compress(codec, &plain).map_err(|_| Undecodable)?,
+    let codec = header.attributes.compression().map_err(|_| Undecodable)?;
+    let packed = if codec == Compression::None {
+        plain
+    } else {
+        compress(codec, &plain).map_err(|_| Undecodable)?
     };
     Ok(assemble(
         BatchHeader {
@@ -204,4 +208,98 @@ fn assemble(mut header: BatchHeader, packed: &[u8]) -> Vec<u8> {
     bytes[..HEADER_SIZE].copy_from_slice(&start);
     assert_eq!(header.size_in_bytes(), bytes.len(), "the length counts everything");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker_protocol::record::builder::BatchBuilder;
+
+    fn build(codec: Compression) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Offset(100), codec);
+        for (timestamp, key, value) in
+            [(5000, "a", Some("1")), (9000, "b", None), (7000, "c", None)]
+        {
+            let value = value.map(str::as_bytes);
+            builder.push(TimestampMs(timestamp), Some(key.as_bytes()), value);
+        }
+        builder.finish().unwrap()
+    }
+
+    fn view(bytes: &[u8]) -> Batch<'_> {
+        Batch { header: BatchHeader::parse(bytes).unwrap(), bytes }
+    }
+
+    /// What the codec's own reader sees.
+    fn read(bytes: &[u8]) -> Vec<(i64, i64, Vec<u8>)> {
+        let batch = view(bytes);
+        assert!(batch.check_crc());
+        let records = batch.records(1 << 20).unwrap();
+        let record = |record: broker_protocol::record::iteration::Record<'_>| {
+            (record.offset.0, record.timestamp.0, record.key.unwrap().to_vec())
+        };
+        records.iter().map(|found| record(found.unwrap())).collect()
+    }
+
+    fn without_first(bytes: &[u8], horizon: Option<i64>) -> Vec<u8> {
+        let batch = view(bytes);
+        let plain = unpack(&batch).unwrap();
+        let mut records = Vec::new();
+        for_each_record(&batch.header, &plain, |_, record| records.push(record)).unwrap();
+        rewrite(&batch.header, &records[1..], horizon.map(TimestampMs)).unwrap()
+    }
+
+    #[test]
+    fn kept_records_keep_their_offsets_and_times_with_and_without_a_horizon() {
+        use Compression::{Gzip, Lz4, None as Plain, Snappy, Zstd};
+        for codec in [Plain, Gzip, Snappy, Lz4, Zstd] {
+            for horizon in [None, Some(1), Some(1_700_000_000_000)] {
+                let rewritten = without_first(&build(codec), horizon);
+                let header = view(&rewritten).header;
+                assert_eq!(
+                    read(&rewritten),
+                    [(101, 9000, b"b".to_vec()), (102, 7000, b"c".to_vec()),]
+                );
+                assert_eq!(header.base_offset, Offset(100));
+                assert_eq!(header.last_offset(), Offset(102));
+                assert_eq!(header.max_timestamp, TimestampMs(9000));
+                assert_eq!(header.attributes.compression(), Ok(codec));
+                assert_eq!(delete_horizon(&header), horizon.map(TimestampMs));
+                // A later round keeps the horizon that the first one set.
+                let again = without_first(&rewritten, horizon);
+                assert_eq!(read(&again), [(102, 7000, b"c".to_vec())]);
+                assert_eq!(delete_horizon(&view(&again).header), horizon.map(TimestampMs));
+            }
+        }
+    }
+
+    #[test]
+    fn an_emptied_batch_keeps_its_place_and_its_producer() {
+        let bytes = build(Compression::Lz4);
+        let emptied = empty(&view(&without_first(&bytes, Some(77))).header);
+        let header = view(&emptied).header;
+        assert_eq!(emptied.len(), HEADER_SIZE);
+        assert!(view(&emptied).check_crc());
+        assert_eq!((header.base_offset, header.last_offset()), (Offset(100), Offset(102)));
+        assert_eq!((header.records_count, header.max_timestamp), (0, TimestampMs(9000)));
+        assert_eq!(header.attributes, Attributes(0));
+    }
+
+    #[test]
+    fn damage_behind_a_good_checksum_is_an_error_and_never_a_panic() {
+        let good = build(Compression::None);
+        for position in HEADER_SIZE..good.len() {
+            for value in [0, 0x7f, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[position] = value;
+                let batch = view(&bytes);
+                // Any answer will do; most are errors.
+                _ = for_each_record(&batch.header, &bytes[HEADER_SIZE..], |_, _| {});
+            }
+        }
+        let header = BatchHeader { records_count: i32::MAX, ..view(&good).header };
+        assert_eq!(for_each_record(&header, &good[HEADER_SIZE..], |_, _| {}), Err(Undecodable));
+        let header = BatchHeader { records_count: 2, ..view(&good).header };
+        assert_eq!(for_each_record(&header, &good[HEADER_SIZE..], |_, _| {}), Err(Undecodable));
+    }
 }

@@ -66,7 +66,7 @@ impl<'a> Copier<'a> {
             Output::create(&snapshot.fs, &snapshot.dir, base_offset, &snapshot.settings)?;
         for source in sources {
             let fail = |error| read_error(error, &snapshot.dir, source.facts.base_offset);
-            let mut reader = Reader::new(source.file.as_ref(), source.facts.size);
+            let mut reader = Reader::new(source.file.as_ref(), &source.facts);
             let mut position = 0;
             while let Some(entry) = reader.next().map_err(fail)? {
                 let (read, written) = match entry {

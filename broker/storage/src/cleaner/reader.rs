@@ -4,10 +4,12 @@
 //! them as they are. Memory: one buffer, as large as the largest batch met.
 
 use std::io;
+use std::ops::Range;
 
 use broker_protocol::quantity::Offset;
 use broker_protocol::record::batch::{Batch, BatchHeader, HEADER_SIZE};
 
+use super::select::ClosedSegment;
 use crate::fs::File;
 
 /// Bytes read at a time.
@@ -42,15 +44,18 @@ pub(super) struct Reader<'f> {
     file: &'f dyn File,
     size: u32,
     position: u32,
+    /// Which offsets may still come: the checksum does not cover a batch's own.
+    offsets: Range<i64>,
     buffer: Vec<u8>,
     /// Which bytes of the file the buffer holds.
-    held: std::ops::Range<u32>,
+    held: Range<u32>,
 }
 
 impl<'f> Reader<'f> {
-    /// Starts at the front of a file of `size` bytes.
-    pub(super) fn new(file: &'f dyn File, size: u32) -> Self {
-        Self { file, size, position: 0, buffer: Vec::new(), held: 0..0 }
+    /// Starts at the front of a segment's file.
+    pub(super) fn new(file: &'f dyn File, segment: &ClosedSegment) -> Self {
+        let offsets = segment.base_offset.0..segment.end_offset.0;
+        Self { file, size: segment.size, position: 0, offsets, buffer: Vec::new(), held: 0..0 }
     }
 
     /// Returns the next entry, or `None` at the end.
@@ -69,6 +74,7 @@ impl<'f> Reader<'f> {
         let Some(size) = size.filter(|size| *size >= ENTRY_SIZE_MIN) else { return Err(damaged) };
         let bytes = self.hold(size)?;
         if is_legacy {
+            self.pass(last_offset, last_offset)?;
             self.position += size as u32;
             let bytes = self.held_bytes(position, size);
             return Ok(Some(Entry::Legacy { last_offset, bytes }));
@@ -80,9 +86,20 @@ impl<'f> Reader<'f> {
         if !(Batch { header, bytes }).check_crc() || header.last_offset_delta < 0 {
             return Err(damaged);
         }
+        let last_offset = header.base_offset.0.saturating_add(i64::from(header.last_offset_delta));
+        self.pass(header.base_offset, Offset(last_offset))?;
         self.position += size as u32;
         let bytes = self.held_bytes(position, size);
         Ok(Some(Entry::Batch(Batch { header, bytes })))
+    }
+
+    /// Checks that an entry lies behind the one before, and within the segment.
+    fn pass(&mut self, first: Offset, last: Offset) -> Result<(), ReadError> {
+        if !self.offsets.contains(&first.0) || !self.offsets.contains(&last.0) {
+            return Err(ReadError::Damaged(self.position));
+        }
+        self.offsets.start = last.0 + 1;
+        Ok(())
     }
 
     /// Makes the buffer hold `size` bytes from the position.
