@@ -129,6 +129,8 @@ pub struct Log {
     /// Sum over all segments, so that nobody needs to walk them.
     pub(crate) size: u64,
     pub(crate) unrequested: Unrequested,
+    /// Whether the files are as [`Log::close`] leaves them, so that closing has nothing to do.
+    pub(crate) is_closed: bool,
 }
 
 /// What was appended since somebody last was given a [`SyncPoint`] for it.
@@ -180,6 +182,7 @@ impl Log {
             recent: Recent::default(),
             size,
             unrequested: Unrequested::default(),
+            is_closed: false,
         };
         log.assert_order();
         Ok(log)
@@ -353,14 +356,19 @@ impl Log {
     /// Brings the files into the state that a clean shutdown leaves: synced, indexes cut to size, a
     /// snapshot of the producers at the end. The next start then scans nothing.
     ///
-    /// The log can still be read and appended to, but its clean state is then gone.
+    /// The log can still be read and appended to, but its clean state is then gone. Costs nothing for a
+    /// log that nothing was done to since it was loaded after a clean stop.
     pub fn close(&mut self) -> Result<(), LogError> {
+        if self.is_closed {
+            return Ok(());
+        }
         self.active_mut().seal()?;
         let finished = self.finished_files(self.active());
         self.sync_unit.finish(finished);
         self.sync_point().sync().map_err(|source| self.sync_error(source))?;
         self.epochs.flush()?;
         self.producers.take_snapshot(true)?;
+        self.is_closed = true;
         Ok(())
     }
 

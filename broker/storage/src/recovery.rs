@@ -165,7 +165,10 @@ pub(crate) fn load(
     log.producers.remove_strays(&bases).map_err(LogError::from)?;
     let index_from = index_from.unwrap_or(Offset(i64::MAX));
     let expiration_ms = options.producer_id_expiration_ms;
+    let is_current = log.producers.snapshots().next_back().unwrap_or(Offset(0)) == log_end_offset;
     log.rebuild_producers(options.now, expiration_ms, index_from)?;
+    // A clean stop left nothing to do for the next one, if nothing had to be mended here.
+    log.is_closed = options.is_clean && is_current && recovered == Recovered::default();
     Ok((log, recovered))
 }
 

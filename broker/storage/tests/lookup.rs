@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
+use broker_protocol::record::legacy::{MessageFields, write_message};
 use broker_storage::fs::faulty::FaultyFs;
 use broker_storage::fs::real::RealFs;
 use broker_storage::fs::{Fs, Open};
@@ -165,4 +166,117 @@ fn a_deleted_log_is_gone_at_once_and_purged_later() {
     assert_eq!(loaded.deleted[0].path(), deleted.path());
     loaded.deleted.remove(0).purge().unwrap();
     assert!(!fs.exists(deleted.path()).unwrap());
+}
+
+/// A directory that an old Kafka wrote may hold every format.
+#[test]
+fn messages_of_old_formats_are_read_indexed_and_recovered() {
+    let fs = memory();
+    let config = config(&[("segment.bytes", "1000"), ("index.interval.bytes", "100")]);
+    let dir = open_dir(&fs, Path::new(DIR));
+    let mut log = create(&dir, &config);
+    let mut all = Vec::new();
+    for number in 0..60_i64 {
+        let mut bytes = Vec::new();
+        let fields = MessageFields {
+            offset: Offset(number * 2),
+            timestamp: TimestampMs(1000 + number),
+            log_append_time: false,
+            key: None,
+            value: Some(&[7; 40]),
+        };
+        write_message(&mut bytes, i8::from(number >= 30), &fields);
+        log.append_as_follower(&bytes, NOW).unwrap().unwrap();
+        all.push((number * 2, bytes));
+    }
+    assert!(log.segment_count() > 3);
+    let check = |log: &Log| {
+        assert_eq!(log.log_end_offset(), Offset(119));
+        for (offset, bytes) in &all {
+            for wanted in [*offset - 1, *offset] {
+                let start = Offset(wanted.max(0));
+                let slice = log.read(start, bytes.len() as u32, Offset(119), true).unwrap();
+                let mut found = vec![0; slice.size as usize];
+                slice.file.read_exact_at(&mut found, u64::from(slice.position)).unwrap();
+                assert_eq!(&found, bytes, "from {start}");
+            }
+        }
+        let found = log.offset_for_timestamp(TimestampMs(1045), Offset(119)).unwrap();
+        assert_eq!(found.map(|(_, offset, _)| offset), Some(Offset(90)));
+    };
+    check(&log);
+    log.flush().unwrap();
+    drop((log, dir));
+    let dir = open_dir(&fs, Path::new(DIR));
+    check(&load_one(&dir, &config));
+}
+
+#[test]
+fn leftovers_of_compaction_and_deletion_are_completed_or_removed() {
+    let fs = memory();
+    let (dir, mut log) = timed(&fs);
+    let config = log.config().clone();
+    let before = read_all(&log, Offset(0), 500);
+    log.close().unwrap();
+    drop((log, dir));
+    let path = |name: &str| Path::new(DIR).join("orders-0").join(name);
+    let names: Vec<_> = fs.list(&path("")).unwrap().into_iter().map(|entry| entry.name).collect();
+    let logs: Vec<_> = names
+        .iter()
+        .filter(|name| name.split_once('.').is_some_and(|(_, end)| end == "log"))
+        .collect();
+    // The second segment is whole as a swap file, with its old self still there.
+    let second = fs.open(&path(logs[1]), Open::Read).unwrap();
+    let mut bytes = vec![0; second.len().unwrap() as usize];
+    second.read_exact_at(&mut bytes, 0).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let file = fs.open(&path(name), Open::Create).unwrap();
+        file.write_all_at(&mut [std::io::IoSlice::new(bytes)], 0).unwrap();
+    };
+    write(&format!("{}.swap", logs[1]), &bytes);
+    write(logs[1], b"old bytes that the swap file replaces");
+    // The third was not finished, so its swap and cleaned files are worthless.
+    write(&format!("{}.swap", logs[2]), b"junk");
+    write(&format!("{}.cleaned", logs[2]), b"junk");
+    write(&format!("{}.deleted", logs[0]), b"junk");
+    write("00000000000000009999.index", b"no such segment");
+
+    let dir = open_dir(&fs, Path::new(DIR));
+    let log = load_one(&dir, &config);
+    assert_eq!(read_all(&log, Offset(0), 500), before);
+    let names: Vec<_> = fs.list(&path("")).unwrap().into_iter().map(|entry| entry.name).collect();
+    let leftover = [".swap", ".cleaned", ".deleted", "9999.index"];
+    assert!(!names.iter().any(|name| leftover.iter().any(|end| name.ends_with(end))), "{names:?}");
+}
+
+#[test]
+fn closing_what_nobody_touched_does_nothing() {
+    let disk = FaultyFs::new(5);
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (dir, mut log) = timed(&fs);
+    let config = log.config().clone();
+    log.close().unwrap();
+    dir.mark_clean_shutdown(1).unwrap();
+    drop((log, dir));
+    let dir = open_dir(&fs, Path::new(DIR));
+    let mut log = load_one(&dir, &config);
+    let operations = disk.operations();
+    log.close().unwrap();
+    assert_eq!(disk.operations(), operations);
+    append(&mut log, &[batch(1, 1, 1, 1)], 0).unwrap();
+    log.close().unwrap();
+    assert!(disk.operations() > operations);
+}
+
+#[test]
+fn old_clients_are_told_where_segments_start() {
+    let fs = memory();
+    let (_dir, log) = timed(&fs);
+    let latest = log.offsets_before(None, 3).unwrap();
+    assert_eq!(latest[0], Offset(80));
+    assert!(latest.len() == 3 && latest[1] > latest[2]);
+    let all = log.offsets_before(Some(NOW), 100).unwrap();
+    assert_eq!(all.len(), log.segment_count());
+    assert_eq!(all.last(), Some(&Offset(0)));
+    assert_eq!(log.offsets_before(Some(TimestampMs(-1)), 5).unwrap(), []);
 }

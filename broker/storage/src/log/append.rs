@@ -303,6 +303,7 @@ impl Log {
         let interval = self.config.index_interval_bytes as u32;
         let Added { base_offset, last_offset, size, max_timestamp } = *added;
         let position = self.active().size();
+        self.is_closed = false;
         self.active_mut().add(Indexed { size, last_offset, max_timestamp }, interval)?;
         self.recent.push(Place { base_offset, last_offset, position, size });
         self.size += u64::from(size);

@@ -119,6 +119,7 @@ impl Log {
         };
         let last = first + cleaned.sources.len();
         assert!(last < self.segments.len(), "the active segment is never compacted");
+        self.is_closed = false;
         let files = cleaned.swap_in().map_err(|source| io("swap in compacted segment", source))?;
         for source in &cleaned.sources[1..] {
             self.producers.remove_snapshot(*source)?;

@@ -110,6 +110,10 @@ impl Log {
             return Ok(segment.max_timestamp.timestamp);
         }
         // Records without timestamps are as old as the file.
+        self.last_modified(segment)
+    }
+
+    pub(super) fn last_modified(&self, segment: &Segment) -> Result<TimestampMs, LogError> {
         let path = segment.path(LOG_SUFFIX);
         match self.fs.modified_ms(&path) {
             Ok(modified) => Ok(TimestampMs(modified)),

@@ -84,6 +84,7 @@ impl Log {
     pub(crate) fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let base_offset = self.log_end_offset;
         assert!(self.active().base_offset < base_offset, "{}: nothing to roll", self.partition);
+        self.is_closed = false;
         self.active_mut().seal()?;
         let config = self.segment_config();
         let segment = Segment::create(&self.fs, &self.dir, base_offset, config, now)?;

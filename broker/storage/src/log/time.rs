@@ -90,6 +90,36 @@ impl Log {
         Ok(found.map(|(timestamp, offset)| (timestamp, offset, self.epoch_of(&entry))))
     }
 
+    /// Returns up to `count_max` offsets at which segments start that were last written at or before
+    /// `timestamp`, highest first, for `ListOffsets` v0.
+    ///
+    /// `None` asks for the latest: the log's end comes first. With `Some(-1)` nothing is old enough.
+    /// Source: Kafka 3.9 `UnifiedLog.legacyFetchOffsetsBefore`.
+    pub fn offsets_before(
+        &self,
+        timestamp: Option<TimestampMs>,
+        count_max: usize,
+    ) -> Result<Vec<Offset>, LogError> {
+        let mut offsets = Vec::new();
+        if timestamp.is_none() {
+            offsets.push(self.log_end_offset);
+        }
+        for segment in self.segments.iter().rev() {
+            if offsets.len() >= count_max {
+                break;
+            }
+            let is_old = match timestamp {
+                Some(timestamp) => self.last_modified(segment)? <= timestamp,
+                None => true,
+            };
+            if is_old && segment.size() > 0 {
+                offsets.push(segment.base_offset.max(self.log_start_offset));
+            }
+        }
+        offsets.truncate(count_max);
+        Ok(offsets)
+    }
+
     fn epoch_of(&self, entry: &Entry) -> LeaderEpoch {
         entry
             .leader_epoch()

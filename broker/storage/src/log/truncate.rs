@@ -86,6 +86,7 @@ impl Log {
     fn restart_sync(&mut self, recovery_point: Offset) -> Result<(), LogError> {
         self.size = self.segments().map(|segment| u64::from(segment.size())).sum();
         self.unrequested = Unrequested::default();
+        self.is_closed = false;
         self.flushed = Arc::new(Flushed::new(recovery_point));
         let active = self.active();
         let file = active.file()?.clone();
