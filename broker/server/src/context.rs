@@ -8,6 +8,7 @@ use crate::clock::SharedClock;
 use crate::controller::admin::Admin;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::metadata::Cache;
+use crate::replica::manager::Manager;
 use crate::tasks::Tasks;
 
 /// The broker as a handler sees it.
@@ -25,6 +26,8 @@ pub struct Context {
     pub metadata: Arc<Cache>,
     /// Changes to topics.
     pub controller: Admin,
+    /// The partitions on this broker.
+    pub replicas: Arc<Manager>,
     /// The source of time.
     pub clock: SharedClock,
     /// The set that every task is spawned in.

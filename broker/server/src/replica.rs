@@ -13,3 +13,6 @@ pub mod partition;
 pub mod partition_state;
 pub mod producer_id;
 pub mod validate;
+
+#[cfg(test)]
+mod tests;

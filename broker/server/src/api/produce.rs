@@ -132,7 +132,6 @@ impl Producing<'_> {
             name: Cow::Owned(data.name.to_string()),
             topic_id: data.topic_id,
             partition_responses: Vec::with_capacity(data.partition_data.len()),
-            ..Default::default()
         };
         for partition in data.partition_data {
             let index = partition.index;
