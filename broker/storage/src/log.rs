@@ -363,11 +363,13 @@ impl Log {
             return Ok(());
         }
         self.active_mut().seal()?;
+        // Among the finished files, so that one sync of the directory serves all their names.
+        self.producers.take_snapshot(false)?;
         let finished = self.finished_files(self.active());
         self.sync_unit.finish(finished);
         self.sync_point().sync().map_err(|source| self.sync_error(source))?;
+        self.fs.sync_dir(&self.dir).map_err(|source| self.sync_error(source))?;
         self.epochs.flush()?;
-        self.producers.take_snapshot(true)?;
         self.is_closed = true;
         Ok(())
     }

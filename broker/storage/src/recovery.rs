@@ -203,7 +203,7 @@ impl Loading {
                 Ok(segment) if self.options.is_clean || is_stable => segment,
                 Ok(segment) | Err(segment) => {
                     let is_kept = is_stable || self.options.is_clean;
-                    let rebuilt = self.rebuild(segment, is_kept)?;
+                    let rebuilt = self.rebuild(segment, is_kept, next.is_none())?;
                     // Above the recovery point, a gap is the tail that the power loss took, unless the
                     // log is compacted: Kafka and we may compact what no checkpoint covers yet.
                     let is_compacted = self.options.config.cleanup_policy.compact;
@@ -231,10 +231,15 @@ impl Loading {
     }
 
     /// Scans a segment. With `is_stable` nothing in it may be cut.
-    fn rebuild(&mut self, segment: Segment, is_stable: bool) -> Result<Rebuilt, LoadError> {
+    fn rebuild(
+        &mut self,
+        segment: Segment,
+        is_stable: bool,
+        is_active: bool,
+    ) -> Result<Rebuilt, LoadError> {
         let base_offset = segment.base_offset;
         let keep_below = if is_stable { Offset(i64::MAX) } else { self.options.recovery_point };
-        let rebuilt = rebuild::rebuild(segment, self.config, keep_below)?;
+        let rebuilt = rebuild::rebuild(segment, self.config, keep_below, is_active)?;
         self.index_from = Some(self.index_from.unwrap_or(base_offset).min(base_offset));
         self.recovered.scanned_bytes += u64::from(rebuilt.segment.size());
         self.recovered.cut_bytes += rebuilt.cut_bytes;

@@ -254,17 +254,27 @@ impl Segment {
     /// Ends a rebuild: cuts the file to what was added, and makes all of it durable.
     ///
     /// A tail that had to be cut might otherwise return with the next crash; and bytes that were never
-    /// synced are now believed.
-    pub(crate) fn finish_rebuild(&mut self, cut_bytes: u64) -> Result<(), SegmentError> {
+    /// synced are now believed. What `is_stable` already needs no sync; the indexes of the active
+    /// segment need none either, because every unclean start builds them again.
+    pub(crate) fn finish_rebuild(
+        &mut self,
+        cut_bytes: u64,
+        is_stable: bool,
+        is_active: bool,
+    ) -> Result<(), SegmentError> {
         self.seal()?;
         let file = self.file()?.clone();
         if cut_bytes > 0 {
             file.set_len(u64::from(self.size)).map_err(|source| self.io("truncate", source))?;
         }
         self.reserved = u64::from(self.size);
-        file.sync_data().map_err(|source| self.io("sync", source))?;
-        self.index.flush()?;
-        self.time_index.flush()?;
+        if cut_bytes > 0 || !is_stable {
+            file.sync_data().map_err(|source| self.io("sync", source))?;
+        }
+        if !is_active {
+            self.index.flush()?;
+            self.time_index.flush()?;
+        }
         Ok(())
     }
 
@@ -345,14 +355,22 @@ impl Segment {
         // The time index is about everything up to this batch, so the batch counts first.
         self.note_timestamp(batch);
         if self.bytes_since_index_entry > index_interval_bytes && !self.index.is_full() {
-            self.index.append(batch.last_offset, self.size)?;
-            let TimestampOffset { timestamp, offset } = self.max_timestamp;
-            self.time_index.maybe_append(timestamp, offset, false)?;
-            self.bytes_since_index_entry = 0;
+            match self.add_index_entry(batch.last_offset) {
+                Ok(()) => self.bytes_since_index_entry = 0,
+                // The batch is in the log already; the index is a hint, and the next batch tries again.
+                Err(error) if is_disk_full(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.bytes_since_index_entry = self.bytes_since_index_entry.saturating_add(batch.size);
         self.size += batch.size;
         Ok(())
+    }
+
+    fn add_index_entry(&mut self, last_offset: Offset) -> Result<(), IndexError> {
+        self.index.append(last_offset, self.size)?;
+        let TimestampOffset { timestamp, offset } = self.max_timestamp;
+        self.time_index.maybe_append(timestamp, offset, false)
     }
 
     fn note_timestamp(&mut self, batch: Indexed) {
@@ -530,6 +548,15 @@ impl Segment {
             }
         }
         Ok(marked)
+    }
+}
+
+fn is_disk_full(error: &IndexError) -> bool {
+    match error {
+        IndexError::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        IndexError::TornEntry { .. } | IndexError::Disorder { .. } => false,
     }
 }
 

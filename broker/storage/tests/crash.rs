@@ -283,3 +283,32 @@ fn a_batch_sent_again_is_answered_with_its_first_offset_even_after_a_crash() {
     append(&mut log, &[idempotent(42, 9, 9)], 0).unwrap_err();
     assert_eq!(log.log_end_offset(), Offset(8));
 }
+
+/// Each operation of a busy log meets a full disk once; nothing half done is ever seen.
+#[test]
+fn a_disk_that_fills_at_any_operation_leaves_whole_appends_only() {
+    let config = config(&[("segment.bytes", "2000"), ("index.interval.bytes", "100")]);
+    for full_at in 0..150 {
+        let fs = FaultyFs::new(3);
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let dir = open_dir(&shared, Path::new(DIR));
+        let mut log = create(&dir, &config);
+        fs.fail_from(fs.operations() + full_at, Failure::Full, false);
+        let (mut expected, mut next) = (Vec::new(), 0);
+        for number in 0..40_u8 {
+            let batches = [batch(1, 60, number, 5), batch(2, 20, number, 6)];
+            if append(&mut log, &batches, 0).is_ok() {
+                expected.extend(stored(&batches[0], next, 0));
+                expected.extend(stored(&batches[1], next + 1, 0));
+                next += 3;
+            }
+            assert_eq!(log.log_end_offset(), Offset(next), "full at {full_at}, append {number}");
+        }
+        assert!(next >= 39 * 3, "one failure costs one append at most: {next}");
+        assert_eq!(read_all(&log, Offset(0), 700), expected, "full at {full_at}");
+        drop((log, dir));
+        let dir = open_dir(&shared, Path::new(DIR));
+        let log = load_one(&dir, &config);
+        assert_eq!(read_all(&log, Offset(0), 700), expected, "full at {full_at}, reopened");
+    }
+}

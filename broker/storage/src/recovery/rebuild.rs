@@ -28,6 +28,7 @@ pub(super) fn rebuild(
     mut segment: Segment,
     config: SegmentConfig,
     keep_below: Offset,
+    is_active: bool,
 ) -> Result<Rebuilt, LoadError> {
     let file = segment.file()?.clone();
     let file_size = segment.reset_for_rebuild(config)?;
@@ -54,6 +55,6 @@ pub(super) fn rebuild(
             recovery_point: keep_below,
         });
     }
-    segment.finish_rebuild(cut_bytes)?;
+    segment.finish_rebuild(cut_bytes, end_offset <= keep_below, is_active)?;
     Ok(Rebuilt { segment, end_offset, cut_bytes })
 }
