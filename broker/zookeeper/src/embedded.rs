@@ -68,6 +68,9 @@ enum Request {
         session: i64,
         answer: oneshot::Sender<()>,
     },
+    Close {
+        closed: oneshot::Sender<()>,
+    },
 }
 
 type ReadResult = Result<(Option<Node>, Option<Watch>), StoreError>;
@@ -87,6 +90,14 @@ impl EmbeddedTree {
         Self::start(None, Tree::new())
     }
 
+    /// Ends every session and releases the file; returns once another process may open it.
+    pub async fn close(&self) {
+        let (closed, done) = oneshot::channel();
+        if self.requests.send(Request::Close { closed }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
     fn start(file: Option<TreeFile>, tree: Tree) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE);
         // Ids above any that the tree has seen: an owner is never mistaken for an older one.
@@ -98,6 +109,7 @@ impl EmbeddedTree {
             live: Vec::new(),
             ended: Vec::new(),
             broken: false,
+            closing: None,
         };
         let thread = std::thread::Builder::new().name("coordination".to_owned());
         if let Err(error) = thread.spawn(move || owner.run(inbox)) {
@@ -133,6 +145,8 @@ struct Owner {
     ended: Vec<i64>,
     /// A write failed: what the file holds is unknown, so nothing more is written.
     broken: bool,
+    /// Who waits for the end.
+    closing: Option<oneshot::Sender<()>>,
 }
 
 /// What the owner does once a batch of requests is on disk.
@@ -165,6 +179,12 @@ impl Owner {
             for reply in replies {
                 reply();
             }
+            if let Some(closed) = self.closing.take() {
+                drop(self);
+                // Whoever closed need not wait to see it.
+                let _ = closed.send(());
+                return;
+            }
         }
     }
 
@@ -184,6 +204,7 @@ impl Owner {
                     self.check(session).map(|()| self.watches.persistent(session, &path, mode));
                 replies.push(Box::new(move || drop(answer.send(result))));
             }
+            Request::Close { closed } => self.closing = Some(closed),
             Request::Expire { session, answer } => {
                 self.expire(session, events);
                 replies.push(Box::new(move || {
@@ -412,12 +433,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tree.log");
         let before = {
-            let store = EmbeddedTree::open(&file).unwrap().session().await;
+            let tree = EmbeddedTree::open(&file).unwrap();
+            let store = tree.session().await;
             create(&store, "/a", CreateMode::Persistent).await;
             create(&store, "/a/n_", CreateMode::PersistentSequential).await;
             create(&store, "/e", CreateMode::Ephemeral).await;
             store.set("/a", b"y", Some(0)).await.unwrap();
-            store.get("/a").await.unwrap()
+            let before = store.get("/a").await.unwrap();
+            tree.close().await;
+            before
         };
         let store = EmbeddedTree::open(&file).unwrap().session().await;
         assert_eq!(store.get("/a").await.unwrap(), before);

@@ -13,7 +13,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the crate's seam to the disk")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,15 @@ pub(crate) type Entry<'a> = (&'a str, Option<&'a Node>);
 /// Why the tree cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Another process has the tree open.
+    #[error(
+        "another process uses the coordination tree {path}; stop it, or give this broker other log.dirs",
+        path = path.display()
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file or its directory cannot be read or written.
     #[error("cannot use the coordination tree's file {path}", path = path.display())]
     Io {
@@ -60,6 +69,8 @@ pub enum OpenError {
 pub(crate) struct TreeFile {
     file: File,
     frame: Vec<u8>,
+    /// Held for as long as the tree is open.
+    _lock: File,
 }
 
 impl TreeFile {
@@ -68,6 +79,7 @@ impl TreeFile {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(io)?;
+        let lock = lock(path)?;
         let mut bytes = Vec::new();
         match File::open(path) {
             Ok(mut file) => file.read_to_end(&mut bytes).map_err(io).map(drop)?,
@@ -76,7 +88,7 @@ impl TreeFile {
         }
         let tree = read(&bytes)
             .map_err(|position| OpenError::Damaged { path: path.to_owned(), position })?;
-        let file = rewrite(path, directory, &tree).map_err(io)?;
+        let file = rewrite(path, directory, &tree, lock).map_err(io)?;
         Ok((file, tree))
     }
 
@@ -99,11 +111,25 @@ impl TreeFile {
     }
 }
 
-fn rewrite(path: &Path, directory: &Path, tree: &Tree) -> io::Result<TreeFile> {
+/// Takes the tree for this process; the lock goes with the file that is returned.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let file = path.with_extension("lock");
+    let file =
+        OpenOptions::new().create(true).write(true).truncate(false).open(file).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+fn rewrite(path: &Path, directory: &Path, tree: &Tree, lock: File) -> io::Result<TreeFile> {
     let temporary = path.with_extension("tmp");
     let mut file = TreeFile {
         file: OpenOptions::new().create(true).write(true).truncate(true).open(&temporary)?,
         frame: Vec::new(),
+        _lock: lock,
     };
     for (path, node) in tree.iter() {
         file.add(tree.zxid(), std::iter::once((path, Some(node))));
@@ -280,6 +306,17 @@ mod tests {
         (fs::read(path).unwrap(), ends)
     }
 
+    /// A tree that is open cannot be opened again: two writers would each lose the other's.
+    #[test]
+    fn a_tree_is_opened_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.log");
+        let first = TreeFile::open(&path).unwrap();
+        assert!(matches!(TreeFile::open(&path).unwrap_err(), OpenError::Locked { .. }));
+        drop(first);
+        TreeFile::open(&path).unwrap();
+    }
+
     /// Cut at any byte, the file holds exactly the transactions that are whole.
     #[test]
     fn a_torn_file_keeps_every_whole_transaction() {
@@ -288,7 +325,7 @@ mod tests {
         let (bytes, ends) = written(&path);
         for cut in ends[0].0..=bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
-            let (_, tree) = TreeFile::open(&path).unwrap();
+            let (_file, tree) = TreeFile::open(&path).unwrap();
             let expected = ends.iter().rev().find(|(end, _)| *end <= cut).map(|(_, tree)| tree);
             assert_eq!(Some(&tree), expected, "cut at {cut}");
         }

@@ -1,0 +1,354 @@
+//! Starting and stopping the broker: what there is, in which order, and who hands what to whom.
+//!
+//! Start: the coordination tree, the cluster's id, sockets (bound, not accepting), settings, logs,
+//! the broker's place in the tree, the controller. Clients are accepted once every partition that
+//! was there is led. Stop: no more clients, answers in progress, then logs, then the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use arc_swap::ArcSwap;
+use broker_config::broker::BrokerConfig;
+use broker_config::listener::Listener;
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::BrokerId;
+use broker_storage::fs::Fs;
+use broker_storage::fs::real::RealFs;
+use broker_storage::log_dir::{Identity, LogDir};
+use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::node::broker as registration;
+use broker_zookeeper::path;
+use broker_zookeeper::store::Store;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::clock::{SharedClock, SystemClock};
+use crate::context::Context;
+use crate::control::{self, Control};
+use crate::controller::admin::Admin;
+use crate::controller::membership::{self, Term};
+use crate::controller::run::{Controller, fresh_id};
+use crate::dynamic_config::{DynamicConfig, SharedConfig};
+use crate::metadata::{self, Cache, Metadata};
+use crate::net::connection;
+use crate::net::limits::Limits;
+use crate::net::listener;
+use crate::net::worker::Workers;
+use crate::replica::manager::{Manager, Settings};
+use crate::tasks::Tasks;
+use crate::{adopt, jobs, producer_ids};
+
+/// The embedded tree's file, in the first log directory: it and the data go together.
+const TREE_FILE: &str = "ottla-coordination.log";
+
+/// Instructions that the controller may be ahead of the broker; each waits for the one before.
+const INSTRUCTIONS: usize = 16;
+
+/// How long answers in progress may take when the broker stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A broker that serves.
+pub struct Broker {
+    context: Arc<Context>,
+    workers: Arc<Workers>,
+    replicas: Arc<Manager>,
+    tree: EmbeddedTree,
+    broker_epoch: i64,
+    /// Where it is reached, by listener, with the real ports.
+    pub addresses: Vec<(String, SocketAddr)>,
+}
+
+impl Broker {
+    /// Starts a broker and returns once it serves.
+    ///
+    /// # Errors
+    /// When a setting, a directory, a port or the tree cannot be used; the error says which.
+    pub async fn start(config: BrokerConfig) -> Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let tasks = Tasks::new();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let broker_id = BrokerId(config.id());
+        for (key, reason) in config.without_effect() {
+            warn!(key, reason, "setting has no effect");
+        }
+        let tree = open_tree(&config)?;
+        let store: Arc<dyn Store> = Arc::new(tree.session().await);
+        let adopted = adopt::cluster_id(&*fs, &config.log_dirs).context("read the log directories")?;
+        membership::ensure_paths(&*store).await?;
+        let cluster_id =
+            membership::cluster_id(&*store, adopted.unwrap_or_else(fresh_id)).await?;
+        adopt::topics(&*store, &*fs, &config.log_dirs, broker_id).await?;
+
+        let listeners = bind(&config)?;
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
+        let dynamic_config =
+            Arc::new(DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?);
+        let replicas =
+            load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id).await?;
+
+        let node = register(&config.load(), &listeners, clock.wall().0);
+        let broker_epoch = membership::register(&*store, broker_id, &node).await?;
+        let metadata = Arc::new(Cache::default());
+        metadata.publish(Metadata {
+            controller: Some(broker_id),
+            brokers: BTreeMap::from([(broker_id, described(&config.load(), &node))]),
+            ..Metadata::default()
+        });
+        let controller =
+            Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
+        let context = Arc::new(Context {
+            broker_id,
+            cluster_id: cluster_id.into(),
+            config,
+            dynamic_config,
+            metadata,
+            controller,
+            replicas: Arc::clone(&replicas),
+            clock,
+            tasks,
+        });
+        control(&context, &store).await?;
+        jobs::start(&context);
+        let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
+        let addresses = serve(&context, &workers, listeners)?;
+        Ok(Self { context, workers, replicas, tree, broker_epoch, addresses })
+    }
+
+    /// Stops: answers what is in progress, then closes logs so that the next start reads nothing
+    /// twice.
+    pub async fn stop(self) {
+        info!("stopping");
+        let tasks = &self.context.tasks;
+        tasks.shutdown();
+        for name in ["listener", "connection"] {
+            let left = tasks.drain(name, DRAIN + Duration::from_secs(1)).await;
+            if left > 0 {
+                warn!(task = name, left, "still running; ended with the process");
+            }
+        }
+        let (replicas, broker_epoch) = (Arc::clone(&self.replicas), self.broker_epoch);
+        let closed = tokio::task::spawn_blocking(move || replicas.close(broker_epoch)).await;
+        if let Err(error) = closed {
+            error!(%error, "logs are not closed; the next start recovers them");
+        }
+        self.tree.close().await;
+        if let Some(workers) = Arc::into_inner(self.workers) {
+            workers.stop();
+        }
+        info!("stopped");
+    }
+}
+
+fn network_threads(config: &BrokerConfig) -> usize {
+    config.network_threads(std::thread::available_parallelism().map_or(1, Into::into))
+}
+
+fn open_tree(config: &BrokerConfig) -> Result<EmbeddedTree> {
+    let Some(dir) = config.log_dirs.first() else { bail!("log.dirs names no directory") };
+    Ok(EmbeddedTree::open(&dir.join(TREE_FILE))?)
+}
+
+/// A bound listener with what clients are told of it.
+struct Bound {
+    listener: listener::Listener,
+    name: String,
+    address: SocketAddr,
+    advertised: Listener,
+}
+
+fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
+    let mut bound = Vec::with_capacity(config.listeners.len());
+    for asked in &config.listeners {
+        let host = if asked.host.is_empty() { "::" } else { asked.host.as_str() };
+        let address = (host, asked.port)
+            .to_socket_addrs()
+            .with_context(|| format!("listeners: {asked} is no address"))?
+            .next()
+            .with_context(|| format!("listeners: {asked} is no address"))?;
+        let listener = listener::bind(&asked.name, address).with_context(|| {
+            format!("listeners: cannot listen on {asked}; is another broker running there?")
+        })?;
+        let address = listener.address()?;
+        let told = config.advertised_listeners.iter().find(|told| told.name == asked.name);
+        let told = told.with_context(|| format!("advertised.listeners: {} is missing", asked.name))?;
+        let mut advertised = told.clone();
+        if advertised.port == 0 {
+            advertised.port = address.port();
+        }
+        if advertised.host.is_empty() {
+            advertised.host = host_name();
+        }
+        bound.push(Bound { listener, name: asked.name.clone(), address, advertised });
+    }
+    Ok(bound)
+}
+
+/// What a client is told where no host is configured: this machine's name, as Kafka does.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a part of the start, and used here only")]
+async fn load_logs(
+    store: &Arc<dyn Store>,
+    dynamic_config: &DynamicConfig,
+    config: &SharedConfig,
+    clock: &SharedClock,
+    fs: &Arc<dyn Fs>,
+    broker_id: BrokerId,
+    cluster_id: &str,
+) -> Result<Arc<Manager>> {
+    let mut topics = BTreeMap::new();
+    for topic in store.children(path::TOPICS).await? {
+        let config = dynamic_config.topic(&topic).await?;
+        topics.insert(topic, config);
+    }
+    let now = config.load();
+    let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
+    let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };
+    let dirs = open_dirs(&now.log_dirs, fs, &identity, clock)?;
+    let settings = Settings {
+        fetch_sessions_max: now.max_incremental_fetch_session_cache_slots.max(0) as usize,
+        recovery_threads: now.num_recovery_threads_per_data_dir.max(1) as usize,
+        producer_id_expiration_ms: i64::from(now.producer_id_expiration_ms),
+    };
+    let producer_ids = producer_ids::claiming(Arc::clone(store), broker_id);
+    let clock = Arc::clone(clock);
+    let loaded = tokio::task::spawn_blocking(move || {
+        let config = |topic: &str| Arc::clone(topics.get(topic).unwrap_or(&default));
+        Manager::load(dirs, settings, producer_ids, clock, &config, &|dir, progress| {
+            // Every tenth log of many, and the last.
+            if progress.done_count % 100 == 0 || progress.done_count == progress.total_count {
+                let dir = dir.path().display();
+                info!(%dir, logs = progress.done_count, of = progress.total_count, "loading logs");
+            }
+        })
+    });
+    Ok(loaded.await?)
+}
+
+/// Opens every directory that can be opened; one that is not this broker's ends the start.
+fn open_dirs(
+    paths: &[PathBuf],
+    fs: &Arc<dyn Fs>,
+    identity: &Identity,
+    clock: &SharedClock,
+) -> Result<Vec<Arc<LogDir>>> {
+    let open = |path: &PathBuf| Ok(Arc::new(LogDir::open(Arc::clone(fs), path, identity, clock.wall())?));
+    paths.iter().map(open).collect()
+}
+
+fn register(config: &BrokerConfig, listeners: &[Bound], now_ms: i64) -> registration::Broker {
+    let protocols = listeners.iter().map(|bound| {
+        let protocol = config.security_protocol(&bound.advertised);
+        let protocol = protocol.map_or_else(|| bound.name.clone(), |p| format!("{p:?}"));
+        (bound.name.clone(), protocol.to_ascii_uppercase())
+    });
+    let first = listeners.first();
+    registration::Broker {
+        features: BTreeMap::new(),
+        listener_security_protocol_map: protocols.collect(),
+        endpoints: listeners.iter().map(|bound| bound.advertised.to_string()).collect(),
+        rack: config.broker_rack.clone(),
+        jmx_port: -1,
+        port: first.map_or(-1, |bound| i32::from(bound.advertised.port)),
+        host: first.map(|bound| bound.advertised.host.clone()),
+        version: 5,
+        timestamp: Some(now_ms.to_string()),
+    }
+}
+
+fn described(config: &BrokerConfig, node: &registration::Broker) -> metadata::Broker {
+    let endpoint = |text: &String| {
+        let listener = Listener::parse(text)?;
+        Some(metadata::Endpoint {
+            listener: listener.name.into(),
+            host: listener.host.into(),
+            port: listener.port,
+        })
+    };
+    metadata::Broker {
+        rack: config.broker_rack.as_deref().map(Into::into),
+        endpoints: node.endpoints.iter().filter_map(endpoint).collect(),
+    }
+}
+
+/// Starts the controller and what carries out its decisions; returns once all topics are led.
+async fn control(context: &Arc<Context>, store: &Arc<dyn Store>) -> Result<()> {
+    let won = membership::stand(&**store, context.broker_id, context.clock.wall().0).await?;
+    let Some(term): Option<Term> = won else { bail!("another broker is the controller") };
+    let (instructions, inbox) = mpsc::channel(INSTRUCTIONS);
+    let (loaded, mut is_loaded) = watch::channel(false);
+    let live = BTreeSet::from([context.broker_id]);
+    let controller = Controller::new(Arc::clone(store), term, live, instructions);
+    let shutdown = context.tasks.shutdown_token();
+    context.tasks.spawn("controller", controller.run(shutdown));
+    let control = Control::new(
+        context.broker_id,
+        Arc::clone(&context.replicas),
+        Arc::clone(&context.metadata),
+        Arc::clone(&context.dynamic_config),
+        loaded,
+    );
+    context.tasks.spawn("control", control.run(inbox));
+    let (following, shutdown) = (Arc::clone(context), context.tasks.shutdown_token());
+    context.tasks.spawn("dynamic-config", async move {
+        let carry_on = |applied| {
+            let context = Arc::clone(&following);
+            async move {
+                let Context { replicas, dynamic_config, metadata, .. } = &*context;
+                control::carry_on(replicas, dynamic_config, metadata, applied).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            ended = following.dynamic_config.follow(carry_on) => {
+                if let Err(error) = ended {
+                    error!(%error, "changes of settings are not seen any more");
+                }
+            }
+        }
+    });
+    is_loaded.wait_for(|loaded| *loaded).await.context("the controller ended before it began")?;
+    Ok(())
+}
+
+/// Begins to accept on every listener.
+fn serve(
+    context: &Arc<Context>,
+    workers: &Arc<Workers>,
+    listeners: Vec<Bound>,
+) -> Result<Vec<(String, SocketAddr)>> {
+    let config = context.config.load();
+    let limits = Limits::new(
+        config.max_connections.max(0) as usize,
+        config.max_connections_per_ip.max(0) as usize,
+        usize::try_from(config.queued_max_request_bytes).unwrap_or(usize::MAX),
+    );
+    let millis = |ms: i64| Duration::from_millis(ms.max(0) as u64);
+    let settings = connection::Settings {
+        frame_max: config.socket_request_max_bytes.max(0) as usize,
+        idle: millis(config.connections_max_idle_ms),
+        first_request: millis(config.connections_first_request_timeout_ms),
+        drain: DRAIN,
+    };
+    let mut addresses = Vec::with_capacity(listeners.len());
+    for Bound { listener, name, address, .. } in listeners {
+        info!(%address, listener = name, "listening");
+        let accept = listener.accept(
+            Arc::clone(context),
+            Arc::clone(workers),
+            Arc::clone(&limits),
+            settings.clone(),
+            context.tasks.shutdown_token(),
+        );
+        context.tasks.spawn("listener", accept);
+        addresses.push((name, address));
+    }
+    Ok(addresses)
+}
