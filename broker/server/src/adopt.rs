@@ -47,7 +47,10 @@ pub async fn topics(
     for (name, found) in on_disk(fs, dirs) {
         let count = found.partitions.len() as i32;
         if !found.partitions.iter().copied().eq(0..count) {
-            warn!(topic = name, "not adopted: its partitions are not numbered from 0 without holes");
+            warn!(
+                topic = name,
+                "not adopted: its partitions are not numbered from 0 without holes"
+            );
             continue;
         }
         let node = Topic {

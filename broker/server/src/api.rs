@@ -7,6 +7,7 @@
 
 mod admin_code;
 pub(crate) mod alter_configs;
+pub(crate) mod answers;
 pub(crate) mod api_versions;
 mod code;
 pub(crate) mod create_partitions;
@@ -18,6 +19,7 @@ pub(crate) mod describe_configs;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod dispatch;
 pub(crate) mod fetch;
 pub(crate) mod init_producer_id;
 pub(crate) mod list_offsets;

@@ -77,18 +77,20 @@ impl Broker {
         }
         let tree = open_tree(&config)?;
         let store: Arc<dyn Store> = Arc::new(tree.session().await);
-        let adopted = adopt::cluster_id(&*fs, &config.log_dirs).context("read the log directories")?;
+        let adopted =
+            adopt::cluster_id(&*fs, &config.log_dirs).context("read the log directories")?;
         membership::ensure_paths(&*store).await?;
-        let cluster_id =
-            membership::cluster_id(&*store, adopted.unwrap_or_else(fresh_id)).await?;
+        let cluster_id = membership::cluster_id(&*store, adopted.unwrap_or_else(fresh_id)).await?;
         adopt::topics(&*store, &*fs, &config.log_dirs, broker_id).await?;
 
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let dynamic_config =
-            Arc::new(DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?);
+        let dynamic_config = Arc::new(
+            DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?,
+        );
         let replicas =
-            load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id).await?;
+            load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id)
+                .await?;
 
         let node = register(&config.load(), &listeners, clock.wall().0);
         let broker_epoch = membership::register(&*store, broker_id, &node).await?;
@@ -98,8 +100,7 @@ impl Broker {
             brokers: BTreeMap::from([(broker_id, described(&config.load(), &node))]),
             ..Metadata::default()
         });
-        let controller =
-            Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
+        let controller = Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
         let context = Arc::new(Context {
             broker_id,
             cluster_id: cluster_id.into(),
@@ -174,7 +175,8 @@ fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
         })?;
         let address = listener.address()?;
         let told = config.advertised_listeners.iter().find(|told| told.name == asked.name);
-        let told = told.with_context(|| format!("advertised.listeners: {} is missing", asked.name))?;
+        let told =
+            told.with_context(|| format!("advertised.listeners: {} is missing", asked.name))?;
         let mut advertised = told.clone();
         if advertised.port == 0 {
             advertised.port = address.port();
@@ -238,7 +240,8 @@ fn open_dirs(
     identity: &Identity,
     clock: &SharedClock,
 ) -> Result<Vec<Arc<LogDir>>> {
-    let open = |path: &PathBuf| Ok(Arc::new(LogDir::open(Arc::clone(fs), path, identity, clock.wall())?));
+    let open =
+        |path: &PathBuf| Ok(Arc::new(LogDir::open(Arc::clone(fs), path, identity, clock.wall())?));
     paths.iter().map(open).collect()
 }
 
@@ -339,7 +342,7 @@ fn serve(
     };
     let mut addresses = Vec::with_capacity(listeners.len());
     for Bound { listener, name, address, .. } in listeners {
-        info!(%address, listener = name, "listening");
+        info!(%address, listener = %name, "listening");
         let accept = listener.accept(
             Arc::clone(context),
             Arc::clone(workers),

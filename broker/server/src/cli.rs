@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+use broker_config::broker::BrokerConfig;
+use broker_config::raw::Properties;
 use clap::{Parser, ValueEnum};
 
 /// A Kafka-compatible message broker in one binary.
@@ -40,4 +43,40 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+/// Reads the file and the settings into a configuration.
+///
+/// # Errors
+/// Every fault at once, each with its place.
+pub fn configuration(arguments: &Arguments) -> anyhow::Result<BrokerConfig> {
+    let mut properties = match &arguments.config {
+        Some(file) => {
+            let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            Properties::parse(&file.display().to_string(), &text)?
+        }
+        None => Properties::default(),
+    };
+    for setting in &arguments.settings {
+        properties.set(setting)?;
+    }
+    BrokerConfig::from_properties(&properties).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the configuration cannot be used:\n  {}", lines.join("\n  "))
+    })
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one file that is read before there is a broker")]
+fn read(file: &std::path::Path) -> std::io::Result<String> {
+    String::from_utf8(std::fs::read(file)?)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+}
+
+/// Prints every setting.
+pub fn describe(config: &BrokerConfig) {
+    for entry in config.entries() {
+        let value = entry.value.as_deref().unwrap_or("");
+        println!("# {}", entry.key.doc);
+        println!("{}={value}\n", entry.key.name);
+    }
 }

@@ -126,9 +126,7 @@ pub async fn carry_on(
 }
 
 /// Runs what waits for the disk where nothing else waits for it.
-async fn on_disk_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Some(done),
         Err(error) => {

@@ -4,13 +4,19 @@
 //! `api::dispatch`; a handler in `api` calls one method of `replica`, `group` or `controller`;
 //! `metadata` is what those three publish to each other.
 
+mod adopt;
 pub mod api;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod context;
+mod control;
 pub mod controller;
 pub mod dynamic_config;
+mod jobs;
 pub mod logging;
 pub mod metadata;
+pub mod net;
+mod producer_ids;
 pub mod replica;
 pub mod tasks;

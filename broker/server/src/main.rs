@@ -1,3 +1,50 @@
-//! The broker process: reads the command line, then runs [`broker_server`] until it is told to stop.
+//! The broker process: reads the command line, runs a broker until it is told to stop.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use broker_config::broker::BrokerConfig;
+use broker_server::broker::Broker;
+use broker_server::cli::{self, Arguments};
+use broker_server::logging;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-broker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    logging::start(&arguments.log, arguments.log_format).context("--log is no filter")?;
+    let config = cli::configuration(arguments)?;
+    if arguments.describe_config {
+        cli::describe(&config);
+        return Ok(());
+    }
+    // The control side: everything that is not the path of a record.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: BrokerConfig) -> Result<()> {
+    // Before the start, so that a stop that comes early is not lost.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let broker = tokio::select! {
+        started = Broker::start(config) => started?,
+        _ = term.recv() => return Ok(()),
+        _ = int.recv() => return Ok(()),
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    broker.stop().await;
+    Ok(())
+}

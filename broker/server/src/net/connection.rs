@@ -252,8 +252,7 @@ impl Connection {
     /// Ends a connection that is past its deadline, gives memory back, and sets the next alarm.
     fn look(&mut self) -> Result<(), End> {
         let now = self.context.clock.now();
-        let limit =
-            if self.served == 0 { self.settings.first_request } else { self.settings.idle };
+        let limit = if self.served == 0 { self.settings.first_request } else { self.settings.idle };
         let quiet = now.duration_since(self.last_request);
         if quiet >= limit && self.pending.is_empty() {
             return Err(End::Idle(limit));
@@ -313,6 +312,7 @@ impl Connection {
 
     /// Writes the answers that are still in progress, then ends the connection.
     async fn drain(&mut self) -> Result<(), End> {
+        let limit = self.settings.drain;
         let rest = async {
             while let Some(front) = self.pending.front_mut() {
                 let answer = front.await?;
@@ -320,7 +320,7 @@ impl Connection {
             }
             self.flush().await
         };
-        let _ = tokio::time::timeout(self.settings.drain, rest).await;
+        let _ = tokio::time::timeout(limit, rest).await;
         Err(End::Shutdown)
     }
 }

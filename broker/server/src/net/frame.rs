@@ -68,7 +68,11 @@ pub(crate) fn peek(bytes: &[u8], max: usize) -> Result<Frame, FrameError> {
         }
     }
     let size = size as usize;
-    Ok(if body.len() >= size { Frame::Complete { size } } else { Frame::Partial { size: Some(size) } })
+    Ok(if body.len() >= size {
+        Frame::Complete { size }
+    } else {
+        Frame::Partial { size: Some(size) }
+    })
 }
 
 /// Recognises other protocols by their first four bytes.
@@ -96,7 +100,11 @@ mod tests {
             ("nothing yet", &[], Ok(Frame::Partial { size: None })),
             ("half a length", &[0, 0], Ok(Frame::Partial { size: None })),
             ("a length", &[0, 0, 0, 10], Ok(Frame::Partial { size: Some(10) })),
-            ("a whole one", &[0, 0, 0, 8, 0, 18, 0, 0, 0, 0, 0, 1], Ok(Frame::Complete { size: 8 })),
+            (
+                "a whole one",
+                &[0, 0, 0, 8, 0, 18, 0, 0, 0, 0, 0, 1],
+                Ok(Frame::Complete { size: 8 }),
+            ),
             ("negative", &[255, 255, 255, 255], Err(FrameError::TooShort { size: -1 })),
             ("empty", &[0, 0, 0, 0], Err(FrameError::TooShort { size: 0 })),
             ("no header", &[0, 0, 0, 7], Err(FrameError::TooShort { size: 7 })),
