@@ -90,8 +90,6 @@ pub struct Source {
     pub file: Arc<dyn File>,
     /// When the log file was last written.
     pub modified_ms: i64,
-    /// The entries of its transaction index.
-    pub aborted: Vec<AbortedTxn>,
 }
 
 /// The newest trace that an active producer left in the log.
@@ -116,6 +114,8 @@ pub struct Snapshot {
     pub cleanable: Cleanable,
     /// The topic's settings.
     pub settings: Settings,
+    /// Every aborted transaction with a record in the sources, wherever its marker is.
+    pub aborted: Vec<AbortedTxn>,
     /// The active producers.
     pub last_records: HashMap<i64, LastRecord>,
 }
@@ -257,7 +257,7 @@ pub fn clean(
     let mut report = Report { cleaned_to, key_count: map.len(), ..Report::default() };
 
     let touched = facts.iter().take_while(|segment| segment.base_offset < cleaned_to).count();
-    let mut transactions = Transactions::new(aborted(snapshot));
+    let mut transactions = Transactions::new(snapshot.aborted.iter().copied());
     for group in groups(&facts[..touched], &snapshot.settings) {
         let sources = &snapshot.sources[group];
         let mut copier =
@@ -282,10 +282,6 @@ pub fn clean(
     Ok(report)
 }
 
-fn aborted(snapshot: &Snapshot) -> impl Iterator<Item = AbortedTxn> {
-    snapshot.sources.iter().flat_map(|source| source.aborted.iter().copied())
-}
-
 /// Puts the keys of the dirty part into the map; returns the offset up to which all are in it.
 fn fill_map(
     snapshot: &Snapshot,
@@ -293,7 +289,7 @@ fn fill_map(
     round: &mut dyn Round,
 ) -> Result<Offset, CleanError> {
     let start = snapshot.cleanable.first_dirty_offset;
-    let mut transactions = Transactions::new(aborted(snapshot));
+    let mut transactions = Transactions::new(snapshot.aborted.iter().copied());
     let mut mapped_to = start;
     for source in snapshot.sources.iter().filter(|source| source.facts.end_offset > start) {
         let mut reader = Reader::new(source.file.as_ref(), &source.facts);

@@ -68,12 +68,7 @@ impl Log {
             let modified_ms = self.fs.modified_ms(&path).map_err(|source| {
                 LogError::Segment(SegmentError::Io { operation: "stat", path, source })
             })?;
-            sources.push(Source {
-                facts,
-                file: segment.file()?.clone(),
-                modified_ms,
-                aborted: segment.transaction_index.entries().to_vec(),
-            });
+            sources.push(Source { facts, file: segment.file()?.clone(), modified_ms });
         }
         let last_record = |entry: &crate::producer_state::ProducerEntry| LastRecord {
             last_data_offset: entry.batches().last().map(|batch| batch.last_offset),
@@ -85,6 +80,8 @@ impl Log {
             sources,
             cleanable,
             settings: Settings::of(&self.config),
+            aborted: self
+                .aborted_transactions(self.first().base_offset, cleanable.first_uncleanable_offset),
             last_records: self
                 .producers
                 .iter()
