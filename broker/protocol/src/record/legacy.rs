@@ -57,6 +57,14 @@ pub enum LegacyError {
     /// A wrapper with no messages, with one of another magic, or with another wrapper.
     #[error("compressed message holds none, or what may not be in it")]
     Inner,
+    /// A wrapper of magic 1 whose offset is below the last of those within.
+    #[error("compressed message at offset {wrapper} holds one at {last}")]
+    Offset {
+        /// The wrapper's.
+        wrapper: Offset,
+        /// The last within.
+        last: Offset,
+    },
 }
 
 impl<'a> LegacyMessage<'a> {
@@ -123,8 +131,7 @@ impl<'a> LegacyMessage<'a> {
         for entry in entries(&plain) {
             last = Some(self.inner(entry?)?.offset);
         }
-        let last = last.ok_or(LegacyError::Inner)?;
-        let base = if self.magic == 0 { 0 } else { self.offset.0.wrapping_sub(last.0) };
+        let base = self.base_of_inner(last.ok_or(LegacyError::Inner)?)?;
         for entry in entries(&plain) {
             let mut message = self.inner(entry?)?;
             message.offset.0 = message.offset.0.wrapping_add(base);
@@ -134,6 +141,20 @@ impl<'a> LegacyMessage<'a> {
             visit(message);
         }
         Ok(())
+    }
+
+    /// Returns what the offsets within this wrapper count from; `last` is the last of them.
+    ///
+    /// Offset 0 is what producers write who leave it to the broker (librdkafka, kafka-python): what
+    /// is within counts from 0 then, as in Kafka 3.9.
+    fn base_of_inner(&self, last: Offset) -> Result<i64, LegacyError> {
+        if self.magic == 0 || self.offset == Offset(0) {
+            return Ok(0);
+        }
+        match self.offset.0.checked_sub(last.0) {
+            Some(base) if base >= 0 => Ok(base),
+            _ => Err(LegacyError::Offset { wrapper: self.offset, last }),
+        }
     }
 
     /// Returns an entry of this wrapper, if it may be in it.
