@@ -16,8 +16,9 @@ fn main() {
                     continue;
                 }
                 let bytes = write::written(magic, codec, append_time, 100);
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                println!("{magic} {name} {time} 100 {hex}");
+                print!("{magic} {name} {time} 100 ");
+                bytes.iter().for_each(|byte| print!("{byte:02x}"));
+                println!();
             }
         }
     }
