@@ -25,6 +25,7 @@ use super::partition_state::Role;
 use super::producer_id::ProducerIds;
 use crate::clock::SharedClock;
 
+pub mod compact;
 mod jobs;
 mod topics;
 

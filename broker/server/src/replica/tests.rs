@@ -339,3 +339,33 @@ async fn a_lost_directory_takes_its_partitions_with_it_and_no_others() {
     let appended = append(&kept[0], 1).unwrap();
     assert_eq!(visible(&kept[0], appended).await, AckState::Done);
 }
+
+#[test]
+fn a_compacted_log_keeps_the_newest_record_of_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let compacted = config(&[
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "200"),
+        ("ottla.durability", "synced"),
+    ]);
+    let manager = open(&[dir.path()], &compacted);
+    lead(&manager, 1, &compacted);
+    let partition = manager.partition("t", 0).unwrap();
+    for _ in 0..10 {
+        let appended = append(&partition, 2).unwrap();
+        let acks = PendingAcks::new(1);
+        partition.when_visible(appended.required_offset, &acks, 0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(acks.settled(SystemClock.now() + Duration::from_mins(1)));
+    }
+    let before = partition.offsets();
+    let mut compactor = super::manager::compact::Compactor::new(Arc::clone(&manager));
+    assert!(compactor.run_once(1 << 20, &|| false));
+    assert!(!compactor.run_once(1 << 20, &|| false), "what is clean is left alone");
+    let after = partition.offsets();
+    assert!(after.size_in_bytes < before.size_in_bytes, "{before:?} {after:?}");
+    assert_eq!(after.log_end_offset, before.log_end_offset);
+    assert!(compactor.uncleanable().is_empty());
+    let read = partition.read(&at(0), Isolation::ReadUncommitted, 1 << 20, true).unwrap();
+    assert!(read.size() > 0, "a position in a hole gives the next batch");
+}

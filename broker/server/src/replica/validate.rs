@@ -251,3 +251,6 @@ fn target_codec(compression_type: CompressionType) -> Option<Compression> {
         CompressionType::Zstd => Some(Compression::Zstd),
     }
 }
+
+#[cfg(test)]
+mod tests;

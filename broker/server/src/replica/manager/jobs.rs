@@ -137,9 +137,13 @@ impl Manager {
         dir.write_log_start_offsets(&self.offsets_in(dir, above_zero))
     }
 
-    /// Takes segments below the log start out of a log; their files follow after the topic's delay.
+    /// Takes segments below the log start out of a log.
     pub(super) fn remove_old_segments(&self, partition: &Arc<Partition>) {
-        let segments = partition.remove_old_segments();
+        self.bury(partition, partition.remove_old_segments());
+    }
+
+    /// Has the files of segments deleted after the topic's delay.
+    pub(super) fn bury(&self, partition: &Partition, segments: Vec<DeletedSegment>) {
         if !segments.is_empty() {
             let delay = partition.config().file_delete_delay_ms.max(0) as u64;
             let due = self.clock.now() + Duration::from_millis(delay);

@@ -1,10 +1,12 @@
 //! What is asked of a partition apart from appending and reading: offsets, times, epochs, deletion of
 //! records, producers; and the jobs that keep its log in order.
 
+use std::io;
 use std::sync::Arc;
 
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_storage::checkpoint::CheckpointError;
+use broker_storage::cleaner::{self, Cleanable, CleanedSegment, Snapshot};
 use broker_storage::log::{DeletedSegment, LogError};
 use broker_storage::log_dir::DeletedDir;
 use broker_storage::producer_state::ProducerEntry;
@@ -142,26 +144,24 @@ impl Partition {
         }))
     }
 
-    /// Returns up to `max` offsets, the largest first, that lie before `target`: what the oldest clients
-    /// look times up with.
-    ///
-    /// Kafka gives the first offsets of segments whose files were last written before that time; the
-    /// time of the records is nearer to what is asked.
+    /// Returns up to `max` offsets at which segments start, the largest first, for the oldest clients:
+    /// of the segments last written at or before `target`, with the end first if that is the latest.
     ///
     /// # Errors
     /// As [`Partition::find`].
     pub fn offsets_before(&self, target: Target, max: usize) -> Result<Vec<Offset>, AdminError> {
-        let isolation = Some(Isolation::ReadUncommitted);
-        let any_epoch = LeaderEpoch(-1);
-        let mut offsets = Vec::new();
-        if let Some(found) = self.find(target, isolation, any_epoch)? {
-            offsets.push(found.offset);
-        } else if let Some(end) = self.find(Target::Latest, isolation, any_epoch)? {
-            // Everything is older.
-            offsets.push(end.offset);
+        let inner = self.inner.lock();
+        inner.state.check_leader(LeaderEpoch(-1))?;
+        let mut offsets = match target {
+            Target::Latest | Target::MaxTimestamp => inner.log.offsets_before(None, max)?,
+            Target::Earliest => vec![inner.log.log_start_offset()],
+            Target::At(time) => inner.log.offsets_before(Some(time), max)?,
+        };
+        let high_watermark = inner.state.high_watermark();
+        if offsets.first().is_some_and(|first| *first > high_watermark) {
+            offsets.retain(|offset| *offset < high_watermark);
+            offsets.insert(0, high_watermark);
         }
-        offsets.push(self.offsets().log_start_offset);
-        offsets.dedup();
         offsets.truncate(max);
         Ok(offsets)
     }
@@ -252,6 +252,63 @@ impl Partition {
         })
     }
 
+    /// Returns the part of the log to compact, if the topic is compacted and it is time.
+    pub fn cleanable(&self, cleaned_to: Option<Offset>, now: TimestampMs) -> Option<Cleanable> {
+        let config = self.config.load();
+        if !config.cleanup_policy.compact {
+            return None;
+        }
+        let inner = self.inner.lock();
+        if matches!(inner.state.role(), Role::Offline | Role::Deleted) {
+            return None;
+        }
+        let cleanable = inner.log.cleanable(inner.state.high_watermark(), cleaned_to, now);
+        drop(inner);
+        match cleanable {
+            Ok(cleanable) => {
+                Some(cleanable).filter(|it| it.is_due(&cleaner::Settings::of(&config)))
+            }
+            Err(error) => {
+                self.note(&error);
+                None
+            }
+        }
+    }
+
+    /// Returns what a round of compaction reads.
+    ///
+    /// # Errors
+    /// The log cannot be read; its directory is then offline.
+    pub fn snapshot_for_cleaner(&self, cleanable: Cleanable) -> io::Result<Snapshot> {
+        let snapshot = self.inner.lock().log.snapshot_for_cleaner(cleanable);
+        snapshot.map_err(|error| {
+            self.note(&error);
+            io::Error::other(error)
+        })
+    }
+
+    /// Swaps a compacted segment in; returns the old files, or `None` if the log has moved on.
+    ///
+    /// # Errors
+    /// The swap failed; the directory is offline, and the next start completes or undoes it.
+    pub fn replace_segments(
+        &self,
+        cleaned: &CleanedSegment,
+        now: TimestampMs,
+    ) -> io::Result<Option<DeletedSegment>> {
+        let replaced = {
+            let mut inner = self.inner.lock();
+            match inner.state.role() {
+                Role::Leader | Role::Follower => inner.log.replace_segments(cleaned, now),
+                Role::Offline | Role::Deleted => Ok(None),
+            }
+        };
+        replaced.map_err(|error| {
+            self.note(&error);
+            io::Error::other(error)
+        })
+    }
+
     /// Moves the log out of the way, durably. The partition must have ended.
     ///
     /// # Errors
@@ -259,7 +316,7 @@ impl Partition {
     ///
     /// # Panics
     /// If the partition goes on.
-    pub fn delete_log(&self) -> std::io::Result<DeletedDir> {
+    pub fn delete_log(&self) -> io::Result<DeletedDir> {
         let inner = self.inner.lock();
         assert_eq!(inner.state.role(), Role::Deleted, "a log is deleted after its partition");
         self.dir.delete_log(&inner.log)
