@@ -17,7 +17,9 @@ fn main() {
                 }
                 let bytes = write::written(magic, codec, append_time, 100);
                 print!("{magic} {name} {time} 100 ");
-                bytes.iter().for_each(|byte| print!("{byte:02x}"));
+                for byte in bytes {
+                    print!("{byte:02x}");
+                }
                 println!();
             }
         }
