@@ -1,1 +1,188 @@
-//! What `cargo ci` runs: the stages in order, each a list of commands.
+//! What `cargo ci` runs: the stages in order, each a list of commands, and the table at the end.
+//!
+//! A stage that fails does not stop those after it: one run shows everything that is wrong. Nothing
+//! is skipped unless it was left out by name, and the table says so.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::deadline::Stopwatch;
+use crate::{matrix, peer, tools, workspace};
+
+/// A named part of the run.
+#[derive(Debug)]
+pub struct Stage {
+    /// What a person calls it by.
+    pub name: &'static str,
+    /// One line of what it checks.
+    pub about: &'static str,
+    run: fn(&Options) -> Result<()>,
+}
+
+/// What the command line chose for every stage.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The broker that the client tests run against: `ottla` or `kafka`.
+    pub peer: String,
+}
+
+/// Every stage, in the order of a whole run: cheap and telling ones first.
+pub const STAGES: &[Stage] = &[
+    Stage { name: "fmt", about: "rustfmt changes nothing", run: fmt },
+    Stage { name: "tidy", about: "sources keep the rules of the house", run: tidy },
+    Stage { name: "clippy", about: "no warning in any target", run: clippy },
+    Stage { name: "deny", about: "licences, advisories, duplicates, sources", run: deny },
+    Stage { name: "unit", about: "tests beside the code, in every broker crate", run: unit },
+    Stage { name: "tools", about: "installs what the stages below need", run: install },
+    Stage { name: "clients", about: "real clients, and the matrix of what they did", run: clients },
+    Stage {
+        name: "kafka-disk",
+        about: "Kafka reads our disk and we read Kafka's",
+        run: kafka_disk,
+    },
+    Stage { name: "knocks", about: "kill -9 under load, bad frames", run: knocks },
+];
+
+/// The tests of the `clients` stage.
+const CLIENTS: [&str; 7] = [
+    "client_kcat",
+    "client_rdkafka",
+    "client_java",
+    "client_console",
+    "client_kafka_python",
+    "client_kafkajs",
+    "client_franz_go",
+];
+
+/// What became of a stage.
+#[derive(Debug)]
+struct Line {
+    name: &'static str,
+    outcome: Option<Result<(), String>>,
+    time: Duration,
+}
+
+/// Runs the stages named by `chosen`, or all when it is empty, and prints the table.
+///
+/// Fails when a stage failed or a name is unknown.
+pub fn run(chosen: &[String], options: &Options) -> Result<()> {
+    for name in chosen {
+        if !STAGES.iter().any(|stage| stage.name == name) {
+            let names: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+            bail!("no stage {name}; the stages are {}", names.join(", "));
+        }
+    }
+    let whole = Stopwatch::start();
+    let mut lines = Vec::new();
+    for (number, stage) in STAGES.iter().enumerate() {
+        let wanted = chosen.is_empty() || chosen.iter().any(|name| name == stage.name);
+        let time = Stopwatch::start();
+        let outcome = wanted.then(|| {
+            println!("\n== {}/{} {}: {}", number + 1, STAGES.len(), stage.name, stage.about);
+            (stage.run)(options).map_err(|error| format!("{error:#}"))
+        });
+        if let Some(Err(error)) = &outcome {
+            println!("-- {} failed: {error}", stage.name);
+        }
+        lines.push(Line { name: stage.name, outcome, time: time.elapsed() });
+    }
+    conclude(&lines, whole.elapsed())
+}
+
+fn conclude(lines: &[Line], time: Duration) -> Result<()> {
+    println!("\nstage         time     outcome");
+    let (mut passed, mut failed) = (0, 0);
+    for Line { name, outcome, time } in lines {
+        let outcome = match outcome {
+            None => "not asked for".to_owned(),
+            Some(Ok(())) => {
+                passed += 1;
+                "passed".to_owned()
+            }
+            Some(Err(error)) => {
+                failed += 1;
+                format!("FAILED: {}", error.lines().next().unwrap_or_default())
+            }
+        };
+        println!("{name:12} {:>6.1} s  {outcome}", time.as_secs_f64());
+    }
+    println!("{:12} {:>6.1} s", "in all", time.as_secs_f64());
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} of {} stages failed", passed + failed);
+    }
+    Ok(())
+}
+
+/// A cargo command at the root of the workspace.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(workspace::root()).args(arguments);
+    command
+}
+
+/// Runs a command whose output is the person's to read.
+fn shown(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+fn fmt(_: &Options) -> Result<()> {
+    shown(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn tidy(_: &Options) -> Result<()> {
+    shown(&mut cargo(&["test", "--quiet", "--package", "e2e", "--lib", "--test", "tidy"]))
+}
+
+fn clippy(_: &Options) -> Result<()> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    shown(&mut cargo(&arguments))
+}
+
+fn deny(_: &Options) -> Result<()> {
+    let mut deny = Command::new(tools::deny::install()?);
+    deny.current_dir(workspace::root());
+    // Advisories need a database that lives outside the package registries.
+    deny.args(["--workspace", "check", "--config", ".deny.toml", "--hide-inclusion-graph"]);
+    shown(deny.args(["bans", "licenses", "sources"]))
+}
+
+fn unit(_: &Options) -> Result<()> {
+    shown(&mut cargo(&["test", "--workspace", "--exclude", "e2e", "--quiet"]))
+}
+
+fn install(_: &Options) -> Result<()> {
+    tools::install_all()
+}
+
+fn clients(options: &Options) -> Result<()> {
+    matrix::clear(&options.peer)?;
+    let outcome = end_to_end(&CLIENTS, options);
+    println!("\n{}", matrix::draw(&matrix::rows(&options.peer)?));
+    outcome
+}
+
+fn kafka_disk(options: &Options) -> Result<()> {
+    end_to_end(&["kafka_disk"], options)
+}
+
+fn knocks(options: &Options) -> Result<()> {
+    end_to_end(&["knocks", "bad_input"], options)
+}
+
+/// Runs tests of this crate, all of them even when one fails.
+fn end_to_end(tests: &[&str], options: &Options) -> Result<()> {
+    let mut command = cargo(&["test", "--quiet", "--package", "e2e", "--no-fail-fast"]);
+    for test in tests {
+        command.args(["--test", test]);
+    }
+    // Each test has brokers and clients of its own: two at a time fill two cores.
+    command.args(["--", "--test-threads=2"]);
+    shown(command.env(peer::VARIABLE, &options.peer))
+}

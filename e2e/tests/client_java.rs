@@ -28,17 +28,30 @@ fn check(version: &str, sources: &[&str], class: &str, cannot: &[&'static str]) 
 }
 
 #[test]
+fn java_0_8_2_2() -> Result<()> {
+    let mut cannot = vec!["produce_zstd", "produce_idempotent", "consume_timestamp"];
+    cannot.push("group_rebalance");
+    cannot.extend(NO_ADMIN);
+    check("0.8.2.2", &["shared", "simple_0_8"], "SimpleClient", &cannot)
+}
+
+#[test]
 fn java_0_9_0_1() -> Result<()> {
     let mut cannot = vec!["produce_zstd", "produce_idempotent", "consume_timestamp"];
     cannot.extend(NO_ADMIN);
-    check("0.9.0.1", &["common", "poll_long", "times_none", "admin_none"], "Client", &cannot)
+    check(
+        "0.9.0.1",
+        &["shared", "common", "poll_long", "times_none", "admin_none"],
+        "Client",
+        &cannot,
+    )
 }
 
 #[test]
 fn java_0_10_2_2() -> Result<()> {
     let mut cannot = vec!["produce_zstd", "produce_idempotent"];
     cannot.extend(NO_ADMIN);
-    check("0.10.2.2", &["common", "poll_long", "times", "admin_none"], "Client", &cannot)
+    check("0.10.2.2", &["shared", "common", "poll_long", "times", "admin_none"], "Client", &cannot)
 }
 
 #[test]
@@ -51,26 +64,26 @@ fn java_0_11_0_3() -> Result<()> {
         "create_partitions",
         "delete_records",
     ];
-    check("0.11.0.3", &["common", "poll_long", "times", "admin_0_11"], "Client", &cannot)
+    check("0.11.0.3", &["shared", "common", "poll_long", "times", "admin_0_11"], "Client", &cannot)
 }
 
 #[test]
 fn java_1_1_1() -> Result<()> {
     let cannot = ["produce_zstd", "list_groups", "describe_group", "delete_group"];
-    check("1.1.1", &["common", "poll_long", "times", "admin_1_1"], "Client", &cannot)
+    check("1.1.1", &["shared", "common", "poll_long", "times", "admin_1_1"], "Client", &cannot)
 }
 
 #[test]
 fn java_2_8_2() -> Result<()> {
-    check("2.8.2", &["common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check("2.8.2", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
 }
 
 #[test]
 fn java_3_9_2() -> Result<()> {
-    check("3.9.2", &["common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check("3.9.2", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
 }
 
 #[test]
 fn java_4_3_1() -> Result<()> {
-    check("4.3.1", &["common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check("4.3.1", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
 }

@@ -5,6 +5,7 @@
 
 const kafkajs = require('kafkajs')
 const lz4 = require('lz4js')
+const xxhash = require('lz4js/xxh32.js')
 const snappy = require('snappyjs')
 const { ZstdCodec } = require('zstd-codec')
 
@@ -47,6 +48,14 @@ const snap = buffer => {
   return Buffer.concat([XERIAL, size, block])
 }
 
+// lz4js leaves the flag of independent blocks out, which Kafka insists on; a frame of one block has it.
+const lz4Frame = buffer => {
+  const frame = Buffer.from(lz4.compress(buffer))
+  frame[4] |= 0x20
+  frame[6] = (xxhash.hash(0, frame, 4, 2) >> 8) & 0xff
+  return frame
+}
+
 const addCodecs = async () => {
   const zstd = await new Promise(resolve => ZstdCodec.run(binding => resolve(new binding.Simple())))
   const codecs = kafkajs.CompressionCodecs
@@ -55,7 +64,7 @@ const addCodecs = async () => {
     decompress: async buffer => unsnap(buffer),
   })
   codecs[CompressionTypes.LZ4] = () => ({
-    compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+    compress: async encoder => lz4Frame(encoder.buffer),
     decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
   })
   codecs[CompressionTypes.ZSTD] = () => ({
@@ -309,6 +318,8 @@ class Client {
 
   async deleteRecords() {
     await this.admin(async admin => {
+      // kafkajs deletes only from topics whose metadata an earlier call has loaded.
+      await admin.fetchTopicOffsets(this.topic)
       await admin.deleteTopicRecords({ topic: this.topic, partitions: [{ partition: 0, offset: '2' }] })
       const offsets = await admin.fetchTopicOffsets(this.topic)
       check(offsets.find(entry => entry.partition === 0).low === '2', `offsets ${JSON.stringify(offsets)}`)
