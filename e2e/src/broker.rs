@@ -22,7 +22,6 @@ pub struct Broker {
     settings: Vec<(String, String)>,
     process: Option<Process>,
     bootstrap: String,
-    metrics: String,
 }
 
 impl Broker {
@@ -36,7 +35,6 @@ impl Broker {
             settings,
             process: None,
             bootstrap: String::new(),
-            metrics: String::new(),
         };
         broker.launch()?;
         Ok(broker)
@@ -48,8 +46,10 @@ impl Broker {
     }
 
     /// Where it answers HTTP.
-    pub fn metrics(&self) -> &str {
-        &self.metrics
+    pub fn metrics(&mut self) -> Result<String> {
+        let deadline = Deadline::seconds(START_SECONDS);
+        self.process()?
+            .wait_for("its metrics address", deadline, |line| bound_address(line, "metrics"))
     }
 
     /// The directory of its partitions.
@@ -100,8 +100,6 @@ impl Broker {
         let deadline = Deadline::seconds(START_SECONDS);
         self.bootstrap =
             process.wait_for("its address", deadline, |line| bound_address(line, "PLAINTEXT"))?;
-        self.metrics = process
-            .wait_for("its metrics address", deadline, |line| bound_address(line, "metrics"))?;
         self.process = Some(process);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "rustfmt changes nothing", run: fmt },
     Stage { name: "tidy", about: "sources keep the rules of the house", run: tidy },
     Stage { name: "clippy", about: "no warning in any target", run: clippy },
-    Stage { name: "deny", about: "licences, advisories, duplicates, sources", run: deny },
+    Stage { name: "deny", about: "licences, bans and sources of dependencies", run: deny },
     Stage { name: "unit", about: "tests beside the code, in every broker crate", run: unit },
     Stage { name: "tools", about: "installs what the stages below need", run: install },
     Stage { name: "clients", about: "real clients, and the matrix of what they did", run: clients },
@@ -184,5 +184,6 @@ fn end_to_end(tests: &[&str], options: &Options) -> Result<()> {
     }
     // Each test has brokers and clients of its own: two at a time fill two cores.
     command.args(["--", "--test-threads=2"]);
-    shown(command.env(peer::VARIABLE, &options.peer))
+    // The errors say what was waited for; where in the harness that was helps nobody.
+    shown(command.env(peer::VARIABLE, &options.peer).env("RUST_LIB_BACKTRACE", "0"))
 }
