@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::replica::partition::Partition;
 
 /// Lists what was asked for, or all, directory by directory.
-#[expect(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
+#[allow(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
 pub(crate) async fn describe_log_dirs(
     context: &Arc<Context>,
     request: DescribeLogDirsRequest<'_>,

@@ -14,7 +14,7 @@ use super::RequestContext;
 use crate::context::Context;
 
 /// Lists every partition's producers.
-#[expect(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
+#[allow(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
 pub(crate) async fn describe_producers(
     context: &Arc<Context>,
     request: DescribeProducersRequest<'_>,

@@ -14,7 +14,7 @@ use super::RequestContext;
 use crate::context::Context;
 
 /// Looks every epoch up.
-#[expect(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
+#[allow(clippy::unused_async, reason = "dispatch awaits these handlers all alike")]
 pub(crate) async fn offset_for_leader_epoch(
     context: &Arc<Context>,
     request: OffsetForLeaderEpochRequest<'_>,

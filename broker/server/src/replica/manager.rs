@@ -9,12 +9,14 @@
 //!
 //! Source: Kafka 3.9 `ReplicaManager` and `LogManager`.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
 use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
+use broker_storage::format::{DirKind, parse_dir_name};
 use broker_storage::log_dir::{CreateError, LoadSettings, LogDir, NewLog, Progress};
 use parking_lot::Mutex;
 
@@ -59,6 +61,36 @@ pub enum BecomeError {
     /// The log was damaged when it was loaded; its files are as they were.
     #[error("the log of {0} is damaged")]
     Damaged(TopicPartition),
+    /// The log is, or may be, in a directory that could not be loaded: an empty one in its place would
+    /// pass for it.
+    #[error("the log of {0} may be in a log directory that failed at the start")]
+    Unloaded(TopicPartition),
+}
+
+/// What is in the directories that failed while they were loaded.
+#[derive(Debug, Default)]
+struct Unloaded {
+    logs: BTreeSet<TopicPartition>,
+    /// Whether a directory could not even be listed: then any log may be in it.
+    is_unknown: bool,
+}
+
+impl Unloaded {
+    fn add(&mut self, dir: &LogDir) {
+        let Ok(entries) = dir.fs().list(dir.path()) else {
+            self.is_unknown = true;
+            return;
+        };
+        let logs = entries.iter().filter_map(|entry| match parse_dir_name(&entry.name)? {
+            (partition, DirKind::Current) => Some(partition),
+            (_, DirKind::Delete | DirKind::Future | DirKind::Stray) => None,
+        });
+        self.logs.extend(logs);
+    }
+
+    fn may_have(&self, name: &TopicPartition) -> bool {
+        self.is_unknown || self.logs.contains(name)
+    }
 }
 
 /// The partitions of this broker. Shared.
@@ -68,6 +100,7 @@ pub struct Manager {
     dirs: Vec<Arc<LogDir>>,
     /// Logs that could not be loaded.
     damaged: Vec<TopicPartition>,
+    unloaded: Unloaded,
     sessions: Arc<SessionCache>,
     producer_ids: ProducerIds,
     settings: Settings,
@@ -96,12 +129,14 @@ impl Manager {
             producer_id_expiration_ms: settings.producer_id_expiration_ms,
         };
         let (topics, mut damaged, mut trash) = (Topics::default(), Vec::new(), Trash::default());
+        let mut unloaded = Unloaded::default();
         for dir in &dirs {
             let loaded = match dir.load(load, config, &|done| progress(dir, done)) {
                 Ok(loaded) => loaded,
                 Err(error) => {
-                    let dir = dir.path().display();
+                    let (failed, dir) = (dir, dir.path().display());
                     tracing::error!(%dir, %error, "log directory cannot be loaded");
+                    unloaded.add(failed);
                     continue;
                 }
             };
@@ -132,6 +167,7 @@ impl Manager {
             topics,
             dirs,
             damaged,
+            unloaded,
             sessions: SessionCache::new(settings.fetch_sessions_max),
             producer_ids,
             settings,
@@ -219,6 +255,7 @@ impl Manager {
                     missing.push(name);
                 }
                 None if self.damaged.contains(&name) => return Err(BecomeError::Damaged(name)),
+                None if self.unloaded.may_have(&name) => return Err(BecomeError::Unloaded(name)),
                 None => missing.push(name),
             }
         }

@@ -150,6 +150,8 @@ pub struct Partition {
     ack_waiters: AckWaiters,
     /// As the state says, for those who hold the partition and ask often.
     is_deleted: AtomicBool,
+    /// Whether the last append met a full disk.
+    is_disk_full: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -186,6 +188,7 @@ impl Partition {
             subscribers: Arc::default(),
             ack_waiters: AckWaiters::default(),
             is_deleted: AtomicBool::new(false),
+            is_disk_full: AtomicBool::new(false),
         })
     }
 
@@ -263,6 +266,9 @@ impl Partition {
         }
         drop(inner);
 
+        if self.is_disk_full.load(Ordering::Relaxed) {
+            self.is_disk_full.store(false, Ordering::Release);
+        }
         if let Some(point) = appended.sync {
             self.submit(point);
         } else if let Some(point) = appended.write_back {
@@ -454,6 +460,13 @@ impl Partition {
     ///
     /// Not to be called with the lock held.
     fn note(&self, error: &LogError) {
+        if error.is_disk_full() {
+            // Every append meets it: said once, until one succeeds again.
+            if !self.is_disk_full.swap(true, Ordering::AcqRel) {
+                tracing::error!(partition = %self.name, dir = %self.dir.path().display(), "disk is full");
+            }
+            return;
+        }
         tracing::error!(partition = %self.name, error = error as &dyn std::error::Error, "log failed");
         if let Some(source) = error.io_error() {
             self.dir.note_error(source);

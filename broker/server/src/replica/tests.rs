@@ -13,13 +13,14 @@ use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
+use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
 use broker_storage::log_dir::{Identity, LogDir};
 
 use super::delayed::{AckState, PendingAcks};
 use super::fetch::{Answer, Fetch, FetchLimits, Held};
 use super::fetch_session::{FetchPosition, FetchSession, NO_SESSION, TopicRef};
-use super::manager::{Manager, Settings};
+use super::manager::{BecomeError, Manager, Settings};
 use super::partition::admin::Target;
 use super::partition::{AppendError, Appended, Isolation, Partition, ReadError};
 use super::partition_state::{Role, StateError};
@@ -368,4 +369,24 @@ fn a_compacted_log_keeps_the_newest_record_of_a_key() {
     assert!(compactor.uncleanable().is_empty());
     let read = partition.read(&at(0), Isolation::ReadUncommitted, 1 << 20, true).unwrap();
     assert!(read.size() > 0, "a position in a hole gives the next batch");
+}
+
+/// A directory that cannot be loaded keeps its logs: nobody makes empty ones in their place.
+#[test]
+fn a_log_in_an_unloadable_directory_is_not_made_anew_elsewhere() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let manager = open(&[first.path()], &relaxed());
+    lead(&manager, 1, &relaxed());
+    manager.close(0);
+    drop(manager);
+    // A checkpoint that is a directory cannot be read.
+    let checkpoint = first.path().join("log-start-offset-checkpoint");
+    RealFs.remove_file(&checkpoint).unwrap();
+    RealFs.create_dir_all(&checkpoint).unwrap();
+
+    let manager = open(&[first.path(), second.path()], &relaxed());
+    let led = manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, LeaderEpoch(1))]);
+    assert!(matches!(led, Err(BecomeError::Unloaded(_))), "{led:?}");
+    let other = Uuid::from_bytes([3; 16]);
+    manager.become_leader(&"u".into(), other, &relaxed(), 1, &[(0, LeaderEpoch(0))]).unwrap();
 }
