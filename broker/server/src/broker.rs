@@ -23,6 +23,7 @@ use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
 use broker_zookeeper::store::Store;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -33,6 +34,7 @@ use crate::controller::admin::Admin;
 use crate::controller::membership::{self, Term};
 use crate::controller::run::{Controller, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
+use crate::group::coordinator::{Coordinator, Seams};
 use crate::metadata::{self, Cache, Metadata};
 use crate::net::connection;
 use crate::net::limits::Limits;
@@ -101,8 +103,18 @@ impl Broker {
             ..Metadata::default()
         });
         let controller = Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
+        let seams = Seams {
+            broker_id,
+            replicas: Arc::clone(&replicas),
+            metadata: Arc::clone(&metadata),
+            config: Arc::clone(&config),
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+        };
+        let groups = Coordinator::start(seams, &Handle::current());
         let context = Arc::new(Context {
             broker_id,
+            groups,
             cluster_id: cluster_id.into(),
             config,
             dynamic_config,

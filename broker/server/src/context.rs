@@ -7,6 +7,7 @@ use broker_protocol::quantity::BrokerId;
 use crate::clock::SharedClock;
 use crate::controller::admin::Admin;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
+use crate::group::coordinator::Coordinator;
 use crate::metadata::Cache;
 use crate::replica::manager::Manager;
 use crate::tasks::Tasks;
@@ -28,6 +29,8 @@ pub struct Context {
     pub controller: Admin,
     /// The partitions on this broker.
     pub replicas: Arc<Manager>,
+    /// Consumer groups.
+    pub groups: Coordinator,
     /// The source of time.
     pub clock: SharedClock,
     /// The set that every task is spawned in.

@@ -13,6 +13,7 @@ pub mod context;
 mod control;
 pub mod controller;
 pub mod dynamic_config;
+pub mod group;
 mod jobs;
 pub mod logging;
 pub mod metadata;

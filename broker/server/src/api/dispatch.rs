@@ -14,12 +14,18 @@ use broker_protocol::header::{RequestHeader, ResponseHeader};
 use broker_protocol::message::Message;
 use broker_protocol::message::{
     alter_configs::AlterConfigsRequest, create_partitions::CreatePartitionsRequest,
-    create_topics::CreateTopicsRequest, delete_records::DeleteRecordsRequest,
-    delete_topics::DeleteTopicsRequest, describe_configs::DescribeConfigsRequest,
+    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest,
+    delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
+    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
     describe_log_dirs::DescribeLogDirsRequest, describe_producers::DescribeProducersRequest,
+    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     incremental_alter_configs::IncrementalAlterConfigsRequest,
-    init_producer_id::InitProducerIdRequest, list_offsets::ListOffsetsRequest,
-    metadata::MetadataRequest, offset_for_leader_epoch::OffsetForLeaderEpochRequest,
+    init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
+    leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
+    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest,
+    offset_fetch::OffsetFetchRequest, offset_for_leader_epoch::OffsetForLeaderEpochRequest,
+    sync_group::SyncGroupRequest,
 };
 use broker_protocol::primitive::{DecodeError, EncodeError, Reader, Writer};
 use broker_storage::log::Slice;
@@ -328,16 +334,40 @@ fn dispatch_later(
         ApiKey::IncrementalAlterConfigs => {
             later!(context, peer, frame, incremental_alter_configs, IncrementalAlterConfigsRequest)
         }
-        // Groups follow.
-        api => Box::pin(std::future::ready(Err(Fault::UnsupportedVersion { api, version: -1 }))),
-        #[cfg(any())]
-        api @ (ApiKey::Produce
-        | ApiKey::Fetch
-        | ApiKey::ApiVersions
-        | ApiKey::Metadata
-        | ApiKey::DescribeCluster
-        | ApiKey::DescribeTopicPartitions) => {
-            unreachable!("{} is answered by the caller", api.name())
+        api => dispatch_group(context, peer, api, frame),
+    }
+}
+
+/// Calls the handler of an API of the group coordinator.
+fn dispatch_group(
+    context: &Arc<Context>,
+    peer: &Peer,
+    api: ApiKey,
+    frame: &[u8],
+) -> Later<Result<Answers, Fault>> {
+    use super::{
+        delete_groups::delete_groups, describe_groups::describe_groups,
+        find_coordinator::find_coordinator, heartbeat::heartbeat, join_group::join_group,
+        leave_group::leave_group, list_groups::list_groups, offset_commit::offset_commit,
+        offset_delete::offset_delete, offset_fetch::offset_fetch, sync_group::sync_group,
+    };
+    match api {
+        ApiKey::FindCoordinator => {
+            later!(context, peer, frame, find_coordinator, FindCoordinatorRequest)
         }
+        ApiKey::JoinGroup => later!(context, peer, frame, join_group, JoinGroupRequest),
+        ApiKey::SyncGroup => later!(context, peer, frame, sync_group, SyncGroupRequest),
+        ApiKey::Heartbeat => later!(context, peer, frame, heartbeat, HeartbeatRequest),
+        ApiKey::LeaveGroup => later!(context, peer, frame, leave_group, LeaveGroupRequest),
+        ApiKey::OffsetCommit => later!(context, peer, frame, offset_commit, OffsetCommitRequest),
+        ApiKey::OffsetFetch => later!(context, peer, frame, offset_fetch, OffsetFetchRequest),
+        ApiKey::OffsetDelete => later!(context, peer, frame, offset_delete, OffsetDeleteRequest),
+        ApiKey::DescribeGroups => {
+            later!(context, peer, frame, describe_groups, DescribeGroupsRequest)
+        }
+        ApiKey::ListGroups => later!(context, peer, frame, list_groups, ListGroupsRequest),
+        ApiKey::DeleteGroups => later!(context, peer, frame, delete_groups, DeleteGroupsRequest),
+        // The caller answers these, and the version table names no others.
+        api => Box::pin(std::future::ready(Err(Fault::UnsupportedVersion { api, version: -1 }))),
     }
 }

@@ -1,0 +1,12 @@
+//! Consumer groups: who is in one, which generation it is in, which offsets it has committed.
+//!
+//! Reading path: `state` (the rules, pure: an event in, effects out), `record` (what they are
+//! kept as in `__consumer_offsets`), `partition_for` (which partition keeps a group), `shard` (the
+//! loop that owns a part of the groups), `coordinator` (the handle that handlers call).
+
+pub mod coordinator;
+pub mod partition_for;
+pub mod record;
+pub(crate) mod shard;
+pub mod state;
+pub(crate) mod storage;

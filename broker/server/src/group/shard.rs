@@ -1,0 +1,337 @@
+//! The loop that owns a part of the groups: those whose partitions of `__consumer_offsets` it has.
+//!
+//! A partition that this broker leads is loaded before anything is answered about its groups; until
+//! then every answer is "loading". Requests, acknowledgements and loaded groups all arrive on one
+//! bounded channel; the loop itself never waits for a disk or another task.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::uuid::Uuid;
+use tokio::sync::{mpsc, oneshot};
+
+use super::coordinator::{GroupFacts, Listing, Seams};
+use super::partition_for::partition_for;
+use super::record::Entry;
+use super::state::request::{Reply, Request, Token};
+use super::state::{AppendId, Effect, Event, LoadedGroup, Now, State};
+use super::storage::{self, Appended, TOPIC};
+use crate::metadata::Metadata;
+use crate::replica::partition::Partition;
+
+/// How long a load waits before it tries again: the partition is not open yet, or its disk failed.
+const LOAD_RETRY: Duration = Duration::from_millis(50);
+
+/// What reaches the loop.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A request to a group.
+    Ask { group_id: Arc<str>, request: Box<Request>, reply: oneshot::Sender<Reply> },
+    /// A look at all groups.
+    List { with_offsets: bool, reply: oneshot::Sender<Listing> },
+    /// An append is acknowledged or failed.
+    Appended { id: AppendId, result: Result<(), ErrorCode> },
+    /// A partition has been read.
+    Loaded { partition: i32, led: Led, groups: Vec<LoadedGroup> },
+}
+
+/// By which right this broker keeps a partition's groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Led {
+    topic_id: Uuid,
+    leader_epoch: LeaderEpoch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    led: Led,
+    is_loaded: bool,
+}
+
+/// The loop's state. Owned by one task.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+    seams: Arc<Seams>,
+    commands: mpsc::Receiver<Command>,
+    /// For tasks that answer to this loop.
+    own: mpsc::Sender<Command>,
+    state: State,
+    kept: BTreeMap<i32, Kept>,
+    waiting: HashMap<Token, oneshot::Sender<Reply>>,
+    next_token: u64,
+    snapshot: Arc<Metadata>,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        index: usize,
+        count: usize,
+        seams: Arc<Seams>,
+        own: mpsc::Sender<Command>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let state = State::new(seams.limits());
+        Self {
+            index,
+            count,
+            seams,
+            commands,
+            own,
+            state,
+            kept: BTreeMap::new(),
+            waiting: HashMap::new(),
+            next_token: 0,
+            snapshot: Arc::default(),
+        }
+    }
+
+    /// Runs until shutdown.
+    pub(crate) async fn run(mut self) {
+        let seams = Arc::clone(&self.seams);
+        let shutdown = seams.tasks.shutdown_token();
+        let mut look = tokio::time::Instant::from_std(seams.clock.now()) + seams.check_interval();
+        self.metadata_changed(&seams.metadata.load());
+        loop {
+            let known = Arc::clone(&self.snapshot);
+            let tick = self.state.next_deadline().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return,
+                },
+                newest = seams.metadata.wait_until(|m| !std::ptr::eq(m, &raw const *known)) => {
+                    self.metadata_changed(&newest);
+                }
+                () = tokio::time::sleep_until(tick.unwrap_or(look)), if tick.is_some() => {
+                    self.apply(Event::Tick);
+                }
+                () = tokio::time::sleep_until(look) => {
+                    self.apply(Event::ExpireOffsets);
+                    look += seams.check_interval();
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Ask { group_id, request, reply } => self.ask(group_id, *request, reply),
+            Command::List { with_offsets, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.list(with_offsets));
+            }
+            Command::Appended { id, result } => self.apply(Event::Appended { id, result }),
+            Command::Loaded { partition, led, groups } => {
+                // Leadership may have moved on while the log was read.
+                let Some(kept) = self.kept.get_mut(&partition) else { return };
+                if kept.led == led && !kept.is_loaded {
+                    kept.is_loaded = true;
+                    self.apply(Event::Loaded(groups));
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, group_id: Arc<str>, request: Request, reply: oneshot::Sender<Reply>) {
+        let partition = partition_for(&group_id, partition_count(&self.snapshot));
+        let unavailable = match self.kept.get(&partition) {
+            None => ErrorCode::NotCoordinator,
+            Some(kept) if !kept.is_loaded => ErrorCode::CoordinatorLoadInProgress,
+            Some(_) => {
+                self.next_token += 1;
+                let token = Token(self.next_token);
+                self.waiting.insert(token, reply);
+                self.apply(Event::Request { token, group_id, request });
+                return;
+            }
+        };
+        let _ = reply.send(Reply::Unavailable(unavailable));
+    }
+
+    fn list(&self, with_offsets: bool) -> Listing {
+        let groups = self.state.groups().map(|(group_id, group)| GroupFacts {
+            group_id: Arc::clone(group_id),
+            state: group.state(),
+            generation_id: group.generation_id(),
+            protocol_type: group.protocol_type().cloned(),
+            members_count: group.members().count(),
+            offsets: if with_offsets {
+                group.offsets().map(|(p, committed)| (p.clone(), committed.clone())).collect()
+            } else {
+                Vec::new()
+            },
+        });
+        Listing {
+            groups: groups.collect(),
+            is_loading: self.kept.values().any(|kept| !kept.is_loaded),
+        }
+    }
+
+    /// Applies an event and carries out its effects, and those of appends that are acknowledged at
+    /// once.
+    fn apply(&mut self, event: Event) {
+        let now = Now { monotonic: self.seams.clock.now(), wall: self.seams.clock.wall() };
+        let mut effects: VecDeque<_> = self.state.apply(event, now).into();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Reply { token, reply } => {
+                    if let Some(waiting) = self.waiting.remove(&token) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Effect::Append { id, group_id, entries } => {
+                    if let Some(result) = self.append(id, &group_id, &entries) {
+                        effects.extend(self.state.apply(Event::Appended { id, result }, now));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends; returns the result if it is known at once.
+    fn append(
+        &mut self,
+        id: AppendId,
+        group_id: &str,
+        entries: &[Entry],
+    ) -> Option<Result<(), ErrorCode>> {
+        let index = partition_for(group_id, partition_count(&self.snapshot));
+        let Some(partition) = self.seams.replicas.partition(TOPIC, index) else {
+            return Some(Err(ErrorCode::NotLeaderOrFollower));
+        };
+        match storage::append(&partition, entries, self.seams.clock.wall()) {
+            Ok(Appended::Visible) => Some(Ok(())),
+            Ok(Appended::WaitFor(required)) => {
+                let deadline = self.seams.clock.now() + self.seams.commit_timeout();
+                let own = self.own.clone();
+                self.seams.tasks.spawn("group-append", async move {
+                    let result = storage::acknowledged(&partition, required, deadline).await;
+                    // The loop may have ended.
+                    let _ = own.send(Command::Appended { id, result }).await;
+                });
+                None
+            }
+            Err(error) => {
+                tracing::warn!(group = group_id, error = error.name(), "group not written");
+                Some(Err(error))
+            }
+        }
+    }
+
+    fn metadata_changed(&mut self, newest: &Arc<Metadata>) {
+        self.apply(Event::Limits(self.seams.limits()));
+        let former = std::mem::replace(&mut self.snapshot, Arc::clone(newest));
+        let led = self.led(newest, self.seams.broker_id);
+        let lost: Vec<_> = self
+            .kept
+            .iter()
+            .filter(|(partition, kept)| led.get(partition) != Some(&kept.led))
+            .map(|(partition, _)| *partition)
+            .collect();
+        if !lost.is_empty() {
+            self.unload(&lost, partition_count(&former));
+        }
+        for (partition, led) in led {
+            if !self.kept.contains_key(&partition) {
+                self.kept.insert(partition, Kept { led, is_loaded: false });
+                self.load(partition, led);
+            }
+        }
+        let gone: BTreeSet<_> = former
+            .topics
+            .iter()
+            .filter(|(name, topic)| newest.topic(name).is_none_or(|now| now.id != topic.id))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        if !gone.is_empty() {
+            self.apply(Event::TopicsDeleted(gone));
+        }
+    }
+
+    /// The partitions of this loop that this broker leads.
+    fn led(&self, metadata: &Metadata, broker_id: BrokerId) -> BTreeMap<i32, Led> {
+        let Some(topic) = metadata.topic(TOPIC) else { return BTreeMap::new() };
+        let partitions = topic.partitions.iter().enumerate();
+        partitions
+            .filter(|(at, p)| at % self.count == self.index && p.leader == Some(broker_id))
+            .map(|(at, partition)| {
+                let leader_epoch = partition.leader_epoch;
+                (at as i32, Led { topic_id: topic.id, leader_epoch })
+            })
+            .collect()
+    }
+
+    fn unload(&mut self, partitions: &[i32], partition_count: i32) {
+        for partition in partitions {
+            self.kept.remove(partition);
+        }
+        let ids = self.state.groups().map(|(group_id, _)| group_id);
+        let gone: BTreeSet<_> = ids
+            .filter(|id| partitions.contains(&partition_for(id, partition_count)))
+            .cloned()
+            .collect();
+        self.apply(Event::Unloaded(gone));
+    }
+
+    /// Starts to read a partition.
+    fn load(&self, partition: i32, led: Led) {
+        let (seams, own) = (Arc::clone(&self.seams), self.own.clone());
+        self.seams.tasks.spawn("group-load", async move {
+            let shutdown = seams.tasks.shutdown_token();
+            let groups = tokio::select! {
+                () = shutdown.cancelled() => return,
+                groups = load(&seams, partition, led) => groups,
+            };
+            if let Some(groups) = groups {
+                let _ = own.send(Command::Loaded { partition, led, groups }).await;
+            }
+        });
+    }
+}
+
+/// Reads a partition until that succeeds, or until it is led by another right.
+async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
+    loop {
+        let newest = seams.metadata.load();
+        let topic = newest.topic(TOPIC)?;
+        let is_current = topic.id == led.topic_id
+            && topic.partitions.get(index as usize)?.leader_epoch == led.leader_epoch;
+        if !is_current {
+            return None;
+        }
+        if let Some(partition) = seams.replicas.partition(TOPIC, index) {
+            match load_once(seams, partition).await {
+                Ok(groups) => return Some(groups),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &*error;
+                    tracing::warn!(partition = index, error, "groups not loaded, trying again");
+                }
+            }
+        }
+        tokio::time::sleep(LOAD_RETRY).await;
+    }
+}
+
+async fn load_once(
+    seams: &Seams,
+    partition: Arc<Partition>,
+) -> Result<Vec<LoadedGroup>, Box<dyn std::error::Error + Send + Sync>> {
+    // What the log has may not be acknowledged yet; what is loaded must be all of it.
+    let end = partition.offsets().log_end_offset;
+    let deadline = seams.clock.now() + seams.commit_timeout();
+    storage::acknowledged(&partition, end, deadline).await.map_err(ErrorCode::name)?;
+    let buffer_size = seams.config.load().offsets_load_buffer_size.max(1) as u32;
+    let read = tokio::task::spawn_blocking(move || storage::load(&partition, buffer_size));
+    Ok(read.await??)
+}
+
+/// How many partitions the topic has; 1 if there is none, for nothing is kept then.
+fn partition_count(metadata: &Metadata) -> i32 {
+    metadata.topic(TOPIC).map_or(1, |topic| topic.partitions.len().max(1) as i32)
+}
