@@ -387,6 +387,7 @@ impl Partition {
         let mut inner = self.inner.lock();
         let became = inner.state.become_leader(leader_epoch, assigned_replicas, others);
         let high_watermark = inner.state.high_watermark();
+        inner.log.on_high_watermark(high_watermark);
         drop(inner);
         if became {
             self.advanced(high_watermark);
@@ -412,6 +413,7 @@ impl Partition {
         inner.log.set_config(Arc::clone(&config));
         let moved = inner.state.set_durability(durability(&config));
         let high_watermark = inner.state.high_watermark();
+        inner.log.on_high_watermark(high_watermark);
         self.config.store(config);
         drop(inner);
         if moved {
