@@ -233,7 +233,7 @@ impl Manager {
     /// Waits for the disk.
     ///
     /// # Errors
-    /// As [`BecomeError`]; partitions that were led before still are.
+    /// As [`BecomeError`]. Partitions whose logs are sound are led all the same.
     pub fn become_leader(
         &self,
         topic: &Arc<str>,
@@ -243,7 +243,7 @@ impl Manager {
         partitions: &[(i32, LeaderEpoch)],
     ) -> Result<(), BecomeError> {
         let _turn = self.changing.lock();
-        let mut missing = Vec::new();
+        let (mut missing, mut refused) = (Vec::new(), None);
         for (number, _) in partitions {
             let name = TopicPartition { topic: Arc::clone(topic), partition: *number };
             match self.partition(topic, *number) {
@@ -254,8 +254,10 @@ impl Manager {
                     self.delete_log(&stale).map_err(BecomeError::Delete)?;
                     missing.push(name);
                 }
-                None if self.damaged.contains(&name) => return Err(BecomeError::Damaged(name)),
-                None if self.unloaded.may_have(&name) => return Err(BecomeError::Unloaded(name)),
+                None if self.damaged.contains(&name) => refused = Some(BecomeError::Damaged(name)),
+                None if self.unloaded.may_have(&name) => {
+                    refused = Some(BecomeError::Unloaded(name));
+                }
                 None => missing.push(name),
             }
         }
@@ -267,7 +269,7 @@ impl Manager {
                 tracing::warn!(partition = %partition.name(), %leader_epoch, "not led: older epoch");
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// Deletes a partition: it is gone at once, its files after `file.delete.delay.ms`.
