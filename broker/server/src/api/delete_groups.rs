@@ -19,10 +19,8 @@ pub(crate) async fn delete_groups(
 ) -> DeleteGroupsResponse<'static> {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group_id in &request.groups_names {
-        let error = match context.groups.ask(group_id, Request::Delete).await {
-            Reply::Code(error) => error,
-            other => unexpected(&other),
-        };
+        let reply = context.groups.ask(group_id, Request::Delete).await;
+        let error = if let Reply::Code(error) = reply { error } else { unexpected(&reply) };
         results.push(DeletableGroupResult {
             group_id: Cow::Owned(group_id.to_string()),
             error_code: error.code(),

@@ -26,13 +26,13 @@ pub(crate) async fn describe_groups(
 ) -> DescribeGroupsResponse<'static> {
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in &request.groups {
-        let mut group = match context.groups.ask(group_id, Request::Describe).await {
-            Reply::Description(Some(description)) => describe(*description),
-            Reply::Description(None) => not_found(group_id, rc.api_version),
-            other => DescribedGroup {
-                error_code: unexpected(&other).code(),
-                ..DescribedGroup::default()
-            },
+        let reply = context.groups.ask(group_id, Request::Describe).await;
+        let error_code = unexpected(&reply).code();
+        let mut group = if let Reply::Description(description) = reply {
+            description
+                .map_or_else(|| not_found(group_id, rc.api_version), |found| describe(*found))
+        } else {
+            DescribedGroup { error_code, ..DescribedGroup::default() }
         };
         group.group_id = Cow::Owned(group_id.to_string());
         let is_wanted = request.include_authorized_operations && group.error_code == 0;

@@ -19,12 +19,10 @@ pub(crate) async fn heartbeat(
     let error = if request.group_id.is_empty() {
         ErrorCode::InvalidGroupId
     } else {
-        match context.groups.ask(&request.group_id, Request::Heartbeat(identity)).await {
-            Reply::Code(error) => error,
-            // Nobody's session ends while the group is being read: all is well so far.
-            Reply::Unavailable(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
-            other => unexpected(&other),
-        }
+        let reply = context.groups.ask(&request.group_id, Request::Heartbeat(identity)).await;
+        let error = if let Reply::Code(error) = reply { error } else { unexpected(&reply) };
+        // Nobody's session ends while the group is being read: all is well so far.
+        if error == ErrorCode::CoordinatorLoadInProgress { ErrorCode::None } else { error }
     };
     HeartbeatResponse { error_code: error.code(), ..Default::default() }
 }

@@ -48,10 +48,9 @@ pub(crate) async fn join_group(
     }
     let join = join(&request, rc);
     let reply = context.groups.ask(&request.group_id, Request::Join(join)).await;
-    let reply = match reply {
-        Reply::Join(reply) => reply,
-        other => JoinReply::failed(member_id, super::group_code::unexpected(&other)),
-    };
+    let error = super::group_code::unexpected(&reply);
+    let reply =
+        if let Reply::Join(reply) = reply { reply } else { JoinReply::failed(member_id, error) };
     respond(reply, rc.api_version)
 }
 

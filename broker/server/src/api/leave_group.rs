@@ -32,10 +32,9 @@ pub(crate) async fn leave_group(
         Err(ErrorCode::InvalidGroupId)
     } else {
         let leavers = members.iter().map(leaver).collect();
-        match context.groups.ask(&request.group_id, Request::Leave(leavers)).await {
-            Reply::Codes(codes) => codes,
-            other => Err(unexpected(&other)),
-        }
+        let reply = context.groups.ask(&request.group_id, Request::Leave(leavers)).await;
+        let error = unexpected(&reply);
+        if let Reply::Codes(codes) = reply { codes } else { Err(error) }
     };
     match codes {
         Err(error) => LeaveGroupResponse { error_code: error.code(), ..Default::default() },

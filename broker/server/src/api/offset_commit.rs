@@ -50,10 +50,9 @@ pub(crate) async fn offset_commit(
         let identity =
             identity(request.generation_id_or_member_epoch, &request.member_id, instance);
         let commit = Request::Commit(Commit { identity, offsets });
-        let outcome = match context.groups.ask(&request.group_id, commit).await {
-            Reply::Codes(outcome) => outcome,
-            other => Err(unexpected(&other)),
-        };
+        let reply = context.groups.ask(&request.group_id, commit).await;
+        let error = unexpected(&reply);
+        let outcome = if let Reply::Codes(outcome) = reply { outcome } else { Err(error) };
         for (at, place) in places.into_iter().enumerate() {
             let code = outcome.as_ref().map(|codes| codes.get(at).copied().unwrap_or_default());
             codes.insert(place, code.unwrap_or_else(|error| *error));

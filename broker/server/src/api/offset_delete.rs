@@ -28,10 +28,9 @@ pub(crate) async fn offset_delete(
         Err(ErrorCode::InvalidGroupId)
     } else {
         let deletion = Request::DeleteOffsets(known.clone());
-        match context.groups.ask(&request.group_id, deletion).await {
-            Reply::Codes(codes) => codes,
-            other => Err(unexpected(&other)),
-        }
+        let reply = context.groups.ask(&request.group_id, deletion).await;
+        let error = unexpected(&reply);
+        if let Reply::Codes(codes) = reply { codes } else { Err(error) }
     };
     let codes: BTreeMap<_, _> = match codes {
         Ok(codes) => known.into_iter().zip(codes).collect(),

@@ -153,10 +153,9 @@ async fn fetch(
     require_stable: bool,
 ) -> Result<Vec<FetchedOffset>, ErrorCode> {
     let request = Request::FetchOffsets { partitions, require_stable };
-    match context.groups.ask(group_id, request).await {
-        Reply::Offsets(fetched) => Ok(fetched),
-        other => Err(unexpected(&other)),
-    }
+    let reply = context.groups.ask(group_id, request).await;
+    let error = unexpected(&reply);
+    if let Reply::Offsets(fetched) = reply { Ok(fetched) } else { Err(error) }
 }
 
 /// Reads the offsets that consumers of version 0 keep in the coordination tree.

@@ -26,15 +26,16 @@ pub(crate) async fn sync_group(
     } else if rc.api_version >= PROTOCOL_FROM && lacks_protocol {
         SyncReply::failed(ErrorCode::InconsistentGroupProtocol)
     } else {
-        match context.groups.ask(&request.group_id, Request::Sync(sync(&request))).await {
-            Reply::Sync(reply) => reply,
+        let reply = context.groups.ask(&request.group_id, Request::Sync(sync(&request))).await;
+        let error = match unexpected(&reply) {
             // The rebalance that it was part of is lost: it must join again, and need not look for
             // another coordinator.
-            Reply::Unavailable(ErrorCode::CoordinatorLoadInProgress) => {
-                SyncReply::failed(ErrorCode::RebalanceInProgress)
+            error if error == ErrorCode::CoordinatorLoadInProgress => {
+                ErrorCode::RebalanceInProgress
             }
-            other => SyncReply::failed(unexpected(&other)),
-        }
+            error => error,
+        };
+        if let Reply::Sync(reply) = reply { reply } else { SyncReply::failed(error) }
     };
     SyncGroupResponse {
         error_code: reply.error.code(),

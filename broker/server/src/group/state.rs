@@ -236,7 +236,7 @@ impl State {
             Request::Leave(leavers) => {
                 Reply::Codes(Ok(vec![ErrorCode::UnknownMemberId; leavers.len()]))
             }
-            Request::FetchOffsets { partitions, .. } => Reply::Offsets(no_offsets(partitions)),
+            Request::FetchOffsets { partitions, .. } => Reply::Offsets(no_offsets(partitions.as_ref())),
             Request::DeleteOffsets(_) => Reply::Codes(Err(ErrorCode::GroupIdNotFound)),
             Request::Describe => Reply::Description(None),
             Request::Delete => Reply::Code(ErrorCode::GroupIdNotFound),
@@ -369,9 +369,9 @@ fn failed_join(join: &Join, error: ErrorCode) -> Reply {
 }
 
 fn no_offsets(
-    partitions: &Option<Vec<broker_protocol::topic_partition::TopicPartition>>,
+    partitions: Option<&Vec<broker_protocol::topic_partition::TopicPartition>>,
 ) -> Vec<FetchedOffset> {
-    let partitions = partitions.iter().flatten().cloned();
+    let partitions = partitions.into_iter().flatten().cloned();
     let none = |partition| FetchedOffset { partition, committed: None, error: ErrorCode::None };
     partitions.map(none).collect()
 }
@@ -393,10 +393,12 @@ fn commit_error(error: ErrorCode) -> ErrorCode {
 
 /// What a failed append means to a member. Kafka's `storeGroup`.
 fn group_error(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::RequestTimedOut => ErrorCode::RebalanceInProgress,
-        error if is_too_large(error) => ErrorCode::UnknownServerError,
-        error => append_error(error),
+    if error == ErrorCode::RequestTimedOut {
+        ErrorCode::RebalanceInProgress
+    } else if is_too_large(error) {
+        ErrorCode::UnknownServerError
+    } else {
+        append_error(error)
     }
 }
 

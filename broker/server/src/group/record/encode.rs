@@ -77,7 +77,7 @@ fn put_i64(bytes: &mut Vec<u8>, value: i64) {
 /// Every string here came in a request with the same 16 bits for its size, or is a member id:
 /// `handler`s refuse what is longer.
 fn put_string(bytes: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= i16::MAX as usize, "a string of {} bytes", text.len());
+    debug_assert!(i16::try_from(text.len()).is_ok(), "a string of {} bytes", text.len());
     put_i16(bytes, text.len() as i16);
     bytes.extend_from_slice(text.as_bytes());
 }

@@ -16,7 +16,7 @@ use crate::group::record::Entry;
 
 /// How long a new member's JoinGroup may wait: it cannot send heartbeats yet, and a client that
 /// gave up leaves nothing else behind. Kafka's `NewMemberJoinTimeoutMs`.
-pub(super) const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 impl Group {
     /// Handles a join of a session timeout that is in range.
