@@ -30,9 +30,7 @@ pub(crate) async fn sync_group(
         let error = match unexpected(&reply) {
             // The rebalance that it was part of is lost: it must join again, and need not look for
             // another coordinator.
-            error if error == ErrorCode::CoordinatorLoadInProgress => {
-                ErrorCode::RebalanceInProgress
-            }
+            ErrorCode::CoordinatorLoadInProgress => ErrorCode::RebalanceInProgress,
             error => error,
         };
         if let Reply::Sync(reply) = reply { reply } else { SyncReply::failed(error) }

@@ -4,6 +4,7 @@
 //! then every answer is "loading". Requests, acknowledgements and loaded groups all arrive on one
 //! bounded channel; the loop itself never waits for a disk or another task.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::coordinator::{GroupFacts, Listing, Seams};
 use super::partition_for::partition_for;
-use super::record::Entry;
+use super::record;
 use super::state::request::{Reply, Request, Token};
 use super::state::{AppendId, Effect, Event, LoadedGroup, Now, State};
 use super::storage::{self, Appended, TOPIC};
@@ -199,7 +200,7 @@ impl Shard {
         &mut self,
         id: AppendId,
         group_id: &str,
-        entries: &[Entry],
+        entries: &[record::Entry],
     ) -> Option<Result<(), ErrorCode>> {
         let index = partition_for(group_id, partition_count(&self.snapshot));
         let Some(partition) = self.seams.replicas.partition(TOPIC, index) else {
@@ -238,8 +239,8 @@ impl Shard {
             self.unload(&lost, partition_count(&former));
         }
         for (partition, led) in led {
-            if !self.kept.contains_key(&partition) {
-                self.kept.insert(partition, Kept { led, is_loaded: false });
+            if let Entry::Vacant(vacant) = self.kept.entry(partition) {
+                vacant.insert(Kept { led, is_loaded: false });
                 self.load(partition, led);
             }
         }

@@ -250,10 +250,8 @@ impl State {
         let mut replies = Vec::new();
         let mut is_deleted = false;
         match &then {
-            Continuation::Commit { token, codes, .. } => {
-                replies.push((*token, Reply::Codes(Ok(settle(codes, result, commit_error)))));
-            }
-            Continuation::DeleteOffsets { token, codes } => {
+            Continuation::Commit { token, codes, .. }
+            | Continuation::DeleteOffsets { token, codes } => {
                 replies.push((*token, Reply::Codes(Ok(settle(codes, result, commit_error)))));
             }
             Continuation::DeleteGroup { token } => {
@@ -264,7 +262,6 @@ impl State {
             Continuation::Nothing | Continuation::Assign { .. } | Continuation::Replace(_) => {}
         }
         let done = self.on_group(&group_id, now, |group, turn| match then {
-            Continuation::Nothing | Continuation::DeleteOffsets { .. } => {}
             Continuation::Assign { generation_id, assignments } => {
                 let result = result.map_err(group_error);
                 group.finish_assignment(generation_id, &assignments, result, turn);
@@ -276,7 +273,9 @@ impl State {
             Continuation::DeleteGroup { .. } if result.is_err() => {
                 group.transition_to(GroupState::Empty, turn.now);
             }
-            Continuation::DeleteGroup { .. } => {}
+            Continuation::Nothing
+            | Continuation::DeleteOffsets { .. }
+            | Continuation::DeleteGroup { .. } => {}
         });
         if is_deleted {
             self.remove(&group_id);

@@ -155,9 +155,9 @@ fn an_offset_is_visible_once_it_is_acknowledged_and_the_later_one_wins() {
     let mut world = World::new();
     world.holds = true;
     let tokens = [5, 6].map(|offset| world.send(commit(-1, "", offset)));
-    let visible = |world: &mut World| match world.ask(fetch(false)) {
-        Reply::Offsets(offsets) => offsets[0].committed.as_ref().map(|c| c.offset),
-        other => panic!("{other:?}"),
+    let visible = |world: &mut World| {
+        let Reply::Offsets(offsets) = world.ask(fetch(false)) else { panic!("offsets") };
+        offsets[0].committed.as_ref().map(|c| c.offset)
     };
     assert_eq!(visible(&mut world), None);
     let Reply::Offsets(unstable) = world.ask(fetch(true)) else { panic!("offsets") };
