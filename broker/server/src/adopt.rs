@@ -24,7 +24,7 @@ use crate::controller::TreeError;
 use crate::controller::run::fresh_id;
 
 /// Returns the cluster's id that the directories name, if any does.
-pub fn cluster_id(fs: &dyn Fs, dirs: &[PathBuf]) -> Result<Option<Uuid>, MetaPropertiesError> {
+pub(crate) fn cluster_id(fs: &dyn Fs, dirs: &[PathBuf]) -> Result<Option<Uuid>, MetaPropertiesError> {
     for dir in dirs {
         let found = MetaProperties::read(fs, dir)?.and_then(|meta| meta.cluster_id);
         if let Some(id) = found.and_then(|id| id.parse().ok()) {
@@ -35,7 +35,7 @@ pub fn cluster_id(fs: &dyn Fs, dirs: &[PathBuf]) -> Result<Option<Uuid>, MetaPro
 }
 
 /// Puts the topics that the directories hold into a tree that has none.
-pub async fn topics(
+pub(crate) async fn topics(
     store: &dyn Store,
     fs: &dyn Fs,
     dirs: &[PathBuf],
@@ -101,6 +101,8 @@ fn on_disk(fs: &dyn Fs, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
             found.id = found.id.or_else(|| partition_metadata::read(fs, &dir.join(&name)).ok()?);
         }
     }
-    topics.values_mut().for_each(|found| found.partitions.sort_unstable());
+    for found in topics.values_mut() {
+        found.partitions.sort_unstable();
+    }
     topics
 }

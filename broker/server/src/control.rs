@@ -19,7 +19,7 @@ use crate::replica::manager::Manager;
 
 /// Carries out what the controller and the configuration say.
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     broker_id: BrokerId,
     replicas: Arc<Manager>,
     metadata: Arc<Cache>,
@@ -30,7 +30,7 @@ pub struct Control {
 
 impl Control {
     /// Acts on `replicas` and publishes to `metadata`; `loaded` is set once all is announced.
-    pub fn new(
+    pub(crate) fn new(
         broker_id: BrokerId,
         replicas: Arc<Manager>,
         metadata: Arc<Cache>,
@@ -41,7 +41,7 @@ impl Control {
     }
 
     /// Takes instructions until the controller is gone.
-    pub async fn run(self, mut instructions: mpsc::Receiver<Instruction>) {
+    pub(crate) async fn run(self, mut instructions: mpsc::Receiver<Instruction>) {
         // Everything that is announced before the end of the load is published at once: a snapshot
         // a topic would make starting with many topics quadratic.
         let mut metadata = (*self.metadata.load()).clone();
@@ -107,7 +107,7 @@ impl Control {
 }
 
 /// Gives settings that changed to the partitions that they are of.
-pub async fn carry_on(
+pub(crate) async fn carry_on(
     replicas: &Arc<Manager>,
     dynamic_config: &DynamicConfig,
     metadata: &Cache,

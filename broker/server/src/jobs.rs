@@ -19,7 +19,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts every job.
-pub fn start(context: &Arc<Context>) {
+pub(crate) fn start(context: &Arc<Context>) {
     let job = |name, interval: fn(&BrokerConfig) -> Duration, work: fn(&Manager)| {
         context.tasks.spawn(name, repeat(Arc::clone(context), name, interval, work));
     };

@@ -13,7 +13,7 @@ use crate::controller::TreeError;
 use crate::replica::producer_id::{ClaimError, ProducerIds};
 
 /// Makes a source of ids that claims its blocks in `store`.
-pub fn claiming(store: Arc<dyn Store>, broker_id: BrokerId) -> ProducerIds {
+pub(crate) fn claiming(store: Arc<dyn Store>, broker_id: BrokerId) -> ProducerIds {
     ProducerIds::new(Box::new(move || {
         let store = Arc::clone(&store);
         Box::pin(async move {

@@ -66,7 +66,10 @@ impl From<&AlterError> for ErrorCode {
     fn from(error: &AlterError) -> Self {
         match error {
             AlterError::Resource(error) => Self::from(error),
-            AlterError::Config(ConfigError::ReadOnly { .. }) => Self::InvalidRequest,
+            AlterError::Config(ConfigError::ReadOnly { .. })
+            | AlterError::NoValue { .. }
+            | AlterError::Twice { .. }
+            | AlterError::Operation { .. } => Self::InvalidRequest,
             AlterError::Config(
                 ConfigError::Unknown { .. }
                 | ConfigError::Invalid { .. }
@@ -75,9 +78,6 @@ impl From<&AlterError> for ErrorCode {
                 | ConfigError::Syntax { .. },
             )
             | AlterError::NoList { .. } => Self::InvalidConfig,
-            AlterError::NoValue { .. }
-            | AlterError::Twice { .. }
-            | AlterError::Operation { .. } => Self::InvalidRequest,
             AlterError::Tree(error) => Self::from(error),
         }
     }

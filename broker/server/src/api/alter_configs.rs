@@ -159,7 +159,7 @@ fn step(
             Operation::Append if items.contains(&item) => {}
             Operation::Append => items.push(item),
             Operation::Set | Operation::Delete | Operation::Subtract => {
-                items.retain(|i| *i != item)
+                items.retain(|i| *i != item);
             }
         }
     }

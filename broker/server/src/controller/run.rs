@@ -143,16 +143,13 @@ impl Controller {
             Err(error) => return Err(error.into()),
         };
         let mut node = topic::Topic::decode(&path, &data)?;
-        let id = match node.topic_id.as_deref().map(str::parse::<Uuid>) {
-            Some(Ok(id)) => id,
-            Some(Err(_)) | None => {
-                // An old tool wrote the node without an id.
-                let id = fresh_id();
-                node.topic_id = Some(id.to_string());
-                let set = Op::Set { path, data: node.encode(), version: Some(stat.version) };
-                self.store.multi(vec![self.term.check(), set]).await?;
-                id
-            }
+        let id = if let Some(Ok(id)) = node.topic_id.as_deref().map(str::parse::<Uuid>) { id } else {
+            // An old tool wrote the node without an id.
+            let id = fresh_id();
+            node.topic_id = Some(id.to_string());
+            let set = Op::Set { path, data: node.encode(), version: Some(stat.version) };
+            self.store.multi(vec![self.term.check(), set]).await?;
+            id
         };
         let replicas = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect();
         let whole = node.partitions.keys().copied().eq(0..node.partitions.len() as i32);

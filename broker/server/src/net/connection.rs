@@ -240,8 +240,8 @@ impl Connection {
                 self.answered(answer?);
                 Ok(())
             }
-            ready = self.stream.readable(), if reads => {
-                ready?;
+            readable = self.stream.readable(), if reads => {
+                readable?;
                 self.fill().await
             }
             () = &mut self.shutdown => self.drain().await,
