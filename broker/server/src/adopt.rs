@@ -24,7 +24,10 @@ use crate::controller::TreeError;
 use crate::controller::run::fresh_id;
 
 /// Returns the cluster's id that the directories name, if any does.
-pub(crate) fn cluster_id(fs: &dyn Fs, dirs: &[PathBuf]) -> Result<Option<Uuid>, MetaPropertiesError> {
+pub(crate) fn cluster_id(
+    fs: &dyn Fs,
+    dirs: &[PathBuf],
+) -> Result<Option<Uuid>, MetaPropertiesError> {
     for dir in dirs {
         let found = MetaProperties::read(fs, dir)?.and_then(|meta| meta.cluster_id);
         if let Some(id) = found.and_then(|id| id.parse().ok()) {

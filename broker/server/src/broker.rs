@@ -59,7 +59,7 @@ pub struct Broker {
     workers: Arc<Workers>,
     replicas: Arc<Manager>,
     tree: EmbeddedTree,
-    broker_epoch: i64,
+    epoch: i64,
     /// Where it is reached, by listener, with the real ports.
     pub addresses: Vec<(String, SocketAddr)>,
 }
@@ -128,7 +128,7 @@ impl Broker {
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         let addresses = serve(&context, &workers, listeners)?;
-        Ok(Self { context, workers, replicas, tree, broker_epoch, addresses })
+        Ok(Self { context, workers, replicas, tree, epoch: broker_epoch, addresses })
     }
 
     /// Stops: answers what is in progress, then closes logs so that the next start reads nothing
@@ -143,7 +143,7 @@ impl Broker {
                 warn!(task = name, left, "still running; ended with the process");
             }
         }
-        let (replicas, broker_epoch) = (Arc::clone(&self.replicas), self.broker_epoch);
+        let (replicas, broker_epoch) = (Arc::clone(&self.replicas), self.epoch);
         let closed = tokio::task::spawn_blocking(move || replicas.close(broker_epoch)).await;
         if let Err(error) = closed {
             error!(%error, "logs are not closed; the next start recovers them");

@@ -257,6 +257,8 @@ fn number(path: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test has no shutdown to name its tasks")]
+
     use broker_zookeeper::embedded::EmbeddedTree;
 
     use super::*;
@@ -273,7 +275,12 @@ mod tests {
         let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let following = Arc::clone(&dynamic);
         let follow = tokio::task::spawn(async move {
-            following.follow(|applied| std::future::ready(carried.send(applied).unwrap())).await
+            following
+                .follow(|applied| {
+                    carried.send(applied).unwrap();
+                    std::future::ready(())
+                })
+                .await
         });
         let settings = BTreeMap::from([("log.retention.ms".to_owned(), "7200000".to_owned())]);
         dynamic.replace(&Entity::AllBrokers, settings, None).await.unwrap();

@@ -156,6 +156,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test has no shutdown to name its tasks")]
+
     use super::*;
 
     fn topic(name: &str, id: u8) -> Topic {

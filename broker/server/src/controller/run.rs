@@ -143,7 +143,9 @@ impl Controller {
             Err(error) => return Err(error.into()),
         };
         let mut node = topic::Topic::decode(&path, &data)?;
-        let id = if let Some(Ok(id)) = node.topic_id.as_deref().map(str::parse::<Uuid>) { id } else {
+        let id = if let Some(Ok(id)) = node.topic_id.as_deref().map(str::parse::<Uuid>) {
+            id
+        } else {
             // An old tool wrote the node without an id.
             let id = fresh_id();
             node.topic_id = Some(id.to_string());

@@ -236,7 +236,9 @@ impl State {
             Request::Leave(leavers) => {
                 Reply::Codes(Ok(vec![ErrorCode::UnknownMemberId; leavers.len()]))
             }
-            Request::FetchOffsets { partitions, .. } => Reply::Offsets(no_offsets(partitions.as_ref())),
+            Request::FetchOffsets { partitions, .. } => {
+                Reply::Offsets(no_offsets(partitions.as_ref()))
+            }
             Request::DeleteOffsets(_) => Reply::Codes(Err(ErrorCode::GroupIdNotFound)),
             Request::Describe => Reply::Description(None),
             Request::Delete => Reply::Code(ErrorCode::GroupIdNotFound),

@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     const C: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
