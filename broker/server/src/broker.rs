@@ -127,7 +127,7 @@ impl Broker {
         control(&context, &store).await?;
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
-        let addresses = serve(&context, &workers, listeners)?;
+        let addresses = serve(&context, &workers, listeners);
         Ok(Self { context, workers, replicas, tree, epoch: broker_epoch, addresses })
     }
 
@@ -338,7 +338,7 @@ fn serve(
     context: &Arc<Context>,
     workers: &Arc<Workers>,
     listeners: Vec<Bound>,
-) -> Result<Vec<(String, SocketAddr)>> {
+) -> Vec<(String, SocketAddr)> {
     let config = context.config.load();
     let limits = Limits::new(
         config.max_connections.max(0) as usize,
@@ -365,5 +365,5 @@ fn serve(
         context.tasks.spawn("listener", accept);
         addresses.push((name, address));
     }
-    Ok(addresses)
+    addresses
 }

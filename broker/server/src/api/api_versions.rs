@@ -42,7 +42,6 @@ fn served() -> Vec<ApiVersion> {
             api_key: key.code(),
             min_version: *key.versions().start(),
             max_version: *key.versions().end(),
-            ..Default::default()
         })
         .collect()
 }

@@ -55,11 +55,7 @@ pub(crate) fn describe_topic_partitions(
 }
 
 fn cursor(name: &str, partition: usize) -> Cursor<'static> {
-    Cursor {
-        topic_name: Cow::Owned(name.to_owned()),
-        partition_index: partition as i32,
-        ..Default::default()
-    }
+    Cursor { topic_name: Cow::Owned(name.to_owned()), partition_index: partition as i32 }
 }
 
 /// Describes up to `room` partitions of `name` from `from` on; returns where the rest begins.

@@ -51,7 +51,6 @@ pub(crate) fn metadata(
             host: Cow::Owned(endpoint.host.to_string()),
             port: i32::from(endpoint.port),
             rack: broker.rack.as_ref().map(|rack| Cow::Owned(rack.to_string())),
-            ..Default::default()
         })
     });
     MetadataResponse {
@@ -142,7 +141,6 @@ fn known(
         is_internal: is_internal(&topic.name),
         partitions: partitions.map(|(n, p)| partition(n as i32, p, metadata, rc)).collect(),
         topic_authorized_operations: operations,
-        ..Default::default()
     }
 }
 
@@ -169,6 +167,5 @@ fn partition(
         replica_nodes: partition.replicas.iter().map(|id| id.0).collect(),
         isr_nodes: partition.isr.iter().map(|id| id.0).collect(),
         offline_replicas: partition.offline.iter().map(|id| id.0).collect(),
-        ..Default::default()
     }
 }

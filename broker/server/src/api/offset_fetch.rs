@@ -125,7 +125,7 @@ fn topics(
         (version < TOPIC_IDS_FROM || !topic_id.is_zero()).then(|| OffsetFetchResponseTopics {
             name: Cow::Owned(name.to_string()),
             topic_id,
-            partitions: offsets.into_iter().map(new_partition).collect(),
+            partitions: offsets.iter().map(new_partition).collect(),
         })
     });
     topics.collect()
@@ -205,7 +205,7 @@ fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<(Arc<str>, Vec<FetchedOffset>)> 
 }
 
 fn old_partition(fetched: FetchedOffset) -> OffsetFetchResponsePartition<'static> {
-    let new = new_partition(fetched);
+    let new = new_partition(&fetched);
     OffsetFetchResponsePartition {
         partition_index: new.partition_index,
         committed_offset: new.committed_offset,
@@ -215,7 +215,7 @@ fn old_partition(fetched: FetchedOffset) -> OffsetFetchResponsePartition<'static
     }
 }
 
-fn new_partition(fetched: FetchedOffset) -> OffsetFetchResponsePartitions<'static> {
+fn new_partition(fetched: &FetchedOffset) -> OffsetFetchResponsePartitions<'static> {
     let committed = fetched.committed.as_ref();
     OffsetFetchResponsePartitions {
         partition_index: fetched.partition.partition,

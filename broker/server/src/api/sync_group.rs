@@ -27,12 +27,12 @@ pub(crate) async fn sync_group(
         SyncReply::failed(ErrorCode::InconsistentGroupProtocol)
     } else {
         let reply = context.groups.ask(&request.group_id, Request::Sync(sync(&request))).await;
-        let error = match unexpected(&reply) {
+        let mut error = unexpected(&reply);
+        if error == ErrorCode::CoordinatorLoadInProgress {
             // The rebalance that it was part of is lost: it must join again, and need not look for
             // another coordinator.
-            ErrorCode::CoordinatorLoadInProgress => ErrorCode::RebalanceInProgress,
-            error => error,
-        };
+            error = ErrorCode::RebalanceInProgress;
+        }
         if let Reply::Sync(reply) = reply { reply } else { SyncReply::failed(error) }
     };
     SyncGroupResponse {

@@ -269,7 +269,7 @@ impl State {
                 group.finish_assignment(generation_id, &assignments, result, turn);
             }
             Continuation::Replace(replacement) => {
-                group.finish_replacement(*replacement, result.map_err(group_error), turn);
+                group.finish_replacement(&replacement, result.map_err(group_error), turn);
             }
             Continuation::Commit { offsets, .. } => group.finish_commit(id, offsets, result),
             Continuation::DeleteGroup { .. } if result.is_err() => {

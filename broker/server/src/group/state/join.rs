@@ -53,7 +53,7 @@ impl Group {
             return Ok(());
         }
         self.check_member(&join.member_id, join.group_instance_id.as_ref())?;
-        self.join_again(join, token, turn)
+        self.join_again(&join, token, turn)
     }
 
     fn accepts(&self, member_id: &str, max_size: usize) -> bool {
@@ -82,7 +82,7 @@ impl Group {
         let member_id = Arc::clone(&join.new_member_id);
         let instance = join.group_instance_id.as_ref();
         if let Some(former_id) = instance.and_then(|id| self.static_members.get(id).cloned()) {
-            self.replace_static(&former_id, join, token, turn);
+            self.replace_static(&former_id, &join, token, turn);
         } else if join.require_known_member_id && instance.is_none() {
             let timeout = Duration::from_millis(join.session_timeout_ms as u64);
             let deadline = turn.now.monotonic + timeout;
@@ -95,7 +95,7 @@ impl Group {
 
     fn join_again(
         &mut self,
-        join: Join,
+        join: &Join,
         token: Token,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
@@ -117,7 +117,7 @@ impl Group {
             GroupState::PreparingRebalance
             | GroupState::CompletingRebalance
             | GroupState::Stable => {
-                self.update(&member_id, &join, Some(token), turn);
+                self.update(&member_id, join, Some(token), turn);
                 self.maybe_prepare_rebalance(turn);
             }
             GroupState::Empty | GroupState::Dead => return Err(ErrorCode::UnknownMemberId),
@@ -172,18 +172,18 @@ impl Group {
     fn replace_static(
         &mut self,
         former_id: &Arc<str>,
-        join: Join,
+        join: &Join,
         token: Token,
         turn: &mut Turn<'_>,
     ) {
         let member_id = Arc::clone(&join.new_member_id);
         let former_leader = self.leader_or_empty();
         let Some(former) = self.rename(former_id, &member_id, turn) else { return };
-        self.update(&member_id, &join, Some(token), turn);
+        self.update(&member_id, join, Some(token), turn);
         self.extend_session(&member_id, turn);
         match self.state {
             GroupState::Stable if self.select_protocol() == self.protocol_name => {
-                self.keep_replacement(former, former_leader, &member_id, &join, turn);
+                self.keep_replacement(former, former_leader, &member_id, join, turn);
             }
             GroupState::Stable | GroupState::CompletingRebalance => {
                 self.maybe_prepare_rebalance(turn);
@@ -249,11 +249,11 @@ impl Group {
     /// The replacement of a static member is written down, or could not be.
     pub(super) fn finish_replacement(
         &mut self,
-        replacement: Replacement,
+        replacement: &Replacement,
         result: Result<(), ErrorCode>,
         turn: &mut Turn<'_>,
     ) {
-        let Replacement { group_instance_id, former, member_id, former_leader, .. } = &replacement;
+        let Replacement { group_instance_id, former, member_id, former_leader, .. } = replacement;
         let Some(member) = self.members.get_mut(member_id) else { return };
         // A rebalance that began meanwhile answers the join.
         let is_settled = self.state == GroupState::Stable;
