@@ -69,7 +69,7 @@ pub(crate) async fn offset_fetch(
     };
     let topics = by_topic(fetched).into_iter().map(|(name, offsets)| OffsetFetchResponseTopic {
         name: Cow::Owned(name.to_string()),
-        partitions: offsets.into_iter().map(old_partition).collect(),
+        partitions: offsets.iter().map(old_partition).collect(),
     });
     OffsetFetchResponse { topics: topics.collect(), error_code: error.code(), ..Default::default() }
 }
@@ -204,8 +204,8 @@ fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<(Arc<str>, Vec<FetchedOffset>)> 
     topics
 }
 
-fn old_partition(fetched: FetchedOffset) -> OffsetFetchResponsePartition<'static> {
-    let new = new_partition(&fetched);
+fn old_partition(fetched: &FetchedOffset) -> OffsetFetchResponsePartition<'static> {
+    let new = new_partition(fetched);
     OffsetFetchResponsePartition {
         partition_index: new.partition_index,
         committed_offset: new.committed_offset,
