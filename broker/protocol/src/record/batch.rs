@@ -185,16 +185,16 @@ impl BatchHeader {
         LOG_OVERHEAD + self.batch_length as usize
     }
 
-    /// Returns the offset of the last record.
+    /// Returns the offset of the last record; the largest there is where a damaged header is above it.
     #[inline]
     pub fn last_offset(&self) -> Offset {
-        Offset(self.base_offset.0 + i64::from(self.last_offset_delta))
+        Offset(self.base_offset.0.saturating_add(i64::from(self.last_offset_delta)))
     }
 
     /// Returns the offset after the last record.
     #[inline]
     pub fn next_offset(&self) -> Offset {
-        Offset(self.last_offset().0 + 1)
+        Offset(self.last_offset().0.saturating_add(1))
     }
 }
 
@@ -259,6 +259,21 @@ mod tests {
         assert_eq!((read.size_in_bytes(), read.next_offset()), (HEADER_SIZE, Offset(12)));
         assert_eq!(read.attributes.compression(), Ok(Compression::Zstd));
         assert!(read.attributes.is_control() && read.attributes.is_transactional());
+    }
+
+    /// Offsets at either end of what there is do not overflow.
+    #[test]
+    fn offsets_end_at_the_largest() {
+        for delta in [i32::MIN, 0, 3, i32::MAX] {
+            for base in [i64::MIN, i64::MAX - 3, i64::MAX] {
+                let base_offset = Offset(base);
+                let header = BatchHeader { base_offset, last_offset_delta: delta, ..header() };
+                assert!(header.last_offset() <= header.next_offset());
+            }
+        }
+        let base_offset = Offset(i64::MAX - 4);
+        let header = BatchHeader { base_offset, last_offset_delta: 9, ..header() };
+        assert_eq!(header.last_offset(), Offset(i64::MAX));
     }
 
     /// Bytes that cannot be a header are refused for the reason that is theirs.

@@ -1,12 +1,15 @@
 //! The codecs of record batches and message sets, each with a hard limit on what comes out.
 //!
-//! No size that the input declares is trusted: output grows as it is produced, and stops one byte
-//! after the limit. Sizes are bytes. Source: Kafka 3.9 `CompressionType`, KIP-110.
+//! What is reserved for the output is bounded by the limit and by what the compressed bytes can become
+//! at most, never by a size that they declare. Output goes to its place at once: a codec's window or
+//! block is not held beside it. Sizes are bytes. Source: Kafka 3.9 `CompressionType`, KIP-110.
 
-use std::io::{self, Read, Write};
+use std::io;
 
+mod gzip;
 mod lz4;
 mod snappy;
+mod zstandard;
 
 pub use lz4::{break_checksum, mend_checksum};
 
@@ -59,10 +62,6 @@ pub struct CompressError {
     source: io::Error,
 }
 
-/// The largest window of zstd's decoder as a power of two: what its highest level asks for. Memory of
-/// the window is touched only as far as output is written.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-
 /// Compresses `plain` so that Java clients read it, at the level that Kafka has as its default.
 ///
 /// # Errors
@@ -70,10 +69,10 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 pub fn compress(compression: Compression, plain: &[u8]) -> Result<Vec<u8>, CompressError> {
     match compression {
         Compression::None => Ok(plain.to_vec()),
-        Compression::Gzip => gzip(plain),
+        Compression::Gzip => gzip::compress(plain),
         Compression::Snappy => snappy::compress(plain),
         Compression::Lz4 => lz4::compress(plain),
-        Compression::Zstd => zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::Zstd => zstandard::compress(plain),
     }
     .map_err(|source| CompressError { compression, source })
 }
@@ -90,32 +89,13 @@ pub fn decompress(
     let plain = match compression {
         Compression::None if bytes.len() > limit => Ok(None),
         Compression::None => Ok(Some(bytes.to_vec())),
-        Compression::Gzip => read(flate2::read::MultiGzDecoder::new(bytes), limit),
+        Compression::Gzip => gzip::decompress(bytes, limit),
         Compression::Snappy => snappy::decompress(bytes, limit),
-        Compression::Lz4 => read(lz4::decoder(bytes), limit),
-        Compression::Zstd => unzstd(bytes, limit),
+        Compression::Lz4 => lz4::decompress(bytes, limit),
+        Compression::Zstd => zstandard::decompress(bytes, limit),
     }
     .map_err(|source| DecompressError::Damaged { compression, source })?;
     plain.ok_or(DecompressError::TooLarge { limit })
-}
-
-fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(plain)?;
-    encoder.finish()
-}
-
-fn unzstd(bytes: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    read(decoder, limit)
-}
-
-/// Reads to the end; `None` when that is more than `limit` bytes away.
-fn read(decoder: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut plain = Vec::new();
-    decoder.take((limit as u64).saturating_add(1)).read_to_end(&mut plain)?;
-    Ok((plain.len() <= limit).then_some(plain))
 }
 
 #[cfg(test)]

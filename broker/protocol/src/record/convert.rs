@@ -31,48 +31,88 @@ pub enum ConvertError {
     #[error(transparent)]
     Codec(#[from] UnknownCodec),
     /// A message's checksum does not fit.
-    #[error("message at offset {0} fails its CRC-32")]
-    Crc(Offset),
-    /// A batch of magic 2 among messages.
-    #[error("record batch among messages of an old format")]
-    MixedMagic,
+    #[error("record {index} fails its CRC-32")]
+    Crc {
+        /// Which of the set, from 0.
+        index: i32,
+    },
+    /// A message of another magic than the first, or a batch of magic 2.
+    #[error("record {index} has another magic than the first, or that of a batch")]
+    MixedMagic {
+        /// Which of the set, from 0.
+        index: i32,
+    },
+    /// A producer claims the time of the append, which is the broker's to say.
+    #[error("record {index} claims to have the time of its append")]
+    LogAppendTime {
+        /// Which of the set, from 0.
+        index: i32,
+    },
+    /// There are no messages.
+    #[error("message set is empty")]
+    Empty,
     /// Old consumers cannot read zstd (KIP-110).
     #[error("zstd has no form in the old formats")]
     Zstd,
 }
 
 /// Converts a message set, as a producer sends it, to batches. Offsets are given anew, from 0 in each
-/// batch; the log gives the final ones. Each wrapper may decompress to `limit` bytes.
+/// batch; the log gives the final ones. All wrappers together may decompress to `limit` bytes.
+///
+/// More than one wrapper is taken, as brokers did up to 0.10; Kafka 3.9 refuses it. Kafka 3.9 takes the
+/// append time from a producer where the topic keeps the creation time; here it is refused, as it was
+/// up to 3.5.
 ///
 /// # Errors
-/// When a message is damaged, or the set is not of messages only.
+/// When a message is damaged, or the set is empty or not of messages of one magic.
 pub fn up(bytes: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, ConvertError> {
     let mut batches = Vec::new();
     let mut open: Option<BatchBuilder> = None;
+    let (mut left, mut index, mut magic) = (limit, 0, None);
     for entry in entries(bytes) {
-        let Entry::Legacy(message) = entry? else { return Err(ConvertError::MixedMagic) };
-        if !message.check_crc() {
-            return Err(ConvertError::Crc(message.offset));
-        }
+        let Entry::Legacy(message) = entry? else { return Err(ConvertError::MixedMagic { index }) };
+        check(&message, *magic.get_or_insert(message.magic), index)?;
         let codec = message.compression()?;
         if codec == Compression::None {
             let builder = open.get_or_insert_with(|| BatchBuilder::new(Offset(0), codec));
             builder.push(message.timestamp, message.key, message.value);
+            index += 1;
             continue;
         }
         if let Some(before) = open.take() {
             batches.push(before.finish()?);
         }
         let mut builder = BatchBuilder::new(Offset(0), codec);
-        message.for_each(limit, |inner| {
+        let mut damaged = None;
+        left -= message.for_each_counted(left, |inner| {
+            if !inner.check_crc() {
+                damaged.get_or_insert(index);
+            }
             builder.push(inner.timestamp, inner.key, inner.value);
+            index += 1;
         })?;
+        if let Some(index) = damaged {
+            return Err(ConvertError::Crc { index });
+        }
         batches.push(builder.finish()?);
     }
     if let Some(last) = open {
         batches.push(last.finish()?);
     }
-    Ok(batches)
+    if batches.is_empty() { Err(ConvertError::Empty) } else { Ok(batches) }
+}
+
+/// Checks a message of a set, alone or a wrapper, whose first has `magic`.
+fn check(message: &LegacyMessage<'_>, magic: i8, index: i32) -> Result<(), ConvertError> {
+    if !message.check_crc() {
+        Err(ConvertError::Crc { index })
+    } else if message.magic != magic {
+        Err(ConvertError::MixedMagic { index })
+    } else if message.is_log_append_time() {
+        Err(ConvertError::LogAppendTime { index })
+    } else {
+        Ok(())
+    }
 }
 
 /// What an old consumer takes.
@@ -80,7 +120,10 @@ pub fn up(bytes: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, ConvertError> {
 pub struct DownLimits {
     /// The magic of the messages to write: 0 or 1.
     pub magic: i8,
-    /// Records below it are left out where they are not compressed.
+    /// Records below it are left out where they are not compressed, as Kafka 3.9 does
+    /// (`RecordsUtil.downConvert`): old clients take what comes first for what they asked for. Those
+    /// of a compressed batch all stay, since clients skip within a wrapper, and so do messages of a
+    /// magic that need not be converted.
     pub first_offset: Offset,
     /// Conversion stops before the batch that leads above it, except for the first.
     pub size_max: usize,
@@ -155,6 +198,9 @@ fn message_down(
         messages.extend_from_slice(message.bytes);
         return Ok(());
     }
+    if codec == Compression::None && message.offset < limits.first_offset {
+        return Ok(());
+    }
     let mut plain = Vec::new();
     message.for_each(limits.decompressed_size_max, |inner| {
         write_message(&mut plain, limits.magic, &fields(&inner));
@@ -184,6 +230,7 @@ fn fields<'a>(message: &LegacyMessage<'a>) -> MessageFields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compression::compress;
     use super::*;
     use crate::quantity::TimestampMs;
 
@@ -235,7 +282,84 @@ mod tests {
         write_message(&mut bytes, 1, &message(4));
         assert_eq!(up(&bytes, LIMIT).unwrap().len(), 3);
         *bytes.last_mut().unwrap() ^= 1;
-        assert!(matches!(up(&bytes, LIMIT), Err(ConvertError::Crc(Offset(4)))));
+        assert!(matches!(up(&bytes, LIMIT), Err(ConvertError::Crc { index: 4 })));
+    }
+
+    #[test]
+    fn what_no_producer_may_send_is_refused_with_its_index() {
+        let plain = |offset, magic| {
+            let mut bytes = Vec::new();
+            write_message(&mut bytes, magic, &message(offset));
+            bytes
+        };
+        let wrapper = |messages: &[MessageFields<'_>]| {
+            let mut bytes = Vec::new();
+            write_wrapper(&mut bytes, 1, Compression::Gzip, messages).unwrap();
+            bytes
+        };
+        assert!(matches!(up(&[], LIMIT), Err(ConvertError::Empty)));
+
+        let mixed = [plain(0, 1), plain(1, 1), plain(2, 0)].concat();
+        assert!(matches!(up(&mixed, LIMIT), Err(ConvertError::MixedMagic { index: 2 })));
+        let mut builder = BatchBuilder::new(Offset(0), Compression::None);
+        builder.push(TimestampMs(1), None, None);
+        let mixed = [plain(0, 1), builder.finish().unwrap()].concat();
+        assert!(matches!(up(&mixed, LIMIT), Err(ConvertError::MixedMagic { index: 1 })));
+
+        let append_time = MessageFields { log_append_time: true, ..message(1) };
+        let mut bytes = plain(0, 1);
+        write_message(&mut bytes, 1, &append_time);
+        assert!(matches!(up(&bytes, LIMIT), Err(ConvertError::LogAppendTime { index: 1 })));
+        let bytes = wrapper(&[append_time]);
+        assert!(matches!(up(&bytes, LIMIT), Err(ConvertError::LogAppendTime { index: 0 })));
+    }
+
+    /// The checksum of a message within a wrapper is looked at, though the wrapper's own fits.
+    #[test]
+    fn damage_within_a_wrapper_is_found() {
+        let mut plain = Vec::new();
+        write_message(&mut plain, 1, &message(0));
+        write_message(&mut plain, 1, &message(1));
+        *plain.last_mut().unwrap() ^= 1;
+        let compressed = compress(Compression::Snappy, &plain).unwrap();
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, 1, &MessageFields { value: Some(&compressed), ..message(1) });
+        bytes[17] = Compression::Snappy as u8;
+        let crc = crc32fast::hash(&bytes[16..]);
+        bytes[12..16].copy_from_slice(&crc.to_be_bytes());
+        assert!(matches!(up(&bytes, LIMIT), Err(ConvertError::Crc { index: 1 })));
+    }
+
+    /// Each wrapper fits the limit, both do not.
+    #[test]
+    fn the_limit_is_for_all_wrappers_together() {
+        let value = vec![7; 1000];
+        let long = MessageFields { value: Some(&value), ..message(0) };
+        let mut bytes = Vec::new();
+        write_wrapper(&mut bytes, 1, Compression::Lz4, &[long]).unwrap();
+        assert!(up(&bytes, 1500).is_ok());
+        let twice = bytes.repeat(2);
+        assert!(matches!(up(&twice, 1500), Err(ConvertError::Legacy(LegacyError::Decompress(_)))));
+        assert_eq!(up(&twice, 3000).unwrap().len(), 2);
+    }
+
+    /// Of messages that are not compressed, whether they come from magic 1 or 2.
+    #[test]
+    fn what_is_below_the_first_offset_is_left_out_unless_compressed() {
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, 1, &message(0));
+        write_message(&mut bytes, 1, &message(1));
+        let from_1 = DownLimits { first_offset: Offset(1), ..limits(0) };
+        assert_eq!(entries(&down(&bytes, &from_1).unwrap()).count(), 1);
+        let same = DownLimits { first_offset: Offset(1), ..limits(1) };
+        assert_eq!(down(&bytes, &same).unwrap(), bytes);
+        let mut bytes = Vec::new();
+        write_wrapper(&mut bytes, 1, Compression::Gzip, &[message(0), message(1)]).unwrap();
+        let messages = down(&bytes, &from_1).unwrap();
+        let Some(Ok(Entry::Legacy(wrapper))) = entries(&messages).next() else { panic!("none") };
+        let mut count = 0;
+        wrapper.for_each(LIMIT, |_| count += 1).unwrap();
+        assert_eq!(count, 2);
     }
 
     #[test]

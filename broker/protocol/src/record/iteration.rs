@@ -63,11 +63,6 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl Headers<'_> {
-    /// Returns how many there are.
-    pub fn count(&self) -> i32 {
-        self.count
-    }
-
     /// Whether they are as many as they say, and nothing follows.
     fn are_whole(mut self) -> bool {
         while self.count > 0 {
@@ -163,6 +158,6 @@ fn record<'a>(header: &BatchHeader, rest: &mut &'a [u8]) -> Option<Record<'a>> {
     } else {
         TimestampMs(header.base_timestamp.0.wrapping_add(timestamp_delta))
     };
-    let offset = Offset(header.base_offset.0.wrapping_add(i64::from(offset_delta)));
+    let offset = Offset(header.base_offset.0.saturating_add(i64::from(offset_delta)));
     Some(Record { offset, timestamp, key, value, headers })
 }

@@ -54,9 +54,15 @@ pub enum LegacyError {
     /// What is inside is not messages.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// A wrapper with no messages, with one of another magic, or with another wrapper.
-    #[error("compressed message holds none, or what may not be in it")]
-    Inner,
+    /// A wrapper with no messages.
+    #[error("compressed message holds none")]
+    Empty,
+    /// A message of another magic within, or another wrapper.
+    #[error("record {index} may not be in a compressed message of this magic")]
+    Inner {
+        /// Which of those within, from 0.
+        index: i32,
+    },
     /// A wrapper of magic 1 whose offset is below the last of those within.
     #[error("compressed message at offset {wrapper} holds one at {last}")]
     Offset {
@@ -115,32 +121,41 @@ impl<'a> LegacyMessage<'a> {
     pub fn for_each(
         &self,
         limit: usize,
-        mut visit: impl FnMut(LegacyMessage<'_>),
+        visit: impl FnMut(LegacyMessage<'_>),
     ) -> Result<(), LegacyError> {
+        self.for_each_counted(limit, visit).map(drop)
+    }
+
+    /// Does so, and returns how many bytes were decompressed.
+    pub(super) fn for_each_counted(
+        &self,
+        limit: usize,
+        mut visit: impl FnMut(LegacyMessage<'_>),
+    ) -> Result<usize, LegacyError> {
         let codec = self.compression()?;
         if codec == Compression::None {
             visit(*self);
-            return Ok(());
+            return Ok(0);
         }
-        let mut value = Cow::Borrowed(self.value.ok_or(LegacyError::Inner)?);
+        let mut value = Cow::Borrowed(self.value.ok_or(LegacyError::Empty)?);
         if codec == Compression::Lz4 && self.magic == 0 {
             mend_checksum(value.to_mut());
         }
         let plain = decompress(codec, &value, limit)?;
         let mut last = None;
-        for entry in entries(&plain) {
-            last = Some(self.inner(entry?)?.offset);
+        for (index, entry) in (0..).zip(entries(&plain)) {
+            last = Some(self.inner(entry?, index)?.offset);
         }
-        let base = self.base_of_inner(last.ok_or(LegacyError::Inner)?)?;
-        for entry in entries(&plain) {
-            let mut message = self.inner(entry?)?;
+        let base = self.base_of_inner(last.ok_or(LegacyError::Empty)?)?;
+        for (index, entry) in (0..).zip(entries(&plain)) {
+            let mut message = self.inner(entry?, index)?;
             message.offset.0 = message.offset.0.wrapping_add(base);
             if self.is_log_append_time() {
                 message.timestamp = self.timestamp;
             }
             visit(message);
         }
-        Ok(())
+        Ok(plain.len())
     }
 
     /// Returns what the offsets within this wrapper count from; `last` is the last of them.
@@ -158,14 +173,14 @@ impl<'a> LegacyMessage<'a> {
     }
 
     /// Returns an entry of this wrapper, if it may be in it.
-    fn inner<'b>(&self, entry: Entry<'b>) -> Result<LegacyMessage<'b>, LegacyError> {
+    fn inner<'b>(&self, entry: Entry<'b>, index: i32) -> Result<LegacyMessage<'b>, LegacyError> {
         match entry {
             Entry::Legacy(message)
                 if message.magic == self.magic && message.compression()? == Compression::None =>
             {
                 Ok(message)
             }
-            Entry::Legacy(_) | Entry::Batch(_) => Err(LegacyError::Inner),
+            Entry::Legacy(_) | Entry::Batch(_) => Err(LegacyError::Inner { index }),
         }
     }
 }
@@ -205,7 +220,7 @@ pub fn write_wrapper(
     let mut plain = Vec::new();
     for message in messages {
         let base = if magic == 0 { 0 } else { first.offset.0 };
-        let offset = Offset(message.offset.0 - base);
+        let offset = Offset(message.offset.0.wrapping_sub(base));
         write_message(&mut plain, magic, &MessageFields { offset, ..*message });
     }
     let mut compressed = compress(compression, &plain)?;

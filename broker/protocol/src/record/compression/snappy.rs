@@ -29,38 +29,56 @@ pub(super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Returns `None` when more than `limit` bytes would come out.
 pub(super) fn decompress(bytes: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut plain = Vec::new();
-    if !bytes.starts_with(&MAGIC) {
-        return Ok(block(bytes, limit, &mut plain)?.then_some(plain));
+    let mut size: usize = 0;
+    for block in blocks(bytes) {
+        size = size.saturating_add(size_of(block?)?);
     }
-    let mut rest = bytes.get(PREAMBLE.len()..).ok_or(io::ErrorKind::UnexpectedEof)?;
-    while let Some((size, after)) = rest.split_first_chunk::<4>() {
-        let size = u32::from_be_bytes(*size) as usize;
-        let (compressed, after) =
-            after.split_at_checked(size).ok_or(io::ErrorKind::UnexpectedEof)?;
-        if !block(compressed, limit, &mut plain)? {
-            return Ok(None);
-        }
-        rest = after;
+    if size > limit {
+        return Ok(None);
     }
-    if !rest.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut plain = vec![0; size];
+    let mut written = 0;
+    let mut decoder = snap::raw::Decoder::new();
+    for block in blocks(bytes) {
+        written += decoder.decompress(block?, &mut plain[written..])?;
     }
+    plain.truncate(written);
     Ok(Some(plain))
 }
 
-/// Appends one raw block; `false` when `limit` does not hold it.
-fn block(compressed: &[u8], limit: usize, plain: &mut Vec<u8>) -> io::Result<bool> {
-    let size = snap::raw::decompress_len(compressed)?;
-    if size > compressed.len().saturating_mul(RATIO_MAX) {
+/// Returns the size that a raw block declares, if it can be true.
+fn size_of(block: &[u8]) -> io::Result<usize> {
+    let size = snap::raw::decompress_len(block)?;
+    if size > block.len().saturating_mul(RATIO_MAX) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let start = plain.len();
-    if size > limit - start {
-        return Ok(false);
-    }
-    plain.resize(start + size, 0);
-    let written = snap::raw::Decoder::new().decompress(compressed, &mut plain[start..])?;
-    plain.truncate(start + written);
-    Ok(true)
+    Ok(size)
+}
+
+/// Iterates over the raw blocks of a framed stream, or of several in a row; of bytes without the framing,
+/// over the one block that they are.
+fn blocks(bytes: &[u8]) -> impl Iterator<Item = io::Result<&[u8]>> {
+    let mut rest = bytes;
+    let is_framed = bytes.starts_with(&MAGIC);
+    std::iter::from_fn(move || {
+        if !is_framed {
+            let block = std::mem::take(&mut rest);
+            return (!block.is_empty()).then_some(Ok(block));
+        }
+        while rest.starts_with(&MAGIC) {
+            rest = rest.get(PREAMBLE.len()..).unwrap_or_default();
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let block = rest
+            .split_first_chunk::<4>()
+            .and_then(|(size, after)| after.split_at_checked(u32::from_be_bytes(*size) as usize));
+        let Some((block, after)) = block else {
+            rest = &[];
+            return Some(Err(io::ErrorKind::UnexpectedEof.into()));
+        };
+        rest = after;
+        Some(Ok(block))
+    })
 }

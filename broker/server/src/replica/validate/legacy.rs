@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use broker_protocol::record::batch::BatchHeader;
 use broker_protocol::record::convert::{ConvertError, up};
+use broker_protocol::record::legacy::LegacyError;
 use broker_storage::log::AppendBatch;
 
 use super::records::DECOMPRESSED_SIZE_MAX;
@@ -35,12 +36,20 @@ pub(super) fn validate<'a>(
 
 fn refuse(error: &ConvertError, rules: &Rules<'_>) -> InvalidRecords {
     match error {
-        ConvertError::Entry(_) | ConvertError::Crc(_) => InvalidRecords::Corrupt { position: 0 },
+        ConvertError::Entry(_) | ConvertError::Crc { .. } => {
+            InvalidRecords::Corrupt { position: 0 }
+        }
         ConvertError::Codec(codec) => InvalidRecords::UnsupportedCompression {
             codec: i16::from(codec.0),
             version: rules.version,
         },
-        ConvertError::MixedMagic => Flaw::Magic.into(),
+        ConvertError::Empty => Flaw::Empty.into(),
+        ConvertError::LogAppendTime { index } => {
+            InvalidRecords::Timestamp { records: vec![*index] }
+        }
+        ConvertError::MixedMagic { index } | ConvertError::Legacy(LegacyError::Inner { index }) => {
+            Flaw::Record(*index).into()
+        }
         ConvertError::Zstd
         | ConvertError::Records(_)
         | ConvertError::Legacy(_)
