@@ -12,6 +12,7 @@
 //!
 //! An operation that fails never ends the program, so that one run shows all that is wrong.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -70,7 +71,7 @@ pub fn check_all(name: &str, clients: Vec<Client<'_>>) -> Result<()> {
     let mut progress: Vec<Progress> = clients.iter().map(|_| Progress::default()).collect();
     phase("before", peer.bootstrap(), &clients, &mut progress)?;
     peer.restart()?;
-    await_metadata(&peer)?;
+    await_topic(&peer, "foreign")?;
     phase("after", peer.bootstrap(), &clients, &mut progress)?;
     let mut wrong = Vec::new();
     for (client, Progress { row, .. }) in clients.iter().zip(&progress) {
@@ -113,7 +114,7 @@ fn phase(
 fn run(client: &Client<'_>, phase: &str, bootstrap: &str, progress: &mut Progress) -> Result<()> {
     let name = &client.name;
     let arguments = [bootstrap, phase, name, &progress.records].map(str::to_owned);
-    let log = workspace::output_dir().join("logs").join(format!("{name}.log"));
+    let log = log_file(name);
     let mut process = Process::spawn(name, &mut (client.program)(&arguments)?, &log)?;
     drop(process.take_stdin());
     process.wait(Deadline::seconds(PHASE_SECONDS))?;
@@ -164,11 +165,11 @@ pub fn judge(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
 
 /// Ten records by librdkafka in partition 0 of `foreign`: keyed, with a header, gzip, newest format.
 pub fn foreign_topic(peer: &Peer) -> Result<()> {
-    await_metadata(peer)?;
+    await_broker(peer)?;
     let mut kcat = Command::new("kcat");
     kcat.args(["-b", peer.bootstrap(), "-P", "-t", "foreign", "-p", "0", "-K", "=", "-z", "gzip"]);
     kcat.args(["-H", "origin=kcat"]);
-    let log = workspace::output_dir().join("logs/kcat-foreign.log");
+    let log = log_file("kcat-foreign");
     let mut process = Process::spawn("kcat", &mut kcat, &log)?;
     let mut input = process.take_stdin().context("kcat's standard input")?;
     for number in 0..10 {
@@ -179,18 +180,53 @@ pub fn foreign_topic(peer: &Peer) -> Result<()> {
     process.wait_success(Deadline::seconds(60)).map(drop)
 }
 
+/// Notes how one operation of a client written in Rust, or run by it, went.
+pub fn passed(row: &mut Row, operation: &str, outcome: Result<()>) {
+    let outcome = match outcome {
+        Ok(()) => Outcome::Passed,
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
+    row.insert(operation.to_owned(), outcome);
+}
+
+/// Notes the operations that a client does not have.
+pub fn cannot(row: &mut Row, operations: &[&str]) {
+    for operation in operations {
+        row.insert((*operation).to_owned(), Outcome::Cannot);
+    }
+}
+
+/// Keeps the row of a client for the matrix and judges it.
+pub fn conclude(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
+    matrix::keep(&peer::chosen()?, client, row)?;
+    judge(client, cannot, row)
+}
+
+/// Where what `client` prints is kept.
+pub fn log_file(client: &str) -> PathBuf {
+    workspace::output_dir().join("logs").join(format!("{client}.log"))
+}
+
 /// Waits until the peer names a broker to clients; Kafka learns of itself only after it has started.
-fn await_metadata(peer: &Peer) -> Result<()> {
-    Deadline::seconds(60).poll("a broker in the metadata", || {
+fn await_broker(peer: &Peer) -> Result<()> {
+    await_metadata(peer, &["-L"], "  broker ")
+}
+
+/// Waits until the peer names a leader of `topic`, which Kafka does some time after a restart.
+pub fn await_topic(peer: &Peer, topic: &str) -> Result<()> {
+    await_metadata(peer, &["-L", "-t", topic], "    partition 0, leader 0")
+}
+
+fn await_metadata(peer: &Peer, arguments: &[&str], wanted: &str) -> Result<()> {
+    Deadline::seconds(60).poll(&format!("metadata with a line {wanted:?}"), || {
         let mut kcat = Command::new("kcat");
-        kcat.args(["-b", peer.bootstrap(), "-L"]);
+        kcat.args(["-b", peer.bootstrap()]).args(arguments);
         let lines = command("kcat-metadata", &mut kcat)?;
-        Ok(lines.iter().any(|line| line.starts_with("  broker ")).then_some(()))
+        Ok(lines.iter().any(|line| line.starts_with(wanted)).then_some(()))
     })
 }
 
 /// Runs one command of a client to its end; returns what it printed.
 pub fn command(client: &str, command: &mut Command) -> Result<Vec<String>> {
-    let log = workspace::output_dir().join("logs").join(format!("{client}.log"));
-    process::run(client, command, &log, Deadline::seconds(PHASE_SECONDS))
+    process::run(client, command, &log_file(client), Deadline::seconds(PHASE_SECONDS))
 }
