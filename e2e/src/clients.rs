@@ -12,6 +12,7 @@
 //!
 //! An operation that fails never ends the program, so that one run shows all that is wrong.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -205,6 +206,20 @@ pub fn conclude(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
 /// Where what `client` prints is kept.
 pub fn log_file(client: &str) -> PathBuf {
     workspace::output_dir().join("logs").join(format!("{client}.log"))
+}
+
+/// Removes the logs of an earlier run of `name`: those of its clients and of its brokers.
+pub fn forget_logs(name: &str) -> Result<()> {
+    let directory = workspace::output_dir().join("logs");
+    fs::create_dir_all(&directory).context("create the directory of logs")?;
+    for entry in fs::read_dir(&directory).context("list old logs")? {
+        let entry = entry?;
+        let rest = entry.file_name().to_string_lossy().strip_prefix(name).map(str::to_owned);
+        if rest.is_some_and(|rest| rest.starts_with(['-', '.'])) {
+            fs::remove_file(entry.path()).context("remove an old log")?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the peer names a broker to clients; Kafka learns of itself only after it has started.

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use tempfile::TempDir;
 
 use crate::broker::Broker;
+use crate::clients;
 use crate::kafka::Kafka;
 
 /// The environment variable that chooses the peer: `ottla` (default) or `kafka`.
@@ -38,6 +39,7 @@ enum Running {
 impl Peer {
     /// Starts the peer that the environment chose; `name` names its logs.
     pub fn start(name: &str) -> Result<Self> {
+        clients::forget_logs(name)?;
         let directory = tempfile::tempdir()?;
         let path = directory.path();
         let running = match chosen()?.as_str() {

@@ -1,0 +1,149 @@
+//! Which crate may use which, which layer of the server may use which, and what pure files leave out.
+
+use super::{Finding, Source};
+
+/// A directory, and the words that may not stand in its code outside tests, each with its reason.
+struct Wall {
+    directory: &'static str,
+    forbidden: &'static [(&'static str, &'static str)],
+}
+
+const NO_ASYNC: (&str, &str) = ("tokio::", "tokio: this crate is synchronous and knows no runtime");
+
+/// The graph of crates: what is not forbidden here is not a dependency in Cargo.toml either.
+const WALLS: [Wall; 5] = [
+    Wall {
+        directory: "broker/protocol/",
+        forbidden: &[
+            NO_ASYNC,
+            ("broker_config::", "broker_config: protocol is the lowest crate"),
+            ("broker_storage::", "broker_storage: protocol is the lowest crate"),
+            ("broker_zookeeper::", "broker_zookeeper: protocol is the lowest crate"),
+            ("broker_server::", "broker_server: protocol is the lowest crate"),
+        ],
+    },
+    Wall {
+        directory: "broker/config/",
+        forbidden: &[
+            NO_ASYNC,
+            ("broker_protocol::", "broker_protocol: config stands on std alone"),
+            ("broker_storage::", "broker_storage: config stands on std alone"),
+            ("broker_zookeeper::", "broker_zookeeper: config stands on std alone"),
+            ("broker_server::", "broker_server: config stands on std alone"),
+        ],
+    },
+    Wall {
+        directory: "broker/storage/",
+        forbidden: &[
+            NO_ASYNC,
+            ("broker_zookeeper::", "broker_zookeeper: the log knows no cluster"),
+            ("broker_server::", "broker_server: the log knows no requests"),
+        ],
+    },
+    Wall {
+        directory: "broker/zookeeper/",
+        forbidden: &[
+            ("broker_storage::", "broker_storage: the tree knows no partition logs"),
+            ("broker_server::", "broker_server: the tree knows no requests"),
+        ],
+    },
+    Wall {
+        directory: "operator/",
+        forbidden: &[
+            ("broker_storage::", "broker_storage: the operator asks brokers, it reads no disks"),
+            ("broker_server::", "broker_server: the operator asks brokers over gRPC"),
+        ],
+    },
+];
+
+/// The layers of the server, top down; a module may use those below its own.
+///
+/// `context` holds what handlers stand on, so it lies between them and the domain; the modules of
+/// one start and stop (`broker`, `jobs`, `adopt`, `control`) see everything, as `main` does.
+const LAYERS: [&[&str]; 7] = [
+    &["main", "lib", "cli", "logging", "broker", "jobs", "adopt"],
+    &["net", "http", "admin"],
+    &["api"],
+    &["context"],
+    &["control", "producer_ids", "dynamic_config"],
+    &["replica", "group", "txn", "controller", "security"],
+    &["metadata", "tasks", "clock", "metrics"],
+];
+
+/// The layer whose members do not see each other.
+const DOMAIN: usize = 5;
+
+/// Files that decide and do nothing else.
+const PURE: [&str; 5] = ["partition_state", "election", "state", "roll", "assignment"];
+
+/// What pure files leave out.
+const IMPURE: [&str; 6] =
+    ["tokio::", "tracing::", "std::fs", "crate::clock", "Instant::now", "std::net"];
+
+/// Applies the rules of this module to one file.
+pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
+    let walls = WALLS.iter().filter(|wall| source.path.starts_with(wall.directory));
+    let walls: Vec<_> = walls.flat_map(|wall| wall.forbidden).collect();
+    let server = source.path.strip_prefix("broker/server/src/");
+    let pure = is_pure(&source.path);
+    for (index, line) in source.code_lines() {
+        if source.is_test(index) {
+            continue;
+        }
+        let mut find = |what: String| {
+            findings.push(Finding { path: source.path.clone(), line: index + 1, what });
+        };
+        for (word, why) in &walls {
+            if line.contains(word) {
+                find(format!("forbidden edge to {why}"));
+            }
+        }
+        if let Some(word) = IMPURE.iter().find(|word| pure && line.contains(**word)) {
+            find(format!("{word} in a pure file: take what it tells as an argument"));
+        }
+        if let Some(what) = server.and_then(|file| upward(file, line)) {
+            find(what);
+        }
+    }
+}
+
+fn is_pure(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let product = path.starts_with("broker/server/src/") || path.starts_with("operator/src/");
+    product && PURE.contains(&name.trim_end_matches(".rs"))
+}
+
+/// What is wrong with the modules of the server that `line` of `file` names.
+fn upward(file: &str, line: &str) -> Option<String> {
+    let own = module(file);
+    let Some(own_layer) = layer(own) else {
+        let first = line.contains("use ");
+        return first
+            .then(|| format!("module {own} has no layer: give it one in e2e/src/tidy/edges.rs"));
+    };
+    let mut rest = line;
+    while let Some((_, after)) = rest.split_once("crate::") {
+        let end = after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len());
+        let (used, layer_of_used) = (&after[..end], layer(&after[..end]));
+        rest = &after[end..];
+        match layer_of_used {
+            Some(used_layer) if used_layer < own_layer => {
+                return Some(format!("{own} uses {used}, a layer above its own"));
+            }
+            Some(used_layer) if used_layer == DOMAIN && own_layer == DOMAIN && used != own => {
+                return Some(format!("{own} uses its sibling {used}: meet through messages"));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The module of the server that a file belongs to.
+fn module(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|names| names.contains(&module))
+}
