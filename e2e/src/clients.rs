@@ -203,6 +203,20 @@ pub fn conclude(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
     judge(client, cannot, row)
 }
 
+/// As [`conclude`], for tools of which each does a part: what is not in the row stays blank.
+pub fn conclude_partial(client: &str, row: &Row) -> Result<()> {
+    matrix::keep(&peer::chosen()?, client, row)?;
+    let failed = row.iter().filter_map(|(operation, outcome)| match outcome {
+        Outcome::Failed(how) => Some(format!("{operation}: {how}")),
+        Outcome::Passed | Outcome::Cannot => None,
+    });
+    let failed: Vec<String> = failed.collect();
+    if !failed.is_empty() {
+        bail!("{client}:\n  {}", failed.join("\n  "));
+    }
+    Ok(())
+}
+
 /// Where what `client` prints is kept.
 pub fn log_file(client: &str) -> PathBuf {
     workspace::output_dir().join("logs").join(format!("{client}.log"))

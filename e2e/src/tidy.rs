@@ -106,7 +106,7 @@ mod tests {
             ("broker/storage/src/log.rs", "use tokio::sync::mpsc;", "tokio"),
             ("broker/protocol/src/record.rs", "use broker_storage::log::Log;", "broker_storage"),
             ("broker/server/src/replica/manager.rs", "use crate::api::code;", "api"),
-            ("broker/server/src/replica/manager.rs", "use crate::group::state;", "group"),
+            ("broker/server/src/replica/manager.rs", "use crate::group::state;", "sibling"),
             ("broker/server/src/metrics.rs", "use crate::net::listener;", "net"),
             ("broker/server/src/replica/partition_state.rs", "use tracing::info;", "pure"),
             ("broker/server/src/net/mod.rs", "", "mod.rs"),
@@ -132,7 +132,7 @@ mod tests {
             ("broker/storage/src/log.rs", "use broker_protocol::record::batch::Batch;"),
             ("broker/server/src/api/produce.rs", "use crate::replica::manager::Manager;"),
             ("broker/server/src/replica/manager.rs", "use crate::metadata::Metadata;"),
-            ("broker/server/src/main.rs", "fn main() { println!(\"x\") }"),
+            ("broker/server/src/main.rs", "fn main() { eprintln!(\"x\") }"),
         ];
         for (path, text) in cases {
             let found = lines(path, &format!("//! Header.\n{text}"));
