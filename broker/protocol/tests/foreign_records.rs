@@ -8,7 +8,7 @@
 
 use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::{BatchHeader, Compression, HEADER_SIZE, crc};
-use broker_protocol::record::convert::up;
+use broker_protocol::record::convert::{DownLimits, down, up};
 use broker_protocol::record::entries::{Entry, entries};
 
 use support::five_records::{APPEND_TIME, CODECS, Given, five_records};
@@ -42,6 +42,11 @@ struct Fixture {
     bytes: Vec<u8>,
 }
 
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let nibbles: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+    nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
 fn fixtures() -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for (file, text, count) in FILES {
@@ -50,15 +55,13 @@ fn fixtures() -> Vec<Fixture> {
             let [magic, codec, time, base, hex] = line.split(' ').collect::<Vec<_>>()[..] else {
                 panic!("{file}: {line}")
             };
-            let nibbles: Vec<u8> =
-                hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
             fixtures.push(Fixture {
                 name: format!("{file} magic {magic} {codec} {time}"),
                 magic: magic.parse().unwrap(),
                 codec: CODECS.iter().find(|(name, _)| *name == codec).unwrap().1,
                 append_time: time == "append",
                 base: base.parse().unwrap(),
-                bytes: nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect(),
+                bytes: bytes_of(hex),
             });
         }
     }
@@ -176,5 +179,43 @@ fn what_old_producers_send_is_converted() {
         assert!(read(&fixture.name, batch).into_iter().eq(expected), "{}", fixture.name);
         assert_eq!(header.base_offset, Offset(0));
         assert_ne!(header.max_timestamp, TimestampMs(0));
+    }
+}
+
+/// Kafka's conversion and ours leave the same records of the same batches; the same bytes where no codec is
+/// between.
+#[test]
+fn what_goes_down_is_what_kafka_makes_of_it() {
+    let written = fixtures();
+    let lines = include_str!("fixtures/java-3.9.2-down.txt");
+    assert_eq!(lines.lines().count(), 40);
+    for line in lines.lines() {
+        let [magic, codec, time, to_magic, first_offset, hex] =
+            line.split(' ').collect::<Vec<_>>()[..]
+        else {
+            panic!("{line}")
+        };
+        let name = format!("java-3.9.2 magic {magic} {codec} {time}");
+        let from = written.iter().find(|fixture| fixture.name == name).unwrap();
+        let limits = DownLimits {
+            magic: to_magic.parse().unwrap(),
+            first_offset: Offset(first_offset.parse().unwrap()),
+            size_max: usize::MAX,
+            decompressed_size_max: LIMIT,
+        };
+        let context = format!("{name} to {to_magic} from {first_offset}");
+        let (ours, theirs) = (down(&from.bytes, &limits).unwrap(), bytes_of(hex));
+        assert!(read(&context, &ours) == read(&context, &theirs), "{context}");
+        if from.codec == Compression::None {
+            assert_eq!(ours, theirs, "{context}");
+        }
+        let heads = |bytes: &[u8]| -> Vec<(Offset, TimestampMs, u8)> {
+            let heads = entries(bytes).map(|entry| match entry.unwrap() {
+                Entry::Legacy(message) => (message.offset, message.timestamp, message.attributes),
+                Entry::Batch(_) => panic!("{context}"),
+            });
+            heads.collect()
+        };
+        assert_eq!(heads(&ours), heads(&theirs), "{context}");
     }
 }

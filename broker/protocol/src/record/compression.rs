@@ -140,6 +140,61 @@ mod tests {
         assert!(decompress(Compression::Snappy, &bomb, usize::MAX).is_err());
     }
 
+    /// Frames that other clients write: of any block size, linked, with sizes and checksums.
+    #[test]
+    fn every_form_of_lz4_frame_is_read() {
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+        use std::io::Write;
+
+        let plain: Vec<u8> = (0..300_000).map(|i: usize| ((i * i) >> 9) as u8).collect();
+        for mode in [BlockMode::Independent, BlockMode::Linked] {
+            for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
+                for (checksums, content_size) in [(false, None), (true, Some(plain.len() as u64))] {
+                    let info = FrameInfo::new()
+                        .block_mode(mode)
+                        .block_size(size)
+                        .block_checksums(checksums)
+                        .content_checksum(checksums)
+                        .content_size(content_size);
+                    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+                    encoder.write_all(&plain).unwrap();
+                    let bytes = encoder.finish().unwrap();
+                    let read = decompress(Compression::Lz4, &bytes, plain.len()).unwrap();
+                    assert!(read == plain, "{mode:?} {size:?} {checksums}");
+                    let less = decompress(Compression::Lz4, &bytes, plain.len() - 1);
+                    assert!(matches!(less, Err(DecompressError::TooLarge { .. })));
+                }
+            }
+        }
+    }
+
+    /// Streams in a row are one, where Java's reader takes them so.
+    #[test]
+    fn streams_in_a_row_are_read() {
+        for codec in [Compression::Gzip, Compression::Snappy, Compression::Zstd] {
+            let first = compress(codec, b"first, ").unwrap();
+            let bytes = [first, compress(codec, b"second").unwrap()].concat();
+            assert_eq!(decompress(codec, &bytes, 13).unwrap(), b"first, second", "{codec:?}");
+            let less = decompress(codec, &bytes, 12);
+            assert!(matches!(less, Err(DecompressError::TooLarge { .. })), "{codec:?}");
+        }
+    }
+
+    /// A stream, unlike a buffer, does not know its size when it begins: so Java writes. A frame to skip
+    /// is nothing.
+    #[test]
+    fn zstd_of_a_stream_is_read() {
+        for size in [0, 1, 1000, 131_072, 131_073, 1 << 20] {
+            let plain: Vec<u8> = (0..size).map(|i: usize| ((i * i) >> 9) as u8).collect();
+            for level in [1, 3, 19] {
+                let mut bytes = vec![0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 7, 7];
+                bytes.append(&mut zstd::stream::encode_all(&plain[..], level).unwrap());
+                let read = decompress(Compression::Zstd, &bytes, size).unwrap();
+                assert!(read == plain, "{size} {level}");
+            }
+        }
+    }
+
     #[test]
     fn damaged_bytes_never_panic() {
         let plain: Vec<u8> = (0..2000).map(|i| (i / 7) as u8).collect();
