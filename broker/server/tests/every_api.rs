@@ -5,6 +5,8 @@
 //! (empty lists, no names), so that most answers are errors or empty; what they hold is for the
 //! tests with real clients.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
