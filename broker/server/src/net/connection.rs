@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
@@ -234,19 +235,45 @@ impl Connection {
     /// Waits for bytes, for an answer, for the deadline or for shutdown.
     async fn wait(&mut self) -> Result<(), End> {
         let reads = !self.is_blocked();
+        let unpaid = if reads { self.make_room()? } else { None };
+        let size = unpaid.unwrap_or_default();
         tokio::select! {
             biased;
             answer = front(&mut self.pending), if !self.pending.is_empty() => {
                 self.answered(answer?);
                 Ok(())
             }
-            readable = self.stream.readable(), if reads => {
-                readable?;
-                self.fill().await
+            permit = self.limits.request_bytes(size), if unpaid.is_some() => {
+                self.in_flight = permit;
+                Ok(())
+            }
+            // A read that did not fill the buffer is known to have emptied the socket: the next
+            // wait costs no system call to find that out.
+            read = self.stream.read_buf(&mut self.input), if reads && unpaid.is_none() => {
+                if read? == 0 { Err(End::Closed) } else { Ok(()) }
             }
             () = &mut self.shutdown => self.drain().await,
             () = &mut self.alarm => self.look(),
         }
+    }
+
+    /// Grows the read buffer for what comes next, by doubling, up to the size of the frame.
+    ///
+    /// Returns the size of a large frame that has begun and is not counted yet in the process's
+    /// bytes in flight: it is read on once there is room for it.
+    fn make_room(&mut self) -> Result<Option<usize>, End> {
+        let here = self.input.len();
+        let wanted = match frame::peek(&self.input, self.settings.frame_max)? {
+            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size - here,
+            Frame::Partial { size: None } | Frame::Complete { .. } => READ_SIZE,
+        };
+        if here >= LARGE_FRAME && self.in_flight.is_none() {
+            return Ok(Some(here + wanted));
+        }
+        // An empty buffer is asked for as much as it once held, which winds it back to its start.
+        let grow = if here == 0 { self.largest } else { wanted.min(here.max(READ_SIZE)) };
+        self.input.reserve(grow);
+        Ok(None)
     }
 
     /// Ends a connection that is past its deadline, gives memory back, and sets the next alarm.
@@ -264,50 +291,6 @@ impl Connection {
         let next = (self.last_request + limit).max(now + Duration::from_secs(1)).min(now + QUIET);
         self.alarm.as_mut().reset(next.into());
         Ok(())
-    }
-
-    /// Reads once. The buffer grows by doubling while a frame arrives, up to its size.
-    async fn fill(&mut self) -> Result<(), End> {
-        let here = self.input.len();
-        let wanted = match frame::peek(&self.input, self.settings.frame_max)? {
-            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size - here,
-            Frame::Partial { size: None } | Frame::Complete { .. } => READ_SIZE,
-        };
-        if here >= LARGE_FRAME && here + wanted > self.input.capacity() {
-            return self.fill_large(here + wanted).await;
-        }
-        // An empty buffer is asked for as much as it once held, which winds it back to its start.
-        let grow = if here == 0 { self.largest } else { wanted.min(here.max(READ_SIZE)) };
-        self.input.reserve(grow);
-        self.read()
-    }
-
-    /// Reads the rest of a large frame, inside the process's bound on bytes in flight.
-    async fn fill_large(&mut self, size: usize) -> Result<(), End> {
-        let deadline = self.last_request + self.settings.idle;
-        let whole = async {
-            self.in_flight = self.limits.request_bytes(size).await;
-            while self.input.len() < size {
-                let missing = size - self.input.len();
-                self.input.reserve(missing.min(self.input.len()));
-                self.stream.readable().await?;
-                self.read()?;
-            }
-            Ok(())
-        };
-        match tokio::time::timeout_at(deadline.into(), whole).await {
-            Ok(done) => done,
-            Err(_) => Err(End::Idle(self.settings.idle)),
-        }
-    }
-
-    fn read(&mut self) -> Result<(), End> {
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Err(End::Closed),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Writes the answers that are still in progress, then ends the connection.
