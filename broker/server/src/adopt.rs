@@ -20,8 +20,8 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store};
 use tracing::{info, warn};
 
-use crate::controller::TreeError;
 use crate::controller::run::fresh_id;
+use broker_zookeeper::error::TreeError;
 
 /// Returns the cluster's id that the directories name, if any does.
 pub(crate) fn cluster_id(

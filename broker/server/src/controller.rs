@@ -11,17 +11,3 @@ pub mod placement;
 pub mod run;
 pub mod state;
 pub mod topic_name;
-
-use broker_zookeeper::node::NodeError;
-use broker_zookeeper::store::StoreError;
-
-/// Why the tree could not be read or written as it should be.
-#[derive(Debug, thiserror::Error)]
-pub enum TreeError {
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A node holds something else than it should.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-}

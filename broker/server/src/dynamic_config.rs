@@ -23,7 +23,7 @@ use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Store, StoreE
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::controller::TreeError;
+use broker_zookeeper::error::TreeError;
 
 /// The broker's configuration as it is now.
 pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;

@@ -9,8 +9,8 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{Store, StoreError};
 use tracing::warn;
 
-use crate::controller::TreeError;
 use crate::replica::producer_id::{ClaimError, ProducerIds};
+use broker_zookeeper::error::TreeError;
 
 /// Makes a source of ids that claims its blocks in `store`.
 pub(crate) fn claiming(store: Arc<dyn Store>, broker_id: BrokerId) -> ProducerIds {

@@ -1,6 +1,7 @@
 //! The coordination tree: what brokers agree on, in Kafka's own layout. See the README.
 
 pub mod embedded;
+pub mod error;
 pub mod node;
 pub mod path;
 pub mod store;

@@ -6,8 +6,8 @@ use broker_zookeeper::store::StoreError;
 
 use super::alter_configs::AlterError;
 use super::describe_configs::ResourceError;
-use crate::controller::TreeError;
 use crate::controller::admin::AdminError;
+use broker_zookeeper::error::TreeError;
 
 impl From<&AdminError> for ErrorCode {
     fn from(error: &AdminError) -> Self {
@@ -26,27 +26,7 @@ impl From<&AdminError> for ErrorCode {
             AdminError::Config(_) => Self::InvalidConfig,
             AdminError::DeletionDisabled => Self::TopicDeletionDisabled,
             AdminError::TimedOut(_) => Self::RequestTimedOut,
-            AdminError::Tree(error) => Self::from(error),
-        }
-    }
-}
-
-impl From<&TreeError> for ErrorCode {
-    fn from(error: &TreeError) -> Self {
-        match error {
-            // Somebody else changed the same node: the client may try again.
-            TreeError::Store(StoreError::BadVersion { .. }) => Self::RequestTimedOut,
-            TreeError::Store(
-                StoreError::NoNode { .. }
-                | StoreError::NodeExists { .. }
-                | StoreError::NotEmpty { .. }
-                | StoreError::NoChildrenForEphemerals { .. }
-                | StoreError::BadPath { .. }
-                | StoreError::SessionExpired
-                | StoreError::ConnectionLoss
-                | StoreError::Unwritable,
-            )
-            | TreeError::Node(_) => Self::UnknownServerError,
+            AdminError::Tree(error) => of_tree(error),
         }
     }
 }
@@ -57,7 +37,7 @@ impl From<&ResourceError> for ErrorCode {
             ResourceError::UnknownTopic(_) => Self::UnknownTopicOrPartition,
             ResourceError::TopicName(_) => Self::InvalidTopicException,
             ResourceError::OtherBroker(_) | ResourceError::Kind(_) => Self::InvalidRequest,
-            ResourceError::Tree(error) => Self::from(error),
+            ResourceError::Tree(error) => of_tree(error),
         }
     }
 }
@@ -78,7 +58,25 @@ impl From<&AlterError> for ErrorCode {
                 | ConfigError::Syntax { .. },
             )
             | AlterError::NoList { .. } => Self::InvalidConfig,
-            AlterError::Tree(error) => Self::from(error),
+            AlterError::Tree(error) => of_tree(error),
         }
+    }
+}
+
+fn of_tree(error: &TreeError) -> ErrorCode {
+    match error {
+        // Somebody else changed the same node: the client may try again.
+        TreeError::Store(StoreError::BadVersion { .. }) => ErrorCode::RequestTimedOut,
+        TreeError::Store(
+            StoreError::NoNode { .. }
+            | StoreError::NodeExists { .. }
+            | StoreError::NotEmpty { .. }
+            | StoreError::NoChildrenForEphemerals { .. }
+            | StoreError::BadPath { .. }
+            | StoreError::SessionExpired
+            | StoreError::ConnectionLoss
+            | StoreError::Unwritable,
+        )
+        | TreeError::Node(_) => ErrorCode::UnknownServerError,
     }
 }

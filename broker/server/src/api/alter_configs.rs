@@ -12,8 +12,8 @@ use broker_protocol::message::{alter_configs, incremental_alter_configs};
 use super::RequestContext;
 use super::describe_configs::{ResourceError, entity};
 use crate::context::Context;
-use crate::controller::TreeError;
 use crate::dynamic_config::Entity;
+use broker_zookeeper::error::TreeError;
 
 /// Why a change was refused.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,9 @@ use broker_protocol::message::describe_configs::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::{TreeError, topic_name};
+use crate::controller::topic_name;
 use crate::dynamic_config::Entity;
+use broker_zookeeper::error::TreeError;
 
 /// Resources of requests about configuration. Source: Kafka 3.9 `ConfigResource.Type`.
 pub(crate) mod resource {

@@ -16,12 +16,13 @@ use broker_zookeeper::node::topic;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 
+use super::membership;
 use super::placement::{self, PlacementError};
 use super::run::fresh_id;
 use super::topic_name::{self, NameError};
-use super::{TreeError, membership};
 use crate::dynamic_config::SharedConfig;
 use crate::metadata::{self, Cache, Metadata};
+use broker_zookeeper::error::TreeError;
 
 /// The most partitions that one topic may be made with. Kafka has no bound of its own; each
 /// partition is a directory and some open files, and a mistyped number must not fill the disk.

@@ -9,7 +9,7 @@ use broker_zookeeper::node::controller::Controller;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, OpResult, Store, StoreError};
 
-use super::TreeError;
+use broker_zookeeper::error::TreeError;
 
 /// The right to write as the controller: every such write checks that the epoch node still has
 /// `version`.

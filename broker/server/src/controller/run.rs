@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::TreeError;
 use super::membership::{Term, ensure};
 use super::state::{Effect, Elected, Event, State, TopicRead};
 use crate::metadata::Topic;
+use broker_zookeeper::error::TreeError;
 
 /// Partitions whose states are written in one transaction.
 const BATCH: usize = 500;

@@ -1,11 +1,9 @@
-//! The records of a batch v2, as far as the broker looks at them: frames, keys, times.
-//!
-//! A frame is: length (varint), attributes (1 byte), timestamp delta (varlong), offset delta (varint),
-//! key length (varint, -1 for none), then bytes that nobody here reads.
+//! The records of a batch v2, as far as the broker looks at them: their form, offsets, keys, times.
 
 use broker_protocol::quantity::TimestampMs;
-use broker_protocol::record::batch::{BatchHeader, HEADER_SIZE};
-use broker_protocol::record::compression::{Compression, decompress};
+use broker_protocol::record::batch::{Batch, BatchHeader};
+use broker_protocol::record::compression::Compression;
+use broker_protocol::record::iteration::{Records, RecordsError};
 
 use super::{Flaw, InvalidRecords, Rules};
 
@@ -27,16 +25,19 @@ pub(super) fn check(
     rules: &Rules<'_>,
 ) -> Result<(), InvalidRecords> {
     let wanted = Wanted { key: rules.config.cleanup_policy.compact, times: times(rules) };
-    let payload = &bytes[HEADER_SIZE..];
-    if codec == Compression::None {
-        return walk(header, payload, &wanted);
-    }
-    if !wanted.key && wanted.times.is_none() {
+    if codec != Compression::None && !wanted.key && wanted.times.is_none() {
         return Ok(());
     }
-    let payload = decompress(codec, payload, DECOMPRESSED_SIZE_MAX)
-        .map_err(|_| InvalidRecords::Undecodable)?;
-    walk(header, &payload, &wanted)
+    let batch = Batch { header: *header, bytes };
+    walk(header, &batch.records(DECOMPRESSED_SIZE_MAX).map_err(|e| invalid(&e))?, &wanted)
+}
+
+fn invalid(error: &RecordsError) -> InvalidRecords {
+    match error {
+        RecordsError::Codec(_) | RecordsError::Decompress(_) => InvalidRecords::Undecodable,
+        RecordsError::Record(index) => Flaw::Record(*index).into(),
+        RecordsError::Trailing(count) => Flaw::Record(count - 1).into(),
+    }
 }
 
 /// Returns the first and last timestamp that the topic takes, if it limits them.
@@ -52,26 +53,26 @@ fn times(rules: &Rules<'_>) -> Option<(i64, i64)> {
     Some((rules.now.0.saturating_sub(before), rules.now.0.saturating_add(after)))
 }
 
-fn walk(header: &BatchHeader, payload: &[u8], wanted: &Wanted) -> Result<(), InvalidRecords> {
-    let mut rest = payload;
+fn walk(
+    header: &BatchHeader,
+    records: &Records<'_>,
+    wanted: &Wanted,
+) -> Result<(), InvalidRecords> {
     let (mut without_key, mut out_of_time) = (Vec::new(), Vec::new());
-    for index in 0..header.records_count {
-        let frame = frame(&mut rest).ok_or(Flaw::Record(index))?;
-        if frame.offset_delta != i64::from(index) {
+    for (index, record) in (0..).zip(records) {
+        let record = record.map_err(|error| invalid(&error))?;
+        if record.offset.0 - header.base_offset.0 != i64::from(index) {
             return Err(Flaw::Record(index).into());
         }
-        if wanted.key && !frame.has_key {
+        if wanted.key && record.key.is_none() {
             without_key.push(index);
         }
-        if let Some((first, last)) = wanted.times {
-            let time = header.base_timestamp.0.wrapping_add(frame.timestamp_delta);
-            if TimestampMs(time) != NO_TIMESTAMP && !(first..=last).contains(&time) {
-                out_of_time.push(index);
-            }
+        if let Some((first, last)) = wanted.times
+            && record.timestamp != NO_TIMESTAMP
+            && !(first..=last).contains(&record.timestamp.0)
+        {
+            out_of_time.push(index);
         }
-    }
-    if !rest.is_empty() {
-        return Err(Flaw::Record(header.records_count - 1).into());
     }
     if !without_key.is_empty() {
         return Err(InvalidRecords::NoKey { records: without_key });
@@ -84,40 +85,3 @@ fn walk(header: &BatchHeader, payload: &[u8], wanted: &Wanted) -> Result<(), Inv
 
 /// What a record has that carries no time.
 const NO_TIMESTAMP: TimestampMs = TimestampMs(-1);
-
-struct Frame {
-    timestamp_delta: i64,
-    offset_delta: i64,
-    has_key: bool,
-}
-
-/// Reads the head of one record and steps over the rest of it.
-fn frame(rest: &mut &[u8]) -> Option<Frame> {
-    let length = usize::try_from(varint(rest)?).ok()?;
-    if length > rest.len() {
-        return None;
-    }
-    let (mut record, after) = rest.split_at(length);
-    *rest = after;
-    record = record.get(1..)?;
-    let timestamp_delta = varint(&mut record)?;
-    let offset_delta = varint(&mut record)?;
-    let key_length = varint(&mut record)?;
-    if key_length > record.len() as i64 {
-        return None;
-    }
-    Some(Frame { timestamp_delta, offset_delta, has_key: key_length >= 0 })
-}
-
-/// Reads a zigzag varint of at most ten bytes.
-fn varint(rest: &mut &[u8]) -> Option<i64> {
-    let mut value = 0_u64;
-    for (index, byte) in rest.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            *rest = &rest[index + 1..];
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
-}

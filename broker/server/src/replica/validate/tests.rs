@@ -122,8 +122,14 @@ fn records_that_lie_are_refused_and_never_panic() {
     let mut lying = bytes.clone();
     // The first record's length, a varint of one byte.
     lying[HEADER_SIZE] += 2;
-    // It then ends within the second, which is the one that does not fit.
-    assert_eq!(validate_in(9, &[], &sealed(lying)), Err(Flaw::Record(1).into()));
+    assert_eq!(validate_in(9, &[], &sealed(lying)), Err(Flaw::Record(0).into()));
+    let mut lying = bytes.clone();
+    // The last record's header count, the batch's last byte: it says one, or minus one.
+    for count in [2, 1] {
+        *lying.last_mut().unwrap() = count;
+        let refused = validate_in(9, &[], &sealed(lying.clone())).unwrap_err();
+        assert!(matches!(refused, InvalidRecords::Invalid(Flaw::Record(_))), "{refused:?}");
+    }
     for position in HEADER_SIZE..bytes.len() {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut changed = bytes.clone();
