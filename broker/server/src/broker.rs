@@ -40,6 +40,7 @@ use crate::net::connection;
 use crate::net::limits::Limits;
 use crate::net::listener;
 use crate::net::worker::Workers;
+use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;
 use crate::{adopt, jobs, producer_ids};
@@ -116,6 +117,7 @@ impl Broker {
             broker_id,
             groups,
             cluster_id: cluster_id.into(),
+            cleaner: Cleaner::new(Arc::clone(&replicas), Arc::clone(&config)),
             config,
             dynamic_config,
             metadata,
@@ -137,7 +139,7 @@ impl Broker {
         info!("stopping");
         let tasks = &self.context.tasks;
         tasks.shutdown();
-        for name in ["listener", "connection"] {
+        for name in ["listener", "connection", "cleaner"] {
             let left = tasks.drain(name, DRAIN + Duration::from_secs(1)).await;
             if left > 0 {
                 warn!(task = name, left, "still running; ended with the process");

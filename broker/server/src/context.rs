@@ -9,6 +9,7 @@ use crate::controller::admin::Admin;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::metadata::Cache;
+use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::Manager;
 use crate::tasks::Tasks;
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub controller: Admin,
     /// The partitions on this broker.
     pub replicas: Arc<Manager>,
+    /// Compaction of their logs.
+    pub cleaner: Arc<Cleaner>,
     /// Consumer groups.
     pub groups: Coordinator,
     /// The source of time.

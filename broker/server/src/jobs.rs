@@ -1,7 +1,8 @@
 //! What is done from time to time: retention, compaction, syncs that time makes due, checkpoints.
 //!
 //! Each job has a task that waits, and does its work on a thread that may wait for the disk. The
-//! interval is read anew each time, so that a change of it takes effect without a restart.
+//! settings are read anew each time, so that a change of one that may change takes effect without a
+//! restart. After the start, what can wait does so for `log.initial.task.delay.ms`: clients go first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,45 +21,95 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts every job.
 pub(crate) fn start(context: &Arc<Context>) {
-    let job = |name, interval: fn(&BrokerConfig) -> Duration, work: fn(&Manager)| {
-        context.tasks.spawn(name, repeat(Arc::clone(context), name, interval, work));
-    };
-    job("retention", |c| millis(c.log_retention_check_interval_ms), Manager::keep);
-    job("flush", |c| millis(c.log_flush_scheduler_interval_ms), Manager::flush_due);
-    job("purge", |_| PURGE_INTERVAL, Manager::purge);
-    job(
-        "checkpoint",
-        |c| millis(i64::from(c.log_flush_offset_checkpoint_interval_ms)),
-        Manager::checkpoint,
-    );
-    job(
-        "high-watermark-checkpoint",
-        |c| millis(c.replica_high_watermark_checkpoint_interval_ms),
-        Manager::checkpoint_high_watermarks,
-    );
+    for job in JOBS {
+        context.tasks.spawn(job.name, job.repeat(Arc::clone(context)));
+    }
+    if context.config.load().log_cleaner_enable {
+        let (cleaner, shutdown) = (Arc::clone(&context.cleaner), context.tasks.shutdown_token());
+        context.tasks.spawn("cleaner", cleaner.run(shutdown));
+    }
 }
+
+/// Something that is done again and again.
+#[derive(Debug)]
+struct Job {
+    name: &'static str,
+    /// Whether the first run is after `log.initial.task.delay.ms`; otherwise after one interval.
+    is_delayed: bool,
+    interval: fn(&BrokerConfig) -> Duration,
+    work: fn(&Manager, &BrokerConfig),
+}
+
+const JOBS: &[Job] = &[
+    Job {
+        name: "retention",
+        is_delayed: true,
+        interval: |c| millis(c.log_retention_check_interval_ms),
+        work: |replicas, _| replicas.keep(),
+    },
+    Job {
+        name: "flush",
+        is_delayed: true,
+        interval: |c| millis(c.log_flush_scheduler_interval_ms),
+        work: |replicas, _| replicas.flush_due(),
+    },
+    Job {
+        name: "purge",
+        is_delayed: true,
+        interval: |_| PURGE_INTERVAL,
+        work: |replicas, _| replicas.purge(),
+    },
+    Job {
+        name: "recovery-point-checkpoint",
+        is_delayed: true,
+        interval: |c| millis(c.log_flush_offset_checkpoint_interval_ms.into()),
+        work: |replicas, _| replicas.checkpoint_recovery_points(),
+    },
+    Job {
+        name: "start-offset-checkpoint",
+        is_delayed: true,
+        interval: |c| millis(c.log_flush_start_offset_checkpoint_interval_ms.into()),
+        work: |replicas, _| replicas.checkpoint_start_offsets(),
+    },
+    Job {
+        name: "high-watermark-checkpoint",
+        is_delayed: false,
+        interval: |c| millis(c.replica_high_watermark_checkpoint_interval_ms),
+        work: |replicas, _| replicas.checkpoint_high_watermarks(),
+    },
+    Job {
+        name: "producer-expiration",
+        is_delayed: false,
+        interval: |c| millis(c.producer_id_expiration_check_interval_ms.into()),
+        work: |replicas, c| replicas.forget_producers(c.producer_id_expiration_ms.into()),
+    },
+];
 
 fn millis(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
 }
 
-async fn repeat(
-    context: Arc<Context>,
-    name: &'static str,
-    interval: fn(&BrokerConfig) -> Duration,
-    work: fn(&Manager),
-) {
-    let shutdown = context.tasks.shutdown_token();
-    loop {
-        let wait = interval(&context.config.load()).max(SHORTEST);
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
-        }
-        let replicas = Arc::clone(&context.replicas);
-        if let Err(error) = tokio::task::spawn_blocking(move || work(&replicas)).await {
-            error!(job = name, %error, "job failed");
+impl Job {
+    async fn repeat(&self, context: Arc<Context>) {
+        let shutdown = context.tasks.shutdown_token();
+        let mut is_first = self.is_delayed;
+        loop {
+            let config = context.config.load_full();
+            let wait = if std::mem::take(&mut is_first) {
+                millis(config.log_initial_task_delay_ms)
+            } else {
+                (self.interval)(&config)
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait.max(SHORTEST)) => {}
+            }
+            let (context, work) = (Arc::clone(&context), self.work);
+            let run = move || work(&context.replicas, &context.config.load());
+            if let Err(error) = tokio::task::spawn_blocking(run).await {
+                error!(job = self.name, %error, "job failed");
+            }
         }
     }
 }

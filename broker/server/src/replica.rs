@@ -2,8 +2,10 @@
 //!
 //! Reading path: `partition_state` (the rules, pure), `partition` (rules and log under one lock),
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
-//! (how requests wait), `manager` (all of it, by topic, and the jobs in the background).
+//! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
+//! (compaction).
 
+pub mod cleaner;
 pub mod counters;
 pub mod delayed;
 pub mod fetch;

@@ -37,6 +37,7 @@ mod reader;
 mod select;
 mod transactions;
 
+pub use offset_map::MapLimit;
 pub use select::{Cleanable, ClosedSegment, LogFacts, cleanable};
 
 use copy::Copier;
@@ -226,6 +227,22 @@ pub enum CleanError {
     },
 }
 
+impl CleanError {
+    /// Returns the disk's answer, where the caller has not met it itself, as it has in
+    /// [`CleanError::Swap`].
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { source, .. } | Self::Output(IndexError::Io { source, .. }) => Some(source),
+            Self::Output(_)
+            | Self::Damaged { .. }
+            | Self::MapTooSmall { .. }
+            | Self::TooLarge { .. }
+            | Self::Stopped
+            | Self::Swap { .. } => None,
+        }
+    }
+}
+
 /// How a caller takes part in a round.
 pub trait Round {
     /// Is told of bytes read or written, may wait (throttling), and may end the round.
@@ -236,7 +253,7 @@ pub trait Round {
     fn swap(&mut self, segment: CleanedSegment) -> io::Result<ControlFlow<()>>;
 }
 
-/// Runs one round of compaction, with at most `map_size_max` bytes for keys.
+/// Runs one round of compaction, with a map of keys within `map_limit`.
 ///
 /// # Errors
 /// What was being written is removed as far as the disk allows; recovery removes the rest.
@@ -245,14 +262,14 @@ pub trait Round {
 /// If the snapshot's segments are not adjacent, or reach above `first_uncleanable_offset`.
 pub fn clean(
     snapshot: &Snapshot,
-    map_size_max: usize,
+    map_limit: MapLimit,
     now: TimestampMs,
     round: &mut dyn Round,
 ) -> Result<Report, CleanError> {
     let facts: Vec<ClosedSegment> = snapshot.sources.iter().map(|source| source.facts).collect();
     let limit = snapshot.cleanable.first_uncleanable_offset;
     assert!(facts.iter().all(|segment| segment.end_offset <= limit), "only what is cleanable");
-    let mut map = OffsetMap::new(map_size_max, snapshot.cleanable.dirty_bytes);
+    let mut map = OffsetMap::new(map_limit, snapshot.cleanable.dirty_bytes);
     let cleaned_to = fill_map(snapshot, &mut map, round)?;
     let mut report = Report { cleaned_to, key_count: map.len(), ..Report::default() };
 

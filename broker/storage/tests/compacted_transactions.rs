@@ -11,7 +11,7 @@ use broker_protocol::quantity::Offset;
 use broker_protocol::record::batch::{Attributes, Batch, BatchHeader};
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
-use broker_storage::cleaner::{CleanedSegment, Round, clean};
+use broker_storage::cleaner::{CleanedSegment, MapLimit, Round, clean};
 use broker_storage::fs::Fs;
 use broker_storage::fs::faulty::FaultyFs;
 use broker_storage::log::Log;
@@ -145,7 +145,8 @@ proptest! {
                     let end = log.log_end_offset();
                     let cleanable = log.cleanable(end, cleaned_to, NOW).unwrap();
                     let snapshot = log.snapshot_for_cleaner(cleanable).unwrap();
-                    let report = clean(&snapshot, 1 << 20, NOW, &mut Locked(&mut log)).unwrap();
+                    let limit = MapLimit { size_max: 1 << 20, load_factor: 0.9 };
+                    let report = clean(&snapshot, limit, NOW, &mut Locked(&mut log)).unwrap();
                     cleaned_to = Some(report.cleaned_to);
                 }
                 _ => {

@@ -12,7 +12,7 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
-use broker_storage::cleaner::{CleanError, CleanedSegment, Report, Round, clean};
+use broker_storage::cleaner::{CleanError, CleanedSegment, MapLimit, Report, Round, clean};
 use broker_storage::fs::Fs;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::log::{Log, LogError};
@@ -22,6 +22,7 @@ mod support;
 use support::{DIR, NOW, append, config, create, idempotent, load_one, open_dir, read_all};
 
 const MAP_SIZE: usize = 1 << 20;
+const LIMIT: MapLimit = MapLimit { size_max: MAP_SIZE, load_factor: 0.9 };
 const RETENTION_MS: i64 = 1000;
 
 /// Key and value of a record; no value is a tombstone.
@@ -83,7 +84,8 @@ fn compact(
     let Ok(snapshot) = log.snapshot_for_cleaner(cleanable) else {
         return Err(CleanError::Stopped);
     };
-    clean(&snapshot, map_size, now, &mut Locked { log, failure: None })
+    let limit = MapLimit { size_max: map_size, ..LIMIT };
+    clean(&snapshot, limit, now, &mut Locked { log, failure: None })
 }
 
 fn batches(log: &Log) -> Vec<(BatchHeader, Vec<u8>)> {
@@ -272,7 +274,7 @@ fn a_segment_that_left_the_log_meanwhile_stays_away() {
     log.advance_log_start_offset(log.log_end_offset()).unwrap();
     log.remove_old_segments().unwrap();
     let (size, count) = (log.size_in_bytes(), log.segment_count());
-    let stopped = clean(&snapshot, MAP_SIZE, NOW, &mut Locked { log: &mut log, failure: None });
+    let stopped = clean(&snapshot, LIMIT, NOW, &mut Locked { log: &mut log, failure: None });
     assert!(matches!(stopped, Err(CleanError::Stopped)), "{stopped:?}");
     assert_eq!((log.size_in_bytes(), log.segment_count()), (size, count));
 }

@@ -27,7 +27,6 @@ use super::partition_state::Role;
 use super::producer_id::ProducerIds;
 use crate::clock::SharedClock;
 
-pub mod compact;
 mod jobs;
 mod topics;
 
@@ -42,7 +41,7 @@ pub struct Settings {
     pub fetch_sessions_max: usize,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: usize,
-    /// `producer.id.expiration.ms`.
+    /// `producer.id.expiration.ms` while logs are loaded.
     pub producer_id_expiration_ms: i64,
 }
 
@@ -103,7 +102,6 @@ pub struct Manager {
     unloaded: Unloaded,
     sessions: Arc<SessionCache>,
     producer_ids: ProducerIds,
-    settings: Settings,
     clock: SharedClock,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
@@ -170,7 +168,6 @@ impl Manager {
             unloaded,
             sessions: SessionCache::new(settings.fetch_sessions_max),
             producer_ids,
-            settings,
             clock,
             changing: Mutex::new(()),
             trash: Mutex::new(trash),
@@ -214,6 +211,11 @@ impl Manager {
     /// Returns the log directories, offline ones included.
     pub fn log_dirs(&self) -> &[Arc<LogDir>] {
         &self.dirs
+    }
+
+    /// Returns where the partitions read time.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
     }
 
     /// Returns the fetch sessions.

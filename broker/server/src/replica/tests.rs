@@ -31,7 +31,7 @@ use crate::clock::{Clock, SystemClock};
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
-fn config(settings: &[(&str, &str)]) -> Arc<TopicConfig> {
+pub(super) fn config(settings: &[(&str, &str)]) -> Arc<TopicConfig> {
     let overrides: BTreeMap<String, String> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Arc::new(TopicConfig::resolve(&BrokerConfig::default(), &overrides).unwrap())
@@ -41,7 +41,7 @@ fn relaxed() -> Arc<TopicConfig> {
     config(&[("ottla.durability", "replicated")])
 }
 
-fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
+pub(super) fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
     let clock = Arc::new(SystemClock);
     let identity = Identity { cluster_id: "cluster".to_owned(), broker_id: BrokerId(0) };
     let open = |path: &&Path| {
@@ -58,7 +58,7 @@ fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
 }
 
 /// Leads `count` partitions of topic `t`.
-fn lead(manager: &Manager, count: i32, config: &Arc<TopicConfig>) {
+pub(super) fn lead(manager: &Manager, count: i32, config: &Arc<TopicConfig>) {
     let partitions: Vec<_> = (0..count).map(|number| (number, LeaderEpoch(0))).collect();
     manager.become_leader(&"t".into(), ID, config, 1, &partitions).unwrap();
 }
@@ -71,7 +71,7 @@ fn batch(records: i32) -> Vec<u8> {
     builder.finish().unwrap()
 }
 
-fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendError> {
+pub(super) fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendError> {
     let bytes = batch(records);
     let config = partition.config();
     let now = TimestampMs(2_000);
@@ -79,7 +79,7 @@ fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendEr
     partition.append(&mut valid.batches, NO_EPOCH, true, now)
 }
 
-fn at(offset: i64) -> FetchPosition {
+pub(super) fn at(offset: i64) -> FetchPosition {
     FetchPosition {
         fetch_offset: Offset(offset),
         max_bytes: 1 << 20,
@@ -339,36 +339,6 @@ async fn a_lost_directory_takes_its_partitions_with_it_and_no_others() {
     assert!(failed);
     let appended = append(&kept[0], 1).unwrap();
     assert_eq!(visible(&kept[0], appended).await, AckState::Done);
-}
-
-#[test]
-fn a_compacted_log_keeps_the_newest_record_of_a_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let compacted = config(&[
-        ("cleanup.policy", "compact"),
-        ("segment.bytes", "200"),
-        ("ottla.durability", "synced"),
-    ]);
-    let manager = open(&[dir.path()], &compacted);
-    lead(&manager, 1, &compacted);
-    let partition = manager.partition("t", 0).unwrap();
-    for _ in 0..10 {
-        let appended = append(&partition, 2).unwrap();
-        let acks = PendingAcks::new(1);
-        partition.when_visible(appended.required_offset, &acks, 0);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(acks.settled(SystemClock.now() + Duration::from_mins(1)));
-    }
-    let before = partition.offsets();
-    let mut compactor = super::manager::compact::Compactor::new(Arc::clone(&manager));
-    assert!(compactor.run_once(1 << 20, &|| false));
-    assert!(!compactor.run_once(1 << 20, &|| false), "what is clean is left alone");
-    let after = partition.offsets();
-    assert!(after.size_in_bytes < before.size_in_bytes, "{before:?} {after:?}");
-    assert_eq!(after.log_end_offset, before.log_end_offset);
-    assert!(compactor.uncleanable().is_empty());
-    let read = partition.read(&at(0), Isolation::ReadUncommitted, 1 << 20, true).unwrap();
-    assert!(read.size() > 0, "a position in a hole gives the next batch");
 }
 
 /// A directory that cannot be loaded keeps its logs: nobody makes empty ones in their place.

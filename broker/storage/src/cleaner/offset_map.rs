@@ -4,7 +4,7 @@
 //! would lose a record, which at 2^-128 a pair is rarer than any damage that a disk does unseen, and
 //! nobody outside can look for such a pair. (Kafka keeps MD5 the same way.)
 //!
-//! Open addressing in one flat allocation: 24 bytes a slot, full at nine tenths.
+//! Open addressing in one flat allocation: 24 bytes a slot, full at the load factor.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -14,6 +14,24 @@ const SLOT_SIZE: usize = 24;
 const SLOTS_MIN: usize = 64;
 /// A record has at least a length, attributes, two deltas, two sizes, a header count and a key.
 const RECORD_SIZE_MIN: u64 = 8;
+
+/// How much the map of one round may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MapLimit {
+    /// The most memory it takes, in bytes.
+    pub size_max: usize,
+    /// How full it may get: above 0 and below 1, for a full map is slow and one without an empty slot
+    /// would search for ever. What lies outside is brought to the nearest bound.
+    pub load_factor: f64,
+}
+
+impl MapLimit {
+    /// Returns how many keys fit into `slots`.
+    fn count_max(self, slots: usize) -> usize {
+        let count = (slots as f64 * self.load_factor) as usize;
+        count.clamp(1, slots - 1)
+    }
+}
 
 /// A map from keys to offsets that holds a bounded number of keys.
 #[derive(Debug)]
@@ -27,16 +45,17 @@ pub(super) struct OffsetMap {
 }
 
 impl OffsetMap {
-    /// Makes a map for the keys in `dirty_bytes` of batches, in at most `size_max` bytes of memory.
+    /// Makes a map for the keys in `dirty_bytes` of batches.
     ///
     /// Compressed batches may hold more keys than that; then the map fills, and a later round goes on.
-    pub(super) fn new(size_max: usize, dirty_bytes: u64) -> Self {
+    pub(super) fn new(limit: MapLimit, dirty_bytes: u64) -> Self {
         let useful = usize::try_from(dirty_bytes / RECORD_SIZE_MIN).unwrap_or(usize::MAX);
-        let slots = useful.saturating_add(useful / 4).min(size_max / SLOT_SIZE).max(SLOTS_MIN);
+        let slots =
+            useful.saturating_add(useful / 4).min(limit.size_max / SLOT_SIZE).max(SLOTS_MIN);
         Self {
             words: vec![0; slots * 3],
             count: 0,
-            count_max: slots / 10 * 9,
+            count_max: limit.count_max(slots),
             hashers: [RandomState::new(), RandomState::new()],
         }
     }
@@ -94,12 +113,24 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    fn limit(size_max: usize) -> MapLimit {
+        MapLimit { size_max, load_factor: 0.9 }
+    }
+
+    #[test]
+    fn the_load_factor_bounds_the_keys_and_leaves_a_slot_empty() {
+        for (load_factor, keys) in [(0.5, 50), (0.9, 90), (1.0, 99), (7.0, 99), (0.0, 1)] {
+            let limit = MapLimit { size_max: 100 * SLOT_SIZE, load_factor };
+            assert_eq!(OffsetMap::new(limit, u64::MAX).count_max, keys, "{load_factor}");
+        }
+    }
+
     proptest! {
         #[test]
         fn it_answers_as_a_hash_map_does_until_it_is_full(
             keys in prop::collection::vec(0..200_u16, 0..400),
         ) {
-            let mut map = OffsetMap::new(100 * SLOT_SIZE, u64::MAX);
+            let mut map = OffsetMap::new(limit(100 * SLOT_SIZE), u64::MAX);
             let mut model: HashMap<u16, i64> = HashMap::new();
             for (key, offset) in keys.into_iter().zip(0..) {
                 let has_room = model.len() < 90 || model.contains_key(&key);
@@ -118,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_small_log_gets_a_small_map() {
-        assert_eq!(OffsetMap::new(1 << 27, 0).words.len(), SLOTS_MIN * 3);
-        assert_eq!(OffsetMap::new(1 << 27, 8000).words.len(), 1250 * 3);
-        assert_eq!(OffsetMap::new(24_000, u64::MAX).words.len(), 3000);
+        assert_eq!(OffsetMap::new(limit(1 << 27), 0).words.len(), SLOTS_MIN * 3);
+        assert_eq!(OffsetMap::new(limit(1 << 27), 8000).words.len(), 1250 * 3);
+        assert_eq!(OffsetMap::new(limit(24_000), u64::MAX).words.len(), 3000);
     }
 }

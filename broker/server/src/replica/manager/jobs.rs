@@ -50,13 +50,21 @@ impl Trash {
 }
 
 impl Manager {
-    /// Rolls, retains and forgets what time asks for, in every log
-    /// (`log.retention.check.interval.ms`).
+    /// Rolls and retains what time asks for, in every log (`log.retention.check.interval.ms`).
     pub fn keep(&self) {
         let now = self.clock.wall();
         for partition in self.partitions() {
-            partition.keep(now, self.settings.producer_id_expiration_ms);
+            partition.keep(now);
             self.remove_old_segments(&partition);
+        }
+    }
+
+    /// Forgets producers that were silent for longer than `expiration_ms`, in every log
+    /// (`producer.id.expiration.check.interval.ms`).
+    pub fn forget_producers(&self, expiration_ms: i64) {
+        let now = self.clock.wall();
+        for partition in self.partitions() {
+            partition.forget_producers(now, expiration_ms);
         }
     }
 
@@ -82,14 +90,18 @@ impl Manager {
         }
     }
 
-    /// Writes recovery points and log start offsets of all logs
-    /// (`log.flush.offset.checkpoint.interval.ms`).
-    pub fn checkpoint(&self) {
+    /// Writes the recovery points of all logs (`log.flush.offset.checkpoint.interval.ms`).
+    pub fn checkpoint_recovery_points(&self) {
         for dir in self.online_dirs() {
             let points = self.offsets_in(dir, |offsets| Some(offsets.recovery_point));
-            let written =
-                dir.write_recovery_points(&points).and_then(|()| self.checkpoint_log_starts(dir));
-            note(dir, written);
+            note(dir, dir.write_recovery_points(&points));
+        }
+    }
+
+    /// Writes the start offsets of all logs (`log.flush.start.offset.checkpoint.interval.ms`).
+    pub fn checkpoint_start_offsets(&self) {
+        for dir in self.online_dirs() {
+            note(dir, self.checkpoint_log_starts(dir));
         }
     }
 
@@ -143,7 +155,7 @@ impl Manager {
     }
 
     /// Has the files of segments deleted after the topic's delay.
-    pub(super) fn bury(&self, partition: &Partition, segments: Vec<DeletedSegment>) {
+    pub(in crate::replica) fn bury(&self, partition: &Partition, segments: Vec<DeletedSegment>) {
         if !segments.is_empty() {
             let delay = partition.config().file_delete_delay_ms.max(0) as u64;
             let due = self.clock.now() + Duration::from_millis(delay);

@@ -217,14 +217,21 @@ impl Partition {
         Ok(inner.log.producers().cloned().collect())
     }
 
-    /// Rolls by time, deletes by retention, and forgets producers that were silent for long.
-    pub fn keep(&self, now: TimestampMs, producer_id_expiration_ms: i64) {
+    /// Forgets producers that were silent for longer than `expiration_ms`.
+    pub fn forget_producers(&self, now: TimestampMs, expiration_ms: i64) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.state.role(), Role::Leader | Role::Follower) {
+            inner.log.remove_expired_producers(now, expiration_ms);
+        }
+    }
+
+    /// Rolls by time and deletes by retention.
+    pub fn keep(&self, now: TimestampMs) {
         let mut inner = self.inner.lock();
         if matches!(inner.state.role(), Role::Offline | Role::Deleted) {
             return;
         }
         let high_watermark = inner.state.high_watermark();
-        inner.log.remove_expired_producers(now, producer_id_expiration_ms);
         let mut kept = inner.log.roll_if_due(now).map(|_| ());
         if kept.is_ok() && self.config.load().cleanup_policy.delete {
             kept = inner.log.retain(now, high_watermark).map(|_| ());
@@ -275,12 +282,21 @@ impl Partition {
         }
     }
 
-    /// Returns what a round of compaction reads.
+    /// Returns what a round of compaction reads, or `None` if the partition has ended.
     ///
     /// # Errors
     /// The log cannot be read; its directory is then offline.
-    pub fn snapshot_for_cleaner(&self, cleanable: Cleanable) -> io::Result<Snapshot> {
-        let snapshot = self.inner.lock().log.snapshot_for_cleaner(cleanable);
+    pub fn snapshot_for_cleaner(&self, cleanable: Cleanable) -> io::Result<Option<Snapshot>> {
+        let snapshot = {
+            let inner = self.inner.lock();
+            match inner.state.role() {
+                Role::Leader | Role::Follower => {
+                    inner.log.snapshot_for_cleaner(cleanable).map(Some)
+                }
+                // The files of a deleted log have other names already: that is no fault of the disk.
+                Role::Offline | Role::Deleted => Ok(None),
+            }
+        };
         snapshot.map_err(|error| {
             self.note(&error);
             io::Error::other(error)
