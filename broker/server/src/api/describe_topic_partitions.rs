@@ -99,7 +99,9 @@ fn partition(index: i32, state: &Partition) -> DescribeTopicPartitionsResponsePa
         leader_epoch: state.leader_epoch.0,
         replica_nodes: state.replicas.iter().map(|id| id.0).collect(),
         isr_nodes: state.isr.iter().map(|id| id.0).collect(),
+        // Empty, not null: Java's clients take them for lists whatever the schema says.
+        eligible_leader_replicas: Some(Vec::new()),
+        last_known_elr: Some(Vec::new()),
         offline_replicas: state.offline.iter().map(|id| id.0).collect(),
-        ..Default::default()
     }
 }
