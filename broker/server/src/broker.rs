@@ -36,6 +36,8 @@ use crate::controller::run::{Controller, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::{Coordinator, Seams};
 use crate::metadata::{self, Cache, Metadata};
+use crate::metrics::Metrics;
+use crate::metrics::health::Phase;
 use crate::net::connection;
 use crate::net::limits::Limits;
 use crate::net::listener;
@@ -43,7 +45,7 @@ use crate::net::worker::Workers;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;
-use crate::{adopt, jobs, producer_ids};
+use crate::{adopt, http, jobs, producer_ids};
 
 /// The embedded tree's file, in the first log directory: it and the data go together.
 const TREE_FILE: &str = "ottla-coordination.log";
@@ -78,6 +80,7 @@ impl Broker {
         for (key, reason) in config.without_effect() {
             warn!(key, reason, "setting has no effect");
         }
+        let (metrics, http) = observe(&config, &tasks).await?;
         let tree = open_tree(&config)?;
         let store: Arc<dyn Store> = Arc::new(tree.session().await);
         let adopted =
@@ -91,6 +94,7 @@ impl Broker {
         let dynamic_config = Arc::new(
             DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?,
         );
+        metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
             load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id)
                 .await?;
@@ -123,13 +127,20 @@ impl Broker {
             metadata,
             controller,
             replicas: Arc::clone(&replicas),
+            metrics,
             clock,
             tasks,
         });
+        context.metrics.health.enter(Phase::Announcing);
+        if let Some(http) = http {
+            http.attach(Arc::clone(&context));
+        }
         control(&context, &store).await?;
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
+        context.metrics.watch_threads(workers.runtimes());
         let addresses = serve(&context, &workers, listeners);
+        context.metrics.health.enter(Phase::Running);
         Ok(Self { context, workers, replicas, tree, epoch: broker_epoch, addresses })
     }
 
@@ -137,6 +148,7 @@ impl Broker {
     /// twice.
     pub async fn stop(self) {
         info!("stopping");
+        self.context.metrics.health.enter(Phase::Stopping);
         let tasks = &self.context.tasks;
         tasks.shutdown();
         for name in ["listener", "connection", "cleaner"] {
@@ -156,6 +168,17 @@ impl Broker {
         }
         info!("stopped");
     }
+}
+
+/// Starts to answer HTTP, if that is wanted: before anything that can take long.
+async fn observe(
+    config: &BrokerConfig,
+    tasks: &Tasks,
+) -> Result<(Arc<Metrics>, Option<http::Server>)> {
+    let metrics = Metrics::new(network_threads(config), Arc::default());
+    let Some(address) = config.metrics_address() else { return Ok((metrics, None)) };
+    let server = http::Server::start(address, Arc::clone(&metrics.health), tasks).await?;
+    Ok((metrics, Some(server)))
 }
 
 fn network_threads(config: &BrokerConfig) -> usize {
@@ -356,6 +379,7 @@ fn serve(
     };
     let mut addresses = Vec::with_capacity(listeners.len());
     for Bound { listener, name, address, .. } in listeners {
+        context.metrics.connections.announce(&name, workers.loads().len());
         info!(%address, listener = %name, "listening");
         let accept = listener.accept(
             Arc::clone(context),

@@ -9,6 +9,7 @@ use crate::controller::admin::Admin;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::metadata::Cache;
+use crate::metrics::Metrics;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::Manager;
 use crate::tasks::Tasks;
@@ -34,6 +35,8 @@ pub struct Context {
     pub cleaner: Arc<Cleaner>,
     /// Consumer groups.
     pub groups: Coordinator,
+    /// What it tells of itself.
+    pub metrics: Arc<Metrics>,
     /// The source of time.
     pub clock: SharedClock,
     /// The set that every task is spawned in.

@@ -60,6 +60,11 @@ impl Workers {
         (least.handle.clone(), Load(Arc::clone(&least.load)))
     }
 
+    /// Returns the runtimes of the threads, in order.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.workers.iter().map(|worker| worker.handle.clone()).collect()
+    }
+
     /// Returns the number of connections of each worker.
     pub fn loads(&self) -> Vec<usize> {
         self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).collect()

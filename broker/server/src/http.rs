@@ -1,0 +1,217 @@
+//! The HTTP side: `/metrics`, `/metrics/cluster`, `/healthz`, `/readyz` on `metrics.listener`.
+//!
+//! It answers from the moment that the address is bound, while logs are still recovered, so that a
+//! probe sees the difference between slow and dead. It runs on the control side: no record waits
+//! for a scrape. At most [`SCRAPES`] pages are made at once; the next scraper waits.
+
+use std::future::IntoFuture;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tracing::{error, info};
+
+use crate::context::Context;
+use crate::metrics::collect;
+use crate::metrics::health::Health;
+use crate::metrics::render::{Scope, render};
+use crate::tasks::Tasks;
+
+/// Pages that are made at once: one for the scraper, one for a person who looks.
+const SCRAPES: usize = 2;
+
+/// How long a network thread may take to run a task before it counts as stuck.
+const PING: Duration = Duration::from_secs(5);
+
+/// Tasks without which the broker does not work, from its start to its stop.
+const VITAL: [&str; 3] = ["control", "group-coordinator", "listener"];
+
+/// The type of Prometheus's text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the pages are made from.
+#[derive(Debug)]
+struct Shared {
+    health: Arc<Health>,
+    context: OnceLock<Arc<Context>>,
+    scrapes: Semaphore,
+}
+
+/// The server. Shared; ends with the process's tasks.
+#[derive(Debug, Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+    /// Where it is reached, with the real port.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Binds `host` and `port` (0 takes a free one) and answers from now on.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start(
+        (host, port): (&str, u16),
+        health: Arc<Health>,
+        tasks: &Tasks,
+    ) -> Result<Self> {
+        let asked = format!("metrics.listener: cannot listen on {host}:{port}");
+        let address = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        let address = address.with_context(|| asked.clone())?;
+        let listener = TcpListener::bind(address).await.with_context(|| asked.clone())?;
+        let address = listener.local_addr().context(asked)?;
+        let scrapes = Semaphore::new(SCRAPES);
+        let shared = Arc::new(Shared { health, context: OnceLock::new(), scrapes });
+        let served = axum::serve(listener, router(Arc::clone(&shared)));
+        let shutdown = tasks.shutdown_token();
+        tasks.spawn("http", async move {
+            // Dropped at shutdown: a scrape that is under way is of no use to anyone.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                ended = served.into_future() => {
+                    if let Err(error) = ended {
+                        error!(%error, "metrics are not served any more");
+                    }
+                }
+            }
+        });
+        info!(%address, listener = "metrics", "listening");
+        Ok(Self { shared, address })
+    }
+
+    /// Has pages tell of `context`; before that there are none. To be called once.
+    pub fn attach(&self, context: Arc<Context>) {
+        // A second one would be another broker's.
+        let _ = self.shared.context.set(context);
+    }
+}
+
+/// Anything else is 404, and another method 405, without a body.
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/metrics", get(broker_page))
+        .route("/metrics/cluster", get(cluster_page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(shared)
+}
+
+async fn broker_page(State(shared): State<Arc<Shared>>) -> Response {
+    page(&shared, Scope::Broker).await
+}
+
+async fn cluster_page(State(shared): State<Arc<Shared>>) -> Response {
+    page(&shared, Scope::Cluster).await
+}
+
+async fn page(shared: &Shared, scope: Scope) -> Response {
+    let Some(context) = shared.context.get() else { return unavailable(shared) };
+    let Ok(_permit) = shared.scrapes.acquire().await else { return unavailable(shared) };
+    let Some(snapshot) = collect::collect(context).await else { return unavailable(shared) };
+    // Pages of many partitions are long: the control side has more to do meanwhile.
+    match tokio::task::spawn_blocking(move || render(snapshot, scope)).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, TEXT)], text).into_response(),
+        Ok(Err(error)) => {
+            error!(error = &error as &dyn std::error::Error, "no page");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Err(_) => unavailable(shared),
+    }
+}
+
+fn unavailable(shared: &Shared) -> Response {
+    let reason = shared.health.phase().reason().unwrap_or("stopping");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.health.phase().reason() {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// Well while the loops that everything hangs on live; a broker that starts is well too.
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    let sick = match shared.context.get() {
+        Some(context) if shared.health.phase().reason().is_none() => sickness(context).await,
+        Some(_) | None => None,
+    };
+    match sick {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// Names a loop that ended, or a network thread that does not come round to its tasks.
+async fn sickness(context: &Context) -> Option<String> {
+    let running = context.tasks.running();
+    let ended = VITAL.iter().find(|name| !running.iter().any(|(task, _)| task == *name));
+    if let Some(name) = ended {
+        return Some(format!("task {name} has ended"));
+    }
+    for (thread, runtime) in context.metrics.network_runtimes().iter().enumerate() {
+        let (pong, heard) = oneshot::channel();
+        context.tasks.spawn_on(runtime, "ping", async move {
+            // Whoever asked may have gone.
+            let _ = pong.send(());
+        });
+        if !matches!(tokio::time::timeout(PING, heard).await, Ok(Ok(()))) {
+            return Some(format!("network thread {thread} does not answer"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::metrics::health::Phase;
+
+    async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Probes are answered from the first moment on; pages come with the broker.
+    #[tokio::test]
+    async fn probes_are_answered_while_the_broker_starts() {
+        let (tasks, health) = (Tasks::new(), Arc::new(Health::default()));
+        let server = Server::start(("127.0.0.1", 0), Arc::clone(&health), &tasks).await.unwrap();
+        let address = server.address;
+        assert_ne!(address.port(), 0);
+        health.enter(Phase::RecoveringLogs);
+        let cases = [
+            ("GET", "/readyz", "503", "loading logs"),
+            ("GET", "/healthz", "200", "ok"),
+            ("GET", "/metrics", "503", "loading logs"),
+            ("GET", "/other", "404", ""),
+            ("POST", "/metrics", "405", ""),
+        ];
+        for (method, path, code, words) in cases {
+            let answer = ask(address, method, path).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{path}: {answer}");
+            assert!(answer.contains(words), "{path}: {answer}");
+        }
+        health.enter(Phase::Running);
+        assert!(ask(address, "GET", "/readyz").await.starts_with("HTTP/1.1 200"));
+        tasks.shutdown();
+        assert_eq!(tasks.drain("http", Duration::from_secs(5)).await, 0);
+    }
+}

@@ -1,0 +1,108 @@
+//! What the broker tells of itself: counters that the hot path feeds, and the pages made of them.
+//!
+//! Reading path: `requests` and `connections` (what the network side records, the only part that a
+//! request pays for), `collect` (one look at every owner, into a plain `snapshot`), `catalogue`
+//! (every family: name, type, labels, page), `render` (snapshot in, text out, pure).
+//!
+//! Nothing is computed before somebody scrapes. The families of the JMX exporter and of
+//! kafka_exporter are a compatibility surface: never extended; our own facts are `ottla_*`.
+//! Labels come from closed sets, or are capped, with `other` for the rest.
+//!
+//! Concurrency: shared; relaxed atomics, and short locks at connects and scrapes only.
+
+pub mod catalogue;
+pub mod collect;
+pub mod connections;
+pub mod health;
+pub mod histogram;
+mod lag;
+mod process;
+pub mod render;
+pub mod requests;
+pub mod snapshot;
+mod threads;
+mod window;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::runtime::Handle;
+
+use connections::Connections;
+use health::Health;
+use requests::Recorder;
+use threads::Threads;
+
+/// Everything that is counted outside the owners of partitions and groups. Shared.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests: how many, how long, which errors.
+    pub requests: Recorder,
+    /// Open connections.
+    pub connections: Connections,
+    /// Rare events of replication, the controller and the coordination session.
+    pub events: Events,
+    /// How far the broker has come.
+    pub health: Arc<Health>,
+    threads: Threads,
+    recent: requests::Recent,
+}
+
+impl Metrics {
+    /// Makes an empty set for `network_threads` threads.
+    pub fn new(network_threads: usize, health: Arc<Health>) -> Arc<Self> {
+        Arc::new(Self {
+            requests: Recorder::new(network_threads),
+            connections: Connections::default(),
+            events: Events::default(),
+            health,
+            threads: Threads::default(),
+            recent: requests::Recent::default(),
+        })
+    }
+
+    /// Tells which runtimes serve connections, in order. To be called once, when they run.
+    pub fn watch_threads(&self, runtimes: Vec<Handle>) {
+        self.threads.watch(runtimes);
+    }
+
+    /// Returns the runtimes that serve connections.
+    pub(crate) fn network_runtimes(&self) -> &[Handle] {
+        self.threads.runtimes()
+    }
+}
+
+/// A count of rare events, increased by whoever makes them happen.
+#[derive(Debug, Default)]
+pub struct Event(AtomicU64);
+
+impl Event {
+    /// Counts one.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many there were.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Events by the names that Kafka gives them.
+#[derive(Debug, Default)]
+pub struct Events {
+    /// A leader took a replica out of the ISR.
+    pub isr_shrinks: Event,
+    /// A leader took a replica into the ISR.
+    pub isr_expands: Event,
+    /// A replica outside the ISR was elected.
+    pub unclean_leader_elections: Event,
+    /// The coordination session lost its connection.
+    pub zookeeper_disconnects: Event,
+    /// The coordination session expired.
+    pub zookeeper_expires: Event,
+    /// The coordination session connected.
+    pub zookeeper_sync_connects: Event,
+    /// The coordination service refused our credentials.
+    pub zookeeper_auth_failures: Event,
+}

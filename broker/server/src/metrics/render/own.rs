@@ -1,0 +1,70 @@
+//! Our own families: what Kafka has no name for.
+
+use std::collections::BTreeMap;
+
+use super::series::{Series, sample};
+use crate::metrics::snapshot::Snapshot;
+
+/// Adds build, requests, network threads, log directories, sessions and tasks.
+pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
+    series.add("ottla_build_info", &[snapshot.version], 1.0);
+    series.add("ottla_ready", &[], sample(snapshot.phase.reason().is_none()));
+    series.add("ottla_groups_loading", &[], sample(snapshot.is_loading_groups));
+    requests(snapshot, series);
+    network(snapshot, series);
+    storage(snapshot, series);
+    let sessions = &snapshot.fetch_sessions;
+    series.add("ottla_fetch_sessions", &[], sample(sessions.sessions));
+    series.add("ottla_fetch_session_partitions", &[], sample(sessions.partitions));
+    series.add("ottla_fetch_session_evictions_total", &[], sample(sessions.evictions));
+    for (task, count) in &snapshot.tasks {
+        series.add("ottla_tasks", &[task], sample(*count));
+    }
+}
+
+fn requests(snapshot: &Snapshot, series: &mut Series<'_>) {
+    // `Fetch` is the sum of its two kinds, and would be counted twice.
+    for facts in snapshot.requests.iter().filter(|facts| facts.request != "Fetch") {
+        let (counts, sum) = (&facts.durations, facts.total_seconds);
+        series.add_histogram("ottla_request_duration_seconds", &[facts.request], counts, sum);
+    }
+    for errors in &snapshot.errors {
+        let labels = [errors.request, &*errors.error];
+        series.add("ottla_request_errors_total", &labels, sample(errors.count));
+    }
+}
+
+fn network(snapshot: &Snapshot, series: &mut Series<'_>) {
+    let mut accepted: BTreeMap<&str, u64> = BTreeMap::new();
+    for facts in &snapshot.connections {
+        *accepted.entry(&facts.listener).or_default() += facts.total;
+    }
+    for (listener, total) in accepted {
+        series.add("ottla_connections_total", &[listener], sample(total));
+    }
+    for (thread, facts) in snapshot.threads.iter().enumerate() {
+        let thread = thread.to_string();
+        let busy = facts.busy_seconds;
+        series.add("ottla_network_thread_busy_seconds_total", &[&thread], busy);
+        series.add("ottla_network_thread_idle_ratio", &[&thread], facts.idle_ratio);
+    }
+}
+
+fn storage(snapshot: &Snapshot, series: &mut Series<'_>) {
+    let replicas =
+        || snapshot.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|p| p.local);
+    let segments: u64 = replicas().map(|replica| replica.segments).sum();
+    let bytes: u64 = replicas().map(|replica| replica.size_in_bytes).sum();
+    series.add("ottla_log_segments", &[], sample(segments));
+    series.add("ottla_log_bytes", &[], sample(bytes));
+    for facts in &snapshot.log_dirs {
+        let dir = [&*facts.dir];
+        series.add("ottla_log_dir_online", &dir, sample(!facts.is_offline));
+        series.add("ottla_log_dir_syncs_queued", &dir, sample(facts.syncs_queued));
+        let space = facts.space;
+        let available = space.map(|space| sample(space.available_bytes));
+        let total = space.map(|space| sample(space.total_bytes));
+        series.add_known("ottla_log_dir_available_bytes", &dir, available);
+        series.add_known("ottla_log_dir_total_bytes", &dir, total);
+    }
+}

@@ -1,0 +1,272 @@
+//! The broker at the moment of a scrape: plain values, so that pages are made without a broker.
+
+use std::sync::Arc;
+
+use broker_config::value::MetricsPartitions;
+
+use super::health::Phase;
+use super::histogram::Counts;
+
+/// Everything that a page is made of.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The version of this build.
+    pub version: &'static str,
+    /// How far the broker has come.
+    pub phase: Phase,
+    /// Which partitions get series of their own.
+    pub partitions: MetricsPartitions,
+    /// This broker's id.
+    pub broker_id: i32,
+    /// The live brokers with where they are reached: id, address.
+    pub brokers: Vec<(i32, String)>,
+    /// Whether this broker is the controller.
+    pub is_controller: bool,
+    /// All topics of the cluster.
+    pub topics: Vec<TopicFacts>,
+    /// Counts of all topics together, those that are gone included, by Kafka's name.
+    pub totals: Vec<(&'static str, u64)>,
+    /// Requests by API.
+    pub requests: Vec<RequestFacts>,
+    /// Error codes answered.
+    pub errors: Vec<RequestErrors>,
+    /// Connections by listener and thread.
+    pub connections: Vec<ConnectionFacts>,
+    /// Network threads, in order.
+    pub threads: Vec<ThreadFacts>,
+    /// The process.
+    pub process: ProcessFacts,
+    /// Log directories, in the order of the setting.
+    pub log_dirs: Vec<LogDirFacts>,
+    /// Groups that this broker coordinates, by id.
+    pub groups: Vec<GroupFacts>,
+    /// How many groups are in each state, by Kafka's name.
+    pub group_states: Vec<(&'static str, u64)>,
+    /// Whether groups are missing because they are still being read.
+    pub is_loading_groups: bool,
+    /// Rare events.
+    pub events: EventFacts,
+    /// Fetch sessions.
+    pub fetch_sessions: SessionFacts,
+    /// Running tasks by name.
+    pub tasks: Vec<(&'static str, u64)>,
+}
+
+/// A topic.
+#[derive(Debug, Clone)]
+pub struct TopicFacts {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionFacts>,
+    /// Its counts on this broker, by Kafka's name; empty if it has no replica here.
+    pub counts: Vec<(&'static str, u64)>,
+}
+
+/// A partition: what the cluster knows, and what this broker knows if it has a replica.
+#[derive(Debug, Clone)]
+pub struct PartitionFacts {
+    /// Its number.
+    pub partition: i32,
+    /// The broker that leads it, -1 if none does.
+    pub leader: i32,
+    /// Whether that is the first assigned replica.
+    pub is_leader_preferred: bool,
+    /// Assigned replicas.
+    pub replicas: u32,
+    /// Replicas in sync.
+    pub in_sync: u32,
+    /// The replica on this broker.
+    pub local: Option<ReplicaFacts>,
+}
+
+/// A replica on this broker.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicaFacts {
+    /// Whether this broker leads the partition.
+    pub is_leader: bool,
+    /// The first offset.
+    pub log_start_offset: i64,
+    /// The first offset that consumers do not see.
+    pub high_watermark: i64,
+    /// The offset after the last.
+    pub log_end_offset: i64,
+    /// Bytes of all batches.
+    pub size_in_bytes: u64,
+    /// Number of segments.
+    pub segments: u64,
+    /// `min.insync.replicas` of the topic.
+    pub min_in_sync: u32,
+}
+
+/// Requests of one API.
+#[derive(Debug, Clone)]
+pub struct RequestFacts {
+    /// Kafka's name of it.
+    pub request: &'static str,
+    /// Requests by version.
+    pub versions: Vec<(i16, u64)>,
+    /// Requests of all versions.
+    pub count: u64,
+    /// The time that all of them took together.
+    pub total_seconds: f64,
+    /// How long they took, since the start.
+    pub durations: Counts,
+    /// How long they took of late.
+    pub recent_total: Counts,
+    /// The part that their handlers ran.
+    pub recent_local: Counts,
+    /// The part that they waited: for a sync, other replicas, or new records.
+    pub recent_remote: Counts,
+}
+
+impl RequestFacts {
+    /// Adds requests of another kind.
+    pub fn add(&mut self, other: &Self) {
+        for (version, count) in &other.versions {
+            match self.versions.iter_mut().find(|(own, _)| own == version) {
+                Some((_, own)) => *own += count,
+                None => self.versions.push((*version, *count)),
+            }
+        }
+        self.versions.sort_unstable();
+        self.count += other.count;
+        self.total_seconds += other.total_seconds;
+        self.durations.add(&other.durations);
+        self.recent_total.add(&other.recent_total);
+        self.recent_local.add(&other.recent_local);
+        self.recent_remote.add(&other.recent_remote);
+    }
+}
+
+/// An error code that requests of one API were answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestErrors {
+    /// Kafka's name of the API.
+    pub request: &'static str,
+    /// The error's name.
+    pub error: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Connections of one listener on one network thread.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The thread's number.
+    pub network_thread: usize,
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+}
+
+/// A network thread.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadFacts {
+    /// Time that it worked since the start.
+    pub busy_seconds: f64,
+    /// The share of the last minute that it waited, 0 to 1.
+    pub idle_ratio: f64,
+}
+
+/// What the kernel knows of the process; absent where it does not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessFacts {
+    /// Processor time in user and kernel mode.
+    pub cpu_seconds: Option<f64>,
+    /// When it was started, since the epoch.
+    pub start_time_seconds: Option<f64>,
+    /// Memory in use.
+    pub resident_memory_bytes: Option<f64>,
+    /// Open descriptors.
+    pub open_fds: Option<f64>,
+    /// The most descriptors it may have.
+    pub max_fds: Option<f64>,
+    /// Bytes that it caused to be read from disks.
+    pub disk_read_bytes: Option<f64>,
+    /// Bytes that it caused to be written to disks.
+    pub disk_write_bytes: Option<f64>,
+}
+
+/// The file system of a log directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskSpace {
+    /// Its size.
+    pub total_bytes: u64,
+    /// What is left for us.
+    pub available_bytes: u64,
+}
+
+/// A log directory.
+#[derive(Debug, Clone)]
+pub struct LogDirFacts {
+    /// Its path.
+    pub dir: String,
+    /// Whether it failed.
+    pub is_offline: bool,
+    /// Appends that wait for a sync.
+    pub syncs_queued: u64,
+    /// Its file system, if that can be asked.
+    pub space: Option<DiskSpace>,
+}
+
+/// A group; the last one may be all that are too many to be named.
+#[derive(Debug, Clone)]
+pub struct GroupFacts {
+    /// Its id, or `other`.
+    pub group: Arc<str>,
+    /// Its members.
+    pub members: u64,
+    /// What it has committed.
+    pub offsets: Vec<CommittedFacts>,
+    /// Whether these are many groups: only sums are of use then.
+    pub is_other: bool,
+}
+
+/// A committed offset of a group.
+#[derive(Debug, Clone)]
+pub struct CommittedFacts {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset committed.
+    pub offset: i64,
+    /// Records between it and the high watermark, if the partition is led here.
+    pub lag: Option<i64>,
+    /// The age of the first record that was not consumed, zero if all were.
+    pub lag_seconds: Option<f64>,
+}
+
+/// Counts of rare events.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventFacts {
+    /// Replicas that left the ISR.
+    pub isr_shrinks: u64,
+    /// Replicas that came into the ISR.
+    pub isr_expands: u64,
+    /// Elections of a replica that was not in sync.
+    pub unclean_leader_elections: u64,
+    /// Connections lost to the coordination service.
+    pub zookeeper_disconnects: u64,
+    /// Sessions that expired.
+    pub zookeeper_expires: u64,
+    /// Connections made to the coordination service.
+    pub zookeeper_sync_connects: u64,
+    /// Credentials refused.
+    pub zookeeper_auth_failures: u64,
+}
+
+/// Fetch sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionFacts {
+    /// Sessions that live.
+    pub sessions: u64,
+    /// Partitions in all of them.
+    pub partitions: u64,
+    /// Sessions that had to make room.
+    pub evictions: u64,
+}
