@@ -51,10 +51,12 @@ impl<'a> Client<'a> {
 }
 
 /// What a client has reported so far.
-#[derive(Default)]
-struct Progress {
-    row: Row,
-    records: String,
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The outcome of each operation.
+    pub row: Row,
+    /// How many records it left in its topic.
+    pub records: String,
 }
 
 /// Runs one client in both phases and checks its row against what it is known not to have.
@@ -68,11 +70,11 @@ pub fn check(client: Client<'_>) -> Result<()> {
 /// As [`check`], for several clients on one broker, [`AT_ONCE`] at a time.
 pub fn check_all(name: &str, clients: Vec<Client<'_>>) -> Result<()> {
     let mut peer = Peer::start(name)?;
-    foreign_topic(&peer)?;
+    foreign_topic(peer.bootstrap())?;
     let mut progress: Vec<Progress> = clients.iter().map(|_| Progress::default()).collect();
     phase("before", peer.bootstrap(), &clients, &mut progress)?;
     peer.restart()?;
-    await_topic(&peer, "foreign")?;
+    await_topic(peer.bootstrap(), "foreign")?;
     phase("after", peer.bootstrap(), &clients, &mut progress)?;
     let mut wrong = Vec::new();
     for (client, Progress { row, .. }) in clients.iter().zip(&progress) {
@@ -112,7 +114,13 @@ fn phase(
     })
 }
 
-fn run(client: &Client<'_>, phase: &str, bootstrap: &str, progress: &mut Progress) -> Result<()> {
+/// Runs one phase of one client.
+pub fn run(
+    client: &Client<'_>,
+    phase: &str,
+    bootstrap: &str,
+    progress: &mut Progress,
+) -> Result<()> {
     let name = &client.name;
     let arguments = [bootstrap, phase, name, &progress.records].map(str::to_owned);
     let log = log_file(name);
@@ -165,10 +173,10 @@ pub fn judge(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
 }
 
 /// Ten records by librdkafka in partition 0 of `foreign`: keyed, with a header, gzip, newest format.
-pub fn foreign_topic(peer: &Peer) -> Result<()> {
-    await_broker(peer)?;
+pub fn foreign_topic(bootstrap: &str) -> Result<()> {
+    await_broker(bootstrap)?;
     let mut kcat = Command::new("kcat");
-    kcat.args(["-b", peer.bootstrap(), "-P", "-t", "foreign", "-p", "0", "-K", "=", "-z", "gzip"]);
+    kcat.args(["-b", bootstrap, "-P", "-t", "foreign", "-p", "0", "-K", "=", "-z", "gzip"]);
     kcat.args(["-H", "origin=kcat"]);
     let log = log_file("kcat-foreign");
     let mut process = Process::spawn("kcat", &mut kcat, &log)?;
@@ -237,19 +245,19 @@ pub fn forget_logs(name: &str) -> Result<()> {
 }
 
 /// Waits until the peer names a broker to clients; Kafka learns of itself only after it has started.
-fn await_broker(peer: &Peer) -> Result<()> {
-    await_metadata(peer, &["-L"], "  broker ")
+pub fn await_broker(bootstrap: &str) -> Result<()> {
+    await_metadata(bootstrap, &["-L"], "  broker ")
 }
 
 /// Waits until the peer names a leader of `topic`, which Kafka does some time after a restart.
-pub fn await_topic(peer: &Peer, topic: &str) -> Result<()> {
-    await_metadata(peer, &["-L", "-t", topic], "    partition 0, leader 0")
+pub fn await_topic(bootstrap: &str, topic: &str) -> Result<()> {
+    await_metadata(bootstrap, &["-L", "-t", topic], "    partition 0, leader 0")
 }
 
-fn await_metadata(peer: &Peer, arguments: &[&str], wanted: &str) -> Result<()> {
+fn await_metadata(bootstrap: &str, arguments: &[&str], wanted: &str) -> Result<()> {
     Deadline::seconds(60).poll(&format!("metadata with a line {wanted:?}"), || {
         let mut kcat = Command::new("kcat");
-        kcat.args(["-b", peer.bootstrap()]).args(arguments);
+        kcat.args(["-b", bootstrap]).args(arguments);
         let lines = command("kcat-metadata", &mut kcat)?;
         Ok(lines.iter().any(|line| line.starts_with(wanted)).then_some(()))
     })

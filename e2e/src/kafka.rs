@@ -34,12 +34,13 @@ pub struct Zookeeper {
 }
 
 impl Zookeeper {
-    /// Starts it on the data in `directory`.
-    pub fn start(name: &str, directory: &Path) -> Result<Self> {
+    /// Starts it on the data in `directory`, after adding the nodes in the file `nodes`: a line
+    /// each, parents first, the path, a tab and the data in hexadecimal.
+    pub fn start(name: &str, directory: &Path, nodes: Option<&Path>) -> Result<Self> {
         let java = Java::with_sources(REFERENCE, &["zookeeper"])?;
         fs::create_dir_all(directory).context("create ZooKeeper's directory")?;
         let mut command = java.class("LocalZookeeper", 128);
-        command.arg(directory);
+        command.arg(directory).args(nodes);
         let log = log_file(name, "zookeeper");
         let process = Process::spawn("ZooKeeper", &mut command, &log)?;
         let port = process.wait_for("its port", Deadline::seconds(START_SECONDS), |line| {
@@ -63,7 +64,17 @@ pub struct Kafka {
 impl Kafka {
     /// Starts ZooKeeper and a broker with `settings` above the harness's own, data in `directory`.
     pub fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
-        let zookeeper = Zookeeper::start(name, &directory.join("zookeeper"))?;
+        Self::start_with_nodes(name, directory, settings, None)
+    }
+
+    /// As [`Kafka::start`], with ZooKeeper's nodes from a file.
+    pub fn start_with_nodes(
+        name: &str,
+        directory: &Path,
+        settings: &[(&str, &str)],
+        nodes: Option<&Path>,
+    ) -> Result<Self> {
+        let zookeeper = Zookeeper::start(name, &directory.join("zookeeper"), nodes)?;
         let settings =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut kafka = Self {

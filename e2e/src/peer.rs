@@ -16,7 +16,7 @@ use crate::kafka::Kafka;
 pub const VARIABLE: &str = "E2E_PEER";
 
 /// What both brokers are told, so that tests are quick and topics have two partitions.
-const SETTINGS: [(&str, &str); 4] = [
+pub const SETTINGS: [(&str, &str); 4] = [
     ("num.partitions", "2"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.num.partitions", "4"),

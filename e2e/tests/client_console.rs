@@ -57,11 +57,8 @@ const OLD: Tools = Tools {
 };
 
 const V0_9: Tools = Tools { version: "0.9.0.1", ..OLD };
-const V0_10: Tools = Tools {
-    version: "0.10.2.2",
-    versions: Some("kafka.admin.BrokerApiVersionsCommand"),
-    ..OLD
-};
+const V0_10: Tools =
+    Tools { version: "0.10.2.2", versions: Some("kafka.admin.BrokerApiVersionsCommand"), ..OLD };
 const V0_11: Tools = Tools {
     version: "0.11.0.3",
     groups_options: &[],
@@ -292,7 +289,7 @@ fn check(tools: &Tools) -> Result<()> {
     let name = format!("console-{}", tools.version);
     let java = Java::new(maven::release(tools.version)?)?;
     let peer = Peer::start(&name)?;
-    clients::foreign_topic(&peer)?;
+    clients::foreign_topic(peer.bootstrap())?;
     let mut session = Session { tools, java, peer: &peer, name, sent: Vec::new() };
     let mut row = Row::new();
     operate(&mut session, &mut row);

@@ -203,12 +203,12 @@ fn before(peer: &Peer, row: &mut Row, sent: &mut Vec<String>) {
 #[test]
 fn kcat_of_debian() -> Result<()> {
     let mut peer = Peer::start(CLIENT)?;
-    clients::foreign_topic(&peer)?;
+    clients::foreign_topic(peer.bootstrap())?;
     let mut row = Row::new();
     let mut sent = Vec::new();
     before(&peer, &mut row, &mut sent);
     peer.restart()?;
-    clients::await_topic(&peer, "foreign")?;
+    clients::await_topic(peer.bootstrap(), "foreign")?;
     let read = consume(&peer, CLIENT, &["-o", "beginning"]);
     passed(&mut row, "records_after_restart", read.and_then(|read| same(&read, &sent)));
     let resumed = resume(&peer, "after the restart").map(drop);

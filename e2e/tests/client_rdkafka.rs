@@ -421,14 +421,14 @@ fn before(session: &mut Session<'_>, row: &mut Row) {
 #[test]
 fn rdkafka() -> Result<()> {
     let mut peer = Peer::start(CLIENT)?;
-    clients::foreign_topic(&peer)?;
+    clients::foreign_topic(peer.bootstrap())?;
     let mut row = Row::new();
     let bootstrap = peer.bootstrap().to_owned();
     let mut session = Session { bootstrap: &bootstrap, sent: Vec::new(), deleted: 0 };
     before(&mut session, &mut row);
     let Session { sent, deleted, .. } = session;
     peer.restart()?;
-    clients::await_topic(&peer, "foreign")?;
+    clients::await_topic(peer.bootstrap(), "foreign")?;
     let bootstrap = peer.bootstrap().to_owned();
     let session = Session { bootstrap: &bootstrap, sent, deleted };
     let left = session.sent.len() - session.deleted;
