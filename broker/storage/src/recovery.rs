@@ -167,8 +167,10 @@ pub(crate) fn load(
     let expiration_ms = options.producer_id_expiration_ms;
     let is_current = log.producers.snapshots().next_back().unwrap_or(Offset(0)) == log_end_offset;
     log.rebuild_producers(options.now, expiration_ms, index_from)?;
-    // A clean stop left nothing to do for the next one, if nothing had to be mended here.
-    log.is_closed = options.is_clean && is_current && recovered == Recovered::default();
+    // A clean stop left nothing to do for the next one, if nothing had to be mended here; a log that
+    // begins here has indexes that were reserved and are not yet cut.
+    let was_closed = options.is_clean && !files.base_offsets.is_empty();
+    log.is_closed = was_closed && is_current && recovered == Recovered::default();
     Ok((log, recovered))
 }
 
