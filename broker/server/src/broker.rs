@@ -199,6 +199,11 @@ struct Bound {
 }
 
 fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
+    let options = listener::Options {
+        backlog: config.socket_listen_backlog_size,
+        receive_buffer: usize::try_from(config.socket_receive_buffer_bytes).ok(),
+        send_buffer: usize::try_from(config.socket_send_buffer_bytes).ok(),
+    };
     let mut bound = Vec::with_capacity(config.listeners.len());
     for asked in &config.listeners {
         let host = if asked.host.is_empty() { "::" } else { asked.host.as_str() };
@@ -207,7 +212,7 @@ fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
             .with_context(|| format!("listeners: {asked} is no address"))?
             .next()
             .with_context(|| format!("listeners: {asked} is no address"))?;
-        let listener = listener::bind(&asked.name, address).with_context(|| {
+        let listener = listener::bind(&asked.name, address, &options).with_context(|| {
             format!("listeners: cannot listen on {asked}; is another broker running there?")
         })?;
         let address = listener.address()?;
@@ -365,11 +370,7 @@ fn serve(
     listeners: Vec<Bound>,
 ) -> Vec<(String, SocketAddr)> {
     let config = context.config.load();
-    let limits = Limits::new(
-        config.max_connections.max(0) as usize,
-        config.max_connections_per_ip.max(0) as usize,
-        usize::try_from(config.queued_max_request_bytes).unwrap_or(usize::MAX),
-    );
+    let limits = Limits::new(Arc::clone(&context.config));
     let millis = |ms: i64| Duration::from_millis(ms.max(0) as u64);
     let settings = connection::Settings {
         frame_max: config.socket_request_max_bytes.max(0) as usize,

@@ -15,9 +15,6 @@ use crate::context::Context;
 use crate::controller::topic_name;
 use crate::metadata::{Metadata, Partition, is_internal};
 
-/// The most partitions in one answer (`max.request.partition.size.limit`, default of Kafka 3.9).
-const PARTITIONS_MAX: usize = 2000;
-
 /// Answers one page, and with it the cursor of the next if there is one.
 pub(crate) fn describe_topic_partitions(
     context: &Context,
@@ -36,7 +33,8 @@ pub(crate) fn describe_topic_partitions(
     names.sort_unstable();
     names.dedup();
 
-    let mut room = (request.response_partition_limit.max(1) as usize).min(PARTITIONS_MAX);
+    let limit = context.config.load().max_request_partition_size_limit;
+    let mut room = request.response_partition_limit.min(limit).max(1) as usize;
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names.into_iter().filter(|name| *name >= start_topic) {
         let from = if name == start_topic { start_partition } else { 0 };

@@ -1,4 +1,8 @@
-//! How many connections may live, and how many bytes of requests may be in flight.
+//! How many connections may live, how fast new ones may come, and how many bytes of requests may be
+//! in flight.
+//!
+//! The bounds on connections are read from the configuration each time, so that a change of one takes
+//! effect at the next connection; those that are open stay.
 //!
 //! Counts are exact: a permit is taken before the connection's task exists and returned when it is
 //! dropped. Bytes are counted for large frames only: what a small one needs is already bounded by
@@ -7,18 +11,24 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dynamic_config::SharedConfig;
+
 /// In-flight bytes are counted in units of this many bytes, so that a semaphore can hold the count.
 const UNIT: usize = 1024;
+
+/// Connections may come this much ahead of `max.connection.creation.rate`: the rate is kept over a
+/// second, as a client opens a handful at once.
+const BURST: Duration = Duration::from_secs(1);
 
 /// The bounds that all listeners share.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    max_connections: usize,
-    max_connections_per_ip: usize,
+    config: SharedConfig,
     counts: Mutex<Counts>,
     request_bytes: Arc<Semaphore>,
     request_bytes_max: usize,
@@ -28,6 +38,8 @@ pub(crate) struct Limits {
 struct Counts {
     total: usize,
     by_ip: HashMap<IpAddr, usize>,
+    /// When all connections so far are within the rate.
+    paced_until: Option<Instant>,
 }
 
 /// Why a connection was closed right after it was accepted.
@@ -35,7 +47,7 @@ struct Counts {
 pub(crate) enum LimitError {
     #[error("max.connections ({max}) are open")]
     Connections { max: usize },
-    #[error("max.connections.per.ip ({max}) are open from {ip}")]
+    #[error("max.connections.per.ip, or its override, ({max}) are open from {ip}")]
     ConnectionsPerIp { ip: IpAddr, max: usize },
 }
 
@@ -47,16 +59,13 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl Limits {
-    /// `request_bytes_max` bounds the bytes of large requests in flight, over all connections.
-    pub(crate) fn new(
-        max_connections: usize,
-        max_connections_per_ip: usize,
-        request_bytes_max: usize,
-    ) -> Arc<Self> {
-        let units = (request_bytes_max / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+    /// Takes `queued.max.request.bytes` as it is now, all else as it is when asked.
+    pub(crate) fn new(config: SharedConfig) -> Arc<Self> {
+        let bytes_max = config.load().queued_max_request_bytes;
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let units = (bytes_max / UNIT).clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            max_connections,
-            max_connections_per_ip,
+            config,
             counts: Mutex::default(),
             request_bytes: Arc::new(Semaphore::new(units)),
             request_bytes_max: units * UNIT,
@@ -65,17 +74,37 @@ impl Limits {
 
     /// Admits one connection from `ip`.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionPermit, LimitError> {
+        let config = self.config.load();
+        let max_connections = config.max_connections.max(0) as usize;
+        // A client of a listener on `::` that came over IPv4 is counted under its IPv4 address.
+        let ip = ip.to_canonical();
+        let max_per_ip = config.max_connections_of(ip).max(0) as usize;
         let mut counts = self.counts.lock();
-        if counts.total >= self.max_connections {
-            return Err(LimitError::Connections { max: self.max_connections });
+        if counts.total >= max_connections {
+            return Err(LimitError::Connections { max: max_connections });
         }
-        let from_ip = counts.by_ip.entry(ip).or_insert(0);
-        if *from_ip >= self.max_connections_per_ip {
-            return Err(LimitError::ConnectionsPerIp { ip, max: self.max_connections_per_ip });
+        let from_ip = counts.by_ip.get(&ip).copied().unwrap_or(0);
+        if from_ip >= max_per_ip {
+            return Err(LimitError::ConnectionsPerIp { ip, max: max_per_ip });
         }
-        *from_ip += 1;
+        counts.by_ip.insert(ip, from_ip + 1);
         counts.total += 1;
         Ok(ConnectionPermit { limits: Arc::clone(self), ip })
+    }
+
+    /// Counts a connection that came at `now`; returns how long to wait before the next is accepted,
+    /// so that no more than `max.connection.creation.rate` come in a second. Over all listeners.
+    pub(crate) fn pace(&self, now: Instant) -> Duration {
+        let rate = self.config.load().max_connection_creation_rate;
+        if rate == i32::MAX {
+            return Duration::ZERO;
+        }
+        // A rate of none at all is one in a long while: the next change of it must be seen.
+        let each = BURST / u32::try_from(rate).unwrap_or(0).max(1);
+        let mut counts = self.counts.lock();
+        let until = counts.paced_until.map_or(now, |until| until.max(now)) + each;
+        counts.paced_until = Some(until);
+        (until - now).saturating_sub(BURST)
     }
 
     /// Waits for room for a request of `size` bytes.
@@ -105,19 +134,38 @@ impl Drop for ConnectionPermit {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use arc_swap::ArcSwap;
+    use broker_config::broker::BrokerConfig;
+    use broker_config::raw::Properties;
+
     use super::*;
+    use crate::clock::{Clock, SystemClock};
 
     const A: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     const C: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
+    fn config(settings: &[&str]) -> BrokerConfig {
+        let mut properties = Properties::default();
+        for setting in settings {
+            properties.set(setting).unwrap();
+        }
+        BrokerConfig::from_properties(&properties).unwrap()
+    }
+
+    fn shared(settings: &[&str]) -> SharedConfig {
+        Arc::new(ArcSwap::from_pointee(config(settings)))
+    }
+
     /// A permit counts for its address and for all, and gives both back when dropped.
     #[test]
     fn connections_are_counted_by_address_and_in_all() {
-        let limits = Limits::new(3, 2, UNIT);
+        let limits = Limits::new(shared(&["max.connections=3", "max.connections.per.ip=2"]));
         let first = limits.admit(A).unwrap();
         let _second = limits.admit(A).unwrap();
         assert_eq!(limits.admit(A).unwrap_err(), LimitError::ConnectionsPerIp { ip: A, max: 2 });
+        let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+        assert!(limits.admit(mapped).is_err(), "the same address in another form");
         let _third = limits.admit(B).unwrap();
         assert_eq!(limits.admit(C).unwrap_err(), LimitError::Connections { max: 3 });
         drop(first);
@@ -125,10 +173,40 @@ mod tests {
         limits.admit(A).unwrap();
     }
 
+    /// Bounds are those of the moment, with an address's own before that of all.
+    #[test]
+    fn a_change_of_a_bound_holds_for_the_next_connection() {
+        let bounds = ["max.connections.per.ip=1", "max.connections.per.ip.overrides=127.0.0.2:2"];
+        let shared = shared(&bounds);
+        let limits = Limits::new(Arc::clone(&shared));
+        let _open = [A, B, B].map(|ip| limits.admit(ip).unwrap());
+        assert_eq!(limits.admit(A).unwrap_err(), LimitError::ConnectionsPerIp { ip: A, max: 1 });
+        assert_eq!(limits.admit(B).unwrap_err(), LimitError::ConnectionsPerIp { ip: B, max: 2 });
+        shared.store(Arc::new(config(&["max.connections=4"])));
+        let _fourth = limits.admit(A).unwrap();
+        assert_eq!(limits.admit(C).unwrap_err(), LimitError::Connections { max: 4 });
+        shared.store(Arc::new(config(&["max.connections=0"])));
+        assert_eq!(limits.admit(C).unwrap_err(), LimitError::Connections { max: 0 });
+    }
+
+    /// Ten a second: ten may come at once, then one each tenth.
+    #[test]
+    fn new_connections_are_paced() {
+        let shared = shared(&["max.connection.creation.rate=10"]);
+        let limits = Limits::new(Arc::clone(&shared));
+        let start = SystemClock.now();
+        let waits: Vec<_> = (0..12).map(|_| limits.pace(start).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 200]);
+        assert_eq!(limits.pace(start + Duration::from_mins(1)), Duration::ZERO);
+        shared.store(Arc::new(config(&[])));
+        assert_eq!(limits.pace(start), Duration::ZERO);
+    }
+
     /// A request larger than the bound gets all of it instead of waiting for ever.
     #[tokio::test]
     async fn a_request_above_the_bound_is_read_alone() {
-        let limits = Limits::new(1, 1, 10 * UNIT);
+        let bytes = ["queued.max.request.bytes=10240", "socket.request.max.bytes=10240"];
+        let limits = Limits::new(shared(&bytes));
         let all = limits.request_bytes(100 * UNIT).await.unwrap();
         assert_eq!(limits.request_bytes.available_permits(), 0);
         drop(all);

@@ -17,10 +17,6 @@ use crate::api::Peer;
 use crate::context::Context;
 use crate::tasks::Tasks;
 
-/// Connections that the kernel may hold before they are accepted: a storm of clients that come
-/// back at once waits here instead of being refused.
-const BACKLOG: i32 = 4096;
-
 /// The pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,17 +27,35 @@ pub struct Listener {
     socket: TcpListener,
 }
 
+/// How the sockets of a listener are set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Connections that the kernel keeps until they are accepted (`socket.listen.backlog.size`).
+    pub backlog: i32,
+    /// The receive buffer in bytes; absent, the kernel sizes it (`socket.receive.buffer.bytes`).
+    pub receive_buffer: Option<usize>,
+    /// The send buffer in bytes; absent, the kernel sizes it (`socket.send.buffer.bytes`).
+    pub send_buffer: Option<usize>,
+}
+
 /// Binds `address` for the listener `name`. Port 0 takes a free one.
 ///
 /// # Errors
 /// When the address is taken or not of this host.
-pub fn bind(name: &str, address: SocketAddr) -> io::Result<Listener> {
+pub fn bind(name: &str, address: SocketAddr, options: &Options) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A broker that restarts takes its port back at once, whatever the old connections do.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    // Before listening: accepted sockets inherit both, and the window is agreed on before the accept.
+    if let Some(size) = options.receive_buffer {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = options.send_buffer {
+        socket.set_send_buffer_size(size)?;
+    }
+    socket.listen(options.backlog)?;
     Ok(Listener { name: name.into(), socket: TcpListener::from_std(socket.into())? })
 }
 
@@ -77,6 +91,14 @@ impl Listener {
                             hand_over(&context, &workers, &limits, &settings, stream, peer);
                         }
                         Err(error) => debug!(%error, %address, "accepted socket was lost"),
+                    }
+                    let wait = limits.pace(context.clock.now());
+                    if !wait.is_zero() {
+                        tokio::select! {
+                            biased;
+                            () = stop.cancelled() => return,
+                            () = tokio::time::sleep(wait) => {}
+                        }
                     }
                 }
                 Err(error) => {
