@@ -67,12 +67,24 @@ pub struct CompressError {
 /// # Errors
 /// When the codec's library fails.
 pub fn compress(compression: Compression, plain: &[u8]) -> Result<Vec<u8>, CompressError> {
+    compress_at(compression, None, plain)
+}
+
+/// As [`compress`], at a level of the codec's own scale. Snappy and LZ4 have one level only.
+///
+/// # Errors
+/// When the codec's library fails.
+pub fn compress_at(
+    compression: Compression,
+    level: Option<i32>,
+    plain: &[u8],
+) -> Result<Vec<u8>, CompressError> {
     match compression {
         Compression::None => Ok(plain.to_vec()),
-        Compression::Gzip => gzip::compress(plain),
+        Compression::Gzip => gzip::compress(level, plain),
         Compression::Snappy => snappy::compress(plain),
         Compression::Lz4 => lz4::compress(plain),
-        Compression::Zstd => zstandard::compress(plain),
+        Compression::Zstd => zstandard::compress(level, plain),
     }
     .map_err(|source| CompressError { compression, source })
 }
@@ -119,6 +131,20 @@ mod tests {
                 let bytes = compress(codec, &plain).unwrap();
                 assert_eq!(decompress(codec, &bytes, size).unwrap(), plain, "{codec:?} {size}");
             }
+        }
+    }
+
+    #[test]
+    fn a_higher_level_makes_fewer_bytes_of_the_same() {
+        let plain: Vec<u8> =
+            (0..40_000_u32).flat_map(|i| (i / 7).to_string().into_bytes()).collect();
+        for (codec, low, high) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -5, 12)] {
+            let [low, high] = [low, high].map(|level| {
+                let bytes = compress_at(codec, Some(level), &plain).unwrap();
+                assert_eq!(decompress(codec, &bytes, plain.len()).unwrap(), plain, "{codec:?}");
+                bytes.len()
+            });
+            assert!(high < low, "{codec:?}: {high} {low}");
         }
     }
 

@@ -205,7 +205,8 @@ fn check(
     let Some(target) = target_codec(config.compression_type).filter(|it| *it != codec) else {
         return Ok(None);
     };
-    let recompressed = recompress::recompress(header, bytes, codec, target)?;
+    let level = level(config, target);
+    let recompressed = recompress::recompress(header, bytes, codec, target, level)?;
     check_size(recompressed.bytes.len(), config)?;
     Ok(Some(recompressed))
 }
@@ -249,6 +250,16 @@ fn target_codec(compression_type: CompressionType) -> Option<Compression> {
         CompressionType::Snappy => Some(Compression::Snappy),
         CompressionType::Lz4 => Some(Compression::Lz4),
         CompressionType::Zstd => Some(Compression::Zstd),
+    }
+}
+
+/// Returns the level that the topic asks of a codec, if the codec has levels.
+fn level(config: &TopicConfig, codec: Compression) -> Option<i32> {
+    match codec {
+        // -1 is the library's own choice.
+        Compression::Gzip => Some(config.compression_gzip_level).filter(|level| *level > 0),
+        Compression::Zstd => Some(config.compression_zstd_level),
+        Compression::None | Compression::Snappy | Compression::Lz4 => None,
     }
 }
 

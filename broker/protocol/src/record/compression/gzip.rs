@@ -7,8 +7,13 @@ use flate2::bufread::MultiGzDecoder;
 /// The most that one byte can become: deflate's longest match is 258 bytes, its shortest code 2 bits.
 const RATIO_MAX: usize = 1032;
 
-pub(super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+/// A level is 1 to 9.
+pub(super) fn compress(level: Option<i32>, plain: &[u8]) -> io::Result<Vec<u8>> {
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or_else(flate2::Compression::default, |level| {
+        flate2::Compression::new(level.clamp(1, 9))
+    });
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(plain)?;
     encoder.finish()
 }

@@ -16,8 +16,9 @@ const BLOCK_SIZE_MAX: usize = 128 * 1024;
 /// How the library says that the output is full.
 const FULL: &str = "Destination buffer is too small";
 
-pub(super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL)
+/// A level is -131072 to 22.
+pub(super) fn compress(level: Option<i32>, plain: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(plain, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
 }
 
 /// Returns `None` when more than `limit` bytes would come out.

@@ -4,19 +4,20 @@ use std::borrow::Cow;
 
 use broker_protocol::record::batch::crc;
 use broker_protocol::record::batch::{BatchHeader, HEADER_SIZE};
-use broker_protocol::record::compression::{Compression, compress, decompress};
+use broker_protocol::record::compression::{Compression, compress_at, decompress};
 use broker_storage::log::AppendBatch;
 
 use super::InvalidRecords;
 use super::records::DECOMPRESSED_SIZE_MAX;
 
-/// Rewrites a batch with `target` for its codec. Records and offsets stay; length, attributes and
+/// Rewrites a batch with `target` for its codec, at `level`. Records and offsets stay; length, attributes and
 /// checksum change.
 pub(super) fn recompress(
     header: &BatchHeader,
     bytes: &[u8],
     codec: Compression,
     target: Compression,
+    level: Option<i32>,
 ) -> Result<AppendBatch<'static>, InvalidRecords> {
     let payload = &bytes[HEADER_SIZE..];
     let plain = if codec == Compression::None {
@@ -29,7 +30,8 @@ pub(super) fn recompress(
     if target == Compression::None {
         bytes.extend_from_slice(&plain);
     } else {
-        let compressed = compress(target, &plain).map_err(|_| InvalidRecords::Undecodable)?;
+        let compressed =
+            compress_at(target, level, &plain).map_err(|_| InvalidRecords::Undecodable)?;
         bytes.extend_from_slice(&compressed);
     }
     let header = BatchHeader {
