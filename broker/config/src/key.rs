@@ -1,7 +1,8 @@
 //! The one table of configuration keys: every key of Kafka 3.9's ZooKeeper mode, and ours.
 //!
-//! Names, types, defaults, ranges and scopes are Kafka 3.9's unless a row says `kafka_default`;
-//! documentation is ours. A row's [`Status`] states what setting the key does here.
+//! Names, types, defaults, ranges and scopes are Kafka 3.9's unless a row says `kafka_default`; only
+//! `listeners`, `advertised.listeners`, `listener.security.protocol.map` and `num.network.threads` may
+//! change at run time there, and need a restart here. Documentation is ours. A row's [`Status`] states what setting the key does here.
 
 mod group;
 mod kraft;

@@ -196,7 +196,10 @@ fn dynamic_changes_respect_the_scope() {
         ("log.retention.ms", "1", true, true),
         ("log.retention.hours", "1", true, false),
         ("listeners", "PLAINTEXT://:1", true, false),
-        ("listeners", "PLAINTEXT://:1", false, true),
+        ("listeners", "PLAINTEXT://:1", false, false),
+        ("leader.replication.throttled.rate", "1", true, false),
+        ("leader.replication.throttled.rate", "1", false, true),
+        ("num.network.threads", "1", false, false),
         ("log.cleaner.threads", "x", false, false),
         ("no.such.key", "1", false, false),
     ];

@@ -4,6 +4,9 @@
 
 use super::{Key, Kind, Limit, Scope, Status};
 
+const ACK: Status = Status::NeverServed(
+    "offsets are stored with acks=-1, as all else loses them: leave the key out",
+);
 const NCG: Status = Status::NoEffect("the newer consumer protocol is not served yet");
 const NCG_Y: Status =
     Status::NotServedYet("only the classic protocol is served: leave it at classic");
@@ -45,7 +48,7 @@ Key::new("group.share.partition.max.record.locks", Kind::Int, "Most locked recor
 Key::new("group.share.record.lock.duration.ms", Kind::Int, "How long a delivered record is locked.").default("30000").limit(Limit::Between(1000, 60_000)).status(SHR),
 Key::new("group.share.session.timeout.ms", Kind::Int, "Session of share groups.").default("45000").limit(Limit::AtLeast(1)).status(SHR),
 Key::new("offset.metadata.max.bytes", Kind::Int, "Longest text a client may store beside a committed offset.").default("4096"),
-Key::new("offsets.commit.required.acks", Kind::Short, "Acks of the write that stores a committed offset; only -1 is safe.").default("-1"),
+Key::new("offsets.commit.required.acks", Kind::Short, "Acks of the write that stores a committed offset; only -1 is safe.").default("-1").status(ACK),
 Key::new("offsets.commit.timeout.ms", Kind::Int, "Longest wait of an offset commit for its replicas.").default("5000").limit(Limit::AtLeast(1)),
 Key::new("offsets.load.buffer.size", Kind::Int, "Bytes read at once when a coordinator loads its offsets.").default("5242880").limit(Limit::AtLeast(1)),
 Key::new("offsets.retention.check.interval.ms", Kind::Long, "Interval of the search for stale offsets.").default("600000").limit(Limit::AtLeast(1)),

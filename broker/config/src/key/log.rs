@@ -6,6 +6,10 @@ use super::{Key, Kind, Limit, Scope, Status};
 
 const FMT: Status =
     Status::NoEffect("batches are always stored in format v2, as in Kafka since 3.0");
+const IOB: Status = Status::NoEffect("the cleaner's buffers are as large as its largest batch");
+const PRE: Status =
+    Status::NoEffect("space is reserved in growing steps for every topic, whatever this says");
+const LZ4: Status = Status::NoEffect("the LZ4 encoder has one level");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
 
 pub(super) const KEYS: &[Key] = &[
@@ -26,7 +30,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("compression.lz4.level", Kind::Int, "Level of LZ4 when the broker compresses.")
         .default("9")
         .limit(Limit::Between(1, 17))
-        .scope(Scope::ClusterWide),
+        .scope(Scope::ClusterWide)
+        .status(LZ4),
     Key::new(
         "compression.type",
         Kind::String,
@@ -76,7 +81,8 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("524288")
     .limit(Limit::AtLeast(0))
-    .scope(Scope::ClusterWide),
+    .scope(Scope::ClusterWide)
+    .status(IOB),
     Key::new(
         "log.cleaner.io.max.bytes.per.second",
         Kind::Double,
@@ -244,7 +250,8 @@ pub(super) const KEYS: &[Key] = &[
         "Whether segment files are allocated whole when created.",
     )
     .default("false")
-    .scope(Scope::ClusterWide),
+    .scope(Scope::ClusterWide)
+    .status(PRE),
     Key::new("log.retention.bytes", Kind::Long, "Bytes a partition keeps; -1 is no bound.")
         .default("-1")
         .scope(Scope::ClusterWide),

@@ -18,8 +18,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::String,
         "Addresses that clients and other brokers are told to use; empty means those of listeners.",
     )
-    .limit(Limit::Listeners)
-    .scope(Scope::PerBroker),
+    .limit(Limit::Listeners),
     Key::new(
         "broker.id",
         Kind::Int,
@@ -56,10 +55,10 @@ pub(super) const KEYS: &[Key] = &[
         "inter.broker.listener.name",
         Kind::String,
         "Listener that brokers use among themselves.",
-    ),
+    )
+    .status(REP),
     Key::new("listener.security.protocol.map", Kind::String, "What each listener name speaks.")
-        .default("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL")
-        .scope(Scope::PerBroker),
+        .default("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
     Key::new(
         "listeners",
         Kind::String,
@@ -67,8 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("PLAINTEXT://127.0.0.1:9092")
     .kafka_default("PLAINTEXT://:9092")
-    .limit(Limit::Listeners)
-    .scope(Scope::PerBroker),
+    .limit(Limit::Listeners),
     Key::new("max.connection.creation.rate", Kind::Int, "New connections a second.")
         .default("2147483647")
         .limit(Limit::AtLeast(0))
@@ -115,8 +113,7 @@ pub(super) const KEYS: &[Key] = &[
         "Threads that own connections and handle their requests.",
     )
     .kafka_default("3")
-    .limit(Limit::AtLeast(1))
-    .scope(Scope::ClusterWide),
+    .limit(Limit::AtLeast(1)),
     Key::new(
         "queued.max.request.bytes",
         Kind::Long,
@@ -147,14 +144,16 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Int,
         "Connections the kernel keeps until they are accepted.",
     )
-    .default("50")
+    .default("4096")
+    .kafka_default("50")
     .limit(Limit::AtLeast(1)),
     Key::new(
         "socket.receive.buffer.bytes",
         Kind::Int,
         "Socket receive buffer; -1 leaves it to the kernel.",
     )
-    .default("102400"),
+    .default("-1")
+    .kafka_default("102400"),
     Key::new(
         "socket.request.max.bytes",
         Kind::Int,
@@ -167,7 +166,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Int,
         "Socket send buffer; -1 leaves it to the kernel.",
     )
-    .default("102400"),
+    .default("-1")
+    .kafka_default("102400"),
     Key::new(
         "follower.replication.throttled.rate",
         Kind::Long,

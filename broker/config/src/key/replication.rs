@@ -6,6 +6,9 @@ use super::{Key, Kind, Limit, Scope, Status};
 
 const CPL: Status =
     Status::NotServedYet("a broker that runs alone has no control plane: leave the key out");
+const HAND: Status = Status::NoEffect("a broker that runs alone has nobody to hand leadership to");
+const UNC: Status =
+    Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const IBP: Status = Status::NoEffect("a broker that runs alone has no peers");
 const REP: Status = Status::NoEffect("a broker that runs alone has no peers");
 const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
@@ -36,11 +39,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Boolean,
         "Whether leadership is handed over before the broker stops.",
     )
-    .default("true"),
+    .default("true")
+    .status(HAND),
     Key::new("controlled.shutdown.max.retries", Kind::Int, "Attempts to hand leadership over.")
-        .default("3"),
+        .default("3")
+        .status(HAND),
     Key::new("controlled.shutdown.retry.backoff.ms", Kind::Long, "Wait between those attempts.")
-        .default("5000"),
+        .default("5000")
+        .status(HAND),
     Key::new(
         "controller.socket.timeout.ms",
         Kind::Int,
@@ -154,7 +160,8 @@ pub(super) const KEYS: &[Key] = &[
         "Whether a replica out of sync may lead when no other can.",
     )
     .default("false")
-    .scope(Scope::ClusterWide),
+    .scope(Scope::ClusterWide)
+    .status(UNC),
     Key::new(
         "leader.replication.throttled.rate",
         Kind::Long,

@@ -6,6 +6,11 @@ use super::{Key, Kind, Limit, Scope, Status};
 
 const FMT: Status =
     Status::NoEffect("batches are always stored in format v2, as in Kafka since 3.0");
+const PRE: Status =
+    Status::NoEffect("space is reserved in growing steps for every topic, whatever this says");
+const LZ4: Status = Status::NoEffect("the LZ4 encoder has one level");
+const UNC: Status =
+    Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
 const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
 
@@ -32,7 +37,8 @@ pub(super) const KEYS: &[Key] = &[
         .default("9")
         .limit(Limit::Between(1, 17))
         .scope(Scope::Topic)
-        .synonym("compression.lz4.level"),
+        .synonym("compression.lz4.level")
+        .status(LZ4),
     Key::new(
         "compression.type",
         Kind::String,
@@ -208,7 +214,8 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("false")
     .scope(Scope::Topic)
-    .synonym("log.preallocate"),
+    .synonym("log.preallocate")
+    .status(PRE),
     Key::new("remote.log.copy.disable", Kind::Boolean, "Stops copying to the remote tier.")
         .default("false")
         .scope(Scope::Topic)
@@ -261,5 +268,6 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("false")
     .scope(Scope::Topic)
-    .synonym("unclean.leader.election.enable"),
+    .synonym("unclean.leader.election.enable")
+    .status(UNC),
 ];
