@@ -71,7 +71,6 @@ struct Call {
 ///
 /// # Errors
 /// Any of [`Fault`]; nothing has then been appended.
-#[allow(clippy::wildcard_enum_match_arm, reason = "all but the data plane take one way")]
 pub(crate) fn dispatch(
     context: &Arc<Context>,
     peer: &Peer,
@@ -87,17 +86,47 @@ pub(crate) fn dispatch(
         }
     };
     let rc = request_context(call, &header, peer);
+    let started = context.clock.now();
+    match route(context, call, &rc, frame, reader, answers)? {
+        Dispatched::Done => {
+            let took = context.clock.now() - started;
+            context.metrics.requests.record(call.api, call.version, took, took);
+            Ok(Dispatched::Done)
+        }
+        Dispatched::Later { answer, exclusive } => {
+            let local = context.clock.now() - started;
+            let context = Arc::clone(context);
+            let answer = Box::pin(async move {
+                let answer = answer.await;
+                let total = context.clock.now() - started;
+                context.metrics.requests.record(call.api, call.version, total, local);
+                answer
+            });
+            Ok(Dispatched::Later { answer, exclusive })
+        }
+    }
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "all but the data plane take one way")]
+fn route(
+    context: &Arc<Context>,
+    call: Call,
+    rc: &RequestContext<'_>,
+    frame: &[u8],
+    mut reader: Reader<'_>,
+    answers: &mut Answers,
+) -> Result<Dispatched, Fault> {
     match call.api {
-        ApiKey::Produce => produce(context, call, &rc, reader, answers),
-        ApiKey::Fetch => fetch(context, call, &rc, reader, answers),
+        ApiKey::Produce => produce(context, call, rc, reader, answers),
+        ApiKey::Fetch => fetch(context, call, rc, reader, answers),
         ApiKey::ApiVersions => {
             let request = decode(call, &mut reader)?;
-            now(call, &super::api_versions::api_versions(&request, &rc), answers)
+            now(call, &super::api_versions::api_versions(&request, rc), answers)
         }
-        ApiKey::Metadata => metadata(context, call, &rc, frame, reader, answers),
+        ApiKey::Metadata => metadata(context, call, rc, frame, reader, answers),
         ApiKey::DescribeCluster => {
             let request = decode(call, &mut reader)?;
-            now(call, &super::describe_cluster::describe_cluster(context, &request, &rc), answers)
+            now(call, &super::describe_cluster::describe_cluster(context, &request, rc), answers)
         }
         ApiKey::DescribeTopicPartitions => {
             let request = decode(call, &mut reader)?;
@@ -106,7 +135,7 @@ pub(crate) fn dispatch(
             now(call, &response, answers)
         }
         _ => Ok(Dispatched::Later {
-            answer: dispatch_later(context, peer, call.api, frame),
+            answer: dispatch_later(context, rc.peer, call.api, frame),
             exclusive: true,
         }),
     }

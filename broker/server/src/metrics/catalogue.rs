@@ -141,7 +141,6 @@ families! {
     GAUGE Broker "ottla_build_info" ["version"] "1, with the version of this build.";
     GAUGE Broker "ottla_ready" [] "1 if /readyz says so.";
     HISTOGRAM Broker "ottla_request_duration_seconds" ["request"] "From reading a request to its answer.";
-    COUNTER Broker "ottla_request_errors_total" ["request" "error"] "Error codes that requests were answered with.";
     COUNTER Broker "ottla_connections_total" ["listener"] "Connections accepted.";
     COUNTER Broker "ottla_network_thread_busy_seconds_total" ["network_thread"] "Time that a network thread worked.";
     GAUGE Broker "ottla_network_thread_idle_ratio" ["network_thread"] "The share of the last minute that it waited, 0 to 1.";

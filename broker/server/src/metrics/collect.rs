@@ -50,7 +50,6 @@ fn look(context: &Context, listing: Listing) -> Snapshot {
         topics: topics(&metadata, &context.replicas),
         totals: totals(&context.replicas),
         requests: metrics.recent.read(&metrics.requests, now),
-        errors: metrics.requests.errors(),
         connections: metrics.connections.read(),
         threads: metrics.threads.read(now),
         process: process::read(),

@@ -1,5 +1,4 @@
-//! Requests as the network threads record them: how many of each version, how long they took, which
-//! errors they were answered with.
+//! Requests as the network threads record them: how many of each version, and how long they took.
 //!
 //! A thread records into a shard of its own, so that no two cores write one cache line; a request
 //! costs four relaxed additions. Memory of an API is taken when it is first asked for.
@@ -13,11 +12,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use broker_protocol::api_key::ApiKey;
-use broker_protocol::error_code::ErrorCode;
 use parking_lot::Mutex;
 
 use super::histogram::{Counts, Histogram};
-use super::snapshot::{RequestErrors, RequestFacts};
+use super::snapshot::RequestFacts;
 use super::window::Window;
 
 /// One slot an API, by its key.
@@ -33,9 +31,6 @@ const _: () = {
 
 /// More than any API has.
 const VERSIONS: usize = 24;
-
-/// Error codes from -1 on; what lies above shares the last place.
-const ERRORS: usize = 160;
 
 /// What quantiles look back on: about what Kafka's decaying reservoirs do.
 const RECENT: Duration = Duration::from_mins(5);
@@ -60,7 +55,6 @@ struct Shard([OnceLock<Box<Series>>; SLOTS]);
 #[derive(Debug)]
 pub struct Recorder {
     shards: Box<[Shard]>,
-    errors: [OnceLock<Box<[AtomicU64; ERRORS]>>; SLOTS],
 }
 
 thread_local! {
@@ -83,7 +77,7 @@ impl Recorder {
     /// Makes a recorder for `threads` threads; more share shards.
     pub fn new(threads: usize) -> Self {
         let shards = (0..threads.max(1)).map(|_| Shard([const { OnceLock::new() }; SLOTS]));
-        Self { shards: shards.collect(), errors: [const { OnceLock::new() }; SLOTS] }
+        Self { shards: shards.collect() }
     }
 
     /// Records a request that is answered: `total` from the moment it was read to the moment its
@@ -97,14 +91,6 @@ impl Recorder {
     #[inline]
     pub fn record_follower_fetch(&self, version: i16, total: Duration, local: Duration) {
         self.add(FETCH_FOLLOWER, version, total, local);
-    }
-
-    /// Counts an error code that a request was answered with, one for each that its answer holds.
-    pub fn error(&self, api: ApiKey, error: ErrorCode) {
-        let Some(slot) = self.errors.get(api.code() as usize) else { return };
-        let codes = slot.get_or_init(|| Box::new([const { AtomicU64::new(0) }; ERRORS]));
-        let index = usize::try_from(error.code() + 1).unwrap_or(0).min(ERRORS - 1);
-        codes[index].fetch_add(1, Ordering::Relaxed);
     }
 
     #[inline]
@@ -134,25 +120,6 @@ impl Recorder {
             })
         };
         (0..SLOTS).filter_map(sum).collect()
-    }
-
-    /// Returns the error codes that were answered.
-    pub fn errors(&self) -> Vec<RequestErrors> {
-        let mut found = Vec::new();
-        for api in ApiKey::ALL {
-            let Some(codes) = self.errors.get(api.code() as usize).and_then(OnceLock::get) else {
-                continue;
-            };
-            for (index, count) in codes.iter().enumerate() {
-                let count = count.load(Ordering::Relaxed);
-                if count > 0 {
-                    let error = ErrorCode::from_code(index as i16 - 1);
-                    let error = error.map_or_else(|| "other".to_owned(), |e| format!("{e:?}"));
-                    found.push(RequestErrors { request: api.name(), error, count });
-                }
-            }
-        }
-        found
     }
 }
 
@@ -276,7 +243,6 @@ mod tests {
                 });
             }
         });
-        recorder.error(ApiKey::Fetch, ErrorCode::NotLeaderOrFollower);
         let facts = Recent::default().read(&recorder, SystemClock.now());
         let names: Vec<_> = facts.iter().map(|facts| facts.request).collect();
         assert_eq!(names, ["FetchConsumer", "FetchFollower", "Fetch"]);
@@ -285,7 +251,6 @@ mod tests {
         let remote = facts[0].recent_remote.quantile_ms(0.5);
         assert!((2.8..3.3).contains(&remote), "{remote}");
         assert!(facts[1].recent_remote.quantile_ms(0.99) < 0.001);
-        assert_eq!(recorder.errors()[0].error, "NotLeaderOrFollower");
     }
 
     /// Quantiles forget what is older than the window; counts do not.

@@ -28,8 +28,6 @@ pub struct Snapshot {
     pub totals: Vec<(&'static str, u64)>,
     /// Requests by API.
     pub requests: Vec<RequestFacts>,
-    /// Error codes answered.
-    pub errors: Vec<RequestErrors>,
     /// Connections by listener and thread.
     pub connections: Vec<ConnectionFacts>,
     /// Network threads, in order.
@@ -137,17 +135,6 @@ impl RequestFacts {
         self.recent_local.add(&other.recent_local);
         self.recent_remote.add(&other.recent_remote);
     }
-}
-
-/// An error code that requests of one API were answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestErrors {
-    /// Kafka's name of the API.
-    pub request: &'static str,
-    /// The error's name.
-    pub error: String,
-    /// How often.
-    pub count: u64,
 }
 
 /// Connections of one listener on one network thread.

@@ -128,10 +128,12 @@ fn hand_over(
     };
     // Answers are whole when they are written: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let (handle, load) = workers.least_loaded();
+    let (network_thread, handle, load) = workers.least_loaded();
+    let open = context.metrics.connections.open(&peer.listener, network_thread);
     let tasks: Tasks = context.tasks.clone();
     let (context, limits, settings) = (Arc::clone(context), Arc::clone(limits), settings.clone());
     tasks.spawn_on(&handle, "connection", async move {
+        let _open = open;
         let client = peer.host;
         let connection =
             match Connection::new(stream, context, peer, settings, limits, permit, load) {

@@ -48,16 +48,19 @@ impl Workers {
         Ok(Self { workers, stop })
     }
 
-    /// Picks the worker with the fewest connections and counts one more for it.
-    pub(crate) fn least_loaded(&self) -> (Handle, Load) {
-        let mut least = &self.workers[0];
-        for worker in &self.workers[1..] {
-            if worker.load.load(Ordering::Relaxed) < least.load.load(Ordering::Relaxed) {
-                least = worker;
+    /// Picks the worker with the fewest connections and counts one more for it; returns its number
+    /// too.
+    pub(crate) fn least_loaded(&self) -> (usize, Handle, Load) {
+        let load = |worker: &Worker| worker.load.load(Ordering::Relaxed);
+        let mut least = 0;
+        for (number, worker) in self.workers.iter().enumerate().skip(1) {
+            if load(worker) < load(&self.workers[least]) {
+                least = number;
             }
         }
-        least.load.fetch_add(1, Ordering::Relaxed);
-        (least.handle.clone(), Load(Arc::clone(&least.load)))
+        let worker = &self.workers[least];
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        (least, worker.handle.clone(), Load(Arc::clone(&worker.load)))
     }
 
     /// Returns the runtimes of the threads, in order.

@@ -28,10 +28,6 @@ fn requests(snapshot: &Snapshot, series: &mut Series<'_>) {
         let (counts, sum) = (&facts.durations, facts.total_seconds);
         series.add_histogram("ottla_request_duration_seconds", &[facts.request], counts, sum);
     }
-    for errors in &snapshot.errors {
-        let labels = [errors.request, &*errors.error];
-        series.add("ottla_request_errors_total", &labels, sample(errors.count));
-    }
 }
 
 fn network(snapshot: &Snapshot, series: &mut Series<'_>) {

@@ -13,8 +13,8 @@ use crate::metrics::health::Phase;
 use crate::metrics::histogram::Counts;
 use crate::metrics::snapshot::{
     CommittedFacts, ConnectionFacts, DiskSpace, EventFacts, GroupFacts, LogDirFacts,
-    PartitionFacts, ProcessFacts, ReplicaFacts, RequestErrors, RequestFacts, SessionFacts,
-    ThreadFacts, TopicFacts,
+    PartitionFacts, ProcessFacts, ReplicaFacts, RequestFacts, SessionFacts, ThreadFacts,
+    TopicFacts,
 };
 use crate::replica::counters::TopicCounters;
 
@@ -38,11 +38,6 @@ fn example() -> Snapshot {
         ],
         totals: counts.iter().map(|(name, count)| (*name, count + 5)).collect(),
         requests: vec![request("Fetch"), request("FetchConsumer"), request("Produce")],
-        errors: vec![RequestErrors {
-            request: "Produce",
-            error: "CorruptMessage".into(),
-            count: 7,
-        }],
         connections: vec![ConnectionFacts {
             listener: "PLAINTEXT".into(),
             network_thread: 0,
