@@ -39,7 +39,7 @@ impl Log {
         Ok(is_due || is_far)
     }
 
-    /// Starts a new segment if the active one holds something and is older than `segment.ms`.
+    /// Starts a new segment if the active one holds something and is too old (`segment.ms`).
     ///
     /// Returns whether it did. For logs to which nothing is appended, so that compaction reaches their
     /// last records. Counted by the clock since the segment was made or loaded: by the records'
@@ -47,7 +47,7 @@ impl Log {
     pub fn roll_if_due(&mut self, now: TimestampMs) -> Result<bool, LogError> {
         let active = self.active();
         let age = now.0.saturating_sub(active.created.0);
-        let is_due = active.size() > 0 && age > self.config.segment_ms;
+        let is_due = active.size() > 0 && age > self.segment_age_max();
         if is_due {
             self.roll(now)?;
         }
@@ -62,13 +62,26 @@ impl Log {
             None => now.0.saturating_sub(active.created.0),
         };
         // Cheap test first: the jitter is needed only when age is near the limit.
-        age > self.config.segment_ms.saturating_sub(self.config.segment_jitter_ms)
-            && age > self.config.segment_ms.saturating_sub(self.roll_jitter_ms())
+        age > self.segment_age_max().saturating_sub(self.config.segment_jitter_ms)
+            && age > self.segment_age_max().saturating_sub(self.roll_jitter_ms())
+    }
+
+    /// The age in milliseconds at which the active segment is rolled.
+    ///
+    /// Compaction never reaches the active segment, so `max.compaction.lag.ms` bounds its age too.
+    /// Source: Kafka 3.9 `LogConfig.maxSegmentMs`.
+    fn segment_age_max(&self) -> i64 {
+        let config = &self.config;
+        if config.cleanup_policy.compact && config.max_compaction_lag_ms > 0 {
+            config.segment_ms.min(config.max_compaction_lag_ms)
+        } else {
+            config.segment_ms
+        }
     }
 
     /// Spreads the rolls of many partitions; fixed for a segment, so that it needs no memory.
     fn roll_jitter_ms(&self) -> i64 {
-        let limit = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let limit = self.config.segment_jitter_ms.min(self.segment_age_max());
         if limit <= 0 {
             return 0;
         }
