@@ -62,20 +62,19 @@ pub struct Progress {
 /// Runs one client in both phases and checks its row against what it is known not to have.
 ///
 /// Fails with every operation that failed, is missing, or is marked otherwise than expected.
-pub fn check(client: Client<'_>) -> Result<()> {
-    let name = client.name.clone();
-    check_all(&name, vec![client])
+pub fn check(client: &Client<'_>) -> Result<()> {
+    check_all(&client.name, std::slice::from_ref(client))
 }
 
 /// As [`check`], for several clients on one broker, [`AT_ONCE`] at a time.
-pub fn check_all(name: &str, clients: Vec<Client<'_>>) -> Result<()> {
+pub fn check_all(name: &str, clients: &[Client<'_>]) -> Result<()> {
     let mut peer = Peer::start(name)?;
     foreign_topic(peer.bootstrap())?;
     let mut progress: Vec<Progress> = clients.iter().map(|_| Progress::default()).collect();
-    phase("before", peer.bootstrap(), &clients, &mut progress)?;
+    phase("before", peer.bootstrap(), clients, &mut progress)?;
     peer.restart()?;
     await_topic(peer.bootstrap(), "foreign")?;
-    phase("after", peer.bootstrap(), &clients, &mut progress)?;
+    phase("after", peer.bootstrap(), clients, &mut progress)?;
     let mut wrong = Vec::new();
     for (client, Progress { row, .. }) in clients.iter().zip(&progress) {
         matrix::keep(&peer::chosen()?, &client.name, row)?;
@@ -158,7 +157,7 @@ pub fn judge(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
             Some(Outcome::Passed) if !expected => {}
             Some(Outcome::Cannot) if expected => {}
             Some(Outcome::Passed) => {
-                wrong.push(format!("{operation}: works, expected that it cannot"))
+                wrong.push(format!("{operation}: works, expected that it cannot"));
             }
             Some(Outcome::Cannot) => wrong.push(format!("{operation}: says that it cannot")),
             Some(Outcome::Failed(how)) => wrong.push(format!("{operation}: {how}")),

@@ -115,28 +115,21 @@ pub fn rows(peer: &str) -> Result<BTreeMap<String, Row>> {
 /// Draws the table: clients down, operations across by number, a legend below.
 pub fn draw(rows: &BTreeMap<String, Row>) -> String {
     let width = rows.keys().map(String::len).max().unwrap_or(0).max("client".len());
-    let mut text = format!("{:width$}", "client");
-    for number in 1..=OPERATIONS.len() {
-        text += &format!(" {number:>2}");
-    }
-    text.push('\n');
+    let numbers = (1..=OPERATIONS.len()).map(|number| format!(" {number:>2}"));
+    let mut lines = vec![format!("{:width$}{}", "client", numbers.collect::<String>())];
     for (client, row) in rows {
-        text += &format!("{client:width$}");
-        for operation in OPERATIONS {
-            let mark = row.get(operation).map_or(' ', Outcome::mark);
-            text += &format!("  {mark}");
-        }
-        text.push('\n');
+        let mark = |operation: &&str| row.get(*operation).map_or(' ', Outcome::mark);
+        let marks = OPERATIONS.iter().map(|operation| format!("  {}", mark(operation)));
+        lines.push(format!("{client:width$}{}", marks.collect::<String>()));
     }
-    text += "\n+ passes   - the client cannot   X fails   (blank) not run\n";
-    for (number, operation) in OPERATIONS.iter().enumerate() {
-        text += &format!("{:>2} {operation:24}", number + 1);
-        if number % 3 == 2 {
-            text.push('\n');
-        }
-    }
-    text.push('\n');
-    text
+    lines.push(String::new());
+    lines.push("+ passes   - the client cannot   X fails   (blank) not run".to_owned());
+    let numbered: Vec<String> = (1..)
+        .zip(OPERATIONS)
+        .map(|(number, operation)| format!("{number:>2} {operation:24}"))
+        .collect();
+    lines.extend(numbered.chunks(3).map(<[String]>::concat));
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -149,8 +149,8 @@ fn deny(_: &Options) -> Result<()> {
     let mut deny = Command::new(tools::deny::install()?);
     deny.current_dir(workspace::root());
     // Advisories need a database that lives outside the package registries.
-    deny.args(["--workspace", "check", "--config", ".deny.toml", "--hide-inclusion-graph"]);
-    shown(deny.args(["bans", "licenses", "sources"]))
+    deny.args(["--workspace", "--config", ".deny.toml", "--log-level", "error", "check"]);
+    shown(deny.args(["--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
 fn unit(_: &Options) -> Result<()> {

@@ -24,7 +24,7 @@ fn check(version: &str, sources: &[&str], class: &str, cannot: &[&'static str]) 
         command.args(arguments);
         Ok(command)
     };
-    clients::check(Client::new(&format!("java-{version}"), cannot.to_vec(), program))
+    clients::check(&Client::new(&format!("java-{version}"), cannot.to_vec(), program))
 }
 
 #[test]

@@ -48,5 +48,5 @@ fn kafka_python_of_every_release() -> Result<()> {
             Ok(command)
         })
     });
-    clients::check_all("kafka-python", clients.into())
+    clients::check_all("kafka-python", &clients)
 }

@@ -22,7 +22,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 const CLIENT: &str = "rdkafka";
 const GROUP: &str = "rdkafka-group";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Where the group commits in each partition.
 const COMMITTED: [i64; 2] = [7, 4];
 

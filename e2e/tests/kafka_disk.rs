@@ -255,5 +255,6 @@ fn copy_tree(tree: &Path, nodes: &Path) -> Result<()> {
         tree.close().await;
         Ok::<_, anyhow::Error>(text)
     })?;
-    std::fs::write(nodes, text).context("write the nodes")
+    let mut file = std::fs::File::create_new(nodes).context("create the file of nodes")?;
+    file.write_all(text.as_bytes()).context("write the nodes")
 }

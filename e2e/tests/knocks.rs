@@ -169,7 +169,7 @@ fn produce(
             .map_err(|(error, _)| error)
             .context("queue a record")?;
     }
-    client.flush(Duration::from_secs(120)).context("deliver what is left")
+    client.flush(Duration::from_mins(2)).context("deliver what is left")
 }
 
 /// Every record of a partition: its offset and its number.

@@ -77,10 +77,10 @@ fn is_wrong(source: &Source, index: usize, line: &str, banned: &Banned) -> bool 
     let test = source.is_test(index);
     // A product may wait for time to pass; a test that does is slow, or flaky, or both.
     let only_in_tests = banned.word == "time::sleep" && !test;
-    contains(line, banned.word)
-        && !(banned.in_tests && test)
-        && !only_in_tests
-        && !EXCEPTIONS.iter().any(|exception| fits(exception, &source.path, banned.word))
+    if !contains(line, banned.word) || only_in_tests || (banned.in_tests && test) {
+        return false;
+    }
+    !EXCEPTIONS.iter().any(|exception| fits(exception, &source.path, banned.word))
 }
 
 /// Whether `line` has `word` where a longer name does not end with it.

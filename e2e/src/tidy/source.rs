@@ -75,12 +75,11 @@ fn advance(state: State, rest: &[char]) -> (State, usize) {
         (State::Code, '"') => (State::Text, 1),
         (State::Code, 'r') => raw_start(rest),
         (State::Code, '\'') => (State::Code, character_literal(rest)),
-        (State::LineComment, '\n') => (State::Code, 1),
         (State::BlockComment(depth), '/') if second == '*' => (State::BlockComment(depth + 1), 2),
         (State::BlockComment(1), '*') if second == '/' => (State::Code, 2),
         (State::BlockComment(depth), '*') if second == '/' => (State::BlockComment(depth - 1), 2),
         (State::Text, '\\') => (State::Text, 2.min(rest.len())),
-        (State::Text, '"') => (State::Code, 1),
+        (State::LineComment, '\n') | (State::Text, '"') => (State::Code, 1),
         (State::RawText(hashes), '"')
             if rest.len() > hashes && rest[1..=hashes].iter().all(|&c| c == '#') =>
         {

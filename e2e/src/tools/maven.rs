@@ -74,21 +74,16 @@ impl Release {
     }
 }
 
-/// One dependency, without the three jars of log4j 1.2.15 that no registry carries any more.
+/// What log4j 1.2.15 asks for and no registry carries any more.
+const EXCLUSIONS: &str = "<exclusion><groupId>com.sun.jdmk</groupId>\
+    <artifactId>jmxtools</artifactId></exclusion>\
+    <exclusion><groupId>com.sun.jmx</groupId><artifactId>jmxri</artifactId></exclusion>\
+    <exclusion><groupId>javax.jms</groupId><artifactId>jms</artifactId></exclusion>";
+
 fn dependency(group: &str, artifact: &str, version: &str) -> String {
-    let exclusions: String =
-        [("com.sun.jdmk", "jmxtools"), ("com.sun.jmx", "jmxri"), ("javax.jms", "jms")]
-            .iter()
-            .map(|(group, artifact)| {
-                format!(
-                    "<exclusion><groupId>{group}</groupId>\
-                     <artifactId>{artifact}</artifactId></exclusion>"
-                )
-            })
-            .collect();
     format!(
         "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-         <version>{version}</version><exclusions>{exclusions}</exclusions></dependency>\n"
+         <version>{version}</version><exclusions>{EXCLUSIONS}</exclusions></dependency>\n"
     )
 }
 
