@@ -27,4 +27,5 @@ pub mod process;
 pub mod stage;
 pub mod tidy;
 pub mod tools;
+pub mod wire;
 pub mod workspace;

@@ -173,7 +173,7 @@ fn kafka_disk(options: &Options) -> Result<()> {
 }
 
 fn knocks(options: &Options) -> Result<()> {
-    end_to_end(&["knocks", "bad_input"], options)
+    end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames"], options)
 }
 
 /// Runs tests of this crate, all of them even when one fails.
