@@ -127,7 +127,7 @@ class Client {
 
   // Runs a member of a group until `enough` holds for what it has read.
   async read({ topic = this.topic, group = this.freshGroup(), fromBeginning = true, seek, started, enough }) {
-    const consumer = this.kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 300 })
+    const consumer = this.kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 200 })
     const records = []
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning })
@@ -208,7 +208,7 @@ class Client {
   }
 
   member(group) {
-    const consumer = this.kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 300 })
+    const consumer = this.kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 200 })
     const member = { seen: new Set(), assigned: [], leave: () => consumer.disconnect() }
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       member.assigned = payload.memberAssignment[this.topic] ?? []
