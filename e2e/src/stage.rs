@@ -43,6 +43,7 @@ pub const STAGES: &[Stage] = &[
         run: kafka_disk,
     },
     Stage { name: "knocks", about: "kill -9 under load, bad frames", run: knocks },
+    Stage { name: "metrics", about: "known dashboards get answers from Prometheus", run: metrics },
 ];
 
 /// The tests of the `clients` stage.
@@ -174,6 +175,10 @@ fn kafka_disk(options: &Options) -> Result<()> {
 
 fn knocks(options: &Options) -> Result<()> {
     end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames"], options)
+}
+
+fn metrics(options: &Options) -> Result<()> {
+    end_to_end(&["metrics_prometheus"], options)
 }
 
 /// Runs tests of this crate, all of them even when one fails.
