@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use broker_config::topic::{CompressionType, TopicConfig};
 use broker_protocol::quantity::{Offset, TimestampMs};
-use broker_protocol::record::batch::{Batch, BatchHeader, MAGIC_POSITION};
+use broker_protocol::record::batch::{Batch, BatchHeader, HEADER_SIZE, MAGIC_POSITION};
 use broker_protocol::record::compression::Compression;
 use broker_storage::log::AppendBatch;
 
@@ -102,6 +102,9 @@ pub enum Flaw {
     /// There is nothing in the request.
     #[error("no records")]
     Empty,
+    /// The batch goes on after what came.
+    #[error("the batch is cut short")]
+    CutShort,
     /// The request's version takes batches v2 only.
     #[error("this version of Produce takes record batches of magic 2 only")]
     Magic,
@@ -172,12 +175,19 @@ fn header(bytes: &[u8], position: usize) -> Result<BatchHeader, InvalidRecords> 
     let corrupt = InvalidRecords::Corrupt { position };
     match bytes.get(MAGIC_POSITION) {
         None if bytes.is_empty() => return Err(Flaw::Empty.into()),
-        None => return Err(corrupt),
+        None => return Err(Flaw::CutShort.into()),
         Some(2) => {}
-        Some(_) => return Err(Flaw::Magic.into()),
+        Some(0 | 1) => return Err(Flaw::Magic.into()),
+        Some(_) => return Err(corrupt),
     }
-    let header = BatchHeader::parse(bytes).map_err(|_| corrupt.clone())?;
-    if header.size_in_bytes() > bytes.len() { Err(corrupt) } else { Ok(header) }
+    if bytes.len() < HEADER_SIZE {
+        return Err(Flaw::CutShort.into());
+    }
+    let header = BatchHeader::parse(bytes).map_err(|_| corrupt)?;
+    if header.size_in_bytes() > bytes.len() {
+        return Err(Flaw::CutShort.into());
+    }
+    Ok(header)
 }
 
 /// Checks one whole batch v2; returns another in its place if the topic asks for one.

@@ -11,6 +11,9 @@ use super::{Flaw, InvalidRecords, Rules};
 /// a broker can hold for a moment. A bomb ends here.
 pub(super) const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
 
+/// The fewest bytes of a record: its size, attributes, two deltas, no key, no value, no headers.
+const RECORD_SIZE_MIN: usize = 7;
+
 /// What is asked of each record.
 struct Wanted {
     key: bool,
@@ -25,6 +28,9 @@ pub(super) fn check(
     rules: &Rules<'_>,
 ) -> Result<(), InvalidRecords> {
     let wanted = Wanted { key: rules.config.cleanup_policy.compact, times: times(rules) };
+    if header.records_count as usize > DECOMPRESSED_SIZE_MAX / RECORD_SIZE_MIN {
+        return Err(Flaw::RecordsCount.into());
+    }
     if codec != Compression::None && !wanted.key && wanted.times.is_none() {
         return Ok(());
     }

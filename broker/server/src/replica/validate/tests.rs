@@ -101,13 +101,16 @@ fn bytes_that_are_not_one_whole_batch_are_refused() {
     let bytes = sound();
     assert_eq!(validate_in(9, &[], &[]), Err(Flaw::Empty.into()));
     for cut in [1, 16, 17, 60, 61, bytes.len() - 1] {
-        assert_eq!(validate_in(9, &[], &bytes[..cut]), Err(corrupt.clone()), "cut at {cut}");
+        let refused = validate_in(9, &[], &bytes[..cut]);
+        assert_eq!(refused, Err(Flaw::CutShort.into()), "cut at {cut}");
     }
     let twice = [sound(), sound()].concat();
     assert_eq!(validate_in(9, &[], &twice), Err(Flaw::SeveralBatches.into()));
     let mut old = sound();
     old[MAGIC_POSITION] = 1;
     assert_eq!(validate_in(9, &[], &old), Err(Flaw::Magic.into()));
+    old[MAGIC_POSITION] = 3;
+    assert_eq!(validate_in(9, &[], &old), Err(corrupt.clone()));
     for position in 21..bytes.len() {
         let mut damaged = sound();
         damaged[position] ^= 1;
