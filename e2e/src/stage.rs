@@ -174,7 +174,7 @@ fn kafka_disk(options: &Options) -> Result<()> {
 }
 
 fn knocks(options: &Options) -> Result<()> {
-    end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames"], options)
+    end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames", "bad_records"], options)
 }
 
 fn metrics(options: &Options) -> Result<()> {
