@@ -1,6 +1,8 @@
 //! A real Prometheus scrapes a broker under load, and every expression of the dashboards that
 //! people already have gets an answer: `metrics/expressions.txt`.
 
+#![allow(clippy::disallowed_methods, reason = "a test writes the files of the programs it starts")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
@@ -90,7 +92,7 @@ fn kcat(bootstrap: &str, arguments: &[&str], input: &str) -> Result<Vec<String>>
 
 /// Records in, some of them out again by a group that stays behind.
 fn load(bootstrap: &str) -> Result<()> {
-    let records: String = (0..200).map(|n| format!("record {n}\n")).collect();
+    let records: String = (0..200).map(|n| n.to_string() + "\n").collect();
     kcat(bootstrap, &["-P", "-t", "orders"], &records)?;
     let group = ["-G", "shop", "-c", "50", "-X", "auto.offset.reset=earliest", "orders"];
     kcat(bootstrap, &group, "")?;
