@@ -16,6 +16,7 @@
               the real disk and the environment on behalf of tests"
 )]
 
+pub mod bench;
 pub mod broker;
 pub mod clients;
 pub mod deadline;

@@ -1,0 +1,174 @@
+//! The comparison: pairs of runs in turn (A B B A), the median of their ratios, and how sure it is.
+//!
+//! A pair in which somebody else used more than [`FOREIGN_MAX`] percent of the machine is run again,
+//! a bounded number of times; the table says how often that did not help.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::machine::{self, Look};
+use super::rows::{Figure, ROWS, Row, Scale};
+use super::subject::{Kind, Subject};
+use crate::kafka::Zookeeper;
+
+/// The share of the machine that others may use during a pair, in percent.
+const FOREIGN_MAX: f64 = 5.0;
+
+/// How often a disturbed pair is run again.
+const REPEATS_MAX: usize = 2;
+
+/// Resamples of the bootstrap.
+const RESAMPLES: usize = 2000;
+
+/// What to compare.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Names of rows, or parts of them; all when empty.
+    pub rows: Vec<String>,
+    /// Pairs of runs a row.
+    pub pairs: usize,
+    /// The size of a run.
+    pub scale: Scale,
+    /// The two sides, the one that is judged first.
+    pub sides: [Kind; 2],
+}
+
+struct Pairs {
+    row: Row,
+    figures: Vec<[Figure; 2]>,
+    disturbed: usize,
+}
+
+/// Runs the plan and returns the table.
+pub fn compare(plan: &Plan) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("bench", directory.path(), None)?;
+    let named = |row: &&Row| {
+        plan.rows.is_empty() || plan.rows.iter().any(|name| row.name.contains(name.as_str()))
+    };
+    let rows: Vec<Row> = ROWS.iter().filter(named).copied().collect();
+    let sides =
+        [Subject::start(plan.sides[0], &zookeeper)?, Subject::start(plan.sides[1], &zookeeper)?];
+    let (page_cache, sync) = machine::limits(directory.path())?;
+    eprintln!("page cache {page_cache:.2} GB/s, fdatasync {sync:.2} ms");
+    for side in &sides {
+        eprintln!("warming {:?}", side.kind);
+        ROWS[0].run(side, Scale(plan.scale.0 / 2.0))?;
+    }
+    let begin = Instant::now();
+    let mut all = Vec::with_capacity(rows.len());
+    for (number, row) in rows.iter().enumerate() {
+        all.push(pairs(*row, plan, &sides)?);
+        let left =
+            begin.elapsed().as_secs_f64() / (number + 1) as f64 * (rows.len() - number - 1) as f64;
+        eprintln!("{}/{} {}, about {left:.0} s left", number + 1, rows.len(), row.name);
+    }
+    for side in sides {
+        side.stop()?;
+    }
+    Ok(table(&all, plan))
+}
+
+fn pairs(row: Row, plan: &Plan, sides: &[Subject; 2]) -> Result<Pairs> {
+    let mut done = Pairs { row, figures: Vec::with_capacity(plan.pairs), disturbed: 0 };
+    let own = [sides[0].id, sides[1].id];
+    for number in 0..plan.pairs {
+        for attempt in 0..=REPEATS_MAX {
+            let look = Look::now(&own)?;
+            let mut pair = [Figure::default(); 2];
+            // A B, then B A: what drifts with time hits both sides alike.
+            let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
+            for side in order {
+                pair[side] = row.run(&sides[side], plan.scale)?;
+            }
+            let (foreign, stolen) = look.since(&own).context("look at the machine")?;
+            let is_quiet = foreign + stolen <= FOREIGN_MAX;
+            if is_quiet || attempt == REPEATS_MAX {
+                done.disturbed += usize::from(!is_quiet);
+                done.figures.push(pair);
+                break;
+            }
+            eprintln!("{}: others used {foreign:.0} %, stolen {stolen:.0} %; again", row.name);
+        }
+    }
+    Ok(done)
+}
+
+fn table(all: &[Pairs], plan: &Plan) -> String {
+    let [ours, theirs] = plan.sides;
+    let mut lines = vec![format!(
+        "{}; {} pairs a row\n\n| row | unit | {ours:?} | {theirs:?} | ratio (90 %) | target | \
+         user s | system s | MiB | disturbed |\n|---|---|---|---|---|---|---|---|---|---|",
+        machine::name(),
+        plan.pairs,
+    )];
+    for Pairs { row, figures, disturbed } in all {
+        let side = |side: usize, of: fn(&Figure) -> f64| {
+            median(figures.iter().map(|pair| of(&pair[side])).collect())
+        };
+        let ratios: Vec<f64> =
+            figures.iter().map(|pair| pair[0].cost / pair[1].cost.max(f64::MIN_POSITIVE)).collect();
+        let (low, high) = interval(&ratios);
+        let verdict = if high <= row.target {
+            "met"
+        } else if low > row.target {
+            "missed"
+        } else {
+            "within noise"
+        };
+        let both = |of: fn(&Figure) -> f64| format!("{:.2} / {:.2}", side(0, of), side(1, of));
+        lines.push(format!(
+            "| {} | {} | {:.3} | {:.3} | {:.2} ({low:.2}-{high:.2}) | {} {verdict} | {} | {} | {} | {disturbed} |",
+            row.name,
+            row.unit,
+            side(0, |figure| figure.cost),
+            side(1, |figure| figure.cost),
+            median(ratios.clone()),
+            row.target,
+            both(|figure| figure.user),
+            both(|figure| figure.system),
+            both(|figure| figure.resident),
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// The interval that holds the median of nine resamples in ten.
+fn interval(ratios: &[f64]) -> (f64, f64) {
+    let mut seed = 0x9e37_79b9_u64;
+    let mut draw = |count: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % count
+    };
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| median((0..ratios.len()).map(|_| ratios[draw(ratios.len())]).collect()))
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[RESAMPLES / 20], medians[RESAMPLES - RESAMPLES / 20 - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The interval holds the median and is no wider than the values.
+    #[test]
+    fn the_interval_holds_the_median() {
+        let ratios = [0.5, 0.52, 0.48, 0.51, 0.9, 0.49, 0.5];
+        let (low, high) = interval(&ratios);
+        let middle = median(ratios.to_vec());
+        assert!(low <= middle && middle <= high && low >= 0.48 && high <= 0.9, "{low} {high}");
+        assert!((median(vec![1.0, 3.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}

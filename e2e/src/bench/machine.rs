@@ -1,0 +1,133 @@
+//! What the kernel says: CPU of a process and of all others, memory, stolen time, limits.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+/// The kernel's clock ticks a second, fixed on every Linux of today.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds of one process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    /// In user mode.
+    pub user: f64,
+    /// In the kernel.
+    pub system: f64,
+}
+
+/// CPU that process `id` has used so far.
+pub fn cpu(id: u32) -> Result<Cpu> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("read stat")?;
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (ticks(11).context("utime")?, ticks(12).context("stime")?);
+    Ok(Cpu { user: user / TICKS, system: system / TICKS })
+}
+
+/// CPU seconds of process `id`'s living threads, to the nanosecond.
+pub fn fine_cpu(id: u32) -> Result<f64> {
+    let mut total = 0.0;
+    for task in fs::read_dir(format!("/proc/{id}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let nanos = text.split(' ').next().and_then(|field| field.parse::<f64>().ok());
+        total += nanos.unwrap_or(0.0) / 1e9;
+    }
+    Ok(total)
+}
+
+/// Resident memory of process `id` in MiB.
+pub fn resident(id: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
+    Ok(kilobytes.parse::<f64>()? / 1024.0)
+}
+
+/// A look at the whole machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    at: Instant,
+    busy: f64,
+    stolen: f64,
+    ours: f64,
+}
+
+impl Look {
+    /// Looks now; `own` are the processes that belong to the measurement beside this one.
+    pub fn now(own: &[u32]) -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> =
+            line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+        let tick = |index: usize| ticks.get(index).copied().unwrap_or(0.0) / TICKS;
+        let mut ours = kernel_threads();
+        for id in own.iter().copied().chain([std::process::id()]) {
+            let used = cpu(id).unwrap_or_default();
+            ours += used.user + used.system;
+        }
+        let busy = tick(0) + tick(1) + tick(2);
+        Ok(Self { at: Instant::now(), busy, stolen: tick(7), ours })
+    }
+
+    /// The shares of the machine since `self` that others used and that the host stole, in percent.
+    pub fn since(&self, own: &[u32]) -> Result<(f64, f64)> {
+        let now = Self::now(own)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let whole = (now.at - self.at).as_secs_f64() * cores;
+        let foreign = (now.busy - self.busy) - (now.ours - self.ours);
+        Ok((100.0 * foreign.max(0.0) / whole, 100.0 * (now.stolen - self.stolen) / whole))
+    }
+}
+
+/// CPU of the kernel's own threads: write-back is the work of who wrote, not of a neighbour.
+fn kernel_threads() -> f64 {
+    let Ok(processes) = fs::read_dir("/proc") else { return 0.0 };
+    let ids = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|id| fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.is_empty()));
+    ids.filter_map(|id| cpu(id).ok()).map(|used| used.user + used.system).sum()
+}
+
+/// The machine's limits now: GB/s into the page cache, and ms of an fdatasync at the median.
+pub fn limits(directory: &Path) -> Result<(f64, f64)> {
+    let path = directory.join("limits");
+    let mut file = fs::File::create(&path)?;
+    let block = vec![7_u8; 1 << 20];
+    let start = Instant::now();
+    for _ in 0..64 {
+        file.write_all(&block)?;
+    }
+    let rate = f64::from(64_u32 << 20) / 1e9 / start.elapsed().as_secs_f64();
+    file.sync_data()?;
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let start = Instant::now();
+        file.write_all(&block[..4096])?;
+        file.sync_data()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    fs::remove_file(&path)?;
+    Ok((rate, times[times.len() / 2]))
+}
+
+/// One line that names the machine.
+pub fn name() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}, {cores} cores, memory {}, Linux {}",
+        after(&read("/proc/cpuinfo"), "model name"),
+        after(&read("/proc/meminfo"), "MemTotal"),
+        read("/proc/sys/kernel/osrelease").trim(),
+    )
+}

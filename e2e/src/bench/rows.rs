@@ -1,0 +1,180 @@
+//! What is measured: one row a kind of load, run on one broker at a time.
+//!
+//! Every figure is a cost: smaller is better, so that a ratio below 1 is ours. Sizes are decimal.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::subject::Subject;
+use super::{client, machine, request};
+
+/// A load and the figure that it gives.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// What a person calls it by.
+    pub name: &'static str,
+    /// What the figure counts.
+    pub unit: &'static str,
+    /// The ratio to Kafka that is to be reached.
+    pub target: f64,
+    load: Load,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    Produce { record: usize, batch: usize, partitions: i32 },
+    Requests { connections: usize },
+    Synced { connections: usize },
+    Consume { consumers: usize },
+    Latency { percent: usize },
+}
+
+const fn produce(name: &'static str, record: usize, batch: usize, partitions: i32) -> Row {
+    Row { name, unit: "CPU s/GB", target: 1.0, load: Load::Produce { record, batch, partitions } }
+}
+
+const fn row(name: &'static str, unit: &'static str, target: f64, load: Load) -> Row {
+    Row { name, unit, target, load }
+}
+
+/// Every row, in the order of the table.
+pub const ROWS: &[Row] = &[
+    produce("produce-100B-64K-1p", 100, 65_536, 1),
+    produce("produce-100B-1M-1p", 100, 1_000_000, 1),
+    produce("produce-1K-64K-1p", 1024, 65_536, 1),
+    produce("produce-1K-1M-1p", 1024, 1_000_000, 1),
+    produce("produce-1K-64K-12p", 1024, 65_536, 12),
+    produce("produce-1K-1M-12p", 1024, 1_000_000, 12),
+    row("requests-1c", "CPU us/request", 0.6, Load::Requests { connections: 1 }),
+    row("requests-50c", "CPU us/request", 0.6, Load::Requests { connections: 50 }),
+    row("consume-1", "CPU s/GB", 1.0, Load::Consume { consumers: 1 }),
+    row("consume-4", "CPU s/GB", 1.0, Load::Consume { consumers: 4 }),
+    row("latency-p50", "ms", 1.0, Load::Latency { percent: 50 }),
+    row("latency-p99", "ms", 1.0, Load::Latency { percent: 99 }),
+    row("synced-50c", "us a request", 0.2, Load::Synced { connections: 50 }),
+];
+
+/// What a run of a row gave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figure {
+    /// The row's own figure.
+    pub cost: f64,
+    /// CPU seconds of the broker in user mode.
+    pub user: f64,
+    /// CPU seconds of the broker in the kernel.
+    pub system: f64,
+    /// Resident memory of the broker afterwards, in MiB.
+    pub resident: f64,
+}
+
+/// How much load a run is: 1 for a run that is quoted, less for a look.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale(pub f64);
+
+impl Scale {
+    fn of(self, count: usize) -> usize {
+        ((count as f64 * self.0) as usize).max(1)
+    }
+}
+
+impl Row {
+    /// Runs the load on a topic of its own, which is deleted afterwards.
+    pub fn run(&self, subject: &Subject, scale: Scale) -> Result<Figure> {
+        let topic = format!("bench-{}", self.name);
+        let (partitions, settings) = match self.load {
+            Load::Produce { partitions, .. } => (partitions, subject.kind.relaxed()),
+            Load::Synced { .. } => (1, subject.kind.synced()),
+            Load::Requests { .. } | Load::Consume { .. } | Load::Latency { .. } => {
+                (1, subject.kind.relaxed())
+            }
+        };
+        client::create_topic(&subject.address, &topic, partitions, settings)?;
+        let figure = self.measure(subject, &topic, scale).with_context(|| self.name.to_owned());
+        client::delete_topic(&subject.address, &topic)?;
+        subject.wait_gone(&topic)?;
+        figure
+    }
+
+    fn measure(&self, subject: &Subject, topic: &str, scale: Scale) -> Result<Figure> {
+        match self.load {
+            Load::Produce { record, batch, partitions } => {
+                let (bytes, _) = request::batch(record, batch)?;
+                let frames = (0..partitions)
+                    .map(|partition| request::produce(topic, partition, &bytes, -1))
+                    .collect::<Result<Vec<_>>>()?;
+                let count = scale.of(1_000_000_000) / bytes.len();
+                let gigabytes = (count * bytes.len()) as f64 / 1e9;
+                measured(subject, gigabytes, || {
+                    client::replay(&subject.address, &frames, count.max(1), 5)
+                })
+            }
+            Load::Requests { connections } => {
+                let count = scale.of(200_000) / connections;
+                let microseconds = (count * connections) as f64 / 1e6;
+                measured(subject, microseconds, || single(subject, topic, connections, count, 1))
+            }
+            Load::Synced { connections } => {
+                let count = scale.of(100_000) / connections;
+                let begin = Instant::now();
+                let mut figure =
+                    measured(subject, 1.0, || single(subject, topic, connections, count, -1))?;
+                let requests = (count * connections) as f64;
+                figure.cost = begin.elapsed().as_secs_f64() * 1e6 / requests;
+                Ok(figure)
+            }
+            Load::Consume { consumers } => consume(subject, topic, consumers, scale),
+            Load::Latency { percent } => {
+                let count = scale.of(10_000) as u32;
+                let mut ways = Vec::new();
+                let mut figure = measured(subject, 1.0, || {
+                    ways = client::end_to_end(&subject.address, topic, 1000, count)?;
+                    Ok(())
+                })?;
+                ways.sort_unstable();
+                figure.cost = ways[(ways.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+                Ok(figure)
+            }
+        }
+    }
+}
+
+fn single(
+    subject: &Subject,
+    topic: &str,
+    connections: usize,
+    count: usize,
+    acks: i16,
+) -> Result<()> {
+    let frame = request::produce(topic, 0, &request::batch(100, 0)?.0, acks)?;
+    let frames = [frame];
+    let run = |_| client::replay(&subject.address, &frames, count.max(1), 1);
+    client::on_threads(connections, run).map(drop)
+}
+
+fn consume(subject: &Subject, topic: &str, consumers: usize, scale: Scale) -> Result<Figure> {
+    let (bytes, records) = request::batch(1024, 65_536)?;
+    let count = (scale.of(500_000_000) / bytes.len()).max(1);
+    let frames = [request::produce(topic, 0, &bytes, -1)?];
+    client::replay(&subject.address, &frames, count, 5)?;
+    let end = records * count as i64;
+    let gigabytes = (count * bytes.len() * consumers) as f64 / 1e9;
+    measured(subject, gigabytes, || {
+        let read = |_| client::consume(&subject.address, topic, 0, end);
+        client::on_threads(consumers, read).map(drop)
+    })
+}
+
+/// Runs `load` and divides the broker's CPU seconds by `work`.
+fn measured(subject: &Subject, work: f64, load: impl FnOnce() -> Result<()>) -> Result<Figure> {
+    let before = machine::cpu(subject.id)?;
+    load()?;
+    let after = machine::cpu(subject.id)?;
+    let (user, system) = (after.user - before.user, after.system - before.system);
+    Ok(Figure {
+        cost: (user + system) / work,
+        user,
+        system,
+        resident: machine::resident(subject.id)?,
+    })
+}
