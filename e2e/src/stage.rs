@@ -43,6 +43,7 @@ pub const STAGES: &[Stage] = &[
         run: kafka_disk,
     },
     Stage { name: "knocks", about: "kill -9 under load, bad frames", run: knocks },
+    Stage { name: "syscalls", about: "what a Produce costs in system calls", run: syscalls },
     Stage { name: "metrics", about: "known dashboards get answers from Prometheus", run: metrics },
 ];
 
@@ -175,6 +176,10 @@ fn kafka_disk(options: &Options) -> Result<()> {
 
 fn knocks(options: &Options) -> Result<()> {
     end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames", "bad_records"], options)
+}
+
+fn syscalls(options: &Options) -> Result<()> {
+    end_to_end(&["syscalls"], options)
 }
 
 fn metrics(options: &Options) -> Result<()> {
