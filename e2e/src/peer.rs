@@ -16,9 +16,7 @@ use crate::kafka::Kafka;
 pub const VARIABLE: &str = "E2E_PEER";
 
 /// What both brokers are told, so that tests are quick and topics have two partitions.
-pub const SETTINGS: [(&str, &str); 5] = [
-    // Tests write records of long ago, and a slow run must not lose them to retention.
-    ("log.retention.ms", "-1"),
+pub const SETTINGS: [(&str, &str); 4] = [
     ("num.partitions", "2"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.num.partitions", "4"),
