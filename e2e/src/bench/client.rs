@@ -12,6 +12,7 @@ use broker_protocol::message::fetch::FetchResponse;
 use broker_protocol::record::entries::{Entry, entries};
 
 use super::request;
+use crate::deadline::Deadline;
 
 /// Longer than any answer that still counts.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -96,18 +97,14 @@ pub fn create_topic(
     if let Some(result) = response.topics.iter().find(|result| result.error_code != 0) {
         bail!("create {topic}: error {} {:?}", result.error_code, result.error_message);
     }
-    let end = Instant::now() + TIMEOUT;
     for partition in 0..partitions {
         let mut frame = request::fetch(topic, partition, 0)?;
         // max_wait_ms follows the header and replica_id: ask for an answer at once.
         let wait = 4 + 8 + 2 + 5 + 1 + 4;
         frame[wait..wait + 4].copy_from_slice(&0_i32.to_be_bytes());
-        while fetched(client.call(&frame)?)?.0 != 0 {
-            if Instant::now() > end {
-                bail!("{topic}-{partition} does not become readable");
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        Deadline::seconds(60).poll("a partition that can be read", || {
+            Ok((fetched(client.call(&frame)?)?.0 == 0).then_some(()))
+        })?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ const EXCEPTIONS: &[Exception] = &[
     allow("e2e/", "println!", "its output is for a person"),
     allow("e2e/src/bench/", "Instant::now", "time is what is measured"),
     allow("e2e/src/bench/", "SystemTime::now", "the time that a producer gives its records"),
-    allow("e2e/src/bench/", "thread::sleep", "a fixed rate, and a topic that gives no event"),
+    allow("e2e/src/bench/", "thread::sleep", "records are sent at a fixed rate"),
     allow("e2e/src/bench/", "eprint", "progress, beside the table"),
     allow("e2e/src/deadline.rs", "Instant::now", "the harness's seam of time"),
     allow("e2e/src/deadline.rs", "thread::sleep", "the one poll, for what gives no event"),

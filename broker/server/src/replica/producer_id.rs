@@ -13,9 +13,6 @@ use std::pin::Pin;
 
 use parking_lot::Mutex;
 
-/// How many ids a block has, as in Kafka, whose brokers may share the store.
-pub const BLOCK_SIZE: i64 = 1_000;
-
 /// The store did not give a block; the client may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("claim a block of producer ids")]
