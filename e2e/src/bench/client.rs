@@ -98,10 +98,7 @@ pub fn create_topic(
         bail!("create {topic}: error {} {:?}", result.error_code, result.error_message);
     }
     for partition in 0..partitions {
-        let mut frame = request::fetch(topic, partition, 0)?;
-        // max_wait_ms follows the header and replica_id: ask for an answer at once.
-        let wait = 4 + 8 + 2 + 5 + 1 + 4;
-        frame[wait..wait + 4].copy_from_slice(&0_i32.to_be_bytes());
+        let frame = request::fetch_now(topic, partition, 0)?;
         Deadline::seconds(60).poll("a partition that can be read", || {
             Ok((fetched(client.call(&frame)?)?.0 == 0).then_some(()))
         })?;

@@ -1,5 +1,7 @@
 //! What the kernel says: CPU of a process and of all others, memory, stolen time, limits.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -21,23 +23,71 @@ pub struct Cpu {
 
 /// CPU that process `id` has used so far.
 pub fn cpu(id: u32) -> Result<Cpu> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("read stat")?;
-    let fields: Vec<&str> =
-        stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = (ticks(11).context("utime")?, ticks(12).context("stime")?);
-    Ok(Cpu { user: user / TICKS, system: system / TICKS })
+    let [user, system] = stat(id, [11, 12])?;
+    Ok(Cpu { user, system })
 }
 
-/// CPU seconds of process `id`'s living threads, to the nanosecond.
-pub fn fine_cpu(id: u32) -> Result<f64> {
-    let mut total = 0.0;
-    for task in fs::read_dir(format!("/proc/{id}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        let nanos = text.split(' ').next().and_then(|field| field.parse::<f64>().ok());
-        total += nanos.unwrap_or(0.0) / 1e9;
+/// Two times in seconds from `/proc/<id>/stat`, fields counted from the state on.
+fn stat(id: u32, fields: [usize; 2]) -> Result<[f64; 2]> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).context("read stat")?;
+    let all: Vec<&str> = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let mut seconds = [0.0; 2];
+    for (second, field) in seconds.iter_mut().zip(fields) {
+        let ticks: f64 = all.get(field).context("a time in stat")?.parse()?;
+        *second = ticks / TICKS;
     }
-    Ok(total)
+    Ok(seconds)
+}
+
+/// CPU of one process from a moment on, to the microsecond where the kernel allows it.
+#[derive(Debug)]
+pub struct CpuWatch {
+    id: u32,
+    ticks: Cpu,
+    threads: HashMap<OsString, u64>,
+}
+
+impl CpuWatch {
+    /// Begins to watch process `id`.
+    pub fn start(id: u32) -> Result<Self> {
+        Ok(Self { id, ticks: cpu(id)?, threads: thread_nanos(id)? })
+    }
+
+    /// Watches process `id` from its birth.
+    pub fn born(id: u32) -> Self {
+        Self { id, ticks: Cpu::default(), threads: HashMap::new() }
+    }
+
+    /// What the process has used since: the ticks tell user from system time, the scheduler's own
+    /// account of each thread tells the sum, which ticks of 10 ms are too coarse for.
+    pub fn used(&self) -> Result<Cpu> {
+        let now = cpu(self.id)?;
+        let ticks =
+            Cpu { user: now.user - self.ticks.user, system: now.system - self.ticks.system };
+        let nanos: u64 = thread_nanos(self.id)?
+            .iter()
+            .map(|(thread, now)| now - self.threads.get(thread).unwrap_or(&0).min(now))
+            .sum();
+        // Threads that ended meanwhile are in the ticks alone.
+        let coarse = ticks.user + ticks.system;
+        let sum = (nanos as f64 / 1e9).max(coarse - 2.0 / TICKS);
+        let user = if coarse > 0.0 { sum * ticks.user / coarse } else { 0.0 };
+        Ok(Cpu { user, system: sum - user })
+    }
+}
+
+/// Nanoseconds on a core of each living thread of process `id`.
+fn thread_nanos(id: u32) -> Result<HashMap<OsString, u64>> {
+    let mut all = HashMap::new();
+    for task in fs::read_dir(format!("/proc/{id}/task")).context("list the threads")? {
+        let task = task?;
+        // A thread may end between the listing and the look.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        if let Some(nanos) = text.split(' ').next().and_then(|field| field.parse().ok()) {
+            all.insert(task.file_name(), nanos);
+        }
+    }
+    Ok(all)
 }
 
 /// Resident memory of process `id` in MiB.
@@ -65,7 +115,7 @@ impl Look {
         let ticks: Vec<f64> =
             line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
         let tick = |index: usize| ticks.get(index).copied().unwrap_or(0.0) / TICKS;
-        let mut ours = kernel_threads();
+        let mut ours = kernel_threads() + ended_children()?;
         for id in own.iter().copied().chain([std::process::id()]) {
             let used = cpu(id).unwrap_or_default();
             ours += used.user + used.system;
@@ -82,6 +132,12 @@ impl Look {
         let foreign = (now.busy - self.busy) - (now.ours - self.ours);
         Ok((100.0 * foreign.max(0.0) / whole, 100.0 * (now.stolen - self.stolen) / whole))
     }
+}
+
+/// CPU of this process's children that have ended: kcat, and brokers that a row starts for itself.
+fn ended_children() -> Result<f64> {
+    let [user, system] = stat(std::process::id(), [13, 14])?;
+    Ok(user + system)
 }
 
 /// CPU of the kernel's own threads: write-back is the work of who wrote, not of a neighbour.

@@ -97,6 +97,15 @@ pub fn produced(body: &[u8]) -> Result<i16> {
 
 /// A Fetch request for one partition, as a consumer with default settings sends it.
 pub fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+    fetch_within(500, topic, partition, offset)
+}
+
+/// A Fetch request that is answered at once, with records or without.
+pub fn fetch_now(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+    fetch_within(0, topic, partition, offset)
+}
+
+fn fetch_within(max_wait_ms: i32, topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
     let position = FetchPartition {
         partition,
         fetch_offset: offset,
@@ -106,7 +115,7 @@ pub fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
     let topic =
         FetchTopic { topic: topic.into(), partitions: vec![position], ..FetchTopic::default() };
     let request = FetchRequest {
-        max_wait_ms: 500,
+        max_wait_ms,
         min_bytes: 1,
         max_bytes: 50 << 20,
         topics: vec![topic],

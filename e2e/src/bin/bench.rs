@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Parser};
 use e2e::bench::compare::{self, Plan};
-use e2e::bench::rows::{ROWS, Scale};
+use e2e::bench::rows::{ROWS, Scale, Target};
 use e2e::bench::subject::Kind;
 
 /// Measures Ottla beside Apache Kafka on this machine.
@@ -34,7 +34,11 @@ fn main() -> Result<()> {
     match Command::parse() {
         Command::Rows => {
             for row in ROWS {
-                println!("{:22} {:15} target {}", row.name, row.unit, row.target);
+                let target = match row.target {
+                    Target::Ratio(ratio) => format!("at most {ratio} of Kafka's"),
+                    Target::Figure(bound) => format!("at most {bound}"),
+                };
+                println!("{:22} {:16} {target}", row.name, row.unit);
             }
         }
         Command::Compare(Compare { rows, pairs, quick, side }) => {

@@ -1,0 +1,77 @@
+//! A young broker: how soon it serves, what it takes when nothing happens, how it takes a rush.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::client::{self, Client};
+use super::machine::{self, CpuWatch};
+use super::request;
+use super::rows::Figure;
+use super::subject::{Kind, Subject};
+use crate::kafka::Zookeeper;
+
+/// What a broker does after its start is not what it does idle.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long an idle broker is watched.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Milliseconds from exec on an empty directory to the first acknowledged record, with default
+/// settings of the topic; Kafka's ZooKeeper runs already.
+pub fn first_produce(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
+    let begin = Instant::now();
+    let subject = Subject::start(kind, zookeeper)?;
+    client::create_topic(&subject.address, "first", 1, &[])?;
+    let frame = request::produce("first", 0, &request::batch(100, 0)?.0, -1)?;
+    client::replay(&subject.address, &[frame], 1, 1)?;
+    let cost = begin.elapsed().as_secs_f64() * 1e3;
+    finish(subject, cost, CpuWatch::born)
+}
+
+/// Resident MiB of a broker without topics.
+pub fn idle_memory(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
+    let subject = Subject::start(kind, zookeeper)?;
+    thread::sleep(SETTLE);
+    let cost = machine::resident(subject.id)?;
+    finish(subject, cost, CpuWatch::born)
+}
+
+/// Percent of a core that a broker without topics uses.
+pub fn idle_cpu(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
+    let subject = Subject::start(kind, zookeeper)?;
+    thread::sleep(SETTLE);
+    let watch = CpuWatch::start(subject.id)?;
+    thread::sleep(IDLE);
+    let used = watch.used()?;
+    let cost = 100.0 * (used.user + used.system) / IDLE.as_secs_f64();
+    finish(subject, cost, move |_| watch)
+}
+
+/// Milliseconds until `connections` clients that come at once have each had an answer.
+pub fn storm(kind: Kind, zookeeper: &Zookeeper, connections: usize) -> Result<Figure> {
+    let subject = Subject::start(kind, zookeeper)?;
+    client::create_topic(&subject.address, "storm", 1, &[])?;
+    let frame = request::fetch_now("storm", 0, 0)?;
+    let watch = CpuWatch::start(subject.id)?;
+    let begin = Instant::now();
+    // Every client stays until the last one is served: nobody makes room for another.
+    let clients = client::on_threads(connections, |_| {
+        let mut client = Client::connect(&subject.address)?;
+        match client::fetched(client.call(&frame)?)? {
+            (0, ..) => Ok(client),
+            (code, ..) => bail!("fetch answered with error {code}"),
+        }
+    })?;
+    let cost = begin.elapsed().as_secs_f64() * 1e3;
+    drop(clients);
+    finish(subject, cost, move |_| watch)
+}
+
+fn finish(subject: Subject, cost: f64, watch: impl FnOnce(u32) -> CpuWatch) -> Result<Figure> {
+    let used = watch(subject.id).used()?;
+    let resident = machine::resident(subject.id)?;
+    subject.stop()?;
+    Ok(Figure { cost, user: used.user, system: used.system, resident })
+}
