@@ -198,6 +198,7 @@ impl Group {
         let gone: Vec<_> = self
             .offsets
             .keys()
+            .chain(self.pending_commits.keys())
             .filter(|partition| topics.contains(&partition.topic))
             .cloned()
             .collect();

@@ -11,8 +11,12 @@ use crate::clock::{Clock, ManualClock};
 use crate::group::record::Entry;
 use crate::group::storage::Replay;
 
+mod expiry;
+mod membership;
 mod random;
+mod rebalance;
 mod scenarios;
+mod written;
 
 /// A state under test, with everything it wrote and answered.
 struct World {
@@ -187,6 +191,22 @@ fn committed(offset: i64) -> CommittedOffset {
 fn commit(generation_id: i32, member_id: &str, offset: i64) -> Request {
     let identity = identity(generation_id, member_id);
     Request::Commit(Commit { identity, offsets: vec![(partition("t"), committed(offset))] })
+}
+
+fn fetch(require_stable: bool) -> Request {
+    Request::FetchOffsets { partitions: Some(vec![partition("t")]), require_stable }
+}
+
+fn leave(member_id: &str) -> Request {
+    Request::Leave(vec![Leaver { member_id: Arc::from(member_id), group_instance_id: None }])
+}
+
+fn code(error: ErrorCode) -> Reply {
+    Reply::Code(error)
+}
+
+fn codes(codes: &[ErrorCode]) -> Reply {
+    Reply::Codes(Ok(codes.to_vec()))
 }
 
 /// Brings `ids` into a stable generation, each assigned its own name; returns the generation.

@@ -20,10 +20,6 @@ fn two_members_rebalance_and_each_gets_its_assignment() {
     assert_eq!(world.joined(again[1]).leader, leader.member_id);
 }
 
-fn code(error: ErrorCode) -> Reply {
-    Reply::Code(error)
-}
-
 #[test]
 fn each_wrong_request_has_its_code() {
     let mut world = World::new();
@@ -169,10 +165,6 @@ fn an_offset_is_visible_once_it_is_acknowledged_and_the_later_one_wins() {
     }
     let done = Some(Reply::Codes(Ok(vec![ErrorCode::None])));
     assert_eq!(tokens.map(|token| world.taken(token)), [done.clone(), done]);
-}
-
-fn fetch(require_stable: bool) -> Request {
-    Request::FetchOffsets { partitions: Some(vec![partition("t")]), require_stable }
 }
 
 #[test]
