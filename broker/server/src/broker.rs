@@ -112,6 +112,7 @@ impl Broker {
             broker_id,
             replicas: Arc::clone(&replicas),
             metadata: Arc::clone(&metadata),
+            store: Arc::clone(&store),
             config: Arc::clone(&config),
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),

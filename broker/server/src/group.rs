@@ -2,9 +2,11 @@
 //!
 //! Reading path: `state` (the rules, pure: an event in, effects out), `record` (what they are
 //! kept as in `__consumer_offsets`), `partition_for` (which partition keeps a group), `shard` (the
-//! loop that owns a part of the groups), `coordinator` (the handle that handlers call).
+//! loop that owns a part of the groups), `gone` (topics that went unseen), `coordinator` (the
+//! handle that handlers call).
 
 pub mod coordinator;
+pub(crate) mod gone;
 pub mod partition_for;
 pub mod record;
 pub(crate) mod shard;

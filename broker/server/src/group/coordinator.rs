@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
+use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +38,8 @@ pub struct Seams {
     pub replicas: Arc<Manager>,
     /// Which partitions of it are led here.
     pub metadata: Arc<Cache>,
+    /// Where it is written which topics there are.
+    pub store: Arc<dyn Store>,
     /// The limits of groups.
     pub config: SharedConfig,
     /// The source of time.
@@ -169,3 +172,6 @@ impl Coordinator {
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use broker_protocol::uuid::Uuid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::coordinator::{GroupFacts, Listing, Seams};
+use super::gone::{gone, unknown_topics};
 use super::partition_for::partition_for;
 use super::record;
 use super::state::request::{Reply, Request, Token};
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Appended { id: AppendId, result: Result<(), ErrorCode> },
     /// A partition has been read.
     Loaded { partition: i32, led: Led, groups: Vec<LoadedGroup> },
+    /// These topics, which were not known when groups with offsets of them were loaded, are no more.
+    TopicsGone(BTreeSet<Arc<str>>),
 }
 
 /// By which right this broker keeps a partition's groups.
@@ -132,8 +135,16 @@ impl Shard {
                 let Some(kept) = self.kept.get_mut(&partition) else { return };
                 if kept.led == led && !kept.is_loaded {
                     kept.is_loaded = true;
+                    // From here on deletions are seen: only what is unknown now can be missed.
+                    self.look_for(unknown_topics(&groups, &self.snapshot));
                     self.apply(Event::Loaded(groups));
                 }
+            }
+            Command::TopicsGone(mut topics) => {
+                // One that was made again meanwhile may have offsets of its own.
+                let newest = self.seams.metadata.load();
+                topics.retain(|topic| newest.topic(topic).is_none());
+                self.apply(Event::TopicsDeleted(topics));
             }
         }
     }
@@ -278,6 +289,23 @@ impl Shard {
             .cloned()
             .collect();
         self.apply(Event::Unloaded(gone));
+    }
+
+    /// Starts to find out which of `topics` are no more.
+    fn look_for(&self, topics: BTreeSet<Arc<str>>) {
+        if topics.is_empty() {
+            return;
+        }
+        let (store, own) = (Arc::clone(&self.seams.store), self.own.clone());
+        let shutdown = self.seams.tasks.shutdown_token();
+        self.seams.tasks.spawn("group-topics", async move {
+            let gone = tokio::select! {
+                () = shutdown.cancelled() => return,
+                gone = gone(&*store, topics) => gone,
+            };
+            // The loop may have ended.
+            let _ = own.send(Command::TopicsGone(gone)).await;
+        });
     }
 
     /// Starts to read a partition.

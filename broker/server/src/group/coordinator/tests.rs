@@ -1,0 +1,334 @@
+//! The loops on a real partition of `__consumer_offsets`: not here, not yet, here, gone again.
+
+use broker_config::broker::BrokerConfig;
+use broker_config::raw::Properties;
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
+use broker_protocol::uuid::Uuid;
+use broker_storage::fs::real::RealFs;
+use broker_storage::log_dir::{Identity, LogDir};
+use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::path;
+use broker_zookeeper::store::CreateMode;
+
+use super::*;
+use crate::clock::{Clock, SystemClock};
+use crate::group::record::Entry;
+use crate::group::state::request::{Commit, Identity as Member, Join, Sync};
+use crate::group::storage;
+use crate::metadata::{Metadata, Partition, Topic};
+use crate::replica::manager::Settings;
+use crate::replica::partition::Partition as Replica;
+use crate::replica::producer_id::ProducerIds;
+
+const BROKER: BrokerId = BrokerId(0);
+const ANOTHER: BrokerId = BrokerId(7);
+
+/// Long enough for any disk, short enough to fail a hung test.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A coordinator with all that it stands on, but for the metadata, which a test publishes.
+struct World {
+    coordinator: Coordinator,
+    seams: Arc<Seams>,
+    metadata: Metadata,
+    tree: EmbeddedTree,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut properties = Properties::default();
+        for setting in settings {
+            properties.set(setting).unwrap();
+        }
+        let config = BrokerConfig::from_properties(&properties).unwrap();
+        let tree = EmbeddedTree::in_memory();
+        let seams = Seams {
+            broker_id: BROKER,
+            replicas: replicas(dir.path()),
+            metadata: Arc::default(),
+            store: Arc::new(tree.session().await),
+            config: Arc::new(arc_swap::ArcSwap::from_pointee(config)),
+            clock: Arc::new(SystemClock),
+            tasks: Tasks::new(),
+        };
+        for parent in ["/brokers", path::TOPICS] {
+            seams.store.create(parent, b"", CreateMode::Persistent).await.unwrap();
+        }
+        let coordinator = Coordinator::start(seams, &Handle::current());
+        let seams = Arc::clone(&coordinator.seams);
+        Self { coordinator, seams, metadata: Metadata::default(), tree, _dir: dir }
+    }
+
+    /// Says who leads the only partition of `topic`.
+    fn announce(&mut self, topic: &str, leader: BrokerId, leader_epoch: i32) {
+        let partition = Partition {
+            leader: Some(leader),
+            leader_epoch: LeaderEpoch(leader_epoch),
+            replicas: vec![leader],
+            isr: vec![leader],
+            offline: Vec::new(),
+        };
+        let id = id_of(topic);
+        self.metadata.insert_topic(Topic { name: topic.into(), id, partitions: vec![partition] });
+        self.seams.metadata.publish(self.metadata.clone());
+    }
+
+    fn forget(&mut self, topic: &str) {
+        self.metadata.remove_topic(topic);
+        self.seams.metadata.publish(self.metadata.clone());
+    }
+
+    async fn write_to_tree(&self, topic: &str) {
+        self.seams.store.create(&path::topic(topic), b"{", CreateMode::Persistent).await.unwrap();
+    }
+
+    /// Opens the partition that keeps the groups.
+    fn open(&self) -> Arc<Replica> {
+        let partitions = [(0, LeaderEpoch(0))];
+        let config = Arc::new(topic_config());
+        let replicas = &self.seams.replicas;
+        replicas.become_leader(&TOPIC.into(), id_of(TOPIC), &config, 1, &partitions).unwrap();
+        replicas.partition(TOPIC, 0).unwrap()
+    }
+
+    /// Asks until the loop has seen that it has the partition, and has read it.
+    async fn ask(&self, request: Request) -> Reply {
+        let answered = tokio::time::timeout(LIMIT, async {
+            loop {
+                let reply = self.coordinator.ask("g", request.clone()).await;
+                if !matches!(reply, Reply::Unavailable(_)) {
+                    return reply;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        answered.await.expect("the groups are here")
+    }
+
+    /// The topics that the group has offsets of.
+    async fn topics(&self) -> Vec<String> {
+        let all = Request::FetchOffsets { partitions: None, require_stable: false };
+        let Reply::Offsets(offsets) = self.ask(all).await else { panic!("offsets") };
+        offsets.iter().map(|offset| offset.partition.topic.to_string()).collect()
+    }
+
+    async fn wait_for_topics(&self, expected: &[&str]) {
+        let seen = tokio::time::timeout(LIMIT, async {
+            while self.topics().await != expected {
+                tokio::task::yield_now().await;
+            }
+        });
+        seen.await.expect("offsets of these topics only");
+    }
+
+    async fn written(&self, partition: &Replica) {
+        let end = partition.offsets().log_end_offset;
+        let deadline = self.seams.clock.now() + LIMIT;
+        storage::acknowledged(partition, end, deadline).await.unwrap();
+    }
+
+    async fn end(self) {
+        self.seams.tasks.shutdown();
+        self.tree.close().await;
+    }
+}
+
+fn id_of(topic: &str) -> Uuid {
+    Uuid::from_bytes([topic.len() as u8; 16])
+}
+
+fn topic_config() -> TopicConfig {
+    TopicConfig::resolve(&BrokerConfig::default(), &std::collections::BTreeMap::default()).unwrap()
+}
+
+fn replicas(dir: &std::path::Path) -> Arc<Manager> {
+    let identity = Identity { cluster_id: "cluster".to_owned(), broker_id: BROKER };
+    let dir = LogDir::open(Arc::new(RealFs), dir, &identity, TimestampMs(0)).unwrap();
+    let settings =
+        Settings { fetch_sessions_max: 1, recovery_threads: 1, producer_id_expiration_ms: 1 };
+    let ids = ProducerIds::new(Box::new(|| Box::pin(async { Ok(0..1) })));
+    let config = Arc::new(topic_config());
+    let (dirs, clock) = (vec![Arc::new(dir)], Arc::new(SystemClock));
+    Manager::load(dirs, settings, ids, clock, &|_| Arc::clone(&config), &|_, _| ())
+}
+
+fn partition(topic: &str) -> TopicPartition {
+    TopicPartition { topic: topic.into(), partition: 0 }
+}
+
+fn committed() -> CommittedOffset {
+    CommittedOffset {
+        offset: 5,
+        leader_epoch: -1,
+        metadata: "".into(),
+        commit_timestamp: SystemClock.wall().0,
+        expire_timestamp: None,
+    }
+}
+
+fn nobody() -> Member {
+    Member { generation_id: -1, member_id: "".into(), group_instance_id: None }
+}
+
+fn commit(topics: &[&str]) -> Request {
+    let offsets = topics.iter().map(|topic| (partition(topic), committed())).collect();
+    Request::Commit(Commit { identity: nobody(), offsets })
+}
+
+/// What is in the log from the start: an offset of each topic.
+fn seed(replica: &Arc<Replica>, topics: &[&str]) {
+    let entry = |topic: &&str| Entry::Offset {
+        group_id: "g".into(),
+        partition: partition(topic),
+        value: Some(committed()),
+    };
+    let entries: Vec<_> = topics.iter().map(entry).collect();
+    storage::append(replica, &entries, TimestampMs(1_000)).unwrap();
+}
+
+fn join() -> Request {
+    let protocols = vec![crate::group::state::Protocol {
+        name: "range".into(),
+        metadata: (*b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff").into(),
+    }];
+    Request::Join(Join {
+        member_id: "".into(),
+        new_member_id: "m".into(),
+        group_instance_id: None,
+        require_known_member_id: false,
+        supports_skipping_assignment: true,
+        client_id: "c".into(),
+        client_host: "/h".into(),
+        rebalance_timeout: LIMIT,
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols,
+    })
+}
+
+/// One request of each kind.
+fn each_kind() -> Vec<Request> {
+    let sync = Sync {
+        identity: nobody(),
+        protocol_type: None,
+        protocol_name: None,
+        assignments: Vec::new(),
+    };
+    vec![
+        join(),
+        Request::Sync(sync),
+        Request::Heartbeat(nobody()),
+        Request::Leave(Vec::new()),
+        commit(&["t"]),
+        Request::FetchOffsets { partitions: Some(vec![partition("t")]), require_stable: false },
+        Request::FetchOffsets { partitions: None, require_stable: true },
+        Request::DeleteOffsets(vec![partition("t")]),
+        Request::Describe,
+        Request::Delete,
+    ]
+}
+
+async fn assert_all_unavailable(world: &World, expected: ErrorCode) {
+    for request in each_kind() {
+        let reply = world.coordinator.ask("g", request.clone()).await;
+        assert_eq!(reply, Reply::Unavailable(expected), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_its_partition_a_broker_coordinates_nothing() {
+    let mut world = World::new(&[]).await;
+    assert_eq!(world.coordinator.partition_for("g"), None);
+    assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
+    world.announce(TOPIC, ANOTHER, 0);
+    assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
+    assert_eq!(world.coordinator.list().await, Listing::default());
+    world.end().await;
+}
+
+/// An answer before the end would be "no offset", and the consumer would begin anywhere.
+#[tokio::test]
+async fn until_its_groups_are_read_a_coordinator_says_that_it_is_loading() {
+    let mut world = World::new(&[]).await;
+    world.announce("t", BROKER, 0);
+    world.announce(TOPIC, BROKER, 0);
+    // The loop learns of its partition by itself.
+    let seen = tokio::time::timeout(LIMIT, async {
+        while !world.coordinator.list().await.is_loading {
+            tokio::task::yield_now().await;
+        }
+    });
+    seen.await.expect("the loop begins to load");
+    assert_all_unavailable(&world, ErrorCode::CoordinatorLoadInProgress).await;
+    seed(&world.open(), &["t"]);
+    assert_eq!(world.topics().await, ["t"]);
+    assert!(!world.coordinator.list().await.is_loading);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn groups_go_with_their_partition_and_come_back_with_it() {
+    let mut world = World::new(&[]).await;
+    world.open();
+    for topic in ["t", TOPIC] {
+        world.announce(topic, BROKER, 0);
+    }
+    let done = Reply::Codes(Ok(vec![ErrorCode::None]));
+    assert_eq!(world.ask(commit(&["t"])).await, done);
+    let coordinator = world.coordinator.clone();
+    let moved = async {
+        while coordinator.list().await.groups[0].members_count == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.announce(TOPIC, ANOTHER, 1);
+    };
+    let both = async { tokio::join!(coordinator.ask("g", join()), moved) };
+    let (joined, ()) = tokio::time::timeout(LIMIT, both).await.expect("the join is answered");
+    assert_eq!(joined, Reply::Unavailable(ErrorCode::NotCoordinator));
+    assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
+    world.announce(TOPIC, BROKER, 2);
+    assert_eq!(world.topics().await, ["t"]);
+    world.end().await;
+}
+
+/// The broker ended between the deletion of a topic and its tombstones: they are written now. A
+/// topic that is only not known, such as one that cannot be read, keeps its offsets.
+#[tokio::test]
+async fn offsets_of_topics_that_are_gone_are_taken_back_once_they_are_read() {
+    let mut world = World::new(&[]).await;
+    let replica = world.open();
+    seed(&replica, &["gone", "t", "unread"]);
+    for topic in ["t", "unread"] {
+        world.write_to_tree(topic).await;
+    }
+    world.announce("t", BROKER, 0);
+    world.announce(TOPIC, BROKER, 0);
+    world.wait_for_topics(&["t", "unread"]).await;
+    world.written(&replica).await;
+    let again = storage::load(&replica, 1 << 20).unwrap();
+    let kept = again[0].offsets.iter().map(|(partition, _)| &*partition.topic);
+    assert_eq!(kept.collect::<Vec<_>>(), ["t", "unread"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_while_its_offsets_are_read_takes_them_with_it() {
+    let mut world = World::new(&[]).await;
+    for topic in ["t", "u", TOPIC] {
+        world.announce(topic, BROKER, 0);
+    }
+    world.write_to_tree("u").await;
+    let seen = tokio::time::timeout(LIMIT, async {
+        while !world.coordinator.list().await.is_loading {
+            tokio::task::yield_now().await;
+        }
+    });
+    seen.await.expect("the loop begins to load");
+    world.forget("t");
+    seed(&world.open(), &["t", "u"]);
+    world.wait_for_topics(&["u"]).await;
+    world.end().await;
+}
