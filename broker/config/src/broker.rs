@@ -173,6 +173,8 @@ crate::settings::settings! {
         offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms",
         /// How long an empty group keeps its offsets.
         offsets_retention_minutes: i32 = "offsets.retention.minutes",
+        /// Compression of the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+        offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec",
         /// Partitions of the offsets topic; never change it later.
         offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions",
         /// Replicas of the offsets topic.

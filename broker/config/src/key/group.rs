@@ -10,7 +10,6 @@ const ACK: Status = Status::NeverServed(
 const NCG: Status = Status::NoEffect("the newer consumer protocol is not served yet");
 const NCG_Y: Status =
     Status::NotServedYet("only the classic protocol is served: leave it at classic");
-const OTC: Status = Status::NoEffect("the offsets topic is not compressed");
 const SHR: Status = Status::NoEffect("share groups are not served");
 const SHR_Y: Status = Status::NotServedYet("share groups are not served: leave it at false");
 const TXN: Status = Status::NoEffect("transactions are not served yet");
@@ -53,7 +52,7 @@ Key::new("offsets.commit.timeout.ms", Kind::Int, "Longest wait of an offset comm
 Key::new("offsets.load.buffer.size", Kind::Int, "Bytes read at once when a coordinator loads its offsets.").default("5242880").limit(Limit::AtLeast(1)),
 Key::new("offsets.retention.check.interval.ms", Kind::Long, "Interval of the search for stale offsets.").default("600000").limit(Limit::AtLeast(1)),
 Key::new("offsets.retention.minutes", Kind::Int, "How long an empty group keeps its offsets.").default("10080").limit(Limit::AtLeast(1)),
-Key::new("offsets.topic.compression.codec", Kind::Int, "Compression of the offsets topic.").default("0").status(OTC),
+Key::new("offsets.topic.compression.codec", Kind::Int, "Compression of the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.").default("0").limit(Limit::Between(0, 4)),
 Key::new("offsets.topic.num.partitions", Kind::Int, "Partitions of the offsets topic; never change it later.").default("50").limit(Limit::AtLeast(1)),
 Key::new("offsets.topic.replication.factor", Kind::Short, "Replicas of the offsets topic.").default("1").kafka_default("3").limit(Limit::AtLeast(1)),
 Key::new("offsets.topic.segment.bytes", Kind::Int, "Segment size of the offsets topic.").default("104857600").limit(Limit::AtLeast(1)),

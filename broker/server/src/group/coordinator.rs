@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::BrokerId;
+use broker_protocol::record::batch::Attributes;
+use broker_protocol::record::compression::Compression;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
@@ -67,6 +69,12 @@ impl Seams {
     pub(crate) fn check_interval(&self) -> Duration {
         let interval_ms = self.config.load().offsets_retention_check_interval_ms;
         Duration::from_millis(interval_ms.max(1) as u64)
+    }
+
+    /// How what is appended is compressed. The setting has the numbers that batches have.
+    pub(crate) fn compression(&self) -> Compression {
+        let codec = self.config.load().offsets_topic_compression_codec;
+        Attributes(codec as i16).compression().unwrap_or_default()
     }
 
     /// How long an append may take to be acknowledged.

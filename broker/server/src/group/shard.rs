@@ -217,7 +217,8 @@ impl Shard {
         let Some(partition) = self.seams.replicas.partition(TOPIC, index) else {
             return Some(Err(ErrorCode::NotLeaderOrFollower));
         };
-        match storage::append(&partition, entries, self.seams.clock.wall()) {
+        let compression = self.seams.compression();
+        match storage::append(&partition, entries, compression, self.seams.clock.wall()) {
             Ok(Appended::Visible) => Some(Ok(())),
             Ok(Appended::WaitFor(required)) => {
                 let deadline = self.seams.clock.now() + self.seams.commit_timeout();

@@ -28,8 +28,8 @@ use crate::replica::partition::{Isolation, Partition, ReadError};
 /// The topic that groups are kept in.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
 
-/// Bytes of records after which a new batch begins: half of what a segment's batch may usually
-/// have (`max.message.bytes`), so that thousands of offsets in one request still fit.
+/// Bytes of records, uncompressed, after which a new batch begins: half of what a segment's batch
+/// may usually have (`max.message.bytes`), so that thousands of offsets in one request still fit.
 const BATCH_SIZE: usize = 512 * 1024;
 
 /// The most bytes that a batch that is read back may decompress to.
@@ -44,16 +44,17 @@ pub(crate) enum Appended {
     WaitFor(Offset),
 }
 
-/// Appends `entries` in order.
+/// Appends `entries` in order, in batches of `compression`.
 ///
 /// # Errors
 /// The code of what went wrong; entries before the failing batch may have been appended.
 pub(crate) fn append(
     partition: &Arc<Partition>,
     entries: &[Entry],
+    compression: Compression,
     now: TimestampMs,
 ) -> Result<Appended, ErrorCode> {
-    let batches = build(entries, now)?;
+    let batches = build(entries, compression, now)?;
     let max_message_bytes = partition.config().max_message_bytes.max(0) as usize;
     let mut appends = Vec::with_capacity(batches.len());
     for bytes in batches {
@@ -92,15 +93,18 @@ pub(crate) async fn acknowledged(
 }
 
 /// Makes batches of entries.
-fn build(entries: &[Entry], now: TimestampMs) -> Result<Vec<Vec<u8>>, ErrorCode> {
+fn build(
+    entries: &[Entry],
+    compression: Compression,
+    now: TimestampMs,
+) -> Result<Vec<Vec<u8>>, ErrorCode> {
     let mut batches = Vec::new();
-    let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+    let mut batch = BatchBuilder::new(Offset(0), compression);
     for entry in entries {
         let (key, value) = entry.encode();
         let size = key.len() + value.as_ref().map_or(0, Vec::len);
         if batch.records_count() > 0 && batch.uncompressed_size() + size > BATCH_SIZE {
-            let full =
-                std::mem::replace(&mut batch, BatchBuilder::new(Offset(0), Compression::None));
+            let full = std::mem::replace(&mut batch, BatchBuilder::new(Offset(0), compression));
             batches.push(full.finish().map_err(|_| ErrorCode::UnknownServerError)?);
         }
         if matches!(entry, Entry::Offset { value: Some(_), .. }) {

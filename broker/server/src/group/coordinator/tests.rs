@@ -3,7 +3,8 @@
 use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::entries::{Entry as Framed, entries as framed};
 use broker_protocol::uuid::Uuid;
 use broker_storage::fs::real::RealFs;
 use broker_storage::log_dir::{Identity, LogDir};
@@ -17,8 +18,9 @@ use crate::group::record::Entry;
 use crate::group::state::request::{Commit, Identity as Member, Join, Sync};
 use crate::group::storage;
 use crate::metadata::{Metadata, Partition, Topic};
+use crate::replica::fetch_session::FetchPosition;
 use crate::replica::manager::Settings;
-use crate::replica::partition::Partition as Replica;
+use crate::replica::partition::{Isolation, Partition as Replica};
 use crate::replica::producer_id::ProducerIds;
 
 const BROKER: BrokerId = BrokerId(0);
@@ -186,7 +188,7 @@ fn seed(replica: &Arc<Replica>, topics: &[&str]) {
         value: Some(committed()),
     };
     let entries: Vec<_> = topics.iter().map(entry).collect();
-    storage::append(replica, &entries, TimestampMs(1_000)).unwrap();
+    storage::append(replica, &entries, Compression::None, TimestampMs(1_000)).unwrap();
 }
 
 fn join() -> Request {
@@ -331,4 +333,56 @@ async fn a_topic_that_is_deleted_while_its_offsets_are_read_takes_them_with_it()
     seed(&world.open(), &["t", "u"]);
     world.wait_for_topics(&["u"]).await;
     world.end().await;
+}
+
+/// The codecs of all batches of `replica`.
+fn codecs(replica: &Replica) -> Vec<Compression> {
+    let position = FetchPosition {
+        fetch_offset: Offset(0),
+        max_bytes: 1 << 20,
+        current_leader_epoch: LeaderEpoch(-1),
+        last_fetched_epoch: LeaderEpoch(-1),
+    };
+    let read = replica.read(&position, Isolation::ReadUncommitted, 1 << 20, true).unwrap();
+    let slice = read.slice.expect("bytes");
+    let mut bytes = vec![0; slice.size as usize];
+    let size = slice.file.read_at(&mut bytes, u64::from(slice.position)).unwrap();
+    assert_eq!(size, bytes.len());
+    let batches = framed(&bytes).map(|entry| match entry {
+        Ok(Framed::Batch(batch)) => batch.header.attributes.compression().unwrap(),
+        other => panic!("not a batch: {other:?}"),
+    });
+    batches.collect()
+}
+
+/// Offsets, tombstones and generations alike, and what is compressed is read back.
+#[tokio::test]
+async fn the_offsets_topic_is_compressed_as_it_is_configured() {
+    let all = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+    for (number, expected) in all.into_iter().enumerate() {
+        let setting = format!("offsets.topic.compression.codec={number}");
+        let mut world = World::new(&[&setting]).await;
+        let replica = world.open();
+        for topic in ["t", "u", TOPIC] {
+            world.announce(topic, BROKER, 0);
+        }
+        let done = Reply::Codes(Ok(vec![ErrorCode::None; 2]));
+        assert_eq!(world.ask(commit(&["t", "u"])).await, done, "{expected:?}");
+        let done = Reply::Codes(Ok(vec![ErrorCode::None]));
+        let deletion = Request::DeleteOffsets(vec![partition("t")]);
+        assert_eq!(world.ask(deletion).await, done, "{expected:?}");
+        assert_eq!(codecs(&replica), [expected; 2]);
+        let again = storage::load(&replica, 1 << 20).unwrap();
+        assert_eq!(again[0].offsets, [(partition("u"), again[0].offsets[0].1.clone())]);
+        world.end().await;
+    }
+    let mut properties = Properties::default();
+    properties.set("offsets.topic.compression.codec=5").unwrap();
+    assert!(BrokerConfig::from_properties(&properties).is_err(), "there is no codec 5");
 }
