@@ -150,6 +150,11 @@ impl Shard {
     }
 
     fn ask(&mut self, group_id: Arc<str>, request: Request, reply: oneshot::Sender<Reply>) {
+        // Whoever asks may have seen a newer snapshot, and was told to come here by that.
+        let newest = self.seams.metadata.load();
+        if !Arc::ptr_eq(&newest, &self.snapshot) {
+            self.metadata_changed(&newest);
+        }
         let partition = partition_for(&group_id, partition_count(&self.snapshot));
         let unavailable = match self.kept.get(&partition) {
             None => ErrorCode::NotCoordinator,
