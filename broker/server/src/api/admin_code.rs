@@ -49,6 +49,7 @@ impl From<&AlterError> for ErrorCode {
             AlterError::Config(ConfigError::ReadOnly { .. })
             | AlterError::NoValue { .. }
             | AlterError::Twice { .. }
+            | AlterError::Repeated
             | AlterError::Operation { .. } => Self::InvalidRequest,
             AlterError::Config(
                 ConfigError::Unknown { .. }

@@ -1,7 +1,7 @@
 //! AlterConfigs and IncrementalAlterConfigs: settings of topics and brokers, changed while they run.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use broker_config::dynamic::Layers;
 use broker_config::error::ConfigError;
@@ -26,6 +26,8 @@ pub(crate) enum AlterError {
     NoValue { key: String },
     #[error("{key} is given more than once")]
     Twice { key: String },
+    #[error("the request names this resource more than once")]
+    Repeated,
     #[error("operation {operation} on {key} is none of SET 0, DELETE 1, APPEND 2, SUBTRACT 3")]
     Operation { key: String, operation: i8 },
     #[error("{key} is no list, and only lists can be appended to or subtracted from")]
@@ -50,8 +52,14 @@ pub(crate) async fn alter_configs(
     _rc: &RequestContext<'_>,
 ) -> alter_configs::AlterConfigsResponse<'static> {
     let mut responses = Vec::with_capacity(request.resources.len());
+    let resources = request.resources.iter();
+    let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
     for resource in &request.resources {
-        let outcome = replace(context, resource, request.validate_only).await;
+        let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
+            Err(AlterError::Repeated)
+        } else {
+            replace(context, resource, request.validate_only).await
+        };
         let (error_code, error_message) = answer(outcome);
         responses.push(alter_configs::AlterConfigsResourceResponse {
             error_code,
@@ -70,8 +78,14 @@ pub(crate) async fn incremental_alter_configs(
     _rc: &RequestContext<'_>,
 ) -> incremental_alter_configs::IncrementalAlterConfigsResponse<'static> {
     let mut responses = Vec::with_capacity(request.resources.len());
+    let resources = request.resources.iter();
+    let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
     for resource in &request.resources {
-        let outcome = change(context, resource, request.validate_only).await;
+        let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
+            Err(AlterError::Repeated)
+        } else {
+            change(context, resource, request.validate_only).await
+        };
         let (error_code, error_message) = answer(outcome);
         responses.push(incremental_alter_configs::AlterConfigsResourceResponse {
             error_code,
@@ -81,6 +95,16 @@ pub(crate) async fn incremental_alter_configs(
         });
     }
     incremental_alter_configs::IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
+
+/// The resources, as (type, name), that come more than once: none of their changes is made, for it is
+/// open which would hold.
+fn repeated<'r>(resources: impl Iterator<Item = (i8, &'r str)>) -> HashSet<(i8, &'r str)> {
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for resource in resources {
+        *counts.entry(resource).or_default() += 1;
+    }
+    counts.into_iter().filter(|(_, count)| *count > 1).map(|(resource, _)| resource).collect()
 }
 
 fn answer(outcome: Result<(), AlterError>) -> (i16, Option<Cow<'static, str>>) {
@@ -115,13 +139,12 @@ async fn change(
 ) -> Result<(), AlterError> {
     let entity = entity(context, resource.resource_type, &resource.resource_name)?;
     let (mut settings, version) = context.dynamic_config.overrides(&entity).await?;
-    let mut named = Vec::with_capacity(resource.configs.len());
+    let mut named = HashSet::new();
     for config in &resource.configs {
         let key = config.name.to_string();
-        if named.contains(&config.name) {
+        if !named.insert(&*config.name) {
             return Err(AlterError::Twice { key });
         }
-        named.push(config.name.clone());
         let operation = match config.config_operation {
             0 => Operation::Set,
             1 => Operation::Delete,

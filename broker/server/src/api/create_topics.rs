@@ -1,7 +1,7 @@
 //! CreateTopics: each topic by itself, so that one that fails does not hurt the others.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use broker_config::topic::TopicConfig;
@@ -27,17 +27,21 @@ pub(crate) async fn create_topics(
         *names.entry(&topic.name).or_default() += 1;
     }
     let mut topics = Vec::with_capacity(names.len());
-    let mut answered_twice: Vec<&str> = Vec::new();
+    let mut answered_twice: HashSet<&str> = HashSet::new();
     for topic in &request.topics {
         if names.get(topic.name.as_ref()).is_some_and(|count| *count > 1) {
-            if !answered_twice.contains(&topic.name.as_ref()) {
-                answered_twice.push(&topic.name);
+            if answered_twice.insert(&topic.name) {
                 topics.push(refused(
                     &topic.name,
                     ErrorCode::InvalidRequest,
                     "the request names this topic more than once".to_owned(),
                 ));
             }
+            continue;
+        }
+        if let Some(setting) = topic.configs.iter().find(|setting| setting.value.is_none()) {
+            let message = format!("{} is given without a value", setting.name);
+            topics.push(refused(&topic.name, ErrorCode::InvalidConfig, message));
             continue;
         }
         let new = new_topic(topic);
