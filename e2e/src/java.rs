@@ -1,9 +1,11 @@
 //! Running classes of one release of Apache Kafka, and client programs compiled against it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -68,10 +70,16 @@ impl Java {
     }
 }
 
-/// Compiles into a directory of its own each time; a second or two buys no stale classes.
+/// Compiles anew, once a process: what an earlier run left may be stale, and what this run compiled is
+/// in use by its virtual machines.
 fn compile(release: &Release, directories: &[&str]) -> Result<PathBuf> {
+    static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let name = format!("{}-{}", release.version, directories.join("-"));
     let classes = workspace::output_dir().join("classes").join(&name);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.contains(&name) {
+        return Ok(classes);
+    }
     if classes.exists() {
         fs::remove_dir_all(&classes).context("remove old classes")?;
     }
@@ -84,6 +92,7 @@ fn compile(release: &Release, directories: &[&str]) -> Result<PathBuf> {
     }
     let log = workspace::output_dir().join("logs").join(format!("javac-{name}.log"));
     process::run("javac", &mut javac, &log, Deadline::seconds(180))?;
+    compiled.insert(name);
     Ok(classes)
 }
 
