@@ -2,19 +2,24 @@
 //! its topics.
 //!
 //! A Kafka broker keeps its topics in ZooKeeper. Where its tree was not brought along, the log
-//! directories still say which partitions there are and, by `partition.metadata`, their topic's id.
-//! Settings of topics are not on disk: adopted topics begin with the broker's own.
+//! directories still say which partitions there are, by `partition.metadata` their topic's id, and by
+//! `leader-epoch-checkpoint` the epoch that the next leader must exceed. Settings of topics are not on
+//! disk: adopted topics begin with the broker's own. What producers the logs know is asked once they
+//! are open; see `producer_ids`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use broker_protocol::quantity::BrokerId;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 use broker_storage::format;
 use broker_storage::fs::Fs;
+use broker_storage::leader_epoch_cache::LeaderEpochCache;
 use broker_storage::meta_properties::{MetaProperties, MetaPropertiesError};
 use broker_storage::partition_metadata;
 use broker_zookeeper::node::config::Config;
+use broker_zookeeper::node::partition_state::PartitionState;
 use broker_zookeeper::node::topic::Topic;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store};
@@ -37,19 +42,20 @@ pub(crate) fn cluster_id(
     Ok(None)
 }
 
-/// Puts the topics that the directories hold into a tree that has none.
+/// Puts the topics that the directories hold into a tree that has none; returns whether there were any.
 pub(crate) async fn topics(
     store: &dyn Store,
-    fs: &dyn Fs,
+    fs: &Arc<dyn Fs>,
     dirs: &[PathBuf],
     broker_id: BrokerId,
-) -> Result<(), TreeError> {
+) -> Result<bool, TreeError> {
     if !store.children(path::TOPICS).await?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
+    let mut adopted = false;
     for (name, found) in on_disk(fs, dirs) {
         let count = found.partitions.len() as i32;
-        if !found.partitions.iter().copied().eq(0..count) {
+        if !found.partitions.keys().copied().eq(0..count) {
             warn!(
                 topic = name,
                 "not adopted: its partitions are not numbered from 0 without holes"
@@ -63,15 +69,33 @@ pub(crate) async fn topics(
         };
         let mode = CreateMode::Persistent;
         let config = Config::new(settings(&name)).encode();
-        store
-            .multi(vec![
-                Op::Create { path: path::topic_config(&name), data: config, mode },
-                Op::Create { path: path::topic(&name), data: node.encode(), mode },
-            ])
-            .await?;
+        let mut nodes = vec![
+            (path::topic_config(&name), config),
+            (path::topic(&name), node.encode()),
+            (path::partitions(&name), Vec::new()),
+        ];
+        for (partition, epoch) in found.partitions {
+            nodes.push((path::partition(&name, partition), Vec::new()));
+            nodes.push((path::partition_state(&name, partition), led(broker_id, epoch).encode()));
+        }
+        let creates = nodes.into_iter().map(|(path, data)| Op::Create { path, data, mode });
+        store.multi(creates.collect()).await?;
         info!(topic = name, partitions = count, "topic adopted from the log directories");
+        adopted = true;
     }
-    Ok(())
+    Ok(adopted)
+}
+
+/// The state as the last leader left it: the next election raises the epoch above all in the log.
+fn led(broker_id: BrokerId, epoch: LeaderEpoch) -> PartitionState {
+    PartitionState {
+        controller_epoch: 0,
+        leader: broker_id.0,
+        version: 1,
+        leader_epoch: epoch.0,
+        isr: vec![broker_id.0],
+        leader_recovery_state: 0,
+    }
 }
 
 /// The topic of committed offsets must be compacted, whoever made it.
@@ -87,10 +111,11 @@ fn settings(topic: &str) -> BTreeMap<String, String> {
 #[derive(Debug, Default)]
 struct Found {
     id: Option<Uuid>,
-    partitions: Vec<i32>,
+    /// The last leader epoch of each.
+    partitions: BTreeMap<i32, LeaderEpoch>,
 }
 
-fn on_disk(fs: &dyn Fs, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
+fn on_disk(fs: &Arc<dyn Fs>, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
     let mut topics: BTreeMap<String, Found> = BTreeMap::new();
     for dir in dirs {
         // A directory that cannot be read is reported when it is opened.
@@ -100,12 +125,52 @@ fn on_disk(fs: &dyn Fs, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
                 continue;
             };
             let found = topics.entry(partition.topic.to_string()).or_default();
-            found.partitions.push(partition.partition);
-            found.id = found.id.or_else(|| partition_metadata::read(fs, &dir.join(&name)).ok()?);
+            let dir = dir.join(&name);
+            // Without a checkpoint no epoch was ever begun, or the log's recovery will say so.
+            let epochs = LeaderEpochCache::load(Arc::clone(fs), &dir).ok();
+            let epoch = epochs.and_then(|epochs| epochs.latest()).map_or(0, |last| last.epoch.0);
+            found.partitions.insert(partition.partition, LeaderEpoch(epoch));
+            found.id = found.id.or_else(|| partition_metadata::read(fs.as_ref(), &dir).ok()?);
         }
     }
-    for found in topics.values_mut() {
-        found.partitions.sort_unstable();
-    }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_protocol::quantity::Offset;
+    use broker_storage::fs::real::RealFs;
+    use broker_zookeeper::embedded::EmbeddedTree;
+
+    use super::*;
+    use crate::controller::membership::ensure_paths;
+
+    /// The log's last epoch is the state's, so that the election on it begins a higher one.
+    #[tokio::test]
+    async fn an_adopted_partition_goes_on_from_its_last_leader_epoch() {
+        let directory = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        for partition in 0..2 {
+            let dir = directory.path().join(format!("topic-{partition}"));
+            fs.create_dir_all(&dir).unwrap();
+            let mut epochs = LeaderEpochCache::empty(Arc::clone(&fs), &dir);
+            epochs.assign(LeaderEpoch(3), Offset(0)).unwrap();
+            epochs.assign(LeaderEpoch(7 + partition), Offset(10)).unwrap();
+        }
+        let store = EmbeddedTree::in_memory().session().await;
+        ensure_paths(&store).await.unwrap();
+        let dirs = [directory.path().to_owned()];
+        assert!(topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap());
+        for partition in 0..2 {
+            let path = path::partition_state("topic", partition);
+            let (data, _) = store.get(&path).await.unwrap();
+            let state = PartitionState::decode(&path, &data).unwrap();
+            assert_eq!((state.leader, state.leader_epoch), (4, 7 + partition));
+            assert_eq!(state.isr, [4]);
+        }
+        assert!(
+            !topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap(),
+            "nothing is left to adopt"
+        );
+    }
 }

@@ -87,7 +87,7 @@ impl Broker {
             adopt::cluster_id(&*fs, &config.log_dirs).context("read the log directories")?;
         membership::ensure_paths(&*store).await?;
         let cluster_id = membership::cluster_id(&*store, adopted.unwrap_or_else(fresh_id)).await?;
-        adopt::topics(&*store, &*fs, &config.log_dirs, broker_id).await?;
+        let is_adopted = adopt::topics(&*store, &fs, &config.log_dirs, broker_id).await?;
 
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
@@ -137,6 +137,7 @@ impl Broker {
             http.attach(Arc::clone(&context));
         }
         control(&context, &store).await?;
+        pass_over_producers(&*store, &replicas, broker_id, is_adopted).await?;
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
@@ -274,6 +275,23 @@ async fn load_logs(
         })
     });
     Ok(loaded.await?)
+}
+
+/// Keeps the ids of producers that wrote to adopted logs from being given out again.
+async fn pass_over_producers(
+    store: &dyn Store,
+    replicas: &Manager,
+    broker_id: BrokerId,
+    is_adopted: bool,
+) -> Result<()> {
+    let partitions = replicas.partitions();
+    // A partition that is not led here has no producers to ask for.
+    let producers = partitions.iter().flat_map(|one| one.producers().unwrap_or_default());
+    let known = producers.map(|producer| producer.producer_id()).max();
+    if let Some(known) = known.or(is_adopted.then_some(0)) {
+        producer_ids::pass_over(store, broker_id, known).await?;
+    }
+    Ok(())
 }
 
 /// Opens every directory that can be opened; one that is not this broker's ends the start.

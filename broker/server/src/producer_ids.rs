@@ -1,16 +1,24 @@
 //! Claiming blocks of producer ids in the coordination tree.
+//!
+//! No id may be given out twice: the second producer's first batches would be taken for duplicates of
+//! the other's and answered without being appended. Logs that were adopted without their tree know ids
+//! that the tree does not; a tree that has given out none passes over these.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use broker_protocol::quantity::BrokerId;
-use broker_zookeeper::node::producer_id_block::ProducerIdBlock;
+use broker_zookeeper::node::producer_id_block::{BLOCK_SIZE, ProducerIdBlock};
 use broker_zookeeper::path;
 use broker_zookeeper::store::{Store, StoreError};
 use tracing::warn;
 
 use crate::replica::producer_id::{ClaimError, ProducerIds};
 use broker_zookeeper::error::TreeError;
+
+/// Ids that an adopted log may not know, though producers hold them: they have written nothing yet, or
+/// not for so long that the logs forgot them. A thousand of Kafka's blocks.
+const UNKNOWN: i64 = 1_000 * BLOCK_SIZE;
 
 /// Makes a source of ids that claims its blocks in `store`.
 pub(crate) fn claiming(store: Arc<dyn Store>, broker_id: BrokerId) -> ProducerIds {
@@ -35,6 +43,51 @@ async fn claim(store: &dyn Store, broker_id: BrokerId) -> Result<Range<i64>, Tre
             Ok(_) => return Ok(next.ids().unwrap_or_default()),
             Err(StoreError::BadVersion { .. }) => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Marks ids up to `known` and [`UNKNOWN`] more as given out, if the tree has given out none.
+pub(crate) async fn pass_over(
+    store: &dyn Store,
+    broker_id: BrokerId,
+    known: i64,
+) -> Result<(), TreeError> {
+    let (data, stat) = store.get(path::PRODUCER_ID_BLOCK).await?;
+    if ProducerIdBlock::decode(path::PRODUCER_ID_BLOCK, &data)?.is_some() {
+        return Ok(());
+    }
+    // A log from elsewhere may claim any id: half of all stay to be given out.
+    let blocks = known.clamp(0, i64::MAX / 2) / BLOCK_SIZE;
+    let first = blocks * BLOCK_SIZE + UNKNOWN;
+    let block = ProducerIdBlock {
+        version: 1,
+        broker: broker_id.0,
+        block_start: first.to_string(),
+        block_end: (first + BLOCK_SIZE - 1).to_string(),
+    };
+    store.set(path::PRODUCER_ID_BLOCK, &block.encode(), Some(stat.version)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_zookeeper::embedded::EmbeddedTree;
+
+    use super::*;
+    use crate::controller::membership::ensure_paths;
+
+    #[tokio::test]
+    async fn ids_begin_after_those_that_adopted_logs_know() {
+        for known in [0, 4_321, i64::MAX] {
+            let store = EmbeddedTree::in_memory().session().await;
+            ensure_paths(&store).await.unwrap();
+            pass_over(&store, BrokerId(0), known).await.unwrap();
+            let first = claim(&store, BrokerId(0)).await.unwrap();
+            assert!(first.start > known.min(i64::MAX / 2) + 1_000 && first.end > first.start);
+            pass_over(&store, BrokerId(0), known).await.unwrap();
+            let second = claim(&store, BrokerId(0)).await.unwrap();
+            assert_eq!(second.start, first.end, "what the tree knows stands");
         }
     }
 }
