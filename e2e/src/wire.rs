@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use broker_protocol::api_key::ApiKey;
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::header::{RequestHeader, ResponseHeader};
 use broker_protocol::message::Message;
 use broker_protocol::message::create_topics::{
@@ -23,6 +24,8 @@ use broker_protocol::message::produce::{
 };
 use broker_protocol::primitive::{EncodeError, Reader, Records, Writer};
 use broker_protocol::record::entries::{Entry, entries};
+
+use crate::deadline::Deadline;
 
 /// How long an answer may take on a machine that also compiles.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -193,13 +196,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for the identity of an idempotent producer.
+    /// Asks for the identity of an idempotent producer; Kafka has none to give just after its start.
     pub fn init_producer_id(&mut self) -> Result<(i64, i16)> {
         let body = InitProducerIdRequest { transaction_timeout_ms: 1000, ..Default::default() };
-        let answer = self.call(&body, 1)?;
-        let response: InitProducerIdResponse = answer.read(1)?;
-        ensure!(response.error_code == 0, "{response:?}");
-        Ok((response.producer_id, response.producer_epoch))
+        Deadline::after(ANSWER).poll("a producer id", || {
+            let answer = self.call(&body, 1)?;
+            let response: InitProducerIdResponse = answer.read(1)?;
+            if response.error_code == ErrorCode::CoordinatorLoadInProgress as i16 {
+                return Ok(None);
+            }
+            ensure!(response.error_code == 0, "{response:?}");
+            Ok(Some((response.producer_id, response.producer_epoch)))
+        })
     }
 
     /// Produces to one partition with `acks=all` and returns what became of it.
