@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
@@ -44,6 +44,14 @@ pub(crate) async fn beside_broker<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || clients(address)).await;
     broker.stop().await;
     done.unwrap()
+}
+
+/// Asks until `holds`.
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < LIMIT, "not in time: {what}");
+    }
 }
 
 /// A whole frame.
@@ -125,14 +133,12 @@ impl Client {
         self.call(&FindCoordinatorRequest { key: "g".into(), ..Default::default() }, 1);
         let loading = ErrorCode::CoordinatorLoadInProgress.code();
         let request = OffsetFetchRequest { group_id: "g".into(), ..Default::default() };
-        loop {
+        await_that("the groups are read", || {
             let answer = self.call(&request, 5);
             let response: OffsetFetchResponse<'_> = answer.read(5);
-            if response.error_code != loading {
-                assert_eq!(response.error_code, 0);
-                return;
-            }
-        }
+            assert!([0, loading].contains(&response.error_code), "{response:?}");
+            response.error_code == 0
+        });
     }
 
     /// Makes topics of one partition each.

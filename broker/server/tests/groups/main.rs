@@ -4,8 +4,9 @@
 //! Method: one broker in this process, clients with a blocking socket each.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-#![allow(clippy::disallowed_methods, reason = "a test damages files that no broker has open")]
+#![allow(clippy::disallowed_methods, reason = "a test has a deadline, and damages files")]
 
 mod client;
 mod codes;
 mod damaged;
+mod restart;
