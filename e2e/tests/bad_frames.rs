@@ -107,6 +107,64 @@ fn senseless() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// What stands before an array of each request, as (request, API, version, bytes); the versions are the
+/// last plain and the first flexible one where both differ.
+const BEFORE_ARRAYS: [(&str, ApiKey, i16, &[u8]); 11] = [
+    (
+        "protocols to join with",
+        ApiKey::JoinGroup,
+        5,
+        &[0, 1, b'g', 0, 0, 0x17, 0x70, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 0, 1, b'c'],
+    ),
+    (
+        "protocols to join with, compact",
+        ApiKey::JoinGroup,
+        7,
+        &[2, b'g', 0, 0, 0x17, 0x70, 0, 0, 0, 1, 1, 0, 2, b'c'],
+    ),
+    ("assignments", ApiKey::SyncGroup, 3, &[0, 1, b'g', 0, 0, 0, 1, 0, 1, b'm', 0xff, 0xff]),
+    (
+        "assignments, compact",
+        ApiKey::SyncGroup,
+        5,
+        &[2, b'g', 0, 0, 0, 1, 2, b'm', 0, 2, b'c', 2, b'r'],
+    ),
+    (
+        "topics to commit",
+        ApiKey::OffsetCommit,
+        7,
+        &[0, 1, b'g', 0, 0, 0, 1, 0, 1, b'm', 0xff, 0xff],
+    ),
+    ("topics to commit, compact", ApiKey::OffsetCommit, 8, &[2, b'g', 0, 0, 0, 1, 2, b'm', 0]),
+    (
+        "assignments of a new topic",
+        ApiKey::CreateTopics,
+        4,
+        &[0, 0, 0, 1, 0, 1, b'n', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ),
+    (
+        "assignments of a new topic, compact",
+        ApiKey::CreateTopics,
+        5,
+        &[2, 2, b'n', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ),
+    ("resources to alter", ApiKey::AlterConfigs, 1, &[]),
+    ("settings to alter", ApiKey::AlterConfigs, 1, &[0, 0, 0, 1, 2, 0, 1, b't']),
+    ("settings to alter, compact", ApiKey::AlterConfigs, 2, &[2, 2, 2, b't']),
+];
+
+/// Arrays of groups and of administration that claim too much, or to be null where they may not.
+fn senseless_arrays() -> Vec<(String, Vec<u8>)> {
+    let mut rows = Vec::new();
+    for (name, api, version, before) in BEFORE_ARRAYS {
+        rows.push((format!("2^31-1 {name}"), array_bomb(api, version, before)));
+        let null: &[u8] = if api.is_flexible(version) { &[0] } else { &[0xff; 4] };
+        let bytes = [before, null, &[0; 8]].concat();
+        rows.push((format!("null {name}"), raw_request(api.code(), version, 1, &bytes)));
+    }
+    rows
+}
+
 /// What Kafka reads on over: it keeps unknown tags in any order.
 fn senseless_to_us() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -121,7 +179,8 @@ fn what_cannot_be_understood_closes_its_connection_and_no_other() -> Result<()> 
     let mut bystander = Bystander::new(peer.bootstrap())?;
     let mut failures = Vec::new();
     let ours = if peer::chosen()? == "ottla" { senseless_to_us() } else { Vec::new() };
-    for (name, bytes) in senseless().into_iter().chain(ours) {
+    let plain = senseless().into_iter().chain(ours).map(|(name, bytes)| (name.to_owned(), bytes));
+    for (name, bytes) in plain.chain(senseless_arrays()) {
         for served_before in [false, true] {
             let mut connection = Connection::open(peer.bootstrap())?;
             if served_before {
