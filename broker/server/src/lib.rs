@@ -20,6 +20,7 @@ pub mod logging;
 pub mod metadata;
 pub mod metrics;
 pub mod net;
+pub mod open_files;
 mod producer_ids;
 pub mod replica;
 pub mod tasks;

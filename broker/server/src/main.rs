@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use broker_config::broker::BrokerConfig;
 use broker_server::broker::Broker;
 use broker_server::cli::{self, Arguments};
-use broker_server::logging;
+use broker_server::{logging, open_files};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.describe_config {
         cli::describe(&config);
         return Ok(());
+    }
+    if let Err(error) = open_files::raise() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
     }
     // The control side: everything that is not the path of a record.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -100,6 +100,8 @@ pub struct FetchSession {
     /// Indexes stay valid for the life of a partition in the session: subscriptions carry them.
     partitions: Vec<Option<SessionPartition>>,
     free: Vec<u32>,
+    /// Places that the queue may still name; free once it has been walked.
+    forgotten: Vec<u32>,
     index: HashMap<TopicRef, HashMap<i32, u32>>,
     queue: VecDeque<u32>,
     waiter: Arc<FetchWaiter>,
@@ -114,6 +116,7 @@ impl FetchSession {
             isolation,
             partitions: Vec::new(),
             free: Vec::new(),
+            forgotten: Vec::new(),
             index: HashMap::new(),
             queue: VecDeque::new(),
             waiter: FetchWaiter::new(),
@@ -142,7 +145,7 @@ impl FetchSession {
 
     /// Returns the number of partitions.
     pub fn len(&self) -> usize {
-        self.partitions.len() - self.free.len()
+        self.partitions.len() - self.free.len() - self.forgotten.len()
     }
 
     /// Returns whether there is no partition.
@@ -200,10 +203,8 @@ impl FetchSession {
     pub fn forget(&mut self, topic: &TopicRef, partition: i32) {
         let Some(of_topic) = self.index.get_mut(topic) else { return };
         if let Some(index) = of_topic.remove(&partition) {
-            // Its place in the queue is dropped when the queue is next walked.
             self.partitions[index as usize] = None;
-            self.queue.retain(|queued| *queued != index);
-            self.free.push(index);
+            self.forgotten.push(index);
         }
         if of_topic.is_empty() {
             self.index.remove(topic);
@@ -242,7 +243,7 @@ impl FetchSession {
     }
 
     /// Ends a request: `idle` partitions leave the queue until they move, `served` ones go to its end,
-    /// so that those that found the answer full come first.
+    /// so that those that found the answer full come first; what was forgotten leaves for good.
     pub fn settle(&mut self, idle: &[u32], served: &[u32]) {
         for index in idle {
             if let Some(partition) = &mut self.partitions[*index as usize] {
@@ -266,6 +267,7 @@ impl FetchSession {
         }
         keep.extend(last);
         self.queue = keep;
+        self.free.append(&mut self.forgotten);
     }
 
     /// Returns the partition of `index`.
@@ -283,18 +285,17 @@ impl FetchSession {
     }
 
     /// Builds the look-up that a set made by [`FetchSession::push`] lacks; the last of twins stays.
-    fn become_session(&mut self, id: i32) {
-        self.id = id;
+    fn merge_twins(&mut self) {
         for index in 0..self.partitions.len() as u32 {
             let Some(partition) = self.get(index) else { continue };
             let (topic, number) = (partition.topic.clone(), partition.partition);
             let twin = self.index.entry(topic).or_default().insert(number, index);
             if let Some(twin) = twin.filter(|twin| *twin != index) {
                 self.partitions[twin as usize] = None;
-                self.queue.retain(|queued| *queued != twin);
-                self.free.push(twin);
+                self.forgotten.push(twin);
             }
         }
+        self.settle(&[], &[]);
     }
 }
 
@@ -320,7 +321,7 @@ mod tests {
         for partition in 0..partitions {
             session.push(&topic(), partition, at(0));
         }
-        session.become_session(9);
+        session.merge_twins();
         session
     }
 
@@ -350,12 +351,14 @@ mod tests {
         let mut session = session(2);
         session.forget(&topic(), 0);
         session.forget(&topic(), 0);
+        session.settle(&[], &[]);
         assert_eq!((session.len(), queue(&session)), (1, vec![1]));
         session.want(&topic(), 7, at(0));
         assert_eq!((session.len(), queue(&session)), (2, vec![1, 0]));
         session.forget(&topic(), 1);
         session.forget(&topic(), 7);
-        assert!(session.is_empty() && session.index.is_empty());
+        session.settle(&[], &[]);
+        assert!(session.is_empty() && session.queue().is_empty() && session.index.is_empty());
     }
 
     #[test]
@@ -363,9 +366,28 @@ mod tests {
         let mut session = FetchSession::new(false, Isolation::ReadUncommitted);
         session.push(&topic(), 0, at(1));
         session.push(&topic(), 0, at(2));
-        session.become_session(1);
+        session.merge_twins();
         assert_eq!((session.len(), queue(&session)), (1, vec![1]));
         assert_eq!(session.get(1).map(|p| p.position.fetch_offset), Some(Offset(2)));
+    }
+
+    /// Work in proportion to the partitions named, not to their square: this ends at once or never.
+    #[test]
+    fn a_million_twins_are_merged_and_forgotten_at_once() {
+        let mut session = FetchSession::new(false, Isolation::ReadUncommitted);
+        for offset in 0..1_000_000 {
+            session.push(&topic(), 0, at(offset));
+        }
+        session.merge_twins();
+        assert_eq!(session.len(), 1);
+        for partition in 1..200_000 {
+            session.want(&topic(), partition, at(0));
+        }
+        for partition in 0..200_000 {
+            session.forget(&topic(), partition);
+        }
+        session.settle(&[], &[]);
+        assert!(session.is_empty() && session.queue().is_empty());
     }
 
     #[test]

@@ -107,6 +107,8 @@ impl SessionCache {
         if session.is_empty() {
             return NO_SESSION;
         }
+        // Not under the lock, which every session waits for.
+        session.merge_twins();
         let mut slots = self.slots.lock();
         if slots.by_id.len() >= self.max_slots && !slots.evict_for(session.len(), now) {
             return NO_SESSION;
@@ -117,7 +119,7 @@ impl SessionCache {
                 break id;
             }
         };
-        session.become_session(id);
+        session.id = id;
         let slot = Slot {
             uses_topic_ids: session.uses_topic_ids(),
             epoch: next_epoch(INITIAL_EPOCH),
