@@ -77,9 +77,7 @@ impl Broker {
         let tasks = Tasks::new();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let broker_id = BrokerId(config.id());
-        for (key, reason) in config.without_effect() {
-            warn!(key, reason, "setting has no effect");
-        }
+        warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
         let tree = open_tree(&config)?;
         let store: Arc<dyn Store> = Arc::new(tree.session().await);
@@ -169,6 +167,12 @@ impl Broker {
             workers.stop();
         }
         info!("stopped");
+    }
+}
+
+fn warn_of_no_effect(config: &BrokerConfig) {
+    for (key, reason) in config.without_effect() {
+        warn!(key, reason, "setting has no effect");
     }
 }
 

@@ -3,6 +3,7 @@
 //! A pair in which somebody else used more than [`FOREIGN_MAX`] percent of the machine is run again,
 //! a bounded number of times; the table says how often that did not help.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +18,9 @@ const FOREIGN_MAX: f64 = 5.0;
 
 /// How often a disturbed pair is run again.
 const REPEATS_MAX: usize = 2;
+
+/// Fewer pairs have no interval worth the name.
+const PAIRS_MIN: usize = 7;
 
 /// How long each side is warmed before its first run; a row that a virtual machine has not seen is
 /// run once more, uncounted.
@@ -38,10 +42,22 @@ pub struct Plan {
     pub sides: [Kind; 2],
 }
 
+impl Plan {
+    /// Whether the figures are too few or too small to judge by.
+    fn is_look(&self) -> bool {
+        self.pairs < PAIRS_MIN || self.scale.0 < 1.0
+    }
+}
+
 struct Pairs {
     row: Row,
     figures: Vec<[Figure; 2]>,
+    /// Pairs that were run again and disturbed again.
     disturbed: usize,
+    /// The largest share of the machine that the host took during a counted pair, in percent.
+    stolen: f64,
+    /// What the machine could do before each pair: GB/s into the page cache, ms of an fdatasync.
+    limits: Vec<(f64, f64)>,
 }
 
 /// Runs the plan and returns the table.
@@ -54,8 +70,6 @@ pub fn compare(plan: &Plan) -> Result<String> {
     let rows: Vec<Row> = ROWS.iter().filter(named).copied().collect();
     let sides =
         [Subject::start(plan.sides[0], &zookeeper)?, Subject::start(plan.sides[1], &zookeeper)?];
-    let (page_cache, sync) = machine::limits(directory.path())?;
-    eprintln!("page cache {page_cache:.2} GB/s, fdatasync {sync:.2} ms");
     crate::broker::binary()?;
     for side in &sides {
         eprintln!("warming {:?}", side.kind);
@@ -67,7 +81,7 @@ pub fn compare(plan: &Plan) -> Result<String> {
     let begin = Instant::now();
     let mut all = Vec::with_capacity(rows.len());
     for (number, row) in rows.iter().enumerate() {
-        all.push(pairs(*row, plan, &zookeeper, &sides)?);
+        all.push(pairs(*row, plan, &zookeeper, &sides, directory.path())?);
         let left =
             begin.elapsed().as_secs_f64() / (number + 1) as f64 * (rows.len() - number - 1) as f64;
         eprintln!("{}/{} {}, about {left:.0} s left", number + 1, rows.len(), row.name);
@@ -78,8 +92,20 @@ pub fn compare(plan: &Plan) -> Result<String> {
     Ok(table(&all, plan))
 }
 
-fn pairs(row: Row, plan: &Plan, zookeeper: &Zookeeper, sides: &[Subject; 2]) -> Result<Pairs> {
-    let mut done = Pairs { row, figures: Vec::with_capacity(plan.pairs), disturbed: 0 };
+fn pairs(
+    row: Row,
+    plan: &Plan,
+    zookeeper: &Zookeeper,
+    sides: &[Subject; 2],
+    directory: &Path,
+) -> Result<Pairs> {
+    let mut done = Pairs {
+        row,
+        figures: Vec::with_capacity(plan.pairs),
+        disturbed: 0,
+        stolen: 0.0,
+        limits: Vec::new(),
+    };
     if !row.is_young() {
         for side in sides {
             row.run(side, zookeeper, plan.scale)?;
@@ -88,6 +114,7 @@ fn pairs(row: Row, plan: &Plan, zookeeper: &Zookeeper, sides: &[Subject; 2]) -> 
     let own = [sides[0].id, sides[1].id];
     for number in 0..plan.pairs {
         for attempt in 0..=REPEATS_MAX {
+            let limits = machine::limits(directory)?;
             let look = Look::now(&own)?;
             let mut pair = [Figure::default(); 2];
             // A B, then B A: what drifts with time hits both sides alike.
@@ -99,6 +126,8 @@ fn pairs(row: Row, plan: &Plan, zookeeper: &Zookeeper, sides: &[Subject; 2]) -> 
             let is_quiet = foreign + stolen <= FOREIGN_MAX;
             if is_quiet || attempt == REPEATS_MAX {
                 done.disturbed += usize::from(!is_quiet);
+                done.stolen = done.stolen.max(stolen);
+                done.limits.push(limits);
                 done.figures.push(pair);
                 break;
             }
@@ -110,13 +139,19 @@ fn pairs(row: Row, plan: &Plan, zookeeper: &Zookeeper, sides: &[Subject; 2]) -> 
 
 fn table(all: &[Pairs], plan: &Plan) -> String {
     let [ours, theirs] = plan.sides;
+    let limits = all.iter().flat_map(|pairs| &pairs.limits);
+    let (caches, syncs): (Vec<f64>, Vec<f64>) = limits.copied().unzip();
     let mut lines = vec![format!(
-        "{}; {} pairs a row\n\n| row | unit | {ours:?} | {theirs:?} | ratio (90 %) | target | \
-         user s | system s | MiB | disturbed |\n|---|---|---|---|---|---|---|---|---|---|",
+        "{}; page cache {:.1} GB/s, fdatasync {:.2} ms (medians before each pair); {} pairs a row{}\n\n\
+         | row | unit | {ours:?} | {theirs:?} | ratio (90 %) | target | user s | system s | MiB | \
+         disturbed | stolen % |\n|---|---|---|---|---|---|---|---|---|---|---|",
         machine::name(),
+        median(caches),
+        median(syncs),
         plan.pairs,
+        if plan.is_look() { "; A LOOK, not to be quoted" } else { "" },
     )];
-    for Pairs { row, figures, disturbed } in all {
+    for Pairs { row, figures, disturbed, stolen, .. } in all {
         let side = |side: usize, of: fn(&Figure) -> f64| {
             median(figures.iter().map(|pair| of(&pair[side])).collect())
         };
@@ -136,9 +171,10 @@ fn table(all: &[Pairs], plan: &Plan) -> String {
             (low, _, bound) if low > bound => "missed",
             _ => "within noise",
         };
+        let verdict = if plan.is_look() { "not judged" } else { verdict };
         let both = |of: fn(&Figure) -> f64| format!("{:.2} / {:.2}", side(0, of), side(1, of));
         lines.push(format!(
-            "| {} | {} | {:.3} | {:.3} | {:.2} ({low:.2}-{high:.2}) | {target} {verdict} | {} | {} | {} | {disturbed} |",
+            "| {} | {} | {:.3} | {:.3} | {:.2} ({low:.2}-{high:.2}) | {target} {verdict} | {} | {} | {} | {disturbed} | {stolen:.1} |",
             row.name,
             row.unit,
             side(0, |figure| figure.cost),

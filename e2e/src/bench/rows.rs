@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::{Cpu, CpuWatch};
 use super::subject::Subject;
@@ -70,6 +70,8 @@ pub const ROWS: &[Row] = &[
     produce("produce-100B-1M-1p", 100, 1_000_000, 1),
     produce("produce-1K-64K-1p", 1024, 65_536, 1),
     produce("produce-1K-1M-1p", 1024, 1_000_000, 1),
+    produce("produce-100B-64K-12p", 100, 65_536, 12),
+    produce("produce-100B-1M-12p", 100, 1_000_000, 12),
     produce("produce-1K-64K-12p", 1024, 65_536, 12),
     produce("produce-1K-1M-12p", 1024, 1_000_000, 12),
     ratio("requests-1c", "CPU us/request", 0.6, Load::Requests { connections: 1 }),
@@ -219,11 +221,14 @@ fn consume(subject: &Subject, topic: &str, consumers: usize, scale: Scale) -> Re
     let count = (scale.of(300_000_000) / bytes.len()).max(1);
     let frames = [request::produce(topic, 0, &bytes, -1)?];
     client::replay(&subject.address, &frames, count, 5)?;
-    let end = records * count as i64;
-    let gigabytes = (count * bytes.len() * consumers) as f64 / 1e9;
+    let (end, size) = (records * count as i64, count * bytes.len());
+    let gigabytes = (size * consumers) as f64 / 1e9;
     measured(subject, gigabytes, || {
         let read = |_| client::consume(&subject.address, topic, 0, end);
-        client::on_threads(consumers, read).map(drop)
+        for read in client::on_threads(consumers, read)? {
+            ensure!(read >= size, "a consumer got {read} of {size} bytes");
+        }
+        Ok(())
     })
 }
 
