@@ -153,6 +153,14 @@ fn bulk(bootstrap: &str, topic: &str, codec: &str, count: usize) -> Result<()> {
     process.wait_success(Deadline::seconds(120)).map(drop)
 }
 
+/// Transactions of the newest Java client, committed and aborted, where the broker knows them.
+pub(crate) fn transactions(bootstrap: &str) -> Result<()> {
+    let java = Java::with_sources(maven::release("3.9.2")?, &["transactions"])?;
+    let mut command = java.class("Transactions", 256);
+    command.args([bootstrap, "transactional"]);
+    clients::command("java-transactions", &mut command).map(drop)
+}
+
 /// Topics whose records lie on the disk in the formats of 0.9 and 0.10, where the broker still knows
 /// how to write these.
 pub(crate) fn old_formats(bootstrap: &str) -> Result<()> {

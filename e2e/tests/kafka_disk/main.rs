@@ -43,6 +43,9 @@ const HEADED: &[u8] = b"None 1\x18with headers\x0a\x0corigin\x08";
 /// What makes Kafka still write the formats of its old releases.
 const OLD: (&str, &str) = ("inter.broker.protocol.version", "2.8");
 
+/// The topic of transactions, which ours does not make.
+const TRANSACTIONS: (&str, &str) = ("transaction.state.log.num.partitions", "2");
+
 /// What the load is made for, as parts of lines of a portrait.
 const TELLING: [&[&str]; 15] = [
     &["batch mixture-2 ", " Zstd "],
@@ -60,6 +63,14 @@ const TELLING: [&[&str]; 15] = [
     &["member of-a-static-member ", "instance-1"],
     &["group of-a-member Stable "],
     &["group simple Empty "],
+];
+
+/// What only Kafka has been asked to write.
+const KAFKA_ALONE: [&[&str]; 4] = [
+    &["batch format-0-1 ", "magic=0 Lz4"],
+    &["batch format-1-0 ", "magic=1 Gzip"],
+    &["batch transactional-1 ", "control=true"],
+    &["aborted transactional-0 "],
 ];
 
 fn settings() -> Vec<(&'static str, &'static str)> {
@@ -149,15 +160,13 @@ fn we_serve_what_kafka_wrote() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let java = load::java()?;
     let (name, client) = ("disk-from-kafka", "disk-from-kafka-client");
-    let kafka_settings: Vec<_> = settings().into_iter().chain([OLD]).collect();
+    let kafka_settings: Vec<_> = settings().into_iter().chain([OLD, TRANSACTIONS]).collect();
     let mut kafka = Kafka::start(name, directory.path(), &kafka_settings)?;
     let mut loaded = load::mixed(kafka.bootstrap(), &java, client)?;
     load::old_formats(kafka.bootstrap())?;
+    load::transactions(kafka.bootstrap())?;
     let before = serves(kafka.bootstrap())?.without_settings();
-    shows(
-        &before,
-        &[&["batch format-0-1 ", "magic=0 Lz4"], &["batch format-1-0 ", "magic=1 Gzip"]],
-    )?;
+    shows(&before, &KAFKA_ALONE)?;
     kafka.stop()?;
     drop(kafka);
     let known = tools::snapshots(&java, &directory.path().join("data"))?;

@@ -183,6 +183,9 @@ impl Sitter<'_> {
                 "{topic}-{partition} from {start} to {end}, by Fetch {data:?}"
             );
             last_stable_offset = data.last_stable_offset;
+            for aborted in data.aborted_transactions.iter().flatten() {
+                self.portrait.lines.insert(format!("aborted {topic}-{partition} {aborted:?}"));
+            }
             let bytes = data.records.as_ref().map_or(&[][..], Records::as_bytes);
             let before = next;
             next = self.batches(&format!("{topic}-{partition}"), bytes, next, &mut noted)?;
@@ -429,7 +432,14 @@ fn fetch(topic: &str, partition: i32, fetch_offset: i64) -> FetchRequest<'_> {
     };
     let topics =
         vec![FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
-    FetchRequest { min_bytes: 1, max_wait_ms: 500, topics, ..Default::default() }
+    // Told which transactions were aborted, a reader gets all records none the less.
+    FetchRequest {
+        min_bytes: 1,
+        max_wait_ms: 500,
+        isolation_level: 1,
+        topics,
+        ..Default::default()
+    }
 }
 
 /// Fails unless each of `facts`, parts of a line, is in the portrait: a load that lost what it was
