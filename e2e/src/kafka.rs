@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::deadline::Deadline;
 use crate::java::Java;
@@ -110,6 +110,14 @@ impl Kafka {
             process.terminate(Deadline::seconds(START_SECONDS))?;
         }
         Ok(())
+    }
+
+    /// Kills the broker as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => bail!("the broker is not running"),
+        }
     }
 
     /// Starts the broker again on the same data, on a new port.

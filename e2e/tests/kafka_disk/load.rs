@@ -111,15 +111,17 @@ pub(crate) fn mixed(bootstrap: &str, java: &Java, name: &str) -> Result<Loaded> 
     Ok(Loaded { progress, producers, members: positions(connection)?, now })
 }
 
-/// What needs no client: the mixture and the groups; returns the time of the records.
-pub(crate) fn alone(bootstrap: &str) -> Result<i64> {
+/// What needs no client, without deleted records: Kafka forgets in a crash that it deleted them.
+pub(crate) fn alone(bootstrap: &str) -> Result<Loaded> {
+    clients::await_broker(bootstrap)?;
     let connection = &mut Connection::open(bootstrap)?;
     let now = append_time(connection)?;
     connection.create_topic(MIXTURE, MIXTURE_PARTITIONS, &[])?;
     connection.create_topic("bulk", 2, &[])?;
     mixture(connection, now)?;
-    positions(connection)?;
-    Ok(now)
+    let producers = Producer::start_all(connection, now)?;
+    let members = positions(connection)?;
+    Ok(Loaded { progress: Progress::default(), producers, members, now })
 }
 
 /// Clients that write the old formats, which a broker keeps as they are only if it is told to.

@@ -190,6 +190,25 @@ fn we_serve_what_kafka_wrote() -> Result<()> {
     kafka.stop()
 }
 
+/// Indexes that Kafka had not yet cut, no marker, checkpoints of some time ago.
+#[test]
+fn we_recover_what_kafka_left_when_it_was_killed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let name = "disk-from-killed-kafka";
+    let mut kafka = Kafka::start(name, directory.path(), &settings())?;
+    let mut loaded = load::alone(kafka.bootstrap())?;
+    let before = Portrait::take(kafka.bootstrap(), &BTreeSet::new())?.without_settings();
+    kafka.kill()?;
+    drop(kafka);
+    let mut broker = Broker::start(name, directory.path(), &settings())?;
+    let ours = serves_after(broker.bootstrap(), &before)?.without_settings();
+    before.same(&ours)?;
+    goes_on(broker.bootstrap(), &ours, &mut loaded)?;
+    epochs_grow(&serves_after(broker.bootstrap(), &ours)?)?;
+    broker.stop()?;
+    tools::sound(&load::java()?, &broker.log_dir()).map(drop)
+}
+
 #[test]
 fn kafka_serves_what_we_wrote() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -237,7 +256,7 @@ fn kafka_serves_what_we_wrote() -> Result<()> {
 fn one_changed_fact_on_the_disk_is_seen() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut broker = Broker::start("disk-changed", directory.path(), &settings())?;
-    let now = load::alone(broker.bootstrap())?;
+    let now = load::alone(broker.bootstrap())?.now;
     let mut before = Portrait::take(broker.bootstrap(), &BTreeSet::new())?;
     let changes: [(&str, &[u8], &[u8], &[&str]); 4] = [
         (
