@@ -99,12 +99,7 @@ impl Broker {
 
         let node = register(&config.load(), &listeners, clock.wall().0);
         let broker_epoch = membership::register(&*store, broker_id, &node).await?;
-        let metadata = Arc::new(Cache::default());
-        metadata.publish(Metadata {
-            controller: Some(broker_id),
-            brokers: BTreeMap::from([(broker_id, described(&config.load(), &node))]),
-            ..Metadata::default()
-        });
+        let metadata = alone(broker_id, described(&config.load(), &node));
         let controller = Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
         let seams = Seams {
             broker_id,
@@ -174,6 +169,17 @@ fn warn_of_no_effect(config: &BrokerConfig) {
     for (key, reason) in config.without_effect() {
         warn!(key, reason, "setting has no effect");
     }
+}
+
+/// What is known before the controller has told of any topic: this broker.
+fn alone(broker_id: BrokerId, broker: metadata::Broker) -> Arc<Cache> {
+    let metadata = Arc::new(Cache::default());
+    metadata.publish(Metadata {
+        controller: Some(broker_id),
+        brokers: BTreeMap::from([(broker_id, broker)]),
+        ..Metadata::default()
+    });
+    metadata
 }
 
 /// Starts to answer HTTP, if that is wanted: before anything that can take long.
