@@ -83,6 +83,19 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Returns the keys that the error blames, the one to change first. Empty if there is no key.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let (key, other) = match self {
+            Self::Unknown { key, .. }
+            | Self::Invalid { key, .. }
+            | Self::NotServed { key, .. }
+            | Self::ReadOnly { key } => (Some(key.as_str()), None),
+            Self::Conflict { key, other, .. } => (Some(*key), Some(*other)),
+            Self::Syntax { .. } => (None, None),
+        };
+        key.into_iter().chain(other)
+    }
+
     /// Adds the place, unless one is known already.
     #[must_use]
     pub fn at(mut self, found: Option<&Place>) -> Self {

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use broker_config::broker::BrokerConfig;
-use broker_config::error::ConfigError;
 use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::config::{Config, ConfigChange};
@@ -122,7 +121,8 @@ impl DynamicConfig {
                 Ok(config) => return Ok(Arc::new(config)),
                 Err(error) => {
                     warn!(topic, %error, "setting of the topic ignored");
-                    let bad = overrides.keys().find(|key| names(&error, key)).cloned();
+                    let bad = error.keys().find(|key| overrides.contains_key(*key));
+                    let bad = bad.map(str::to_owned);
                     match bad {
                         Some(key) => drop(overrides.remove(&key)),
                         None => overrides.clear(),
@@ -246,10 +246,6 @@ impl DynamicConfig {
     }
 }
 
-fn names(error: &ConfigError, key: &str) -> bool {
-    error.to_string().contains(key)
-}
-
 /// The number of a sequential node.
 fn number(path: &str) -> Option<i64> {
     path.get(path.len().checked_sub(10)?..)?.parse().ok()
@@ -291,5 +287,22 @@ mod tests {
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 5);
         assert_eq!(seen.recv().await, Some(Applied::Topic("t".to_owned())));
         follow.abort();
+    }
+
+    /// The error's text holds the value too, which may be the name of a sound setting.
+    #[tokio::test]
+    async fn a_setting_that_is_refused_leaves_the_others_in_force() {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
+        membership::ensure_paths(&*store).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        let dynamic = DynamicConfig::load(Arc::clone(&store), BrokerId(0), config).await.unwrap();
+        let settings = [("flush.ms", "5"), ("retention.ms", "flush.ms"), ("unheard.of", "1")];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let topic = Entity::Topic("t".to_owned());
+        let data = Config::new(BTreeMap::from(settings)).encode();
+        let (path, mode) = (topic.path(), CreateMode::Persistent);
+        store.multi(vec![Op::Create { path, data, mode }]).await.unwrap();
+        let config = dynamic.topic("t").await.unwrap();
+        assert_eq!((config.flush_ms, config.retention_ms), (5, 604_800_000));
     }
 }
