@@ -193,6 +193,28 @@ fn another_codec_is_forced_where_the_topic_says_so() {
     assert_eq!(validate_in(9, &back, &batches[0]).unwrap().0, [plain]);
 }
 
+/// Design, decision 8: compressed records are opened only where the topic asks something of them.
+#[test]
+fn compressed_noise_is_kept_as_it_came_unless_the_topic_looks_into_records() {
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let mut noise = batch_of(codec, &[Some(b"a"), Some(b"b")]);
+        noise[HEADER_SIZE..].fill(0xa5);
+        let noise = sealed(noise);
+        let kept = validate_in(9, &[], &noise).unwrap();
+        assert_eq!(kept, (vec![noise.clone()], 2, 0), "{codec:?}");
+        let other = if codec == Compression::Gzip { "lz4" } else { "gzip" };
+        let asked = [
+            ("cleanup.policy", "compact"),
+            ("compression.type", other),
+            ("message.timestamp.before.max.ms", "1000"),
+        ];
+        for setting in asked {
+            let refused = validate_in(9, &[setting], &noise);
+            assert_eq!(refused, Err(InvalidRecords::Undecodable), "{codec:?}, {setting:?}");
+        }
+    }
+}
+
 #[test]
 fn message_sets_of_old_become_one_batch() {
     let mut set = Vec::new();
