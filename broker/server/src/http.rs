@@ -2,9 +2,9 @@
 //!
 //! It answers from the moment that the address is bound, while logs are still recovered, so that a
 //! probe sees the difference between slow and dead. It runs on the control side: no record waits
-//! for a scrape. At most [`SCRAPES`] pages are made at once; the next scraper waits.
+//! for a scrape. At most [`SCRAPES`] pages are made at once; the next scraper waits. What a client
+//! may take, `connections` says.
 
-use std::future::IntoFuture;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,6 +24,10 @@ use crate::metrics::collect;
 use crate::metrics::health::Health;
 use crate::metrics::render::{Scope, render};
 use crate::tasks::Tasks;
+
+mod connections;
+
+use connections::Limits;
 
 /// Pages that are made at once: one for the scraper, one for a person who looks.
 const SCRAPES: usize = 2;
@@ -70,18 +74,14 @@ impl Server {
         let address = listener.local_addr().context(asked)?;
         let scrapes = Semaphore::new(SCRAPES);
         let shared = Arc::new(Shared { health, context: OnceLock::new(), scrapes });
-        let served = axum::serve(listener, router(Arc::clone(&shared)));
+        let served = connections::serve(listener, router(Arc::clone(&shared)), Limits::DEFAULT);
         let shutdown = tasks.shutdown_token();
         tasks.spawn("http", async move {
             // Dropped at shutdown: a scrape that is under way is of no use to anyone.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
-                ended = served.into_future() => {
-                    if let Err(error) = ended {
-                        error!(%error, "metrics are not served any more");
-                    }
-                }
+                () = served => {}
             }
         });
         info!(%address, listener = "metrics", "listening");
