@@ -337,7 +337,8 @@ impl Log {
         (due <= now.0).then(|| self.sync_point())
     }
 
-    /// Syncs everything, on the calling thread.
+    /// Syncs everything, on the calling thread: not for a log whose appends the commit thread answers.
+    /// The kernel tells of a lost page once, and it must be that thread which hears it.
     ///
     /// # Errors
     /// `Sync`: final, the directory must go offline.
@@ -357,7 +358,8 @@ impl Log {
     /// snapshot of the producers at the end. The next start then scans nothing.
     ///
     /// The log can still be read and appended to, but its clean state is then gone. Costs nothing for a
-    /// log that nothing was done to since it was loaded after a clean stop.
+    /// log that nothing was done to since it was loaded after a clean stop. The commit thread must have
+    /// nothing left to do for it, as for [`Log::flush`].
     pub fn close(&mut self) -> Result<(), LogError> {
         if self.is_closed {
             return Ok(());

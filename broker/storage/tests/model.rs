@@ -108,13 +108,17 @@ impl World {
             }
             Step::AdvanceStart { by } => {
                 let offset = (self.model.start + by).min(self.model.end);
+                self.log().flush().unwrap();
                 self.log().advance_log_start_offset(Offset(offset)).unwrap();
                 self.model.start = offset;
                 self.remove_old();
             }
             Step::Retain => {
                 let end = Offset(self.model.end);
-                self.log().retain(NOW, end).unwrap();
+                if let Some(start) = self.log().retention_end(NOW, end).unwrap() {
+                    self.log().flush().unwrap();
+                    self.log().advance_log_start_offset(start).unwrap();
+                }
                 self.model.start = self.log().log_start_offset().0;
                 self.remove_old();
                 assert!(self.log().size_in_bytes() <= 4000 + 1000, "retention.bytes is 4000");

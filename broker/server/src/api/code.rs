@@ -72,7 +72,9 @@ impl From<&AdminError> for ErrorCode {
             AdminError::State(error) => Self::from(error),
             AdminError::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
             AdminError::Policy => Self::PolicyViolation,
-            AdminError::Log(_) | AdminError::Checkpoint(_) => Self::KafkaStorageError,
+            AdminError::Log(_) | AdminError::Checkpoint(_) | AdminError::Sync(_) => {
+                Self::KafkaStorageError
+            }
         }
     }
 }

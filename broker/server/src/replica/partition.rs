@@ -16,7 +16,7 @@ use broker_config::topic::{Durability, TopicConfig};
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
-use broker_storage::commit::SyncPoint;
+use broker_storage::commit::{CommitError, SyncPoint};
 use broker_storage::log::{
     AppendBatch, AppendError as LogAppendError, Log, LogError, ReadError as LogReadError, Slice,
 };
@@ -428,6 +428,15 @@ impl Partition {
 
     /// Queues a sync with the group commit; its end advances the high watermark.
     fn submit(self: &Arc<Self>, point: SyncPoint) {
+        self.submit_and(point, |_| ());
+    }
+
+    /// As `submit`; `then` runs on the commit thread once the partition knows.
+    fn submit_and(
+        self: &Arc<Self>,
+        point: SyncPoint,
+        then: impl FnOnce(Result<(), CommitError>) + Send + 'static,
+    ) {
         let partition = Arc::clone(self);
         let end = point.end_offset();
         self.dir.committer().submit(
@@ -439,6 +448,7 @@ impl Partition {
                 } else {
                     partition.end(Role::Offline);
                 }
+                then(outcome);
             }),
         );
     }

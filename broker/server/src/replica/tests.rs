@@ -28,6 +28,8 @@ use super::producer_id::ProducerIds;
 use super::validate::{Rules, validate};
 use crate::clock::{Clock, SystemClock};
 
+mod durability;
+
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
@@ -42,10 +44,14 @@ fn relaxed() -> Arc<TopicConfig> {
 }
 
 pub(super) fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
+    open_on(&(Arc::new(RealFs) as Arc<dyn Fs>), paths, config)
+}
+
+fn open_on(fs: &Arc<dyn Fs>, paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
     let clock = Arc::new(SystemClock);
     let identity = Identity { cluster_id: "cluster".to_owned(), broker_id: BrokerId(0) };
     let open = |path: &&Path| {
-        Arc::new(LogDir::open(Arc::new(RealFs), path, &identity, clock.wall()).unwrap())
+        Arc::new(LogDir::open(Arc::clone(fs), path, &identity, clock.wall()).unwrap())
     };
     let settings = Settings {
         fetch_sessions_max: 10,

@@ -1,7 +1,8 @@
 //! Retention: the start of the log moves forward, and segments below it go.
 //!
-//! In two steps, so that the caller can make the new start durable between them: first the start moves
-//! ([`Log::retain`], [`Log::advance_log_start_offset`]), then the checkpoint is written, then
+//! In steps, so that the caller can wait for the disk between them: first it is known how far
+//! ([`Log::retention_end`], or DeleteRecords says so), then the commit thread syncs up to there, then the
+//! start moves ([`Log::advance_log_start_offset`]), then the checkpoint is written, then
 //! [`Log::remove_old_segments`] takes files away. A crash in between keeps too much, never too little,
 //! and the start never moves back.
 
@@ -43,18 +44,15 @@ impl DeletedSegment {
 impl Log {
     /// Moves the log start offset to `offset`, for DeleteRecords or because the leader did.
     ///
-    /// Returns whether it moved; it never moves back. What lies below the new start is synced first if
-    /// it was not, so that the recovery point is not overtaken.
+    /// Returns whether it moved; it never moves back. What lies below the new start must be synced, by
+    /// the commit thread: a sync that fails here would be one that it never hears of.
     ///
     /// # Panics
-    /// If `offset` is above the log end offset.
+    /// If `offset` is above the recovery point.
     pub fn advance_log_start_offset(&mut self, offset: Offset) -> Result<bool, LogError> {
-        assert!(offset <= self.log_end_offset, "{}: start above the end", self.partition);
+        assert!(offset <= self.flushed.offset(), "{}: start above recovery", self.partition);
         if offset <= self.log_start_offset {
             return Ok(false);
-        }
-        if self.flushed.offset() < offset {
-            self.flush()?;
         }
         self.log_start_offset = offset;
         self.epochs.truncate_from_start(offset);
@@ -64,11 +62,14 @@ impl Log {
         Ok(true)
     }
 
-    /// Moves the log start offset over the segments that `retention.ms`, `retention.bytes` or the log
-    /// start offset let go, all below the high watermark. Rolls if the active segment is among them.
-    ///
-    /// Returns whether [`Log::remove_old_segments`] has something to do, after the checkpoint.
-    pub fn retain(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<bool, LogError> {
+    /// Returns where the log may start, by the segments that `retention.ms`, `retention.bytes` or the log
+    /// start offset let go, all below the high watermark; `None` if each is kept. Rolls if the active
+    /// segment is among them.
+    pub fn retention_end(
+        &mut self,
+        now: TimestampMs,
+        high_watermark: Offset,
+    ) -> Result<Option<Offset>, LogError> {
         let limits = self.limits();
         let mut facts = Vec::with_capacity(self.segments.len());
         for (index, segment) in self.segments.iter().enumerate() {
@@ -81,7 +82,7 @@ impl Log {
         }
         let bound = high_watermark.min(self.log_end_offset);
         let reasons = deletable(&facts, limits, self.log_start_offset, bound, now);
-        let Some(last) = reasons.len().checked_sub(1) else { return Ok(false) };
+        let Some(last) = reasons.len().checked_sub(1) else { return Ok(None) };
         if last + 1 == self.segments.len() {
             self.roll(now)?;
         }
@@ -91,8 +92,7 @@ impl Log {
                 "segment is past its retention"
             );
         }
-        self.advance_log_start_offset(facts[last].end_offset)?;
-        Ok(true)
+        Ok(Some(facts[last].end_offset))
     }
 
     fn limits(&self) -> Limits {

@@ -13,7 +13,7 @@ use broker_storage::log_dir::{DeletedDir, LogDir};
 
 use super::Manager;
 use crate::replica::partition::Partition;
-use crate::replica::partition::admin::Offsets;
+use crate::replica::partition::admin::{AdminError, Offsets};
 
 /// Files that are deleted when their time has come.
 #[derive(Debug, Default)]
@@ -119,8 +119,13 @@ impl Manager {
     pub fn close(&self, broker_epoch: i64) {
         for dir in self.online_dirs() {
             let mut is_clean = true;
-            for partition in self.partitions().iter().filter(|p| Arc::ptr_eq(p.dir(), dir)) {
-                if let Err(error) = partition.close() {
+            let partitions: Vec<_> =
+                self.partitions().into_iter().filter(|p| Arc::ptr_eq(p.dir(), dir)).collect();
+            // All at once, for the commit thread to serve them in one round.
+            let syncs: Vec<_> = partitions.iter().map(Partition::request_sync).collect();
+            for (partition, sync) in partitions.iter().zip(syncs) {
+                let closed = sync.wait().map_err(AdminError::from).and_then(|()| partition.close());
+                if let Err(error) = closed {
                     is_clean = false;
                     tracing::error!(partition = %partition.name(), %error, "log is not closed");
                 }

@@ -2,11 +2,12 @@
 //! records, producers; and the jobs that keep its log in order.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_storage::checkpoint::CheckpointError;
 use broker_storage::cleaner::{self, Cleanable, CleanedSegment, Snapshot};
+use broker_storage::commit::CommitError;
 use broker_storage::log::{DeletedSegment, LogError};
 use broker_storage::log_dir::DeletedDir;
 use broker_storage::producer_state::ProducerEntry;
@@ -84,6 +85,28 @@ pub enum AdminError {
     /// The new start of the log is not durable.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// What would lie below the new start could not be made durable.
+    #[error(transparent)]
+    Sync(#[from] CommitError),
+}
+
+/// A sync that the commit thread was asked for.
+#[derive(Debug)]
+#[must_use = "nothing is known to be durable before it was waited for"]
+pub struct RequestedSync(Option<mpsc::Receiver<Result<(), CommitError>>>);
+
+impl RequestedSync {
+    /// Waits for the disk, without the partition's lock.
+    ///
+    /// # Errors
+    /// The directory is offline.
+    ///
+    /// # Panics
+    /// If the commit thread did.
+    pub fn wait(self) -> Result<(), CommitError> {
+        let Some(outcome) = self.0 else { return Ok(()) };
+        outcome.recv().unwrap_or_else(|_| unreachable!("the commit thread answers everybody"))
+    }
 }
 
 impl Partition {
@@ -111,6 +134,15 @@ impl Partition {
     /// # Errors
     /// `State`, or `Log` if an index or the log cannot be read.
     pub fn find(
+        &self,
+        target: Target,
+        isolation: Option<Isolation>,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<Option<TimestampOffset>, AdminError> {
+        self.noted(self.look_up(target, isolation, current_leader_epoch))
+    }
+
+    fn look_up(
         &self,
         target: Target,
         isolation: Option<Isolation>,
@@ -150,6 +182,10 @@ impl Partition {
     /// # Errors
     /// As [`Partition::find`].
     pub fn offsets_before(&self, target: Target, max: usize) -> Result<Vec<Offset>, AdminError> {
+        self.noted(self.look_up_before(target, max))
+    }
+
+    fn look_up_before(&self, target: Target, max: usize) -> Result<Vec<Offset>, AdminError> {
         let inner = self.inner.lock();
         inner.state.check_leader(LeaderEpoch(-1))?;
         let mut offsets = match target {
@@ -180,13 +216,47 @@ impl Partition {
         Ok(inner.end_offset_for_epoch(epoch))
     }
 
+    /// Takes the directory offline if the log failed for it. Not to be called with the lock held.
+    fn noted<T>(&self, outcome: Result<T, AdminError>) -> Result<T, AdminError> {
+        if let Err(AdminError::Log(error)) = &outcome {
+            self.note(error);
+        }
+        outcome
+    }
+
+    /// Asks the commit thread, which alone syncs a log in use, for a sync of all that is written.
+    pub fn request_sync(self: &Arc<Self>) -> RequestedSync {
+        let point = {
+            let mut inner = self.inner.lock();
+            let is_durable = inner.log.recovery_point() == inner.log.log_end_offset();
+            (!is_durable).then(|| inner.log.sync_point())
+        };
+        RequestedSync(point.map(|point| {
+            let (done, outcome) = mpsc::channel();
+            self.submit_and(point, move |result| _ = done.send(result));
+            outcome
+        }))
+    }
+
+    fn sync_below(self: &Arc<Self>, end: Offset) -> Result<(), CommitError> {
+        let is_durable = self.inner.lock().log.recovery_point() >= end;
+        if is_durable { Ok(()) } else { self.request_sync().wait() }
+    }
+
     /// Deletes the records below `offset`, or below the high watermark if it is -1; returns the first
-    /// offset that is left. An offset below the start deletes nothing.
+    /// offset that is left. An offset below the start deletes nothing. Waits for the disk.
     ///
     /// # Errors
     /// As [`AdminError`]; nothing was deleted.
-    pub fn delete_records(&self, offset: Offset) -> Result<Offset, AdminError> {
-        let mut inner = self.inner.lock();
+    pub fn delete_records(self: &Arc<Self>, offset: Offset) -> Result<Offset, AdminError> {
+        let target = self.deletion_end(offset)?;
+        self.sync_below(target)?;
+        self.inner.lock().state.check_leader(LeaderEpoch(-1))?;
+        self.move_log_start(target)
+    }
+
+    fn deletion_end(&self, offset: Offset) -> Result<Offset, AdminError> {
+        let inner = self.inner.lock();
         inner.state.check_leader(LeaderEpoch(-1))?;
         if !self.config.load().cleanup_policy.delete {
             return Err(AdminError::Policy);
@@ -196,15 +266,29 @@ impl Partition {
         if target.0 < 0 || target > high_watermark {
             return Err(AdminError::OffsetOutOfRange { offset, high_watermark });
         }
-        if target > inner.log.log_start_offset() {
-            inner.log.advance_log_start_offset(target)?;
-            let start = inner.log.log_start_offset();
-            inner.state.log_start_moved(start);
+        Ok(target)
+    }
+
+    /// Moves the start of the log to `target`, below which everything was synced; returns the start.
+    fn move_log_start(&self, target: Offset) -> Result<Offset, AdminError> {
+        let mut inner = self.inner.lock();
+        match inner.state.role() {
+            Role::Leader | Role::Follower => {}
+            Role::Offline => return Err(StateError::Offline.into()),
+            Role::Deleted => return Err(StateError::Deleted.into()),
         }
+        let recovery_point = inner.log.recovery_point();
+        if target > recovery_point {
+            // The log was cut while its sync was waited for.
+            let (offset, high_watermark) = (target, inner.state.high_watermark());
+            return Err(AdminError::OffsetOutOfRange { offset, high_watermark });
+        }
+        let moved = inner.log.advance_log_start_offset(target);
         let start = inner.log.log_start_offset();
+        inner.state.log_start_moved(start);
         drop(inner);
         self.subscribers.wake();
-        Ok(start)
+        self.noted(moved.map(|_| start).map_err(AdminError::from))
     }
 
     /// Returns the producers that the log remembers.
@@ -225,23 +309,27 @@ impl Partition {
         }
     }
 
-    /// Rolls by time and deletes by retention.
-    pub fn keep(&self, now: TimestampMs) {
+    /// Rolls by time and deletes by retention. Waits for the disk.
+    pub fn keep(self: &Arc<Self>, now: TimestampMs) {
+        let end = self.noted(self.roll_and_find_end(now).map_err(AdminError::from));
+        let Ok(Some(end)) = end else { return };
+        let moved = self.sync_below(end).map_err(AdminError::from);
+        if let Err(error) = moved.and_then(|()| self.move_log_start(end)) {
+            tracing::debug!(partition = %self.name, %error, "what is past its retention stays");
+        }
+    }
+
+    fn roll_and_find_end(&self, now: TimestampMs) -> Result<Option<Offset>, LogError> {
         let mut inner = self.inner.lock();
         if matches!(inner.state.role(), Role::Offline | Role::Deleted) {
-            return;
+            return Ok(None);
         }
         let high_watermark = inner.state.high_watermark();
-        let mut kept = inner.log.roll_if_due(now).map(|_| ());
-        if kept.is_ok() && self.config.load().cleanup_policy.delete {
-            kept = inner.log.retain(now, high_watermark).map(|_| ());
+        inner.log.roll_if_due(now)?;
+        if !self.config.load().cleanup_policy.delete {
+            return Ok(None);
         }
-        let start = inner.log.log_start_offset();
-        inner.state.log_start_moved(start);
-        drop(inner);
-        if let Err(error) = kept {
-            self.note(&error);
-        }
+        inner.log.retention_end(now, high_watermark)
     }
 
     /// Takes the segments below the log start out of the log; their files wait to be purged.
@@ -354,13 +442,13 @@ impl Partition {
 
     /// Brings the log into the state of a clean shutdown; it is not to be used afterwards.
     ///
+    /// Whatever was appended must be durable by now, as [`Partition::request_sync`] makes it: nobody may
+    /// wait for the commit thread while the last files are synced here.
+    ///
     /// # Errors
     /// When the disk fails: the directory is then offline, and its shutdown not clean.
-    pub fn close(&self) -> Result<(), LogError> {
+    pub fn close(&self) -> Result<(), AdminError> {
         let closed = self.inner.lock().log.close();
-        if let Err(error) = &closed {
-            self.note(error);
-        }
-        closed
+        self.noted(closed.map_err(AdminError::from))
     }
 }
