@@ -157,7 +157,9 @@ impl Broker {
         if let Err(error) = closed {
             error!(%error, "logs are not closed; the next start recovers them");
         }
-        self.tree.close().await;
+        if tokio::time::timeout(DRAIN, self.tree.close()).await.is_err() {
+            warn!("the coordination tree's disk does not answer; the tree ends with the process");
+        }
         if let Some(workers) = Arc::into_inner(self.workers) {
             workers.stop();
         }

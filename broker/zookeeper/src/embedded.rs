@@ -3,7 +3,8 @@
 //!
 //! One thread owns the tree, its file and its watches. It takes all requests that wait, applies
 //! them, writes them with one sync, and only then answers and fires watches: nothing is seen that a
-//! power cut could take back. A file that cannot be written ends all writing.
+//! power cut could take back. What cannot be written is taken back and refused; a full disk may be
+//! followed by better times, any other error ends all writing. Reads are always answered.
 
 mod file;
 mod tree;
@@ -17,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::file::OpenError;
-use self::file::TreeFile;
+use self::file::{TreeFile, WriteError};
 use self::tree::{Change, ChangeKind, Node, Tree, parent_of};
 use self::watches::{Kind, Watches};
 use crate::store::{
@@ -102,15 +103,7 @@ impl EmbeddedTree {
         let (requests, inbox) = mpsc::channel(QUEUE);
         // Ids above any that the tree has seen: an owner is never mistaken for an older one.
         let sessions = Arc::new(AtomicI64::new((tree.zxid() + 1) << 16));
-        let owner = Owner {
-            tree,
-            file,
-            watches: Watches::default(),
-            live: Vec::new(),
-            ended: Vec::new(),
-            broken: false,
-            closing: None,
-        };
+        let owner = Owner { tree, file, watches: Watches::default(), live: Vec::new() };
         let thread = std::thread::Builder::new().name("coordination".to_owned());
         if let Err(error) = thread.spawn(move || owner.run(inbox)) {
             // The inbox is gone with the thread, so every call answers that the session is over.
@@ -141,45 +134,32 @@ struct Owner {
     file: Option<TreeFile>,
     watches: Watches,
     live: Vec<i64>,
-    /// Sessions that ended in this batch.
-    ended: Vec<i64>,
-    /// A write failed: what the file holds is unknown, so nothing more is written.
-    broken: bool,
-    /// Who waits for the end.
+}
+
+/// What one batch of requests leads to. Changes are applied as they come; all else waits until
+/// they are on disk.
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    reads: Vec<Request>,
+    events: Vec<WatchEvent>,
+    expired: Vec<(i64, oneshot::Sender<()>)>,
     closing: Option<oneshot::Sender<()>>,
 }
 
-/// What the owner does once a batch of requests is on disk.
-type Reply = Box<dyn FnOnce()>;
+/// A transaction's result and who waits for it.
+type Write =
+    (oneshot::Sender<Result<Vec<OpResult>, StoreError>>, Result<Vec<OpResult>, StoreError>);
 
 impl Owner {
     fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         while let Some(request) = inbox.blocking_recv() {
-            let mut replies = Vec::new();
-            let mut events = Vec::new();
-            self.handle(request, &mut replies, &mut events);
+            let mut batch = Batch::default();
+            self.take(request, &mut batch);
             while let Ok(request) = inbox.try_recv() {
-                self.handle(request, &mut replies, &mut events);
+                self.take(request, &mut batch);
             }
-            if let Some(file) = &mut self.file
-                && let Err(error) = file.commit()
-            {
-                tracing::error!(%error, "the coordination tree cannot be written");
-                self.broken = true;
-                // Not answered: those who ask see the session end, and must read again.
-                continue;
-            }
-            for event in events {
-                self.watches.fire(&event);
-            }
-            // After the events: a session's last ones are those of its own end.
-            for session in self.ended.drain(..) {
-                self.watches.drop_session(session);
-            }
-            for reply in replies {
-                reply();
-            }
-            if let Some(closed) = self.closing.take() {
+            if let Some(closed) = self.finish(batch) {
                 drop(self);
                 // Whoever closed need not wait to see it.
                 let _ = closed.send(());
@@ -188,36 +168,93 @@ impl Owner {
         }
     }
 
-    fn handle(&mut self, request: Request, replies: &mut Vec<Reply>, events: &mut Vec<WatchEvent>) {
+    fn take(&mut self, request: Request, batch: &mut Batch) {
         match request {
             Request::Begin { session } => self.live.push(session),
             Request::Multi { session, ops, answer } => {
-                let result = self.check(session).and_then(|()| self.apply(session, &ops, events));
-                replies.push(Box::new(move || drop(answer.send(result))));
+                let result =
+                    self.check(session).and_then(|()| self.apply(session, &ops, &mut batch.events));
+                batch.writes.push((answer, result));
             }
+            Request::Expire { session, answer } => {
+                self.expire(session, &mut batch.events);
+                batch.expired.push((session, answer));
+            }
+            Request::Close { closed } => batch.closing = Some(closed),
+            Request::Read { .. } | Request::Watch { .. } => batch.reads.push(request),
+        }
+    }
+
+    /// Writes a batch and answers it; returns who waits for the end, if somebody does.
+    fn finish(&mut self, batch: Batch) -> Option<oneshot::Sender<()>> {
+        let Batch { writes, reads, mut events, expired, closing } = batch;
+        let refused = self.commit().err();
+        if refused.is_some() {
+            events.clear();
+        }
+        for event in events {
+            self.watches.fire(&event);
+        }
+        for (session, answer) in expired {
+            // What could not be deleted stays for now, but the session is over all the same. After
+            // the events: a session's last ones are those of its own end.
+            self.watches.drop_session(session);
+            let _ = answer.send(());
+        }
+        for (answer, result) in writes {
+            let result = match (&refused, result) {
+                (Some(refused), Ok(_)) => Err(refused.clone()),
+                (_, result) => result,
+            };
+            let _ = answer.send(result);
+        }
+        for request in reads {
+            self.answer(request);
+        }
+        closing
+    }
+
+    /// Brings what was applied to the disk, or takes it back.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let written = self.file.as_mut().map_or(Ok(()), TreeFile::commit);
+        let Err(error) = written else {
+            self.tree.settle();
+            return Ok(());
+        };
+        self.tree.undo();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        match error {
+            WriteError::Full(_) => {
+                tracing::error!(%error, source, "a change of the coordination tree is refused");
+                Err(StoreError::Full)
+            }
+            WriteError::Broken(_) => {
+                tracing::error!(%error, source, "the coordination tree cannot be written any more");
+                Err(StoreError::Unwritable)
+            }
+            WriteError::GivenUp => Err(StoreError::Unwritable),
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
             Request::Read { session, path, watch, answer } => {
                 let result = self.check(session).map(|()| self.read(session, &path, watch));
-                replies.push(Box::new(move || drop(answer.send(result))));
+                let _ = answer.send(result);
             }
             Request::Watch { session, path, mode, answer } => {
                 let result =
                     self.check(session).map(|()| self.watches.persistent(session, &path, mode));
-                replies.push(Box::new(move || drop(answer.send(result))));
+                let _ = answer.send(result);
             }
-            Request::Close { closed } => self.closing = Some(closed),
-            Request::Expire { session, answer } => {
-                self.expire(session, events);
-                replies.push(Box::new(move || {
-                    let _ = answer.send(());
-                }));
-            }
+            Request::Begin { .. }
+            | Request::Multi { .. }
+            | Request::Expire { .. }
+            | Request::Close { .. } => {}
         }
     }
 
     fn check(&self, session: i64) -> Result<(), StoreError> {
-        if self.broken {
-            return Err(StoreError::Unwritable);
-        }
         if self.live.contains(&session) { Ok(()) } else { Err(StoreError::SessionExpired) }
     }
 
@@ -281,7 +318,6 @@ impl Owner {
         if let Ok((_, changes)) = self.tree.apply(session, &ops, wall_ms()) {
             self.written(&changes, events);
         }
-        self.ended.push(session);
     }
 }
 
@@ -297,7 +333,7 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| StoreError::SessionExpired)?;
-        answered.await.map_err(|_| StoreError::Unwritable)?
+        answered.await.map_err(|_| StoreError::SessionExpired)?
     }
 
     async fn one(&self, op: Op) -> Result<OpResult, StoreError> {
@@ -421,6 +457,9 @@ impl Store for EmbeddedStore {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use super::file::Step;
     use super::*;
 
     async fn create(store: &EmbeddedStore, path: &str, mode: CreateMode) -> String {
@@ -506,5 +545,57 @@ mod tests {
             (EventKind::Deleted, "/a/b"),
         ];
         assert_eq!(seen, expected.map(|(kind, path)| (kind, path.to_owned())));
+    }
+
+    /// A tree in `path` whose first write in each of `faults` fails half-way, with that error.
+    fn failing(path: &Path, faults: Vec<io::ErrorKind>) -> EmbeddedTree {
+        let (mut file, tree) = TreeFile::open(path).unwrap();
+        let mut faults = faults.into_iter();
+        file.fail(move |step| match step {
+            Step::Write(_) => faults.next().map_or(Ok(()), |kind| Err(kind.into())),
+            Step::Cut(_) | Step::Sync => Ok(()),
+        });
+        EmbeddedTree::start(Some(file), tree)
+    }
+
+    /// What a full disk refuses is not there; the next change succeeds, and all of it is read again.
+    #[tokio::test]
+    async fn a_full_disk_refuses_one_change_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tree.log");
+        let tree = failing(&file, vec![io::ErrorKind::StorageFull; 2]);
+        let store = tree.session().await;
+        let (_, mut watch) = store.exists_and_watch("/a").await.unwrap();
+        for _ in 0..2 {
+            let refused = store.create("/a", b"x", CreateMode::Persistent).await.unwrap_err();
+            assert_eq!(refused, StoreError::Full);
+            assert_eq!(store.exists("/a").await.unwrap(), None);
+            assert_eq!(watch.try_next(), None);
+        }
+        create(&store, "/b", CreateMode::Persistent).await;
+        create(&store, "/c", CreateMode::Persistent).await;
+        tree.close().await;
+        let store = EmbeddedTree::open(&file).unwrap().session().await;
+        assert_eq!(store.children("/").await.unwrap(), ["b", "c"]);
+    }
+
+    /// After any other error nothing is written, what was there is still read, and the end comes.
+    #[tokio::test]
+    async fn a_broken_file_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tree.log");
+        let tree = EmbeddedTree::open(&file).unwrap();
+        create(&tree.session().await, "/a", CreateMode::Persistent).await;
+        tree.close().await;
+        let tree = failing(&file, vec![io::ErrorKind::Other]);
+        let store = tree.session().await;
+        for path in ["/b", "/c"] {
+            let refused = store.create(path, b"x", CreateMode::Persistent).await.unwrap_err();
+            assert_eq!(refused, StoreError::Unwritable);
+        }
+        assert_eq!(store.children("/").await.unwrap(), ["a"]);
+        tree.close().await;
+        let store = EmbeddedTree::open(&file).unwrap().session().await;
+        assert_eq!(store.children("/").await.unwrap(), ["a"]);
     }
 }

@@ -217,7 +217,10 @@ pub enum StoreError {
     /// The connection broke: whether the operation was done is not known. Read before you repeat.
     #[error("the connection was lost, and whether the operation was done is not known")]
     ConnectionLoss,
-    /// The tree's file cannot be written; nothing is done from here on.
+    /// There is no space for the change: nothing was done, and it may be tried again.
+    #[error("the disk of the coordination tree is full")]
+    Full,
+    /// The tree's file cannot be written; nothing is changed from here on.
     #[error("the coordination tree cannot be written")]
     Unwritable,
 }

@@ -76,6 +76,7 @@ fn of_tree(error: &TreeError) -> ErrorCode {
             | StoreError::BadPath { .. }
             | StoreError::SessionExpired
             | StoreError::ConnectionLoss
+            | StoreError::Full
             | StoreError::Unwritable,
         )
         | TreeError::Node(_) => ErrorCode::UnknownServerError,

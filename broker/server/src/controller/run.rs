@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
@@ -20,13 +21,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::membership::{Term, ensure};
+use super::membership::Term;
 use super::state::{Effect, Elected, Event, State, TopicRead};
 use crate::metadata::Topic;
 use broker_zookeeper::error::TreeError;
 
 /// Partitions whose states are written in one transaction.
 const BATCH: usize = 500;
+
+/// How long a write waits for space on the tree's disk before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the controller tells a broker, in order.
 #[derive(Debug)]
@@ -150,7 +154,7 @@ impl Controller {
             let id = fresh_id();
             node.topic_id = Some(id.to_string());
             let set = Op::Set { path, data: node.encode(), version: Some(stat.version) };
-            self.store.multi(vec![self.term.check(), set]).await?;
+            self.write(vec![self.term.check(), set]).await?;
             id
         };
         let replicas = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect();
@@ -207,7 +211,8 @@ impl Controller {
             if known {
                 self.apply(Event::DeletionAsked(topic.as_str().into())).await?;
             } else {
-                self.store.delete(&path::delete_topic(&topic), None).await?;
+                let path = path::delete_topic(&topic);
+                self.write(vec![Op::Delete { path, version: None }]).await?;
             }
         }
         Ok(())
@@ -231,11 +236,16 @@ impl Controller {
         partitions: Vec<(TopicPartition, Elected)>,
     ) -> Result<(), TreeError> {
         if let Some((name, _)) = partitions.first() {
-            ensure(&*self.store, &path::partitions(&name.topic), &[]).await?;
+            let path = path::partitions(&name.topic);
+            let mode = CreateMode::Persistent;
+            match self.write(vec![Op::Create { path, data: Vec::new(), mode }]).await {
+                Ok(()) | Err(StoreError::NodeExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         for batch in partitions.chunks(BATCH) {
             let writes = batch.iter().flat_map(|(name, elected)| self.write_state(name, elected));
-            self.store.multi(std::iter::once(self.term.check()).chain(writes).collect()).await?;
+            self.write(std::iter::once(self.term.check()).chain(writes).collect()).await?;
         }
         let (done, finished) = oneshot::channel();
         self.instruct(Instruction::Lead { topic_id, partitions, done }).await;
@@ -268,14 +278,10 @@ impl Controller {
         let (done, finished) = oneshot::channel();
         self.instruct(Instruction::Delete { partitions, done }).await;
         let _ = finished.await;
-        delete_below(&*self.store, self.term, &path::topic(topic)).await?;
+        self.delete_below(&path::topic(topic)).await?;
         for path in [path::topic_config(topic), path::delete_topic(topic)] {
-            match self
-                .store
-                .multi(vec![self.term.check(), Op::Delete { path, version: None }])
-                .await
-            {
-                Ok(_) | Err(StoreError::NoNode { .. }) => {}
+            match self.write(vec![self.term.check(), Op::Delete { path, version: None }]).await {
+                Ok(()) | Err(StoreError::NoNode { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -283,31 +289,47 @@ impl Controller {
         Ok(())
     }
 
+    /// Deletes a node and all below it, children first, in fenced transactions.
+    async fn delete_below(&self, top: &str) -> Result<(), TreeError> {
+        let mut found = vec![top.to_owned()];
+        let mut next = 0;
+        while next < found.len() {
+            let parent = found[next].clone();
+            next += 1;
+            match self.store.children(&parent).await {
+                Ok(children) => {
+                    found.extend(children.iter().map(|name| format!("{parent}/{name}")));
+                }
+                Err(StoreError::NoNode { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        found.reverse();
+        for batch in found.chunks(BATCH) {
+            let deletes = batch.iter().map(|path| Op::Delete { path: path.clone(), version: None });
+            self.write(std::iter::once(self.term.check()).chain(deletes).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Does `ops` or none of them. A full disk is waited for: what was decided stays decided, and
+    /// the partitions that are led are led on.
+    async fn write(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        loop {
+            match self.store.multi(ops.clone()).await {
+                Err(error @ StoreError::Full) => {
+                    warn!(%error, "the controller waits for space");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                done => return done.map(drop),
+            }
+        }
+    }
+
     async fn instruct(&self, instruction: Instruction) {
         // The receiver ends only at shutdown.
         let _ = self.instructions.send(instruction).await;
     }
-}
-
-/// Deletes a node and all below it, children first, in fenced transactions.
-async fn delete_below(store: &dyn Store, term: Term, top: &str) -> Result<(), TreeError> {
-    let mut found = vec![top.to_owned()];
-    let mut next = 0;
-    while next < found.len() {
-        let parent = found[next].clone();
-        next += 1;
-        match store.children(&parent).await {
-            Ok(children) => found.extend(children.iter().map(|name| format!("{parent}/{name}"))),
-            Err(StoreError::NoNode { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    found.reverse();
-    for batch in found.chunks(BATCH) {
-        let deletes = batch.iter().map(|path| Op::Delete { path: path.clone(), version: None });
-        store.multi(std::iter::once(term.check()).chain(deletes).collect()).await?;
-    }
-    Ok(())
 }
 
 fn expired(event: &WatchEvent) -> Result<(), TreeError> {

@@ -14,7 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the crate's seam to the disk")]
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::tree::{Node, Tree};
@@ -65,12 +65,62 @@ pub enum OpenError {
 }
 
 /// The file, open for appending.
-#[derive(Debug)]
 pub(crate) struct TreeFile {
     file: File,
     frame: Vec<u8>,
+    /// The end of the last transaction that is on disk, in bytes: all that may be in the file.
+    length: u64,
+    /// The file may hold what its end does not say: nothing more is written.
+    is_broken: bool,
+    /// How the disk is reached.
+    disk: Disk,
     /// Held for as long as the tree is open.
     _lock: File,
+}
+
+/// What is done to the file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step<'a> {
+    /// These bytes are written at the position.
+    Write(&'a [u8]),
+    /// The file is cut to this length, and that is where the position goes.
+    Cut(u64),
+    /// All of it reaches the disk.
+    Sync,
+}
+
+/// Does a step: the real one is [`real_disk`], tests put faults before it.
+pub(crate) type Disk = Box<dyn FnMut(&File, Step<'_>) -> io::Result<()> + Send>;
+
+fn real_disk(mut file: &File, step: Step<'_>) -> io::Result<()> {
+    match step {
+        Step::Write(bytes) => file.write_all(bytes),
+        Step::Cut(length) => {
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length)).map(drop)
+        }
+        Step::Sync => file.sync_data(),
+    }
+}
+
+/// Why transactions were not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// No space: none of them is in the file, and later ones may succeed.
+    #[error("the disk is full")]
+    Full(#[source] io::Error),
+    /// What the file holds is not known: nothing more is written.
+    #[error("the file cannot be relied on")]
+    Broken(#[source] io::Error),
+    /// An earlier error was of the kind [`Self::Broken`].
+    #[error("the file was given up")]
+    GivenUp,
+}
+
+impl std::fmt::Debug for TreeFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TreeFile").field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl TreeFile {
@@ -100,14 +150,35 @@ impl TreeFile {
     /// Writes all transactions that were added, with one sync for all of them.
     ///
     /// # Errors
-    /// Those of the disk; the file must not be written again, because what is in it is unknown.
-    pub(crate) fn commit(&mut self) -> io::Result<()> {
-        if self.frame.is_empty() {
+    /// The transactions are dropped; the variant says whether others may follow.
+    pub(crate) fn commit(&mut self) -> Result<(), WriteError> {
+        let frame = std::mem::take(&mut self.frame);
+        if frame.is_empty() {
             return Ok(());
         }
-        self.file.write_all(&self.frame)?;
-        self.frame.clear();
-        self.file.sync_data()
+        if self.is_broken {
+            return Err(WriteError::GivenUp);
+        }
+        // An error on the way out, of whatever kind, leaves it so.
+        self.is_broken = true;
+        if let Err(error) = (self.disk)(&self.file, Step::Write(&frame)) {
+            // What a later frame would follow must not be half a frame, nor one that was refused.
+            (self.disk)(&self.file, Step::Cut(self.length)).map_err(WriteError::Broken)?;
+            if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                return Err(WriteError::Broken(error));
+            }
+            (self.disk)(&self.file, Step::Sync).map_err(WriteError::Broken)?;
+            self.is_broken = false;
+            return Err(WriteError::Full(error));
+        }
+        if let Err(error) = (self.disk)(&self.file, Step::Sync) {
+            // As well as can be: what is refused should not be there at the next start.
+            let _ = (self.disk)(&self.file, Step::Cut(self.length));
+            return Err(WriteError::Broken(error));
+        }
+        self.length += frame.len() as u64;
+        self.is_broken = false;
+        Ok(())
     }
 }
 
@@ -129,12 +200,15 @@ fn rewrite(path: &Path, directory: &Path, tree: &Tree, lock: File) -> io::Result
     let mut file = TreeFile {
         file: OpenOptions::new().create(true).write(true).truncate(true).open(&temporary)?,
         frame: Vec::new(),
+        length: 0,
+        is_broken: false,
+        disk: Box::new(real_disk),
         _lock: lock,
     };
     for (path, node) in tree.iter() {
         file.add(tree.zxid(), std::iter::once((path, Some(node))));
     }
-    file.commit()?;
+    file.commit().map_err(io::Error::other)?;
     fs::rename(&temporary, path)?;
     // The new name must outlive a power cut as surely as the bytes do.
     File::open(directory)?.sync_all()?;
@@ -283,6 +357,25 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
+impl TreeFile {
+    /// Lets `fault` look at each step first: an error is what the disk says, once it has done
+    /// half of a write.
+    pub(crate) fn fail(
+        &mut self,
+        mut fault: impl FnMut(Step<'_>) -> io::Result<()> + Send + 'static,
+    ) {
+        self.disk = Box::new(move |file, step| match (fault(step), step) {
+            (Ok(()), step) => real_disk(file, step),
+            (Err(error), Step::Write(bytes)) => {
+                real_disk(file, Step::Write(&bytes[..bytes.len() / 2]))?;
+                Err(error)
+            }
+            (Err(error), Step::Cut(_) | Step::Sync) => Err(error),
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{CreateMode, Op};
@@ -298,6 +391,7 @@ mod tests {
         let mut ends = vec![(size(), tree.clone())];
         for name in ["/a", "/b", "/c"] {
             tree.apply(1, &[create(name)], 0).unwrap();
+            tree.settle();
             let entries = [name, "/"].map(|path| (path, tree.get(path)));
             file.add(tree.zxid(), entries.into_iter());
             file.commit().unwrap();

@@ -1,10 +1,12 @@
 //! The tree itself: nodes, versions, sessions' ephemerals. Pure: no file, no task, no clock.
 //!
-//! A transaction is applied in two steps: [`Tree::apply`] works on the nodes and keeps what it
-//! replaced, so that a step that fails puts everything back. What a transaction changed is
-//! returned as [`Change`]s, which are what is written to disk and what fires watches.
+//! [`Tree::apply`] works on the nodes and keeps what it replaced, so that a step that fails puts its
+//! transaction back. Transactions are on trial until [`Tree::settle`]: when they cannot be written
+//! down, [`Tree::undo`] puts back all of them. What a transaction changed is returned as
+//! [`Change`]s, which are what is written to disk and what fires watches.
 //!
-//! Order: every zxid is larger than the one before; `czxid <= mzxid` for each node.
+//! Order: every zxid is larger than the one before; `czxid <= mzxid` for each node. A step costs no
+//! more when its parent has many children.
 //! Source: ZooKeeper 3.9 `DataTree`, `PrepRequestProcessor`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,12 @@ pub(crate) struct Node {
     /// How many children were ever created: the number of the next sequential one.
     pub(crate) created_children: i32,
     pub(crate) children: BTreeSet<String>,
+}
+
+impl Node {
+    fn counters(&self) -> Counters {
+        Counters { stat: self.stat, created_children: self.created_children }
+    }
 }
 
 /// What a transaction did to one path.
@@ -41,14 +49,31 @@ pub(crate) struct Change {
 pub(crate) struct Tree {
     nodes: BTreeMap<String, Node>,
     zxid: i64,
+    /// The zxid of the last transaction that is settled.
+    settled_zxid: i64,
+    /// What the transactions since then replaced.
+    trial: Vec<Undo>,
 }
 
 /// What a step replaced: enough to put it back.
-type Undo = Vec<(String, Option<Node>)>;
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Undo {
+    Create { path: String, parent: Counters },
+    Set { path: String, data: Vec<u8>, stat: Stat },
+    Delete { path: String, node: Node, parent: Counters },
+}
+
+/// What a parent has of its children, but for their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counters {
+    stat: Stat,
+    created_children: i32,
+}
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        Self { nodes: BTreeMap::from([("/".to_owned(), Node::default())]), zxid: 0 }
+        let nodes = BTreeMap::from([("/".to_owned(), Node::default())]);
+        Self { nodes, zxid: 0, settled_zxid: 0, trial: Vec::new() }
     }
 
     pub(crate) fn zxid(&self) -> i64 {
@@ -89,6 +114,19 @@ impl Tree {
     /// Sets the last transaction's id. For loading only.
     pub(crate) fn restore_zxid(&mut self, zxid: i64) {
         self.zxid = zxid;
+        self.settled_zxid = zxid;
+    }
+
+    /// Ends the trial: what was applied stays.
+    pub(crate) fn settle(&mut self) {
+        self.trial.clear();
+        self.settled_zxid = self.zxid;
+    }
+
+    /// Takes back every transaction since the last [`Self::settle`].
+    pub(crate) fn undo(&mut self) {
+        self.put_back(0);
+        self.zxid = self.settled_zxid;
     }
 
     /// Does all of `ops` as one transaction at wall time `now`, or none.
@@ -99,17 +137,17 @@ impl Tree {
         now: i64,
     ) -> Result<(Vec<OpResult>, Vec<Change>), StoreError> {
         let zxid = self.zxid + 1;
-        let mut undo = Undo::new();
+        let before = self.trial.len();
         let mut results = Vec::with_capacity(ops.len());
         let mut changes = Vec::with_capacity(ops.len());
         for op in ops {
-            match self.step(session, op, now, zxid, &mut undo) {
+            match self.step(session, op, now, zxid) {
                 Ok((result, change)) => {
                     results.push(result);
                     changes.extend(change);
                 }
                 Err(error) => {
-                    self.put_back(undo);
+                    self.put_back(before);
                     return Err(error);
                 }
             }
@@ -126,13 +164,35 @@ impl Tree {
         self.nodes.iter().filter(|(_, node)| owned(node)).map(|(path, _)| path.clone()).collect()
     }
 
-    fn put_back(&mut self, undo: Undo) {
-        for (path, node) in undo.into_iter().rev() {
-            match node {
-                Some(node) => self.nodes.insert(path, node),
-                None => self.nodes.remove(&path),
-            };
+    /// Takes back the steps on trial from the last one to number `first`.
+    fn put_back(&mut self, first: usize) {
+        for undo in self.trial.split_off(first).into_iter().rev() {
+            match undo {
+                Undo::Create { path, parent } => {
+                    self.nodes.remove(&path);
+                    self.put_parent_back(&path, parent, false);
+                }
+                Undo::Set { path, data, stat } => {
+                    if let Some(node) = self.nodes.get_mut(&path) {
+                        (node.data, node.stat) = (data, stat);
+                    }
+                }
+                Undo::Delete { path, node, parent } => {
+                    self.put_parent_back(&path, parent, true);
+                    self.nodes.insert(path, node);
+                }
+            }
         }
+    }
+
+    fn put_parent_back(&mut self, path: &str, before: Counters, had_child: bool) {
+        let Some(parent) = self.nodes.get_mut(parent_of(path)) else { return };
+        if had_child {
+            parent.children.insert(name_of(path).to_owned());
+        } else {
+            parent.children.remove(name_of(path));
+        }
+        (parent.stat, parent.created_children) = (before.stat, before.created_children);
     }
 
     fn step(
@@ -141,27 +201,28 @@ impl Tree {
         op: &Op,
         now: i64,
         zxid: i64,
-        undo: &mut Undo,
     ) -> Result<(OpResult, Option<Change>), StoreError> {
         match op {
             Op::Create { path, data, mode } => {
-                let (path, stat) = self.create(session, path, data, *mode, (now, zxid), undo)?;
+                let (path, stat) = self.create(session, path, data, *mode, (now, zxid))?;
                 let change = Change { kind: ChangeKind::Created, path: path.clone() };
                 Ok((OpResult::Created { path, stat }, Some(change)))
             }
             Op::Set { path, data, version } => {
                 let node = self.node_at(path, *version)?;
-                undo.push((path.clone(), Some(node.clone())));
-                node.data.clone_from(data);
+                let before = node.stat;
+                let replaced = std::mem::replace(&mut node.data, data.clone());
                 node.stat.mzxid = zxid;
                 node.stat.mtime = now;
                 node.stat.version += 1;
                 node.stat.data_length = data.len() as i32;
+                let stat = node.stat;
+                self.trial.push(Undo::Set { path: path.clone(), data: replaced, stat: before });
                 let change = Change { kind: ChangeKind::DataChanged, path: path.clone() };
-                Ok((OpResult::Set { stat: node.stat }, Some(change)))
+                Ok((OpResult::Set { stat }, Some(change)))
             }
             Op::Delete { path, version } => {
-                self.delete(path, *version, zxid, undo)?;
+                self.delete(path, *version, zxid)?;
                 let change = Change { kind: ChangeKind::Deleted, path: path.clone() };
                 Ok((OpResult::Deleted, Some(change)))
             }
@@ -190,7 +251,6 @@ impl Tree {
         data: &[u8],
         mode: CreateMode,
         (now, zxid): (i64, i64),
-        undo: &mut Undo,
     ) -> Result<(String, Stat), StoreError> {
         check_path(path, mode)?;
         let parent_path = parent_of(path);
@@ -206,8 +266,7 @@ impl Tree {
         if self.nodes.contains_key(&path) {
             return Err(StoreError::NodeExists { path });
         }
-        undo.push((parent_path.to_owned(), Some(parent.clone())));
-        undo.push((path.clone(), None));
+        let before = parent.counters();
         let stat = Stat {
             czxid: zxid,
             mzxid: zxid,
@@ -227,31 +286,26 @@ impl Tree {
             parent.stat.num_children = parent.children.len() as i32;
         }
         self.nodes.insert(path.clone(), node);
+        self.trial.push(Undo::Create { path: path.clone(), parent: before });
         Ok((path, stat))
     }
 
-    fn delete(
-        &mut self,
-        path: &str,
-        version: Option<i32>,
-        zxid: i64,
-        undo: &mut Undo,
-    ) -> Result<(), StoreError> {
+    fn delete(&mut self, path: &str, version: Option<i32>, zxid: i64) -> Result<(), StoreError> {
         if path == "/" {
             return Err(StoreError::BadPath { path: path.to_owned() });
         }
         if !self.node_at(path, version)?.children.is_empty() {
             return Err(StoreError::NotEmpty { path: path.to_owned() });
         }
-        let parent_path = parent_of(path);
-        if let Some(parent) = self.nodes.get_mut(parent_path) {
-            undo.push((parent_path.to_owned(), Some(parent.clone())));
+        let Some(node) = self.nodes.remove(path) else { return Ok(()) };
+        if let Some(parent) = self.nodes.get_mut(parent_of(path)) {
+            let before = parent.counters();
             parent.children.remove(name_of(path));
             parent.stat.cversion += 1;
             parent.stat.pzxid = zxid;
             parent.stat.num_children = parent.children.len() as i32;
+            self.trial.push(Undo::Delete { path: path.to_owned(), node, parent: before });
         }
-        undo.push((path.to_owned(), self.nodes.remove(path)));
         Ok(())
     }
 }
@@ -280,4 +334,29 @@ fn check_path(path: &str, mode: CreateMode) -> Result<(), StoreError> {
         return Err(bad());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(path: &str) -> Op {
+        Op::Create { path: path.to_owned(), data: b"x".to_vec(), mode: CreateMode::Persistent }
+    }
+
+    /// What cannot be written down is taken back: the tree is what it was, to the last counter.
+    #[test]
+    fn what_is_on_trial_can_be_undone() {
+        let mut tree = Tree::new();
+        tree.apply(1, &[create("/a"), create("/a/b")], 7).unwrap();
+        tree.settle();
+        let before = tree.clone();
+        let set = Op::Set { path: "/a".into(), data: b"yy".to_vec(), version: None };
+        let delete = |path: &str| Op::Delete { path: path.into(), version: None };
+        tree.apply(1, &[delete("/a/b"), set, create("/a/c"), create("/a/b")], 8).unwrap();
+        tree.apply(1, &[delete("/a/c"), delete("/a/b"), delete("/a"), create("/a")], 9).unwrap();
+        tree.undo();
+        assert_eq!(tree, before);
+        assert_eq!(tree.get("/a").map(|node| node.children.len()), Some(1));
+    }
 }
