@@ -19,16 +19,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use broker_protocol::quantity::Offset;
 use parking_lot::{Condvar, Mutex};
 
-use crate::fs::{File, Fs, Open};
+use crate::fs::{File, Fs, Open, lacks_descriptors};
 use crate::offline::Offline;
 
 /// The most waiters that queue. More than any broker has requests in flight, so that a full queue means
 /// a disk that no longer answers; at some 100 bytes each it bounds the memory to a few MiB.
 pub const QUEUE_COUNT_MAX: usize = 32_768;
+
+/// How long the thread waits for a descriptor at a time: connections come and go by the second.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How often it does: half a minute, for which clients wait by default.
+const PATIENCE_COUNT: u32 = 600;
 
 /// What runs on the commit thread once the bytes are durable or never will be. It must not block.
 pub type Callback = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
@@ -125,7 +132,7 @@ impl SyncUnit {
     fn sync_alone(&self) -> io::Result<()> {
         let finished = std::mem::take(&mut self.rest.lock().finished);
         for path in finished {
-            match self.fs.open(&path, Open::Write) {
+            match patiently(|| self.fs.open(&path, Open::Write)) {
                 Ok(file) => file.sync_data()?,
                 // Retention removed the segment in the meantime.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -134,7 +141,7 @@ impl SyncUnit {
         }
         self.file.sync_data()?;
         if !self.is_dir_synced.load(Ordering::Acquire) {
-            match self.fs.sync_dir(&self.dir) {
+            match patiently(|| self.fs.sync_dir(&self.dir)) {
                 Ok(()) => {}
                 // The partition was deleted in the meantime.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -144,6 +151,18 @@ impl SyncUnit {
         }
         Ok(())
     }
+}
+
+/// Tries again what found no descriptor, for some [`PATIENCE_COUNT`] times [`PATIENCE`]: nothing was
+/// synced then, so there is an answer to hope for.
+fn patiently<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..PATIENCE_COUNT {
+        match attempt() {
+            Err(error) if lacks_descriptors(&error) => std::thread::park_timeout(PATIENCE),
+            done => return done,
+        }
+    }
+    attempt()
 }
 
 /// A place in a log that shall become durable, with everything before it.

@@ -145,6 +145,21 @@ pub trait File: Debug + Send + Sync {
     }
 }
 
+/// Returns whether an error says only that something has run out which comes back by itself: space,
+/// descriptors, memory. Nothing is known to be lost then, unless a sync said it.
+pub fn is_transient(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory)
+        || lacks_descriptors(error)
+}
+
+/// Returns whether the process, or the machine, has no descriptor left. No sync ever says that.
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|lack| code == Some(lack.raw_os_error()))
+}
+
 /// Reads a whole file of at most `limit` bytes.
 ///
 /// # Errors

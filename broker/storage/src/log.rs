@@ -31,7 +31,7 @@ use broker_protocol::uuid::Uuid;
 
 use crate::checkpoint::CheckpointError;
 use crate::commit::{Flushed, SyncPoint, SyncUnit};
-use crate::fs::Fs;
+use crate::fs::{Fs, is_transient};
 use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::producer_state::{ProducerEntry, ProducerStates, SnapshotError};
 use crate::segment::{INDEX_BYTES_MIN, Segment, SegmentConfig, SegmentError};
@@ -84,7 +84,8 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Returns the disk's error, if it was one; the directory is then unusable, unless it is only full.
+    /// Returns the disk's error, if it was one; the directory is then unusable, unless the error is
+    /// transient.
     pub fn io_error(&self) -> Option<&std::io::Error> {
         match self {
             Self::Segment(error) => error.io_error(),
@@ -96,14 +97,22 @@ impl LogError {
         }
     }
 
+    /// Returns whether only space, descriptors or memory had run out: the log is unharmed, and works
+    /// again once they are there. Never so for a sync, whatever it said.
+    pub fn is_transient(&self) -> bool {
+        let is_sync = matches!(self, Self::Sync { .. });
+        !is_sync && self.io_error().is_some_and(is_transient)
+    }
+
     /// Returns whether the disk was only full: the log is unharmed, and works again once there is space.
     pub fn is_disk_full(&self) -> bool {
-        self.io_error().is_some_and(|error| {
+        let is_full = |error: &std::io::Error| {
             matches!(
                 error.kind(),
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
             )
-        })
+        };
+        self.is_transient() && self.io_error().is_some_and(is_full)
     }
 }
 

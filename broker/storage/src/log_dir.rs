@@ -11,8 +11,8 @@
 //! The directory is a value: which logs it holds is known to the server, which owns them. With several
 //! directories, one that goes offline leaves the others alone.
 //!
-//! Errors: a failure of the disk takes the directory offline before it is returned, but for a full
-//! disk, from which it recovers by itself.
+//! Errors: a failure of the disk takes the directory offline before it is returned, but for what it
+//! recovers from by itself: a full disk, a lack of descriptors or memory.
 //!
 //! Concurrency: shared; checkpoints are written by one thread at a time.
 //! Source: Kafka 3.9 `LogManager` and `CleanShutdownFileHandler`.
@@ -32,7 +32,7 @@ use crate::checkpoint::{
 };
 use crate::commit::Committer;
 use crate::format::LOCK_FILE;
-use crate::fs::{Fs, Lock};
+use crate::fs::{Fs, Lock, is_transient};
 use crate::meta_properties::{MetaProperties, MetaPropertiesError};
 use crate::offline::Offline;
 
@@ -208,11 +208,11 @@ impl LogDir {
         self.clean_shutdown.as_ref().map(|marker| marker.broker_epoch)
     }
 
-    /// Takes the directory offline for an error of the disk, unless the disk is only full.
+    /// Takes the directory offline for an error of the disk, unless it is one that passes.
     ///
     /// For errors that operations on this directory's logs return. Returns whether it is offline.
     pub fn note_error(&self, error: &io::Error) -> bool {
-        if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        if !is_transient(error) {
             self.offline.take_offline(Arc::new(io::Error::new(error.kind(), error.to_string())));
         }
         self.offline.is_offline()

@@ -21,7 +21,7 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use crate::format::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, file_path,
 };
-use crate::fs::{File, Fs, Open};
+use crate::fs::{File, Fs, Open, is_transient};
 use crate::offset_index::{IndexError, OffsetIndex};
 use crate::time_index::{TimeIndex, TimestampOffset};
 use crate::transaction_index::TransactionIndex;
@@ -358,7 +358,7 @@ impl Segment {
             match self.add_index_entry(batch.last_offset) {
                 Ok(()) => self.bytes_since_index_entry = 0,
                 // The batch is in the log already; the index is a hint, and the next batch tries again.
-                Err(error) if is_disk_full(&error) => {}
+                Err(IndexError::Io { source, .. }) if is_transient(&source) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -548,15 +548,6 @@ impl Segment {
             }
         }
         Ok(marked)
-    }
-}
-
-fn is_disk_full(error: &IndexError) -> bool {
-    match error {
-        IndexError::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        }
-        IndexError::TornEntry { .. } | IndexError::Disorder { .. } => false,
     }
 }
 

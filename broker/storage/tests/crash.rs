@@ -284,26 +284,40 @@ fn a_batch_sent_again_is_answered_with_its_first_offset_even_after_a_crash() {
     assert_eq!(log.log_end_offset(), Offset(8));
 }
 
-/// Each operation of a busy log meets a full disk once; nothing half done is ever seen.
+/// Each operation of a busy log meets a full disk once, or finds no descriptor; nothing half done is
+/// ever seen.
 #[test]
-fn a_disk_that_fills_at_any_operation_leaves_whole_appends_only() {
+fn whatever_runs_out_at_any_operation_leaves_whole_appends_only() {
+    leaves_whole_appends(Failure::Full);
+    leaves_whole_appends(Failure::Descriptors);
+}
+
+fn leaves_whole_appends(failure: Failure) {
     let config = config(&[("segment.bytes", "2000"), ("index.interval.bytes", "100")]);
     for full_at in 0..150 {
         let fs = FaultyFs::new(3);
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
         let dir = open_dir(&shared, Path::new(DIR));
         let mut log = create(&dir, &config);
-        fs.fail_from(fs.operations() + full_at, Failure::Full, false);
+        fs.fail_from(fs.operations() + full_at, failure, false);
         let (mut expected, mut next) = (Vec::new(), 0);
         for number in 0..40_u8 {
             let batches = [batch(1, 60, number, 5), batch(2, 20, number, 6)];
-            if append(&mut log, &batches, 0).is_ok() {
-                expected.extend(stored(&batches[0], next, 0));
-                expected.extend(stored(&batches[1], next + 1, 0));
-                next += 3;
+            match append(&mut log, &batches, 0) {
+                Ok(_) => {
+                    expected.extend(stored(&batches[0], next, 0));
+                    expected.extend(stored(&batches[1], next + 1, 0));
+                    next += 3;
+                }
+                Err(broker_storage::log::AppendError::Log(error)) => {
+                    assert!(error.is_transient(), "{error}");
+                    assert!(!dir.note_error(error.io_error().unwrap()), "it passes: {error}");
+                }
+                Err(error) => panic!("{error}"),
             }
             assert_eq!(log.log_end_offset(), Offset(next), "full at {full_at}, append {number}");
         }
+        fs.heal();
         assert!(next >= 39 * 3, "one failure costs one append at most: {next}");
         assert_eq!(read_all(&log, Offset(0), 700), expected, "full at {full_at}");
         drop((log, dir));
@@ -311,4 +325,38 @@ fn a_disk_that_fills_at_any_operation_leaves_whole_appends_only() {
         let log = load_one(&dir, &config);
         assert_eq!(read_all(&log, Offset(0), 700), expected, "full at {full_at}, reopened");
     }
+}
+
+#[test]
+fn a_sync_that_finds_no_descriptor_waits_for_one() {
+    let config = config(&[("segment.bytes", "1000")]);
+    let fs = FaultyFs::new(3);
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let dir = open_dir(&shared, Path::new(DIR));
+    let mut log = create(&dir, &config);
+    let mut point = None;
+    while log.segment_count() < 3 {
+        point = append(&mut log, &[batch(1, 300, 1, 5)], 0).unwrap().sync;
+    }
+    fs.fail_from(fs.operations(), Failure::Descriptors, false);
+    let (done, committed) = mpsc::channel();
+    let answer = Box::new(move |result: Result<(), _>| _ = done.send(result));
+    dir.committer().submit(point.unwrap(), answer);
+    committed.recv().unwrap().unwrap();
+    assert_eq!(log.recovery_point(), log.log_end_offset());
+    let crashed: Arc<dyn Fs> = Arc::new(fs.crash());
+    drop(dir);
+    let dir = open_dir(&crashed, Path::new(DIR));
+    assert_eq!(load_one(&dir, &config).log_end_offset(), log.log_end_offset());
+}
+
+#[test]
+fn errors_that_pass_are_told_from_those_of_a_broken_disk() {
+    let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
+    let dir = open_dir(&fs, Path::new(DIR));
+    for code in [12, 23, 24, 28, 122] {
+        let error = std::io::Error::from_raw_os_error(code);
+        assert!(!dir.note_error(&error), "{error}");
+    }
+    assert!(dir.note_error(&std::io::Error::from_raw_os_error(5)));
 }

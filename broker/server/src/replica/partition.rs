@@ -150,8 +150,8 @@ pub struct Partition {
     ack_waiters: AckWaiters,
     /// As the state says, for those who hold the partition and ask often.
     is_deleted: AtomicBool,
-    /// Whether the last append met a full disk.
-    is_disk_full: AtomicBool,
+    /// Whether the last append met a full disk, or a lack of descriptors or memory.
+    has_run_out: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl Partition {
             subscribers: Arc::default(),
             ack_waiters: AckWaiters::default(),
             is_deleted: AtomicBool::new(false),
-            is_disk_full: AtomicBool::new(false),
+            has_run_out: AtomicBool::new(false),
         })
     }
 
@@ -266,8 +266,8 @@ impl Partition {
         }
         drop(inner);
 
-        if self.is_disk_full.load(Ordering::Relaxed) {
-            self.is_disk_full.store(false, Ordering::Release);
+        if self.has_run_out.load(Ordering::Relaxed) {
+            self.has_run_out.store(false, Ordering::Release);
         }
         if let Some(point) = appended.sync {
             self.submit(point);
@@ -472,10 +472,12 @@ impl Partition {
     ///
     /// Not to be called with the lock held.
     fn note(&self, error: &LogError) {
-        if error.is_disk_full() {
+        if error.is_transient() {
             // Every append meets it: said once, until one succeeds again.
-            if !self.is_disk_full.swap(true, Ordering::AcqRel) {
-                tracing::error!(partition = %self.name, dir = %self.dir.path().display(), "disk is full");
+            if !self.has_run_out.swap(true, Ordering::AcqRel) {
+                let dir = self.dir.path().display();
+                let error = error as &dyn std::error::Error;
+                tracing::error!(partition = %self.name, %dir, error, "disk is full, or the process at a limit");
             }
             return;
         }

@@ -38,6 +38,9 @@ pub enum Failure {
     Broken,
     /// The disk is full (`ENOSPC`): only operations that need space fail.
     Full,
+    /// The process has no descriptor left (`EMFILE`): only operations that open something fail, those
+    /// that are not counted among them.
+    Descriptors,
 }
 
 impl Failure {
@@ -45,6 +48,9 @@ impl Failure {
         match self {
             Self::Broken => io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()),
             Self::Full => ErrorKind::StorageFull.into(),
+            Self::Descriptors => {
+                io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())
+            }
         }
     }
 }
@@ -213,10 +219,24 @@ impl Disk {
         self.operations += 1;
         let Some(fault) = self.fault else { return Ok(()) };
         let is_due = number >= fault.from && (fault.is_forever || number == fault.from);
-        if is_due && (fault.failure == Failure::Broken || needs == Needs::Space) {
-            return Err(fault.failure.error());
+        let is_met = match fault.failure {
+            Failure::Broken => true,
+            Failure::Full => needs == Needs::Space,
+            Failure::Descriptors => false,
+        };
+        if is_due && is_met { Err(fault.failure.error()) } else { Ok(()) }
+    }
+
+    /// Takes a descriptor, for as long as nobody needs to know.
+    fn take_descriptor(&mut self) -> io::Result<()> {
+        let Some(fault) = self.fault else { return Ok(()) };
+        if fault.failure != Failure::Descriptors || self.operations < fault.from {
+            return Ok(());
         }
-        Ok(())
+        if !fault.is_forever {
+            self.fault = None;
+        }
+        Err(fault.failure.error())
     }
 
     fn find(&self, path: &Path) -> io::Result<NodeId> {
@@ -319,6 +339,7 @@ impl Disk {
 impl Fs for FaultyFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk.lock();
+        disk.take_descriptor()?;
         let (parent, name) = disk.find_parent(path)?;
         let found = disk.directory(parent)?.get(name);
         let now_ms = disk.now_ms;
@@ -407,6 +428,7 @@ impl Fs for FaultyFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
+        disk.take_descriptor()?;
         let id = disk.find(path)?;
         let outcome = disk.operate(Needs::Nothing);
         match disk.nodes.get_mut(&id) {

@@ -99,7 +99,7 @@ pub enum AppendError {
     /// The offsets of a partition are used up.
     #[error("offset of the last record would be above {}", i64::MAX)]
     OffsetOverflow,
-    /// The disk failed. Unless [`LogError::is_disk_full`], the directory must go offline.
+    /// The disk failed. Unless [`LogError::is_transient`], the directory must go offline.
     #[error(transparent)]
     Log(#[from] LogError),
 }
