@@ -10,6 +10,7 @@ mod file;
 mod tree;
 mod watches;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -276,8 +277,10 @@ impl Owner {
         }
         if let Some(file) = &mut self.file {
             // The parent's counters changed too; they must survive for sequence numbers.
+            // Each once, and parents first: what is written is what is there at the end.
             let paths = changes.iter().flat_map(|c| [c.path.as_str(), parent_of(&c.path)]);
-            file.add(self.tree.zxid(), paths.map(|path| (path, self.tree.get(path))));
+            let paths: BTreeSet<&str> = paths.collect();
+            file.add(self.tree.zxid(), paths.into_iter().map(|path| (path, self.tree.get(path))));
         }
         for Change { kind, path } in changes {
             let parent = |events: &mut Vec<WatchEvent>| {
@@ -556,6 +559,31 @@ mod tests {
             Step::Cut(_) | Step::Sync => Ok(()),
         });
         EmbeddedTree::start(Some(file), tree)
+    }
+
+    /// A change that is too large is refused, and what is written is read again.
+    #[tokio::test]
+    async fn a_change_is_as_large_as_zookeeper_takes_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tree.log");
+        let tree = EmbeddedTree::open(&file).unwrap();
+        let store = tree.session().await;
+        let most = vec![b'x'; 0xf_ffff - "/a".len()];
+        store.create("/a", &most, CreateMode::Persistent).await.unwrap();
+        let more = [most.as_slice(), b"x"].concat();
+        let refused = store.set("/a", &more, None).await.unwrap_err();
+        assert_eq!(refused, StoreError::TooLarge { path: "/a".into(), size: 0x10_0000 });
+        // The data of the parent is written once, not with each child.
+        let child = |number| Op::Create {
+            path: format!("/a/{number}"),
+            data: Vec::new(),
+            mode: CreateMode::Persistent,
+        };
+        store.multi((0..500).map(child).collect()).await.unwrap();
+        tree.close().await;
+        let store = EmbeddedTree::open(&file).unwrap().session().await;
+        assert_eq!(store.get("/a").await.unwrap().0, most);
+        assert_eq!(store.children("/a").await.unwrap().len(), 500);
     }
 
     /// What a full disk refuses is not there; the next change succeeds, and all of it is read again.

@@ -217,6 +217,14 @@ pub enum StoreError {
     /// The connection broke: whether the operation was done is not known. Read before you repeat.
     #[error("the connection was lost, and whether the operation was done is not known")]
     ConnectionLoss,
+    /// The paths and data of one transaction are larger than ZooKeeper takes (`jute.maxbuffer`).
+    #[error("{path} is part of a change of {size} bytes, which is too large")]
+    TooLarge {
+        /// The path with the most data.
+        path: String,
+        /// The bytes of all paths and data.
+        size: usize,
+    },
     /// There is no space for the change: nothing was done, and it may be tried again.
     #[error("the disk of the coordination tree is full")]
     Full,

@@ -68,6 +68,7 @@ fn of_tree(error: &TreeError) -> ErrorCode {
     match error {
         // Somebody else changed the same node: the client may try again.
         TreeError::Store(StoreError::BadVersion { .. }) => ErrorCode::RequestTimedOut,
+        TreeError::Store(StoreError::TooLarge { .. }) => ErrorCode::InvalidRequest,
         TreeError::Store(
             StoreError::NoNode { .. }
             | StoreError::NodeExists { .. }

@@ -23,7 +23,7 @@ use crate::store::Stat;
 /// Bytes before a frame's payload.
 const FRAME_HEADER: usize = 8;
 
-/// The largest frame that is believed, in bytes: a multi of a topic with many partitions stays far
+/// The largest frame that is believed, in bytes: a transaction is bounded by the tree and stays far
 /// below, and a damaged length does not make us allocate.
 const FRAME_MAX: u32 = 64 * 1024 * 1024;
 
@@ -297,6 +297,7 @@ fn encode<'a>(buffer: &mut Vec<u8>, zxid: i64, entries: impl Iterator<Item = Ent
     }
     let payload = start + FRAME_HEADER;
     let length = (buffer.len() - payload) as u32;
+    assert!(length <= FRAME_MAX, "a frame that is written can be read again");
     let crc = crc32fast::hash(&buffer[payload..]);
     buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
     buffer[start + 4..payload].copy_from_slice(&crc.to_be_bytes());

@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::{CreateMode, Op, OpResult, Stat, StoreError};
 
+/// The most that one transaction may have of paths and data, in bytes: ZooKeeper's default of
+/// `jute.maxbuffer`, so that what works here works there.
+const TRANSACTION_MAX: usize = 0xf_ffff;
+
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Node {
@@ -136,6 +140,7 @@ impl Tree {
         ops: &[Op],
         now: i64,
     ) -> Result<(Vec<OpResult>, Vec<Change>), StoreError> {
+        check_size(ops)?;
         let zxid = self.zxid + 1;
         let before = self.trial.len();
         let mut results = Vec::with_capacity(ops.len());
@@ -320,6 +325,23 @@ pub(crate) fn parent_of(path: &str) -> &str {
 
 fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
+}
+
+fn size_of(op: &Op) -> (&str, usize) {
+    let (path, data) = match op {
+        Op::Create { path, data, .. } | Op::Set { path, data, .. } => (path, data.len()),
+        Op::Delete { path, .. } | Op::Check { path, .. } => (path, 0),
+    };
+    (path, path.len() + data)
+}
+
+fn check_size(ops: &[Op]) -> Result<(), StoreError> {
+    let size = ops.iter().map(|op| size_of(op).1).sum();
+    if size <= TRANSACTION_MAX {
+        return Ok(());
+    }
+    let largest = ops.iter().map(size_of).max_by_key(|(_, size)| *size);
+    Err(StoreError::TooLarge { path: largest.map_or("", |(path, _)| path).to_owned(), size })
 }
 
 fn check_path(path: &str, mode: CreateMode) -> Result<(), StoreError> {
