@@ -3,8 +3,9 @@
 //! A run of `(epoch, start_offset)`, strictly rising in the epoch and in the offset, asserted after
 //! every mutation. An epoch ends where the next one starts; the last one ends at the log's end.
 //!
-//! [`LeaderEpochCache::assign`] reaches the disk before it returns, so that no epoch is ever missing
-//! there; truncations wait for [`LeaderEpochCache::flush`]: stale entries are cut again at load.
+//! [`LeaderEpochCache::assign`] reaches the disk before it returns. What was assigned in memory, and
+//! truncations, wait for [`LeaderEpochCache::flush`]: recovery finds the one in the batches above the
+//! recovery point, and cuts stale entries again.
 //!
 //! Concurrency: not shared; owned by the log. Source: Kafka 3.9 `LeaderEpochFileCache`, KIP-101, KIP-279.
 
@@ -79,7 +80,7 @@ impl LeaderEpochCache {
         if self.insert(EpochEntry { epoch, start_offset }) { self.flush() } else { Ok(()) }
     }
 
-    /// As [`LeaderEpochCache::assign`], leaving the disk to [`LeaderEpochCache::flush`]; for recovery.
+    /// As [`LeaderEpochCache::assign`], leaving the disk to [`LeaderEpochCache::flush`].
     pub fn assign_in_memory(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         self.insert(EpochEntry { epoch, start_offset });
     }

@@ -32,7 +32,7 @@ use broker_protocol::uuid::Uuid;
 use crate::checkpoint::CheckpointError;
 use crate::commit::{Flushed, SyncPoint, SyncUnit};
 use crate::fs::{Fs, is_transient};
-use crate::leader_epoch_cache::LeaderEpochCache;
+use crate::leader_epoch_cache::{EpochEntry, LeaderEpochCache};
 use crate::producer_state::{ProducerEntry, ProducerStates, SnapshotError};
 use crate::segment::{INDEX_BYTES_MIN, Segment, SegmentConfig, SegmentError};
 
@@ -299,22 +299,41 @@ impl Log {
         self.producers.on_high_watermark(high_watermark);
     }
 
-    /// Returns the latest leader epoch that wrote to the log.
+    /// Returns the latest leader epoch that wrote to the log, or began at its end.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         self.epochs.latest().map(|entry| entry.epoch)
     }
 
-    /// Says that `leader_epoch` starts at the log's end, durably. Nothing happens if it is known.
+    /// Says that `leader_epoch` starts at the log's end. Nothing happens if it is known.
+    ///
+    /// The file is left to [`Log::flush_epochs`], so that neither a start with many logs nor the first
+    /// append in an epoch waits for it: recovery finds the epoch in the batches that it wrote.
     ///
     /// # Errors
-    /// `Epochs`: the directory must go offline.
+    /// `Epochs`, for the epoch before.
     pub fn begin_epoch(&mut self, leader_epoch: LeaderEpoch) -> Result<(), LogError> {
-        Ok(self.epochs.assign(leader_epoch, self.log_end_offset)?)
+        self.flush_epochs()?;
+        self.epochs.assign_in_memory(leader_epoch, self.log_end_offset);
+        Ok(())
+    }
+
+    /// Writes the latest epoch to disk, durably, if it has records and was not yet.
+    ///
+    /// Before a recovery point is written: recovery does not look into the batches below it.
+    ///
+    /// # Errors
+    /// `Epochs`: the recovery point must not be written.
+    pub fn flush_epochs(&mut self) -> Result<(), LogError> {
+        let has_records = |latest: EpochEntry| latest.start_offset < self.log_end_offset;
+        if self.epochs.latest().is_some_and(has_records) {
+            self.epochs.flush()?;
+        }
+        Ok(())
     }
 
     /// Returns the largest epoch up to the requested one, and where it ends (exclusive).
     ///
-    /// `None` for an epoch newer than all that wrote here.
+    /// `None` for an epoch newer than all that are known here.
     pub fn end_offset_for_epoch(&self, requested: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         self.epochs.end_offset_for(requested, self.log_end_offset)
     }

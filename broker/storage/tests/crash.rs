@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use broker_protocol::quantity::Offset;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::record::batch::{Batch, BatchHeader};
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::fs::{Fs, Open};
@@ -359,4 +359,38 @@ fn errors_that_pass_are_told_from_those_of_a_broken_disk() {
         assert!(!dir.note_error(&error), "{error}");
     }
     assert!(dir.note_error(&std::io::Error::from_raw_os_error(5)));
+}
+
+/// Epochs that began in memory are found again, in their file or in the batches.
+#[test]
+fn an_epoch_that_wrote_records_survives_a_power_loss_wherever_the_recovery_point_is() {
+    let config = config(&[("segment.bytes", "1000")]);
+    for flushed_segments in [0, 2, 4] {
+        let fs = FaultyFs::new(3);
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let dir = open_dir(&shared, Path::new(DIR));
+        let mut log = create(&dir, &config);
+        let mut starts = Vec::new();
+        for (epoch, segments) in [(1, 2), (3, 4), (7, 5)] {
+            log.begin_epoch(LeaderEpoch(epoch)).unwrap();
+            starts.push((epoch, log.log_end_offset()));
+            while log.segment_count() < segments {
+                append(&mut log, &[batch(1, 300, 1, 5)], epoch).unwrap();
+            }
+            if segments == flushed_segments {
+                log.flush().unwrap();
+                log.flush_epochs().unwrap();
+                let offsets = [(partition(), log.recovery_point())].into_iter().collect();
+                dir.write_recovery_points(&offsets).unwrap();
+            }
+        }
+        log.flush().unwrap();
+        for _ in 0..20 {
+            let crashed: Arc<dyn Fs> = Arc::new(fs.crash());
+            let log = load_one(&open_dir(&crashed, Path::new(DIR)), &config);
+            for (epoch, start) in &starts {
+                assert_eq!(log.epoch_for_offset(*start), Some(LeaderEpoch(*epoch)));
+            }
+        }
+    }
 }

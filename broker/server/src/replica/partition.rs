@@ -377,7 +377,8 @@ impl Partition {
 
     /// Leads the partition from now on.
     ///
-    /// Returns false, and changes nothing, if `leader_epoch` is older than the one known.
+    /// Returns false, and changes nothing, if `leader_epoch` is older than the one known. May wait for
+    /// the disk, which goes offline if it fails.
     pub fn become_leader(
         &self,
         leader_epoch: LeaderEpoch,
@@ -386,11 +387,15 @@ impl Partition {
     ) -> bool {
         let mut inner = self.inner.lock();
         let became = inner.state.become_leader(leader_epoch, assigned_replicas, others);
+        let begun = if became { inner.log.begin_epoch(leader_epoch) } else { Ok(()) };
         let high_watermark = inner.state.high_watermark();
         inner.log.on_high_watermark(high_watermark);
         drop(inner);
         if became {
             self.advanced(high_watermark);
+        }
+        if let Err(error) = begun {
+            self.note(&error);
         }
         became
     }

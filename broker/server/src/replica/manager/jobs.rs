@@ -93,8 +93,11 @@ impl Manager {
     /// Writes the recovery points of all logs (`log.flush.offset.checkpoint.interval.ms`).
     pub fn checkpoint_recovery_points(&self) {
         for dir in self.online_dirs() {
-            let points = self.offsets_in(dir, |offsets| Some(offsets.recovery_point));
-            note(dir, dir.write_recovery_points(&points));
+            let partitions = self.partitions();
+            let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+            let points =
+                here.filter_map(|p| Some((p.name().clone(), p.recovery_point_to_write()?)));
+            note(dir, dir.write_recovery_points(&points.collect()));
         }
     }
 

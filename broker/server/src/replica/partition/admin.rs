@@ -243,6 +243,21 @@ impl Partition {
         if is_durable { Ok(()) } else { self.request_sync().wait() }
     }
 
+    /// Returns the recovery point for the checkpoint, once all it stands for is on the disk.
+    ///
+    /// `None` without one: the next start then looks at the whole log. Waits for the disk.
+    pub fn recovery_point_to_write(&self) -> Option<Offset> {
+        let mut inner = self.inner.lock();
+        let recovery_point = inner.log.recovery_point();
+        let flushed = match inner.state.role() {
+            Role::Leader | Role::Follower => inner.log.flush_epochs(),
+            // The directory is lost, or the file has another name by now.
+            Role::Offline | Role::Deleted => return None,
+        };
+        drop(inner);
+        self.noted(flushed.map_err(AdminError::from)).is_ok().then_some(recovery_point)
+    }
+
     /// Deletes the records below `offset`, or below the high watermark if it is -1; returns the first
     /// offset that is left. An offset below the start deletes nothing. Waits for the disk.
     ///

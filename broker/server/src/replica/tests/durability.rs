@@ -1,5 +1,6 @@
 //! What was acknowledged is on the disk, and a disk that failed once is not believed again.
 
+use broker_storage::fs::Open;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 
 use super::*;
@@ -48,6 +49,46 @@ async fn a_sync_that_fails_in_retention_fails_every_acknowledgement_after_it() {
     fs.fail_from(fs.operations(), Failure::Broken, false);
     manager.keep();
     assert_nothing_is_acknowledged(&manager, &partition).await;
+}
+
+#[test]
+fn leading_writes_nothing_yet_the_epoch_is_known_at_once_and_kept() {
+    let fs = FaultyFs::new(3);
+    let (manager, partition) = partition_on(&fs, &relaxed());
+    let begin = |epoch| {
+        let written = fs.operations();
+        manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, epoch)]).unwrap();
+        assert_eq!(fs.operations(), written, "no file is written for an epoch without records");
+    };
+    let latest = || {
+        let found = partition.find(Target::Latest, None, NO_EPOCH).unwrap().unwrap();
+        (found.leader_epoch.0, found.offset.0)
+    };
+    let end_of = |epoch| {
+        let end = partition.end_offset_for_epoch(LeaderEpoch(epoch), NO_EPOCH).unwrap();
+        (end.leader_epoch.0, end.end_offset.0)
+    };
+    begin(LeaderEpoch(4));
+    assert_eq!((latest(), end_of(4), end_of(5)), ((4, 0), (4, 0), (-1, -1)));
+    append(&partition, 3).unwrap();
+    begin_after_records(&manager, LeaderEpoch(6));
+    assert_eq!((latest(), end_of(4), end_of(5), end_of(6)), ((6, 3), (4, 3), (4, 3), (6, 3)));
+
+    let written = fs.operations();
+    append(&partition, 2).unwrap();
+    assert_eq!(fs.operations(), written + 1, "the first append in an epoch only appends");
+
+    // What a recovery point covers is not scanned again: its epochs must be in their file by then.
+    partition.request_sync().wait().unwrap();
+    manager.checkpoint_recovery_points();
+    let checkpoint = fs.open(&Path::new(DIR).join("t-0/leader-epoch-checkpoint"), Open::Read);
+    let mut text = vec![0; 64];
+    let size = checkpoint.unwrap().read_at(&mut text, 0).unwrap();
+    assert_eq!(String::from_utf8_lossy(&text[..size]), "0\n2\n4 0\n6 3\n");
+}
+
+fn begin_after_records(manager: &Manager, epoch: LeaderEpoch) {
+    manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, epoch)]).unwrap();
 }
 
 #[test]
