@@ -318,9 +318,9 @@ impl Shared {
             Some(source) => Err(self.error(source)),
             None => Ok(()),
         };
-        // The same segment side by side, and of those the furthest offset last: a stable sort keeps
-        // the order in which the log handed them out.
-        batch.sort_by_key(|(point, _)| Arc::as_ptr(&point.unit).addr());
+        // The same segment side by side, and of those the furthest offset last: points arrive in any
+        // order, since they are queued outside the lock under which the log handed them out.
+        batch.sort_by_key(|(point, _)| (Arc::as_ptr(&point.unit).addr(), point.end_offset));
         let mut rest = batch.drain(..).peekable();
         let mut same = Vec::new();
         while let Some((point, callback)) = rest.next() {
@@ -338,5 +338,31 @@ impl Shared {
                 callback(outcome.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::fs::faulty::FaultyFs;
+
+    #[test]
+    fn one_sync_serves_the_furthest_point_whatever_the_order_they_came_in() {
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
+        let file = fs.open(Path::new("/log"), Open::Create).unwrap();
+        let flushed = Arc::new(Flushed::new(Offset(0)));
+        let dir = Arc::new(PathBuf::from("/"));
+        let unit = SyncUnit::new(fs, dir, file, flushed.clone(), None);
+        let shared = Shared {
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            drained: Condvar::new(),
+            offline: Offline::new(Path::new("/")),
+        };
+        let point = |end| (SyncPoint { unit: unit.clone(), end_offset: Offset(end) }, None);
+        shared.serve(&mut vec![point(1), point(3), point(2)]);
+        assert_eq!(flushed.offset(), Offset(3));
     }
 }
