@@ -90,7 +90,13 @@ impl Broker {
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
         let dynamic_config = Arc::new(
-            DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?,
+            DynamicConfig::load(
+                Arc::clone(&store),
+                broker_id,
+                Arc::clone(&config),
+                Arc::clone(&clock),
+            )
+            .await?,
         );
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
