@@ -85,8 +85,12 @@ impl Broker {
         fs::create_dir_all(self.log_dir()).context("create the broker's directory")?;
         let mut command = Command::new(binary()?);
         command.current_dir(&self.directory);
-        command.arg("--set").arg(format!("log.dirs={}", self.log_dir().display()));
-        let fixed = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("metrics.listener", "127.0.0.1:0")];
+        let log_dir = self.log_dir().display().to_string();
+        let fixed = [
+            ("log.dirs", log_dir.as_str()),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("metrics.listener", "127.0.0.1:0"),
+        ];
         for (key, value) in fixed {
             if !self.settings.iter().any(|(set, _)| set == key) {
                 command.arg("--set").arg(format!("{key}={value}"));

@@ -175,7 +175,10 @@ fn kafka_disk(options: &Options) -> Result<()> {
 }
 
 fn knocks(options: &Options) -> Result<()> {
-    end_to_end(&["knocks", "knocks_in_flight", "bad_input", "bad_frames", "bad_records"], options)
+    end_to_end(
+        &["knocks", "knocks_in_flight", "bad_input", "bad_frames", "bad_records", "log_dirs"],
+        options,
+    )
 }
 
 fn syscalls(options: &Options) -> Result<()> {

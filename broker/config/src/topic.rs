@@ -9,7 +9,7 @@ use crate::{
     broker::BrokerConfig,
     dynamic::{self, Entry, Layers},
     error::ConfigError,
-    key,
+    key::{self, Status},
 };
 
 pub use crate::value::{CleanupPolicy, CompressionType, Durability, TimestampType};
@@ -120,6 +120,17 @@ impl TopicConfig {
         }
         config.check()?;
         Ok(config)
+    }
+
+    /// Lists overrides that change nothing here, each with the reason.
+    pub fn without_effect(
+        overrides: &BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (&str, &'static str)> {
+        overrides.iter().filter_map(|(name, value)| {
+            let key = key::topic(name).ok()?;
+            let Status::NoEffect(reason) = key.status else { return None };
+            (key.default != Some(value.trim())).then_some((name.as_str(), reason))
+        })
     }
 
     /// Lists every topic key with its value, source and synonyms, as `DescribeConfigs` shows them.

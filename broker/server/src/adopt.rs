@@ -8,9 +8,11 @@
 //! are open; see `producer_ids`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Result;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 use broker_storage::format;
@@ -26,7 +28,6 @@ use broker_zookeeper::store::{CreateMode, Op, Store};
 use tracing::{info, warn};
 
 use crate::controller::run::fresh_id;
-use broker_zookeeper::error::TreeError;
 
 /// Returns the cluster's id that the directories name, if any does.
 pub(crate) fn cluster_id(
@@ -34,7 +35,12 @@ pub(crate) fn cluster_id(
     dirs: &[PathBuf],
 ) -> Result<Option<Uuid>, MetaPropertiesError> {
     for dir in dirs {
-        let found = MetaProperties::read(fs, dir)?.and_then(|meta| meta.cluster_id);
+        let found = match MetaProperties::read(fs, dir) {
+            Ok(found) => found.and_then(|meta| meta.cluster_id),
+            // Its disk failed: it is opened, and judged, later.
+            Err(MetaPropertiesError::Io { .. }) => continue,
+            Err(error) => return Err(error),
+        };
         if let Some(id) = found.and_then(|id| id.parse().ok()) {
             return Ok(Some(id));
         }
@@ -48,12 +54,12 @@ pub(crate) async fn topics(
     fs: &Arc<dyn Fs>,
     dirs: &[PathBuf],
     broker_id: BrokerId,
-) -> Result<bool, TreeError> {
+) -> Result<bool> {
     if !store.children(path::TOPICS).await?.is_empty() {
         return Ok(false);
     }
     let mut adopted = false;
-    for (name, found) in on_disk(fs, dirs) {
+    for (name, found) in on_disk(fs, dirs)? {
         let count = found.partitions.len() as i32;
         if !found.partitions.keys().copied().eq(0..count) {
             warn!(
@@ -115,11 +121,23 @@ struct Found {
     partitions: BTreeMap<i32, LeaderEpoch>,
 }
 
-fn on_disk(fs: &Arc<dyn Fs>, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
+fn on_disk(fs: &Arc<dyn Fs>, dirs: &[PathBuf]) -> Result<BTreeMap<String, Found>> {
     let mut topics: BTreeMap<String, Found> = BTreeMap::new();
+    let mut unread = None;
     for dir in dirs {
-        // A directory that cannot be read is reported when it is opened.
-        for entry in fs.list(dir).unwrap_or_default() {
+        let entries = match fs.list(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                unread = Some(anyhow::Error::from(error).context(format!(
+                    "log.dirs: {} cannot be read, and the coordination tree is empty: to take its \
+                     topics from the log directories, all of them are needed",
+                    dir.display()
+                )));
+                continue;
+            }
+        };
+        for entry in entries {
             let name = entry.name;
             let Some((partition, format::DirKind::Current)) = format::parse_dir_name(&name) else {
                 continue;
@@ -133,7 +151,11 @@ fn on_disk(fs: &Arc<dyn Fs>, dirs: &[PathBuf]) -> BTreeMap<String, Found> {
             found.id = found.id.or_else(|| partition_metadata::read(fs.as_ref(), &dir).ok()?);
         }
     }
-    topics
+    match unread {
+        // What the others hold may be a part of a topic.
+        Some(error) if !topics.is_empty() => Err(error),
+        _ => Ok(topics),
+    }
 }
 
 #[cfg(test)]

@@ -24,15 +24,15 @@ use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
 use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::controller::admin::Admin;
 use crate::controller::membership::{self, Term};
-use crate::controller::run::{Controller, Instruction, fresh_id};
+use crate::controller::run::{Controller, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::{Coordinator, Seams};
 use crate::metadata::{self, Cache, Metadata};
@@ -90,13 +90,7 @@ impl Broker {
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
         let dynamic_config = Arc::new(
-            DynamicConfig::load(
-                Arc::clone(&store),
-                broker_id,
-                Arc::clone(&config),
-                Arc::clone(&clock),
-            )
-            .await?,
+            DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?,
         );
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
@@ -177,6 +171,13 @@ fn warn_of_no_effect(config: &BrokerConfig) {
     for (key, reason) in config.without_effect() {
         warn!(key, reason, "setting has no effect");
     }
+    if config.default_replication_factor > 1 {
+        let factor = config.default_replication_factor;
+        warn!(
+            "default.replication.factor={factor}: a broker that runs alone holds one replica, so no \
+             topic can be created unless the client asks for one"
+        );
+    }
 }
 
 /// What is known before the controller has told of any topic: this broker.
@@ -207,7 +208,14 @@ fn network_threads(config: &BrokerConfig) -> usize {
 
 fn open_tree(config: &BrokerConfig) -> Result<EmbeddedTree> {
     let Some(dir) = config.log_dirs.first() else { bail!("log.dirs names no directory") };
-    Ok(EmbeddedTree::open(&dir.join(TREE_FILE))?)
+    let path = dir.join(TREE_FILE);
+    EmbeddedTree::open(&path).with_context(|| {
+        format!(
+            "log.dirs: the first directory, {}, also holds the coordination tree and cannot be used; \
+             make it writable, free space on it, or name another one",
+            dir.display()
+        )
+    })
 }
 
 /// A bound listener with what clients are told of it.
@@ -312,16 +320,28 @@ async fn pass_over_producers(
     Ok(())
 }
 
-/// Opens every directory that can be opened; one that is not this broker's ends the start.
+/// Opens every directory; one whose disk fails is offline from the start, if another works.
 fn open_dirs(
     paths: &[PathBuf],
     fs: &Arc<dyn Fs>,
     identity: &Identity,
     clock: &SharedClock,
 ) -> Result<Vec<Arc<LogDir>>> {
-    let open =
-        |path: &PathBuf| Ok(Arc::new(LogDir::open(Arc::clone(fs), path, identity, clock.wall())?));
-    paths.iter().map(open).collect()
+    let mut dirs = Vec::with_capacity(paths.len());
+    for path in paths {
+        let dir = match LogDir::open(Arc::clone(fs), path, identity, clock.wall()) {
+            Ok(dir) => dir,
+            Err(error) => match error.disk_failure() {
+                Some(disk) => LogDir::failed(Arc::clone(fs), path, disk)?,
+                None => return Err(error.into()),
+            },
+        };
+        dirs.push(Arc::new(dir));
+    }
+    if dirs.iter().all(|dir| dir.offline().is_offline()) {
+        bail!("log.dirs: no directory can be used; the log says why");
+    }
+    Ok(dirs)
 }
 
 fn register(config: &BrokerConfig, listeners: &[Bound], now_ms: i64) -> registration::Broker {
@@ -365,7 +385,6 @@ async fn control(context: &Arc<Context>, store: &Arc<dyn Store>) -> Result<()> {
     let Some(term): Option<Term> = won else { bail!("another broker is the controller") };
     let (instructions, inbox) = mpsc::channel(INSTRUCTIONS);
     let (loaded, mut is_loaded) = watch::channel(false);
-    let instructions_later = instructions.downgrade();
     let live = BTreeSet::from([context.broker_id]);
     let controller = Controller::new(Arc::clone(store), term, live, instructions);
     let shutdown = context.tasks.shutdown_token();
@@ -378,37 +397,27 @@ async fn control(context: &Arc<Context>, store: &Arc<dyn Store>) -> Result<()> {
         loaded,
     );
     context.tasks.spawn("control", control.run(inbox));
-    is_loaded.wait_for(|loaded| *loaded).await.context("the controller ended before it began")?;
-    // Only now: until the start is over, the controller's end must be the end of instructions.
-    let instructions = instructions_later.upgrade().context("the controller ended")?;
-    follow_settings(context, instructions);
-    Ok(())
-}
-
-/// Starts to apply changes of settings, those since the start first.
-fn follow_settings(context: &Arc<Context>, instructions: mpsc::Sender<Instruction>) {
-    let (dynamic_config, shutdown) =
-        (Arc::clone(&context.dynamic_config), context.tasks.shutdown_token());
+    let (following, shutdown) = (Arc::clone(context), context.tasks.shutdown_token());
     context.tasks.spawn("dynamic-config", async move {
         let carry_on = |applied| {
-            let instructions = instructions.clone();
+            let context = Arc::clone(&following);
             async move {
-                let (done, finished) = oneshot::channel();
-                // The receiver ends only with the process.
-                let _ = instructions.send(Instruction::Configure { applied, done }).await;
-                let _ = finished.await;
+                let Context { replicas, dynamic_config, metadata, .. } = &*context;
+                control::carry_on(replicas, dynamic_config, metadata, applied).await;
             }
         };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            ended = dynamic_config.follow(carry_on) => {
+            ended = following.dynamic_config.follow(carry_on) => {
                 if let Err(error) = ended {
                     error!(%error, "changes of settings are not seen any more");
                 }
             }
         }
     });
+    is_loaded.wait_for(|loaded| *loaded).await.context("the controller ended before it began")?;
+    Ok(())
 }
 
 /// Begins to accept on every listener.

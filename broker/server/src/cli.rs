@@ -1,10 +1,15 @@
 //! The command line of `ottla-broker`.
 
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use broker_config::broker::BrokerConfig;
+use broker_config::dynamic::Entry;
+use broker_config::key::Status;
 use broker_config::raw::Properties;
+use broker_config::topic::TopicConfig;
 use clap::{Parser, ValueEnum};
 
 /// A Kafka-compatible message broker in one binary.
@@ -72,11 +77,66 @@ fn read(file: &std::path::Path) -> std::io::Result<String> {
         .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
-/// Prints every setting.
-pub fn describe(config: &BrokerConfig) {
-    for entry in config.entries() {
-        let value = entry.value.as_deref().unwrap_or("");
-        println!("# {}", entry.key.doc);
-        println!("{}={value}\n", entry.key.name);
+/// Writes every setting: what it means, what it does here unless that is just that, and its value.
+///
+/// # Errors
+/// `out` cannot be written to; that a reader went away is none.
+pub fn describe(config: &BrokerConfig, out: &mut impl Write) -> io::Result<()> {
+    let topics = TopicConfig::entries(config, &BTreeMap::new());
+    let written = section(out, "Settings of the broker", &config.entries())
+        .and_then(|()| section(out, "Settings of a topic, with the broker's values", &topics))
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn section(out: &mut impl Write, title: &str, entries: &[Entry]) -> io::Result<()> {
+    writeln!(out, "## {title}\n")?;
+    for entry in entries {
+        writeln!(out, "# {}", entry.key.doc)?;
+        match entry.key.status {
+            Status::Honoured => {}
+            Status::NotServedYet(why) | Status::NeverServed(why) => {
+                writeln!(out, "# Only its default is accepted: {why}")?;
+            }
+            Status::NoEffect(why) => writeln!(out, "# Has no effect: {why}")?,
+        }
+        writeln!(out, "{}={}\n", entry.key.name, entry.value.as_deref().unwrap_or(""))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader that has seen enough, as `head` has.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Keys of broker and topic, with what is special about them.
+    #[test]
+    fn a_description_names_every_key_and_what_it_does() {
+        let config = BrokerConfig::default();
+        let mut out = Vec::new();
+        describe(&config, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for line in
+            ["\nretention.ms=", "\nlog.retention.ms=", "# Has no effect: ", "# Only its default"]
+        {
+            assert!(text.contains(line), "{line}");
+        }
+        describe(&config, &mut Gone).unwrap();
     }
 }

@@ -67,7 +67,10 @@ impl Server {
         health: Arc<Health>,
         tasks: &Tasks,
     ) -> Result<Self> {
-        let asked = format!("metrics.listener: cannot listen on {host}:{port}");
+        let asked = format!(
+            "metrics.listener: cannot listen on {host}:{port}; is another broker running there? \
+             --set metrics.listener=HOST:PORT gives it another place, an empty value none"
+        );
         let address = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
         let address = address.with_context(|| asked.clone())?;
         let listener = TcpListener::bind(address).await.with_context(|| asked.clone())?;
@@ -105,6 +108,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+const NO_LOG_DIR: &str = "every log directory is offline";
+
 async fn broker_page(State(shared): State<Arc<Shared>>) -> Response {
     page(&shared, Scope::Broker).await
 }
@@ -134,7 +139,11 @@ fn unavailable(shared: &Shared) -> Response {
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.health.phase().reason() {
+    let lost = |context: &Arc<Context>| {
+        context.replicas.log_dirs().iter().all(|dir| dir.offline().is_offline())
+    };
+    let reason = shared.health.phase().reason();
+    match reason.or(shared.context.get().is_some_and(lost).then_some(NO_LOG_DIR)) {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
@@ -152,8 +161,12 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// Names a loop that ended, or a network thread that does not come round to its tasks.
+/// Names a loop that ended, a network thread that does not come round to its tasks, or the loss of the
+/// last log directory.
 async fn sickness(context: &Context) -> Option<String> {
+    if context.replicas.log_dirs().iter().all(|dir| dir.offline().is_offline()) {
+        return Some(NO_LOG_DIR.to_owned());
+    }
     let running = context.tasks.running();
     let ended = VITAL.iter().find(|name| !running.iter().any(|(task, _)| task == *name));
     if let Some(name) = ended {

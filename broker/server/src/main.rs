@@ -1,5 +1,6 @@
 //! The broker process: reads the command line, runs a broker until it is told to stop.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -25,7 +26,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     logging::start(&arguments.log, arguments.log_format).context("--log is no filter")?;
     let config = cli::configuration(arguments)?;
     if arguments.describe_config {
-        cli::describe(&config);
+        cli::describe(&config, &mut io::BufWriter::new(io::stdout().lock()))?;
         return Ok(());
     }
     if let Err(error) = open_files::raise() {

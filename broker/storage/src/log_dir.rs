@@ -111,6 +111,23 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Returns the disk's answer, where it was the disk that failed: other directories are none the
+    /// worse for it. A full disk, or too few open files, is no failed disk.
+    pub fn disk_failure(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. }
+            | Self::Meta(MetaPropertiesError::Io { source, .. })
+            | Self::Checkpoint(CheckpointError::Io { source, .. }) => Some(source),
+            Self::Locked { .. }
+            | Self::ForeignCluster { .. }
+            | Self::ForeignBroker { .. }
+            | Self::Meta(_)
+            | Self::Checkpoint(_) => None,
+        }
+    }
+}
+
 /// An open log directory.
 #[derive(Debug)]
 pub struct LogDir {
@@ -120,8 +137,8 @@ pub struct LogDir {
     committer: Committer,
     clean_shutdown: Option<CleanShutdown>,
     checkpoints: Mutex<Checkpoints>,
-    /// Released last, when nothing touches the directory any more.
-    _lock: Box<dyn Lock>,
+    /// Released last, when nothing touches the directory any more; none if it never opened.
+    _lock: Option<Box<dyn Lock>>,
 }
 
 #[derive(Debug)]
@@ -159,8 +176,28 @@ impl LogDir {
         check_identity(fs.as_ref(), dir, identity, now)?;
         let clean_shutdown =
             CleanShutdown::take(fs.as_ref(), dir).map_err(error("read the clean marker of"))?;
+        Self::assemble(fs, dir, clean_shutdown, Some(lock)).map_err(error("start a thread for"))
+    }
+
+    /// Stands for a directory whose disk failed before it could be opened: it is offline from the start.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn failed(fs: Arc<dyn Fs>, dir: &Path, error: &io::Error) -> io::Result<Self> {
+        let failed = Self::assemble(fs, dir, None, None)?;
+        let error = io::Error::new(error.kind(), error.to_string());
+        failed.offline.take_offline(Arc::new(error));
+        Ok(failed)
+    }
+
+    fn assemble(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        clean_shutdown: Option<CleanShutdown>,
+        lock: Option<Box<dyn Lock>>,
+    ) -> io::Result<Self> {
         let offline = Offline::new(dir);
-        let committer = Committer::start(offline.clone()).map_err(error("start a thread for"))?;
+        let committer = Committer::start(offline.clone())?;
         let checkpoint = |file| OffsetCheckpoint::new(fs.clone(), dir, file);
         let checkpoints = Checkpoints {
             recovery_points: checkpoint(RECOVERY_POINT_FILE),

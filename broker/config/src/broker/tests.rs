@@ -212,7 +212,7 @@ fn dynamic_changes_respect_the_scope() {
 #[test]
 fn topic_overrides_are_checked() {
     let config = BrokerConfig::default();
-    let cases: [(Pairs, &str); 6] = [
+    let cases: [(Pairs, &str); 7] = [
         (&[("retention.mss", "1")], "unknown key `retention.mss`; did you mean `retention.ms`?"),
         (
             &[("segment.bytes", "13")],
@@ -231,6 +231,10 @@ fn topic_overrides_are_checked() {
             "`min.compaction.lag.ms` and `max.compaction.lag.ms` contradict each other: the shortest lag 2 exceeds the longest 1",
         ),
         (
+            &[("compression.lz4.level", "3")],
+            "`compression.lz4.level` cannot be honoured: the LZ4 encoder has one level: leave the key out, or let producers compress",
+        ),
+        (
             &[("leader.replication.throttled.replicas", "0:x")],
             "`leader.replication.throttled.replicas` is `0:x`, but must be `*` or pairs partition:broker, separated by commas",
         ),
@@ -246,6 +250,8 @@ fn topic_overrides_are_checked() {
         ("remote.storage.enable", "false"),
         ("message.format.version", "2.8-IV0"),
     ]);
+    let idle: Vec<&str> = TopicConfig::without_effect(&accepted).map(|(key, _)| key).collect();
+    assert_eq!(idle, ["message.format.version"]);
     let topic = TopicConfig::resolve(&config, &accepted).expect("accepted");
     assert_eq!(topic.cleanup_policy, CleanupPolicy { delete: true, compact: true });
     assert_eq!(topic.message_timestamp_before_max_ms, 5);

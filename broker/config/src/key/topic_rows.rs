@@ -8,7 +8,9 @@ const FMT: Status =
     Status::NoEffect("batches are always stored in format v2, as in Kafka since 3.0");
 const PRE: Status =
     Status::NoEffect("space is reserved in growing steps for every topic, whatever this says");
-const LZ4: Status = Status::NoEffect("the LZ4 encoder has one level");
+const LZ4: Status = Status::NotServedYet(
+    "the LZ4 encoder has one level: leave the key out, or let producers compress",
+);
 const UNC: Status =
     Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");

@@ -187,7 +187,7 @@ impl Admin {
                 self.shape_internal(&mut new);
             }
             if let Err(error) = self.create_topic(new, AUTO_CREATE_LIMIT, false).await {
-                tracing::info!(topic = name, %error, "topic not created automatically");
+                tracing::warn!(topic = name, %error, "topic not created automatically");
             }
         }
     }

@@ -66,6 +66,9 @@ pub enum BecomeError {
     Unloaded(TopicPartition),
 }
 
+/// The epoch of a partition's first leader (`LeaderAndIsr.InitialLeaderEpoch`).
+const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(0);
+
 /// What is in the directories that failed while they were loaded.
 #[derive(Debug, Default)]
 struct Unloaded {
@@ -87,8 +90,9 @@ impl Unloaded {
         self.logs.extend(logs);
     }
 
-    fn may_have(&self, name: &TopicPartition) -> bool {
-        self.is_unknown || self.logs.contains(name)
+    /// A partition that is led for the first time has no log yet, wherever one might be hidden.
+    fn may_have(&self, name: &TopicPartition, epoch: LeaderEpoch) -> bool {
+        self.logs.contains(name) || (self.is_unknown && epoch != FIRST_EPOCH)
     }
 }
 
@@ -246,7 +250,7 @@ impl Manager {
     ) -> Result<(), BecomeError> {
         let _turn = self.changing.lock();
         let (mut missing, mut refused) = (Vec::new(), None);
-        for (number, _) in partitions {
+        for (number, epoch) in partitions {
             let name = TopicPartition { topic: Arc::clone(topic), partition: *number };
             match self.partition(topic, *number) {
                 Some(known) if known.topic_id() == topic_id || known.topic_id().is_zero() => {
@@ -257,7 +261,7 @@ impl Manager {
                     missing.push(name);
                 }
                 None if self.damaged.contains(&name) => refused = Some(BecomeError::Damaged(name)),
-                None if self.unloaded.may_have(&name) => {
+                None if self.unloaded.may_have(&name, *epoch) => {
                     refused = Some(BecomeError::Unloaded(name));
                 }
                 None => missing.push(name),

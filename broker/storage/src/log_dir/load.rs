@@ -71,6 +71,12 @@ pub struct Loaded {
 /// Why a directory was not loaded. It is offline.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadDirError {
+    /// The directory was never opened.
+    #[error("log directory {} is offline", dir.display())]
+    Offline {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory cannot be listed.
     #[error("list log directory {}", dir.display())]
     List {
@@ -116,6 +122,9 @@ impl LogDir {
         config: &(dyn Fn(&str) -> Arc<TopicConfig> + Sync),
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Loaded, LoadDirError> {
+        if self.offline().is_offline() {
+            return Err(LoadDirError::Offline { dir: self.path().to_owned() });
+        }
         let offsets = self.read_offsets()?;
         let (found, deleted) = self.find_logs()?;
         let next = AtomicUsize::new(0);
