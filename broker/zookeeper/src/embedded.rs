@@ -157,7 +157,9 @@ impl Owner {
         while let Some(request) = inbox.blocking_recv() {
             let mut batch = Batch::default();
             self.take(request, &mut batch);
-            while let Ok(request) = inbox.try_recv() {
+            while !self.file.as_ref().is_some_and(TreeFile::is_full)
+                && let Ok(request) = inbox.try_recv()
+            {
                 self.take(request, &mut batch);
             }
             if let Some(closed) = self.finish(batch) {

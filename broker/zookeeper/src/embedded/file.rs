@@ -1,11 +1,12 @@
 //! The tree on disk: one file of transactions, each whole or not there.
 //!
-//! A frame is `u32` length, `u32` CRC-32 of the rest, then the transaction: its zxid and the nodes
-//! it left behind or took away. State is written, not commands, so that a frame can be replayed
-//! twice without harm. Ephemeral nodes are never written: their sessions die with the process.
+//! A frame is `u32` length, `u32` CRC-32 of the rest, then what transactions that were written together
+//! left behind or took away: the last one's zxid, and nodes. State is written, not commands, so that a
+//! frame can be replayed twice without harm, and what comes later in it wins. Ephemeral nodes are never written: their sessions die with the process.
 //!
-//! A torn frame at the end is cut: it was never acknowledged. A damaged frame before the end is an
-//! error, never skipped. When the file is opened it is rewritten as one frame per node, so that it
+//! Each frame is synced before the next is written, so a power cut can tear the last one only. A torn
+//! frame at the end is cut: it was never acknowledged. A damaged frame before the end is an
+//! error, never skipped. When the file is opened it is rewritten as the nodes that are there, so that it
 //! stays as small as the tree.
 //!
 //! This is the one file of the crate that reaches the disk; the tree may not depend on
@@ -26,6 +27,10 @@ const FRAME_HEADER: usize = 8;
 /// The largest frame that is believed, in bytes: a transaction is bounded by the tree and stays far
 /// below, and a damaged length does not make us allocate.
 const FRAME_MAX: u32 = 64 * 1024 * 1024;
+
+/// A frame of this size takes no more transactions, in bytes: half of what is believed is left for
+/// the one that crossed it.
+const FRAME_FULL: usize = 4 * 1024 * 1024;
 
 /// What one frame says of a path: the node that is there now, or `None`.
 pub(crate) type Entry<'a> = (&'a str, Option<&'a Node>);
@@ -147,15 +152,21 @@ impl TreeFile {
         encode(&mut self.frame, zxid, entries);
     }
 
+    /// Whether what was added should be written before more is.
+    pub(crate) fn is_full(&self) -> bool {
+        self.frame.len() >= FRAME_FULL
+    }
+
     /// Writes all transactions that were added, with one sync for all of them.
     ///
     /// # Errors
     /// The transactions are dropped; the variant says whether others may follow.
     pub(crate) fn commit(&mut self) -> Result<(), WriteError> {
-        let frame = std::mem::take(&mut self.frame);
+        let mut frame = std::mem::take(&mut self.frame);
         if frame.is_empty() {
             return Ok(());
         }
+        seal(&mut frame);
         if self.is_broken {
             return Err(WriteError::GivenUp);
         }
@@ -207,6 +218,9 @@ fn rewrite(path: &Path, directory: &Path, tree: &Tree, lock: File) -> io::Result
     };
     for (path, node) in tree.iter() {
         file.add(tree.zxid(), std::iter::once((path, Some(node))));
+        if file.is_full() {
+            file.commit().map_err(io::Error::other)?;
+        }
     }
     file.commit().map_err(io::Error::other)?;
     fs::rename(&temporary, path)?;
@@ -275,10 +289,12 @@ fn frame(bytes: &[u8]) -> Frame<'_> {
     }
 }
 
+/// Adds a transaction to a frame, which it begins if there is none.
 fn encode<'a>(buffer: &mut Vec<u8>, zxid: i64, entries: impl Iterator<Item = Entry<'a>>) {
-    let start = buffer.len();
-    buffer.extend([0; FRAME_HEADER]);
-    buffer.extend(zxid.to_be_bytes());
+    if buffer.is_empty() {
+        buffer.extend([0; FRAME_HEADER + size_of::<i64>()]);
+    }
+    buffer[FRAME_HEADER..FRAME_HEADER + size_of::<i64>()].copy_from_slice(&zxid.to_be_bytes());
     for (path, node) in entries {
         put_bytes(buffer, path.as_bytes());
         let Some(node) = node.filter(|node| node.stat.ephemeral_owner == 0) else {
@@ -295,12 +311,16 @@ fn encode<'a>(buffer: &mut Vec<u8>, zxid: i64, entries: impl Iterator<Item = Ent
             buffer.extend(number.to_be_bytes());
         }
     }
-    let payload = start + FRAME_HEADER;
-    let length = (buffer.len() - payload) as u32;
+}
+
+/// Writes the header of a frame that is whole.
+fn seal(frame: &mut [u8]) {
+    let (header, payload) = frame.split_at_mut(FRAME_HEADER);
+    let length = payload.len() as u32;
     assert!(length <= FRAME_MAX, "a frame that is written can be read again");
-    let crc = crc32fast::hash(&buffer[payload..]);
-    buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
-    buffer[start + 4..payload].copy_from_slice(&crc.to_be_bytes());
+    let crc = crc32fast::hash(payload);
+    header[..4].copy_from_slice(&length.to_be_bytes());
+    header[4..].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
@@ -424,6 +444,33 @@ mod tests {
             let expected = ends.iter().rev().find(|(end, _)| *end <= cut).map(|(_, tree)| tree);
             assert_eq!(Some(&tree), expected, "cut at {cut}");
         }
+    }
+
+    /// Transactions that are written together stay together: whatever a power cut leaves of their
+    /// sectors, the file opens with all of them or none.
+    #[test]
+    fn transactions_written_together_are_torn_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.log");
+        let (mut file, mut tree) = TreeFile::open(&path).unwrap();
+        let before = tree.clone();
+        let start = fs::metadata(&path).unwrap().len() as usize;
+        for name in ["/a", "/b", "/c"] {
+            tree.apply(1, &[create(name)], 0).unwrap();
+            tree.settle();
+            file.add(tree.zxid(), [name, "/"].map(|path| (path, tree.get(path))).into_iter());
+        }
+        file.commit().unwrap();
+        drop(file);
+        let bytes = fs::read(&path).unwrap();
+        for lost in start + FRAME_HEADER..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[lost] ^= 0xff;
+            fs::write(&path, &torn).unwrap();
+            assert_eq!(TreeFile::open(&path).unwrap().1, before, "byte {lost} is lost");
+        }
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(TreeFile::open(&path).unwrap().1, tree);
     }
 
     /// A bit that flips before the last transaction is found and said, never skipped.
