@@ -26,6 +26,8 @@ use crate::replica::partition::Partition;
 
 /// How long a load waits before it tries again: the partition is not open yet, or its disk failed.
 const LOAD_RETRY: Duration = Duration::from_millis(50);
+/// How long it waits at most, after errors.
+const LOAD_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// What reaches the loop.
 #[derive(Debug)]
@@ -332,6 +334,7 @@ impl Shard {
 
 /// Reads a partition until that succeeds, or until it is led by another right.
 async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
+    let mut pause = LOAD_RETRY;
     loop {
         let newest = seams.metadata.load();
         let topic = newest.topic(TOPIC)?;
@@ -346,10 +349,12 @@ async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
                 Err(error) => {
                     let error: &dyn std::error::Error = &*error;
                     tracing::warn!(partition = index, error, "groups not loaded, trying again");
+                    // What is damaged stays so: it is looked at, and complained of, ever more rarely.
+                    pause = (pause * 2).min(LOAD_RETRY_MAX);
                 }
             }
         }
-        tokio::time::sleep(LOAD_RETRY).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
