@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes a broker under load, and every expression of the dashboards that
-//! people already have gets an answer: `metrics/expressions.txt`.
+//! people already have gets an answer: `metrics/expressions.txt`. After a load that is known, the
+//! broker's own page says what it was.
 
 #![allow(clippy::disallowed_methods, reason = "a test writes the files of the programs it starts")]
 
@@ -9,9 +10,10 @@ use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::bench::{client, request};
 use e2e::broker::Broker;
 use e2e::deadline::Deadline;
 use e2e::process::{self, Process};
@@ -90,14 +92,140 @@ fn kcat(bootstrap: &str, arguments: &[&str], input: &str) -> Result<Vec<String>>
     process.wait_success(Deadline::seconds(60))
 }
 
-/// Records in, some of them out again by a group that stays behind.
-fn load(bootstrap: &str) -> Result<()> {
+/// When the first half of the load was written.
+struct Written {
+    begin: Instant,
+    end: Instant,
+}
+
+/// Records in, some of them out again by a group that stays behind: 400, of which it has 50.
+fn load(bootstrap: &str) -> Result<Written> {
     let records: String = (0..200).map(|n| n.to_string() + "\n").collect();
+    let begin = Instant::now();
     kcat(bootstrap, &["-P", "-t", "orders"], &records)?;
+    let end = Instant::now();
     let group = ["-G", "shop", "-c", "50", "-X", "auto.offset.reset=earliest", "orders"];
     kcat(bootstrap, &group, "")?;
     kcat(bootstrap, &["-P", "-t", "orders"], &records)?;
+    Ok(Written { begin, end })
+}
+
+/// The value of the only series of `family` with these labels, whatever others it has.
+fn value(page: &str, family: &str, labels: &[(&str, &str)]) -> Result<f64> {
+    let wanted: Vec<String> =
+        labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let series = page.lines().filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        let (found, labels) = name.split_once('{').unwrap_or((name, "}"));
+        let labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
+        let fits = found == family && wanted.iter().all(|label| labels.contains(&label.as_str()));
+        fits.then_some(value)
+    });
+    let found: Vec<&str> = series.collect();
+    ensure!(found.len() == 1, "{family} {labels:?} is there {} times", found.len());
+    found[0].parse().with_context(|| format!("read {family}"))
+}
+
+/// Fails unless every series of `expected` has its value.
+fn expect(page: &str, labels: &[(&str, &str)], expected: &[(&str, f64)]) -> Result<()> {
+    for (family, number) in expected {
+        let found = value(page, family, labels)?;
+        ensure!(
+            (found - number).abs() < 1e-6,
+            "{family} {labels:?} is {found} instead of {number}"
+        );
+    }
     Ok(())
+}
+
+#[test]
+fn traffic_is_counted_to_the_byte() -> Result<()> {
+    const REQUESTS: usize = 7;
+    let directory = tempfile::tempdir()?;
+    let mut broker = Broker::start("metrics-traffic", directory.path(), &[])?;
+    let metrics = broker.metrics()?;
+    let address = broker.bootstrap();
+    client::create_topic(address, "counted", 1, &[])?;
+    let before = get(&metrics, "/metrics")?;
+    let topic = [("topic", "counted")];
+    for name in ["bytesin", "bytesout", "messagesin", "totalproducerequests"] {
+        expect(
+            &before,
+            &topic,
+            &[(&format!("kafka_server_brokertopicmetrics_{name}_total"), 0.0)],
+        )?;
+    }
+
+    let (batch, count) = request::batch(100, 2_000)?;
+    let frame = request::produce("counted", 0, &batch, -1)?;
+    client::replay(address, &[frame], REQUESTS, 1)?;
+    let records = count * REQUESTS as i64;
+    let size = batch.len() * REQUESTS;
+    ensure!(client::consume(address, "counted", 0, records)? == size, "other bytes come back");
+
+    let page = get(&metrics, "/metrics")?;
+    let traffic = [
+        ("kafka_server_brokertopicmetrics_bytesin_total", size as f64),
+        ("kafka_server_brokertopicmetrics_bytesout_total", size as f64),
+        ("kafka_server_brokertopicmetrics_messagesin_total", records as f64),
+        ("kafka_server_brokertopicmetrics_totalproducerequests_total", REQUESTS as f64),
+    ];
+    expect(&page, &topic, &traffic)?;
+    let partition = [("topic", "counted"), ("partition", "0")];
+    let log = [
+        ("kafka_log_log_size", size as f64),
+        ("kafka_log_log_logstartoffset", 0.0),
+        ("kafka_log_log_logendoffset", records as f64),
+        ("kafka_topic_partition_current_offset", records as f64),
+    ];
+    expect(&page, &partition, &log)?;
+    let produce = [("kafka_network_requestmetrics_requests_total", REQUESTS as f64)];
+    expect(&page, &[("request", "Produce")], &produce)?;
+    broker.stop()
+}
+
+#[test]
+fn the_lag_of_a_group_is_the_records_it_has_not_read_and_the_age_of_the_first() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let settings =
+        [("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "4")];
+    let mut broker = Broker::start("metrics-lag", directory.path(), &settings)?;
+    let metrics = broker.metrics()?;
+    let written = load(broker.bootstrap())?;
+    for path in ["/metrics", "/metrics/cluster"] {
+        let youngest = written.end.elapsed().as_secs_f64();
+        let page = get(&metrics, path)?;
+        let oldest = written.begin.elapsed().as_secs_f64();
+        let group = [("consumergroup", "shop"), ("topic", "orders")];
+        let sums = [
+            ("kafka_consumergroup_current_offset_sum", 50.0),
+            ("kafka_consumergroup_lag_sum", 350.0),
+        ];
+        expect(&page, &group, &sums)?;
+        let [group, topic] = group;
+        let partition = [group, topic, ("partition", "0")];
+        let offsets =
+            [("kafka_consumergroup_current_offset", 50.0), ("kafka_consumergroup_lag", 350.0)];
+        expect(&page, &partition, &offsets)?;
+        // The wall clock says milliseconds, and is not the clock that measures here.
+        let slack = 0.1;
+        let ages = [
+            value(&page, "ottla_consumergroup_lag_seconds", &partition)?,
+            value(&page, "ottla_consumergroup_max_lag_seconds", &[group, topic])?,
+        ];
+        for age in ages {
+            ensure!(age > 0.0, "{path}: no age");
+            ensure!(
+                (youngest - slack..=oldest + slack).contains(&age),
+                "{path}: the first record not read is {age} s old, not {youngest} to {oldest} s"
+            );
+        }
+    }
+    let page = get(&metrics, "/metrics")?;
+    let topic = [("topic", "orders")];
+    expect(&page, &topic, &[("kafka_server_brokertopicmetrics_messagesin_total", 400.0)])?;
+    expect(&page, &[], &[("kafka_coordinator_group_groupmetadatamanager_numgroups", 1.0)])?;
+    broker.stop()
 }
 
 #[test]
