@@ -18,6 +18,7 @@
 
 pub mod bench;
 pub mod broker;
+pub mod capture;
 pub mod clients;
 pub mod deadline;
 pub mod java;

@@ -1,8 +1,8 @@
 //! Damaged frames: decoding them never panics and never takes more memory than they justify.
 //!
-//! Method: draw a message of each API, kind and version, damage its bytes in one to eight places,
-//! decode, and ask the allocator what that took at its peak. The test is alone in its binary, so
-//! that nothing else allocates meanwhile. What still decodes must encode, and decode to the same.
+//! Method: draw a message of each API, kind and version, or take a request of a real client, damage
+//! its bytes in one to eight places, decode, and ask the allocator what that took at its peak. The test
+//! is alone in its binary, so that nothing else allocates meanwhile. What still decodes must encode, and decode to the same.
 
 use broker_protocol::api_key::ApiKey;
 use broker_protocol::message::Message;
@@ -11,6 +11,7 @@ use fastrand::Rng;
 use peak_alloc::PeakAlloc;
 
 mod support {
+    pub(crate) mod captured;
     pub(crate) mod every_api;
 }
 
@@ -19,6 +20,9 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// Frames in all: about 20 s unoptimised.
 const FRAMES: usize = 1_000_000;
+
+/// What `Reader::new`, and so the server, allows beside four bytes for each received.
+const SERVER_BASE: usize = 64 * 1024;
 
 /// The seed of every draw: a failure names the round, and with it everything.
 const SEED: u64 = 0x4b61_666b;
@@ -34,7 +38,7 @@ struct Kind {
     name: &'static str,
     api: ApiKey,
     draw: fn(&mut Rng, i16) -> Vec<u8>,
-    measure: fn(&[u8], i16, usize) -> Measured,
+    measure: fn(&[u8], i16, Option<usize>) -> Measured,
     again: fn(&[u8], i16) -> Again,
 }
 
@@ -57,7 +61,11 @@ macro_rules! kinds {
             measure: |bytes, version, budget| {
                 ALLOCATOR.reset_peak_usage();
                 let before = ALLOCATOR.current_usage();
-                let decoded = $name::decode(&mut Reader::with_budget(bytes, budget), version);
+                let mut reader = match budget {
+                    Some(budget) => Reader::with_budget(bytes, budget),
+                    None => Reader::new(bytes),
+                };
+                let decoded = $name::decode(&mut reader, version);
                 let growth = ALLOCATOR.peak_usage() - before;
                 (decoded.map(drop), growth)
             },
@@ -116,16 +124,35 @@ fn damaged_frames_cost_no_more_than_they_are_worth() {
         .iter()
         .flat_map(|kind| kind.api.versions().map(move |version| (kind, version)))
         .collect();
+    let captured = support::captured::captured();
+    let captured: Vec<(&Kind, i16, &[u8])> = captured
+        .iter()
+        .filter_map(|one| {
+            let request =
+                |kind: &&Kind| kind.api as i16 == one.api_key && kind.name.ends_with("Request");
+            Some((kinds.iter().find(request)?, one.version, one.body()))
+        })
+        .filter(|(kind, version, _)| kind.api.versions().any(|served| served == *version))
+        .collect();
+    println!("{} captured requests beside {} drawn kinds", captured.len(), versions.len());
     let (mut refused, mut growth_max) = (0, 0);
     for round in 0..FRAMES {
-        let (kind, version) = versions[round % versions.len()];
         let mut rng = Rng::with_seed(SEED + round as u64);
-        let mut bytes = (kind.draw)(&mut rng, version);
+        // In turn: drawn and captured.
+        let (kind, version, mut bytes) = if round % 2 == 0 {
+            let (kind, version) = versions[round / 2 % versions.len()];
+            (kind, version, (kind.draw)(&mut rng, version))
+        } else {
+            let (kind, version, body) = captured[round / 2 % captured.len()];
+            (kind, version, body.to_vec())
+        };
         damage(&mut rng, &mut bytes);
 
         let context = format!("{} version {version} round {round}", kind.name);
-        let bound = 4 * bytes.len() + 4096;
-        let (decoded, growth) = (kind.measure)(&bytes, version, bound);
+        let servers = rng.bool();
+        let bound = 4 * bytes.len() + if servers { SERVER_BASE } else { 4096 };
+        let budget = (!servers).then_some(bound);
+        let (decoded, growth) = (kind.measure)(&bytes, version, budget);
         assert!(growth <= bound, "{context}: {growth} bytes for {} received", bytes.len());
         growth_max = growth_max.max(growth);
         if decoded.is_err() {
@@ -149,7 +176,7 @@ fn counts_that_lie_allocate_nothing(versions: &[(&Kind, i16)]) {
             for size in [64, 4096, 1 << 20] {
                 let bytes = vec![fill; size];
                 let bound = 4 * size + 4096;
-                let (_, growth) = (kind.measure)(&bytes, version, bound);
+                let (_, growth) = (kind.measure)(&bytes, version, Some(bound));
                 assert!(
                     growth <= bound,
                     "{} version {version}: {growth} bytes for {size} of {fill}",

@@ -1,12 +1,15 @@
 //! Damaged batches and message sets: reading them never panics, and takes no more memory than the limit
 //! that the caller hands in, four bytes for each received, and the fixed state of a codec.
 //!
-//! Method: draw records, write them in each magic and codec, damage the bytes in one to eight places, mend
-//! the checksums of half of them, so that the damage is met behind the checksum too, read all, and ask
-//! the allocator what that took. The test is alone in its binary, so that nothing else allocates.
+//! Method: draw records, write them in each magic and codec, or take those that a real client sent, damage
+//! the bytes in one to eight places, mend the checksums of half of them, so that the damage is met behind
+//! the checksum too, read all, and ask the allocator what that took. The test is alone in its binary, so that nothing else allocates.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use broker_protocol::message::Message as _;
+use broker_protocol::message::produce::ProduceRequest;
+use broker_protocol::primitive::Reader;
 use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::{Compression, crc};
 use broker_protocol::record::builder::BatchBuilder;
@@ -16,6 +19,10 @@ use broker_protocol::record::entries::{Entry, entries};
 use broker_protocol::record::legacy::{MessageFields, write_message, write_wrapper};
 use fastrand::Rng;
 use peak_alloc::PeakAlloc;
+
+mod support {
+    pub(crate) mod captured;
+}
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -124,6 +131,20 @@ fn mend(bytes: &mut [u8]) {
     }
 }
 
+/// The records of each captured Produce request.
+fn captured_records() -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for one in support::captured::captured().iter().filter(|one| one.api_key == 0) {
+        let mut reader = Reader::new(one.body());
+        let request = ProduceRequest::decode(&mut reader, one.version).unwrap();
+        for partition in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+            payloads.extend(partition.records.as_ref().map(|records| records.as_bytes().to_vec()));
+        }
+    }
+    assert!(!payloads.is_empty());
+    payloads
+}
+
 /// Reads all there is, and returns how many records there were.
 fn read(bytes: &[u8]) -> usize {
     let mut count = 0;
@@ -157,9 +178,11 @@ fn growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
 #[test]
 fn damaged_records_cost_no_more_than_the_limit() {
     let (mut some, mut converted) = (0, 0);
+    let captured = captured_records();
     for round in 0..INPUTS {
         let mut rng = Rng::with_seed(SEED + round);
-        let mut bytes = draw(&mut rng);
+        let mut bytes =
+            if rng.bool() { draw(&mut rng) } else { captured[rng.usize(..captured.len())].clone() };
         damage(&mut rng, &mut bytes);
         if rng.bool() {
             mend(&mut bytes);
