@@ -55,9 +55,10 @@ pub(crate) fn fetch(
             ));
         }
     };
-    let answering = Answering { context: Arc::clone(context), version, wants_session };
     let limits = limits(context, request, version);
-    let mut fetch = Fetch::new(Arc::clone(&context.replicas), held, limits);
+    let (context, max_bytes) = (Arc::clone(context), limits.max_bytes);
+    let answering = Answering { context, version, wants_session, max_bytes, converted: 0 };
+    let mut fetch = Fetch::new(Arc::clone(&answering.context.replicas), held, limits);
     if fetch.read_queued() {
         return Outcome::Ready(answering.answer(fetch));
     }
@@ -167,10 +168,14 @@ struct Answering {
     context: Arc<Context>,
     version: i16,
     wants_session: bool,
+    /// What the whole answer may have; what is converted may be more than what was read for it.
+    max_bytes: u32,
+    /// The bytes that were converted so far.
+    converted: usize,
 }
 
 impl Answering {
-    fn answer(self, fetch: Fetch) -> Fetched {
+    fn answer(mut self, fetch: Fetch) -> Fetched {
         let (answers, mut held) = fetch.answers();
         let isolation = held.session().isolation();
         let mut slices = Vec::with_capacity(answers.len());
@@ -201,7 +206,7 @@ impl Answering {
     }
 
     fn partition(
-        &self,
+        &mut self,
         answer: Answer,
         isolation: Isolation,
         slices: &mut Vec<Slice>,
@@ -214,7 +219,7 @@ impl Answering {
     }
 
     fn records(
-        &self,
+        &mut self,
         number: i32,
         partition: &Partition,
         read: Read,
@@ -241,7 +246,12 @@ impl Answering {
         }
         let Some(slice) = read.slice else { return data };
         let (version, offset) = (self.version, read.fetch_offset);
-        let sent = match convert::for_version(version, partition, &slice, offset, read.max_bytes) {
+        let left = (self.max_bytes as usize).saturating_sub(self.converted) as u32;
+        if self.converted > 0 && left == 0 {
+            return data;
+        }
+        let max_bytes = read.max_bytes.min(left);
+        let sent = match convert::for_version(version, partition, &slice, offset, max_bytes) {
             Ok(convert::Form::AsStored) => {
                 data.records = Some(Records::Deferred(slice.size));
                 let size = slice.size as usize;
@@ -250,6 +260,7 @@ impl Answering {
             }
             Ok(convert::Form::Converted(bytes)) => {
                 let size = bytes.len();
+                self.converted += size;
                 data.records = Some(Records::Bytes(Cow::Owned(bytes)));
                 size
             }

@@ -6,7 +6,8 @@
 //!
 //! Limits: a partition gives at most what it was asked for, all of them together at most
 //! `max_bytes`; the first batch of an answer comes whatever its size, or the reader would never get
-//! past it, except for clients older than version 3, who take a part of it as the sign of a large one.
+//! past it. Clients older than version 3 take a part of a batch as the sign of a large one: for them the
+//! first batch of every partition is read whole, until the answer has no bytes left.
 //!
 //! Source: Kafka 3.9 `ReplicaManager.fetchMessages` and `DelayedFetch`.
 
@@ -26,7 +27,8 @@ pub struct FetchLimits {
     pub min_bytes: u32,
     /// The answer has no more bytes than this, but for its first batch.
     pub max_bytes: u32,
-    /// Whether the first batch of every partition comes whatever its size, not that of the answer only.
+    /// Whether a partition's first batch is read whole wherever a byte of it may be told, instead of
+    /// that of the answer whatever its size.
     pub at_least_one_each: bool,
     /// Until when to wait; absent if not at all.
     pub deadline: Option<Instant>,
@@ -197,7 +199,11 @@ impl Fetch {
             None => {}
         }
         let left = u64::from(self.limits.max_bytes).saturating_sub(self.bytes) as u32;
-        let at_least_one = self.limits.at_least_one_each || self.bytes == 0;
+        let at_least_one = if self.limits.at_least_one_each {
+            left.min(partition.position.max_bytes) > 0
+        } else {
+            self.bytes == 0
+        };
         let outcome = source.partition.read(&partition.position, isolation, left, at_least_one);
         match &outcome {
             Ok(read) => {

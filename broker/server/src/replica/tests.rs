@@ -203,6 +203,38 @@ fn an_unknown_partition_answers_at_once_and_alone() {
     assert!(matches!(answers[1].outcome, Err(ReadError::UnknownPartition)));
 }
 
+/// Clients before version 3 are given a part of a batch, for which all of it is read: but none once
+/// the answer's bytes are spent, and none of a partition of which no byte is wanted.
+#[test]
+fn nothing_is_read_for_an_answer_that_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(&[dir.path()], &relaxed());
+    lead(&manager, 4, &relaxed());
+    for number in 0..4 {
+        append(&manager.partition("t", number).unwrap(), 1).unwrap();
+    }
+    let size = batch(1).len() as u32;
+    let cases = [
+        ("a byte is left for the second", size + 1, [false, true, true, false]),
+        ("the second would find none", size, [false, true, false, false]),
+    ];
+    for (name, max_bytes, expected) in cases {
+        let mut session = FetchSession::new(false, Isolation::ReadUncommitted);
+        for number in 0..4 {
+            let max_bytes = u32::from(number != 0);
+            let position = FetchPosition { max_bytes, ..at(0) };
+            session.push(&TopicRef::Name("t".into()), number, position);
+        }
+        let limits =
+            FetchLimits { max_bytes, at_least_one_each: true, ..limits(0, Duration::ZERO) };
+        let held = Held::Full(Box::new(session));
+        let mut fetch = Fetch::new(Arc::clone(&manager), held, limits);
+        assert!(fetch.read_queued());
+        let found: Vec<_> = found(&fetch.answers().0).into_iter().map(|(_, any)| any).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 #[test]
 fn a_session_is_told_only_what_is_new_and_looks_only_at_what_moved() {
     let dir = tempfile::tempdir().unwrap();

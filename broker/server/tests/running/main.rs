@@ -13,4 +13,5 @@ mod changes;
 mod client;
 mod expiry;
 mod jobs;
+mod old_fetch;
 mod topic;
