@@ -121,6 +121,7 @@ fn hold(context: &Context, request: &FetchRequest<'_>, version: i16) -> Result<H
                 session.push(&name, partition.partition, position(partition));
             }
         }
+        session.drop_twins();
         return Ok(Held::Full(Box::new(session)));
     }
     let (id, epoch) = (request.session_id, request.session_epoch);

@@ -31,7 +31,7 @@ pub const INITIAL_EPOCH: i32 = 0;
 pub const FINAL_EPOCH: i32 = -1;
 
 /// A topic as a request names it: by name up to Fetch version 12, by id from 13 on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicRef {
     /// By name.
     Name(Arc<str>),
@@ -183,7 +183,8 @@ impl FetchSession {
         self.enqueue(index);
     }
 
-    /// Adds a partition to a request without a session, which may name the same one twice.
+    /// Adds a partition to a request without a session, without a look at those that it has:
+    /// [`FetchSession::drop_twins`] follows.
     pub fn push(&mut self, topic: &TopicRef, partition: i32, position: FetchPosition) {
         let index = self.partitions.len() as u32;
         self.partitions.push(Some(SessionPartition {
@@ -278,6 +279,21 @@ impl FetchSession {
     /// Returns the partition of `index`.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut SessionPartition> {
         self.partitions.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Keeps the last of those that name the same partition, as Kafka does: no request is served more
+    /// often than there are partitions.
+    pub fn drop_twins(&mut self) {
+        if self.partitions.len() < 2 {
+            return;
+        }
+        let named = self.partitions.iter().flatten();
+        let mut named: Vec<_> = named.map(|named| (named.partition, &named.topic)).collect();
+        named.sort_unstable();
+        let has_twins = named.windows(2).any(|pair| pair[0] == pair[1]);
+        if has_twins {
+            self.merge_twins();
+        }
     }
 
     fn find(&self, topic: &TopicRef, partition: i32) -> Option<u32> {

@@ -64,3 +64,24 @@ async fn what_is_converted_counts_against_the_answer() {
     })
     .await;
 }
+
+/// A request that names a partition a thousand times gets it once; others stay as they are.
+#[tokio::test]
+async fn a_partition_is_answered_once_however_often_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    beside_broker(dir.path(), &[], |address| {
+        let client = &mut Client::connect(address);
+        for topic in ["a", "b"] {
+            create(client, topic, &[]);
+            produce(client, topic, nothings());
+        }
+        let mut topics = vec!["a"; 1000];
+        topics.push("b");
+        for version in [0, 2, 3, 4, 11] {
+            let once = fetch(client, version, &["a", "b"]);
+            assert!(once.len() == 2 && once.iter().all(|size| *size > 0), "{version}: {once:?}");
+            assert_eq!(fetch(client, version, &topics), once, "version {version}");
+        }
+    })
+    .await;
+}
