@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::create_topics::CreateTopicsResponse;
 use broker_protocol::message::delete_topics::DeleteTopicsRequest;
 use broker_protocol::message::fetch::FetchResponse;
@@ -92,11 +93,17 @@ pub fn create_topic(
     configs: &[(&str, &str)],
 ) -> Result<()> {
     let mut client = Client::connect(address)?;
-    let body = client.call(&request::create(topic, partitions, configs)?)?;
-    let response: CreateTopicsResponse<'_> = request::answer(body, 5)?;
-    if let Some(result) = response.topics.iter().find(|result| result.error_code != 0) {
-        bail!("create {topic}: error {} {:?}", result.error_code, result.error_message);
-    }
+    let create = request::create(topic, partitions, configs)?;
+    // Kafka answers before its controller knows of it: "available brokers: 0".
+    Deadline::seconds(60).poll("a controller that knows its brokers", || {
+        let response: CreateTopicsResponse<'_> = request::answer(client.call(&create)?, 5)?;
+        let failed = response.topics.iter().find(|result| result.error_code != 0);
+        let Some(failed) = failed else { return Ok(Some(())) };
+        if failed.error_code == ErrorCode::InvalidReplicationFactor.code() {
+            return Ok(None);
+        }
+        bail!("create {topic}: error {} {:?}", failed.error_code, failed.error_message);
+    })?;
     for partition in 0..partitions {
         let frame = request::fetch_now(topic, partition, 0)?;
         Deadline::seconds(60).poll("a partition that can be read", || {
