@@ -15,7 +15,10 @@ use e2e::deadline::Deadline;
 use e2e::peer::{self, Peer};
 use e2e::wire::{self, Connection, PRODUCE_VERSION};
 
+/// Long past: topics that keep such records say so, or retention takes them while the test looks.
 const TIME: TimestampMs = TimestampMs(1_700_000_000_000);
+
+const FOREVER: (&str, &str) = ("retention.ms", "-1");
 
 /// Records in a good batch.
 const COUNT: i32 = 3;
@@ -239,7 +242,7 @@ fn run(connection: &mut Connection, topic: &str, rows: &[Row]) -> Result<Vec<Str
 fn ready(peer: &Peer) -> Result<Connection> {
     Deadline::seconds(60).poll("a broker that creates topics", || {
         let mut connection = Connection::open(peer.bootstrap())?;
-        Ok(connection.create_topic("records", 1, &[]).ok().map(|()| connection))
+        Ok(connection.create_topic("records", 1, &[FOREVER]).ok().map(|()| connection))
     })
 }
 
@@ -376,7 +379,7 @@ fn sequences_and_epochs_are_held_to() -> Result<()> {
 fn one_bad_partition_does_not_fail_the_others() -> Result<()> {
     let peer = Peer::start("bad-neighbour")?;
     let mut connection = ready(&peer)?;
-    connection.create_topic("neighbours", 3, &[])?;
+    connection.create_topic("neighbours", 3, &[FOREVER])?;
     let batch = good(Compression::Lz4)?;
     let mut bad = batch.clone();
     bad[20] ^= 1;
