@@ -175,10 +175,16 @@ fn kafka_disk(options: &Options) -> Result<()> {
 }
 
 fn knocks(options: &Options) -> Result<()> {
-    end_to_end(
-        &["knocks", "knocks_in_flight", "bad_input", "bad_frames", "bad_records", "log_dirs"],
-        options,
-    )
+    let tests = [
+        "knocks",
+        "knocks_in_flight",
+        "bad_input",
+        "bad_frames",
+        "bad_records",
+        "bytes_in_flight",
+        "log_dirs",
+    ];
+    end_to_end(&tests, options)
 }
 
 fn syscalls(options: &Options) -> Result<()> {

@@ -1,7 +1,7 @@
 //! From the bytes of one request to the bytes of its answer: decode, call the handler, encode.
 //!
 //! Three ways for a handler to answer: at once ([`now`]: no allocation beyond the answer, no task
-//! switch), later ([`later!`]: the frame is copied, because the read buffer moves on), or at once if
+//! switch), later ([`later!`]: the frame is kept, a large one in the memory it was read to), or at once if
 //! it can ([`Outcome`]: Produce and Fetch).
 //!
 //! A malformed request has no error frame in Kafka's protocol: the connection is closed, with one
@@ -29,6 +29,7 @@ use broker_protocol::message::{
 };
 use broker_protocol::primitive::{DecodeError, EncodeError, Reader, Writer};
 use broker_storage::log::Slice;
+use bytes::Bytes;
 
 use super::answers::Answers;
 use super::{Later, Outcome, Peer, RequestContext};
@@ -59,6 +60,37 @@ pub(crate) enum Dispatched {
     Later { answer: Later<Result<Answers, Fault>>, exclusive: bool },
 }
 
+/// The bytes of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Frame<'a> {
+    /// In a buffer that moves on: who needs it later copies it.
+    Passing(&'a [u8]),
+    /// In memory of its own, which is handed over to who needs it later.
+    Owned(&'a Bytes),
+}
+
+impl Frame<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Passing(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    fn keep(&self) -> Bytes {
+        match self {
+            Self::Passing(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Owned(bytes) => Bytes::clone(bytes),
+        }
+    }
+}
+
+/// Whether the request in `frame` may be needed after [`dispatch`]: all but those of the data plane.
+pub(crate) fn may_keep(frame: &[u8]) -> bool {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    !matches!(key.and_then(ApiKey::from_i16), Some(ApiKey::Produce | ApiKey::Fetch))
+}
+
 /// What a request says of itself.
 #[derive(Debug, Clone, Copy)]
 struct Call {
@@ -74,10 +106,10 @@ struct Call {
 pub(crate) fn dispatch(
     context: &Arc<Context>,
     peer: &Peer,
-    frame: &[u8],
+    frame: Frame<'_>,
     answers: &mut Answers,
 ) -> Result<Dispatched, Fault> {
-    let mut reader = Reader::new(frame);
+    let mut reader = Reader::new(frame.bytes());
     let (call, header) = match parse(&mut reader)? {
         Parsed::Call(call, header) => (call, header),
         Parsed::UnsupportedApiVersions(call) => {
@@ -112,7 +144,7 @@ fn route(
     context: &Arc<Context>,
     call: Call,
     rc: &RequestContext<'_>,
-    frame: &[u8],
+    frame: Frame<'_>,
     mut reader: Reader<'_>,
     answers: &mut Answers,
 ) -> Result<Dispatched, Fault> {
@@ -280,7 +312,7 @@ fn metadata(
     context: &Arc<Context>,
     call: Call,
     rc: &RequestContext<'_>,
-    frame: &[u8],
+    frame: Frame<'_>,
     mut reader: Reader<'_>,
     answers: &mut Answers,
 ) -> Result<Dispatched, Fault> {
@@ -290,7 +322,7 @@ fn metadata(
     if missing.is_empty() {
         return now(call, &super::metadata::metadata(context, &request, &newest, rc), answers);
     }
-    let (context, peer, frame) = (Arc::clone(context), rc.peer.clone(), frame.to_vec());
+    let (context, peer, frame) = (Arc::clone(context), rc.peer.clone(), frame.keep());
     let answer = async move {
         context.controller.create_missing(&missing).await;
         let mut reader = Reader::new(&frame);
@@ -305,10 +337,10 @@ fn metadata(
     Ok(Dispatched::Later { answer: Box::pin(answer), exclusive: true })
 }
 
-/// Decodes from a copy of the frame and calls an asynchronous handler.
+/// Decodes from the kept frame and calls an asynchronous handler.
 macro_rules! later {
     ($context:ident, $peer:ident, $frame:ident, $handler:path, $request:ident) => {{
-        let (context, peer, frame) = (Arc::clone($context), $peer.clone(), $frame.to_vec());
+        let (context, peer, frame) = (Arc::clone($context), $peer.clone(), $frame.keep());
         Box::pin(async move {
             let mut reader = Reader::new(&frame);
             let Parsed::Call(call, header) = parse(&mut reader)? else {
@@ -328,7 +360,7 @@ fn dispatch_later(
     context: &Arc<Context>,
     peer: &Peer,
     api: ApiKey,
-    frame: &[u8],
+    frame: Frame<'_>,
 ) -> Later<Result<Answers, Fault>> {
     use super::{
         alter_configs::alter_configs, alter_configs::incremental_alter_configs,
@@ -375,7 +407,7 @@ fn dispatch_group(
     context: &Arc<Context>,
     peer: &Peer,
     api: ApiKey,
-    frame: &[u8],
+    frame: Frame<'_>,
 ) -> Later<Result<Answers, Fault>> {
     use super::{
         delete_groups::delete_groups, describe_groups::describe_groups,

@@ -6,9 +6,11 @@
 //! behind it wait with it. Requests after a waiting one are handled too if that one is a Produce;
 //! otherwise one request runs at a time, as in Kafka.
 //!
-//! Bounds: the read buffer grows with the bytes that arrived, never with those promised; the queue
-//! holds [`PENDING_MAX`] answers; handling stops while [`OUTPUT_MAX`] bytes wait to be written.
-//! Every wait has a deadline, so that silent, slow and half-open peers are closed.
+//! Bounds: the read buffer grows with the bytes that arrived; above [`LARGE_FRAME`] it is as large as
+//! its frame and has [`Room`], which lives as long as the memory does, kept or handed to an answer
+//! that comes later. The queue holds [`PENDING_MAX`] answers; handling stops while [`OUTPUT_MAX`]
+//! bytes wait to be written. Every wait has a deadline, so that silent, slow and half-open peers are
+//! closed; a peer that closes ends what waits for it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,15 +18,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
-use super::limits::{ConnectionPermit, Limits};
+use super::limits::{ConnectionPermit, Limits, Room};
 use super::{output, worker::Load};
 use crate::api::answers::Answers;
 use crate::api::dispatch::{self, Dispatched, Fault};
@@ -42,6 +44,12 @@ const READ_SIZE: usize = 16 * 1024;
 
 /// A frame above this is counted against the bytes in flight of the process, in bytes.
 const LARGE_FRAME: usize = 64 * 1024;
+
+/// A buffer above this is never kept for the next frame, in bytes.
+const KEEP_MAX: usize = 2 * 1024 * 1024;
+
+/// The slowest that a large frame may come, in bytes a second: the room it has is others' too.
+const RATE_MIN: usize = 512 * 1024;
 
 /// How often a quiet connection is looked at: an empty read buffer is then given back.
 const QUIET: Duration = Duration::from_secs(30);
@@ -68,6 +76,8 @@ pub(crate) enum End {
     Shutdown,
     #[error("no whole request for {0:?}")]
     Idle(Duration),
+    #[error("a frame of {size} bytes was not whole after {after:?}")]
+    SlowFrame { size: usize, after: Duration },
     #[error("answers were not read for {0:?}")]
     SlowReader(Duration),
     #[error(transparent)]
@@ -93,11 +103,15 @@ pub(crate) struct Connection {
     served: u64,
     /// When the last whole request was handled.
     last_request: Instant,
-    /// The largest frame since the connection was last quiet: the buffer is kept that large,
-    /// because memory touched for the first time costs more than all else in a read.
+    /// The largest frame since the connection was last quiet, up to [`LARGE_FRAME`]: the buffer is
+    /// kept that large, because memory touched for the first time costs more than all else in a read.
     largest: usize,
-    /// The share of a large frame in the process's bytes in flight, until it is handled.
-    in_flight: Option<OwnedSemaphorePermit>,
+    /// The room that a buffer above [`LARGE_FRAME`] has.
+    room: Option<Room>,
+    /// Waits for room. Kept over other events: a place in the queue must not be lost to them.
+    queued: Option<Later<Option<Room>>>,
+    /// When the frame that arrives got its room.
+    begun: Option<Instant>,
     /// Fires at the next look at the deadline. Moved only when it fires, not at each request.
     alarm: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -133,7 +147,9 @@ impl Connection {
             served: 0,
             last_request: now,
             largest: READ_SIZE,
-            in_flight: None,
+            room: None,
+            queued: None,
+            begun: None,
             alarm: Box::pin(tokio::time::sleep_until(first_look.into())),
             shutdown: Box::pin(context.tasks.shutdown_token().cancelled_owned()),
             context,
@@ -174,26 +190,65 @@ impl Connection {
             if self.is_blocked() {
                 return Ok(true);
             }
-            let request = &self.input[LENGTH_SIZE..LENGTH_SIZE + size];
-            // With answers waiting, a ready one must queue behind them.
-            let queued = !self.pending.is_empty();
-            let mut apart = Answers::default();
-            let sink = if queued { &mut apart } else { &mut self.answers };
-            match dispatch::dispatch(&self.context, &self.peer, request, sink)? {
-                Dispatched::Done if queued && !apart.is_empty() => {
-                    self.pending.push_back(Box::pin(std::future::ready(Ok(apart))));
-                }
-                Dispatched::Done => {}
-                Dispatched::Later { answer, exclusive } => {
-                    self.pending.push_back(answer);
-                    self.exclusive = exclusive;
-                }
-            }
-            self.input.advance(LENGTH_SIZE + size);
-            self.in_flight = None;
-            self.largest = self.largest.max(LENGTH_SIZE + size);
+            self.handle(size)?;
             self.served += 1;
             self.last_request = self.context.clock.now();
+        }
+    }
+
+    /// Handles the frame of `size` bytes at the front of the read buffer.
+    fn handle(&mut self, size: usize) -> Result<(), End> {
+        let whole = LENGTH_SIZE + size;
+        let request = &self.input[LENGTH_SIZE..whole];
+        let owned = (whole > LARGE_FRAME && dispatch::may_keep(request)).then(|| self.cut(whole));
+        let (frame, room) = match &owned {
+            Some(frame) => (dispatch::Frame::Owned(frame), self.room.take()),
+            None => (dispatch::Frame::Passing(&self.input[LENGTH_SIZE..whole]), None),
+        };
+        // With answers waiting, a ready one must queue behind them.
+        let queued = !self.pending.is_empty();
+        let mut apart = Answers::default();
+        let sink = if queued { &mut apart } else { &mut self.answers };
+        match dispatch::dispatch(&self.context, &self.peer, frame, sink)? {
+            Dispatched::Done if queued && !apart.is_empty() => {
+                self.pending.push_back(Box::pin(std::future::ready(Ok(apart))));
+            }
+            Dispatched::Done => {}
+            Dispatched::Later { answer, exclusive } => {
+                self.pending.push_back(with_room(answer, room));
+                self.exclusive = exclusive;
+            }
+        }
+        self.begun = None;
+        if owned.is_none() {
+            self.input.advance(whole);
+            self.largest = self.largest.max(whole.min(LARGE_FRAME));
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// Takes the first `whole` bytes out of the read buffer, with its memory; returns the request.
+    fn cut(&mut self, whole: usize) -> Bytes {
+        let mut frame = std::mem::take(&mut self.input);
+        if frame.len() > whole {
+            self.input.extend_from_slice(&frame[whole..]);
+        }
+        frame.truncate(whole);
+        frame.advance(LENGTH_SIZE);
+        frame.freeze()
+    }
+
+    /// Keeps a large buffer that is empty for the next frame, or gives it back.
+    fn settle(&mut self) {
+        if !self.input.is_empty() {
+            return;
+        }
+        if let Some(room) = &mut self.room
+            && (room.size() > KEEP_MAX || !self.limits.keep(room))
+        {
+            self.input = BytesMut::new();
+            self.room = None;
         }
     }
 
@@ -234,22 +289,25 @@ impl Connection {
 
     /// Waits for bytes, for an answer, for the deadline or for shutdown.
     async fn wait(&mut self) -> Result<(), End> {
-        let reads = !self.is_blocked();
-        let unpaid = if reads { self.make_room()? } else { None };
-        let size = unpaid.unwrap_or_default();
+        // While nothing more is handled, a little is read all the same: the end of the stream too.
+        let mut reads = !self.is_blocked() || self.input.len() < READ_SIZE;
+        if reads {
+            reads = self.make_room()?;
+        }
         tokio::select! {
             biased;
             answer = front(&mut self.pending), if !self.pending.is_empty() => {
                 self.answered(answer?);
                 Ok(())
             }
-            permit = self.limits.request_bytes(size), if unpaid.is_some() => {
-                self.in_flight = permit;
+            room = granted(&mut self.queued), if self.queued.is_some() => {
+                self.queued = None;
+                self.begin(room);
                 Ok(())
             }
             // A read that did not fill the buffer is known to have emptied the socket: the next
             // wait costs no system call to find that out.
-            read = self.stream.read_buf(&mut self.input), if reads && unpaid.is_none() => {
+            read = self.stream.read_buf(&mut self.input), if reads => {
                 if read? == 0 { Err(End::Closed) } else { Ok(()) }
             }
             () = &mut self.shutdown => self.drain().await,
@@ -257,23 +315,45 @@ impl Connection {
         }
     }
 
-    /// Grows the read buffer for what comes next, by doubling, up to the size of the frame.
+    /// Grows the read buffer for what comes next, by doubling; returns whether to read now.
     ///
-    /// Returns the size of a large frame that has begun and is not counted yet in the process's
-    /// bytes in flight: it is read on once there is room for it.
-    fn make_room(&mut self) -> Result<Option<usize>, End> {
+    /// A large frame that has begun is read on once there is room for all of it.
+    fn make_room(&mut self) -> Result<bool, End> {
         let here = self.input.len();
-        let wanted = match frame::peek(&self.input, self.settings.frame_max)? {
-            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size - here,
-            Frame::Partial { size: None } | Frame::Complete { .. } => READ_SIZE,
+        let whole = match frame::peek(&self.input, self.settings.frame_max)? {
+            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size,
+            Frame::Partial { size: None } | Frame::Complete { .. } => here + READ_SIZE,
         };
-        if here >= LARGE_FRAME && self.in_flight.is_none() {
-            return Ok(Some(here + wanted));
+        if here >= LARGE_FRAME && self.input.capacity() < whole {
+            if self.room.as_ref().is_none_or(|room| room.size() < whole) {
+                if self.queued.is_none() {
+                    self.queued = Some(Box::pin(Arc::clone(&self.limits).room(whole)));
+                }
+                return Ok(false);
+            }
+            self.resize();
+        } else if here == 0 {
+            // An empty buffer is asked for as much as it once held, which winds it back to its start.
+            self.input.reserve(self.room.as_ref().map_or(self.largest, Room::size));
+        } else {
+            self.input.reserve((whole - here).min(here.max(READ_SIZE)));
         }
-        // An empty buffer is asked for as much as it once held, which winds it back to its start.
-        let grow = if here == 0 { self.largest } else { wanted.min(here.max(READ_SIZE)) };
-        self.input.reserve(grow);
-        Ok(None)
+        Ok(true)
+    }
+
+    /// Goes on with a large frame, for which there is room now.
+    fn begin(&mut self, room: Option<Room>) {
+        self.room = room;
+        self.begun = Some(self.context.clock.now());
+        self.resize();
+    }
+
+    /// Moves what is here to a buffer of exactly the size that there is room for.
+    fn resize(&mut self) {
+        let Some(room) = &self.room else { return };
+        let mut buffer = BytesMut::with_capacity(room.size());
+        buffer.extend_from_slice(&self.input);
+        self.input = buffer;
     }
 
     /// Ends a connection that is past its deadline, gives memory back, and sets the next alarm.
@@ -284,8 +364,18 @@ impl Connection {
         if quiet >= limit && self.pending.is_empty() {
             return Err(End::Idle(limit));
         }
+        if let (Some(begun), Some(room)) = (self.begun, &self.room) {
+            let (size, after) = (room.size(), now.duration_since(begun));
+            if after > QUIET + Duration::from_secs((size / RATE_MIN) as u64) {
+                return Err(End::SlowFrame { size, after });
+            }
+        }
+        if (!self.pending.is_empty() || self.queued.is_some()) && is_closed(&self.stream) {
+            return Err(End::Closed);
+        }
         if quiet >= QUIET && self.input.is_empty() {
             self.input = BytesMut::new();
+            self.room = None;
             self.largest = READ_SIZE;
         }
         let next = (self.last_request + limit).max(now + Duration::from_secs(1)).min(now + QUIET);
@@ -314,4 +404,31 @@ async fn front(pending: &mut VecDeque<Later<Result<Answers, Fault>>>) -> Result<
         Some(answer) => answer.await,
         None => std::future::pending().await,
     }
+}
+
+/// The room that is waited for.
+async fn granted(queued: &mut Option<Later<Option<Room>>>) -> Option<Room> {
+    match queued {
+        Some(room) => room.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets `room` live as long as `answer` is waited for: the request's memory does.
+fn with_room(
+    answer: Later<Result<Answers, Fault>>,
+    room: Option<Room>,
+) -> Later<Result<Answers, Fault>> {
+    let Some(room) = room else { return answer };
+    Box::pin(async move {
+        let answer = answer.await;
+        drop(room);
+        answer
+    })
+}
+
+/// Whether the peer has closed, though bytes of it may still wait to be read.
+fn is_closed(stream: &TcpStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
+    rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

@@ -6,7 +6,8 @@
 //!
 //! Counts are exact: a permit is taken before the connection's task exists and returned when it is
 //! dropped. Bytes are counted for large frames only: what a small one needs is already bounded by
-//! the number of connections times their read buffer.
+//! the number of connections times their read buffer. [`Room`] is counted for as long as the memory
+//! lives: while the frame arrives, while its answer waits, and while the buffer is kept for the next.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,13 +26,35 @@ const UNIT: usize = 1024;
 /// second, as a client opens a handful at once.
 const BURST: Duration = Duration::from_secs(1);
 
+/// Buffers that are kept for the next frame have at most this part of the bytes in flight: what is
+/// kept by one must never be missing for another for long.
+const KEPT_PART: usize = 8;
+
 /// The bounds that all listeners share.
 #[derive(Debug)]
 pub(crate) struct Limits {
     config: SharedConfig,
     counts: Mutex<Counts>,
     request_bytes: Arc<Semaphore>,
-    request_bytes_max: usize,
+    /// The part of `request_bytes` that may be kept between frames.
+    kept_bytes: Arc<Semaphore>,
+    /// The most that one request takes, in units: all that is never kept.
+    request_units_max: usize,
+}
+
+/// Memory for one large frame, counted in the process's bytes in flight until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    size: usize,
+    _bytes: OwnedSemaphorePermit,
+    kept: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Returns the bytes that it was taken for.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +91,8 @@ impl Limits {
             config,
             counts: Mutex::default(),
             request_bytes: Arc::new(Semaphore::new(units)),
-            request_bytes_max: units * UNIT,
+            kept_bytes: Arc::new(Semaphore::new(units / KEPT_PART)),
+            request_units_max: units - units / KEPT_PART,
         })
     }
 
@@ -107,13 +131,23 @@ impl Limits {
         (until - now).saturating_sub(BURST)
     }
 
-    /// Waits for room for a request of `size` bytes.
+    /// Waits for room for a request of `size` bytes, behind those that asked before.
     ///
-    /// A request above the whole bound takes all of it: it is read alone, never refused for ever.
-    /// Cancel-safe.
-    pub(crate) async fn request_bytes(&self, size: usize) -> Option<OwnedSemaphorePermit> {
-        let units = size.min(self.request_bytes_max).div_ceil(UNIT) as u32;
-        Arc::clone(&self.request_bytes).acquire_many_owned(units).await.ok()
+    /// A request above the bound takes all that is not kept: it is read alone, never refused for ever.
+    /// Dropping the future gives its place in the queue up.
+    pub(crate) async fn room(self: Arc<Self>, size: usize) -> Option<Room> {
+        let units = size.div_ceil(UNIT).min(self.request_units_max) as u32;
+        let bytes = Arc::clone(&self.request_bytes).acquire_many_owned(units).await.ok()?;
+        Some(Room { size, _bytes: bytes, kept: None })
+    }
+
+    /// Whether `room` may be kept for the next frame, with the buffer that it counts.
+    pub(crate) fn keep(&self, room: &mut Room) -> bool {
+        if room.kept.is_none() {
+            let units = room.size.div_ceil(UNIT) as u32;
+            room.kept = Arc::clone(&self.kept_bytes).try_acquire_many_owned(units).ok();
+        }
+        room.kept.is_some()
     }
 }
 
@@ -202,14 +236,30 @@ mod tests {
         assert_eq!(limits.pace(start), Duration::ZERO);
     }
 
-    /// A request larger than the bound gets all of it instead of waiting for ever.
+    /// A request larger than the bound gets all that is never kept, instead of waiting for ever.
     #[tokio::test]
     async fn a_request_above_the_bound_is_read_alone() {
-        let bytes = ["queued.max.request.bytes=10240", "socket.request.max.bytes=10240"];
+        let bytes = ["queued.max.request.bytes=16384", "socket.request.max.bytes=16384"];
         let limits = Limits::new(shared(&bytes));
-        let all = limits.request_bytes(100 * UNIT).await.unwrap();
-        assert_eq!(limits.request_bytes.available_permits(), 0);
+        let all = Arc::clone(&limits).room(100 * UNIT).await.unwrap();
+        assert_eq!(limits.request_bytes.available_permits(), 2);
         drop(all);
-        assert_eq!(limits.request_bytes.available_permits(), 10);
+        assert_eq!(limits.request_bytes.available_permits(), 16);
+    }
+
+    /// What is kept stays counted, and is a small part: the largest request always finds room.
+    #[tokio::test]
+    async fn what_is_kept_leaves_room_for_a_request_of_any_size() {
+        let bytes = ["queued.max.request.bytes=16384", "socket.request.max.bytes=16384"];
+        let limits = Limits::new(shared(&bytes));
+        let mut rooms = Vec::new();
+        for _ in 0..3 {
+            rooms.push(Arc::clone(&limits).room(UNIT).await.unwrap());
+        }
+        let kept: Vec<_> = rooms.iter_mut().map(|room| limits.keep(room)).collect();
+        assert_eq!(kept, [true, true, false]);
+        rooms.pop();
+        assert_eq!(limits.request_bytes.available_permits(), 14);
+        Arc::clone(&limits).room(100 * UNIT).await.unwrap();
     }
 }

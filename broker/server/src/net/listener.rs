@@ -145,7 +145,7 @@ fn hand_over(
             };
         match connection.run().await {
             End::Closed | End::Shutdown => {}
-            end @ (End::Idle(_) | End::SlowReader(_) | End::Io(_)) => {
+            end @ (End::Idle(_) | End::SlowFrame { .. } | End::SlowReader(_) | End::Io(_)) => {
                 debug!(error = %end, %client, "connection closed");
             }
             end @ (End::Frame(_) | End::Fault(_)) => {
