@@ -151,6 +151,13 @@ families! {
     GAUGE Broker "ottla_log_dir_available_bytes" ["dir"] "Room in the file system of a log directory.";
     GAUGE Broker "ottla_log_dir_total_bytes" ["dir"] "Size of the file system of a log directory.";
     GAUGE Broker "ottla_log_dir_syncs_queued" ["dir"] "Appends that wait for a sync.";
+    COUNTER Broker "ottla_log_cleaner_rounds_total" [] "Logs that were compacted.";
+    COUNTER Broker "ottla_log_cleaner_failures_total" [] "Compactions that failed.";
+    COUNTER Broker "ottla_log_cleaner_read_bytes_total" [] "Bytes of segments that compaction read.";
+    COUNTER Broker "ottla_log_cleaner_written_bytes_total" [] "Bytes of segments that compaction wrote.";
+    GAUGE Broker "ottla_log_cleaner_last_round_seconds" [] "How long the last compaction of a log took.";
+    GAUGE Broker "ottla_log_cleaner_max_dirty_ratio" [] "The largest share of a log that waits for compaction, 0 to 1.";
+    GAUGE Broker "ottla_log_cleaner_uncleanable_logs" [] "Logs that are not compacted any more, since compaction failed.";
     GAUGE Broker "ottla_log_segments" [] "Segments of all logs.";
     GAUGE Broker "ottla_log_bytes" [] "Bytes of all logs.";
     GAUGE Broker "ottla_fetch_sessions" [] "Fetch sessions that live.";

@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use broker_config::value::MetricsPartitions;
 use broker_protocol::quantity::TimestampMs;
 
 use super::snapshot::{
-    CommittedFacts, EventFacts, GroupFacts, LogDirFacts, PartitionFacts, ReplicaFacts,
-    SessionFacts, Snapshot, TopicFacts,
+    CleanerFacts, CommittedFacts, EventFacts, GroupFacts, LogDirFacts, PartitionFacts,
+    ReplicaFacts, SessionFacts, Snapshot, TopicFacts,
 };
 use super::{lag, process};
 use crate::context::Context;
 use crate::group::coordinator::{self, Listing};
 use crate::group::state::GroupState;
 use crate::metadata::{Metadata, Partition};
+use crate::replica::cleaner;
 use crate::replica::counters::TopicCounters;
 use crate::replica::manager::Manager;
 use crate::replica::partition_state::Role;
@@ -57,6 +59,7 @@ fn look(context: &Context, listing: Listing) -> Snapshot {
         group_states: group_states(&listing),
         is_loading_groups: listing.is_loading,
         groups: groups(&context.replicas, listing.groups, mode, context.clock.wall()),
+        cleaner: cleaner(context.cleaner.facts()),
         events: events(context),
         fetch_sessions: SessionFacts {
             sessions: sessions.sessions as u64,
@@ -138,6 +141,18 @@ fn log_dirs(replicas: &Manager) -> Vec<LogDirFacts> {
         space: process::disk_space(dir.path()),
     });
     dirs.collect()
+}
+
+fn cleaner(facts: &cleaner::Facts) -> CleanerFacts {
+    CleanerFacts {
+        rounds: facts.rounds.load(Relaxed),
+        failures: facts.failures.load(Relaxed),
+        bytes_read: facts.bytes_read.load(Relaxed),
+        bytes_written: facts.bytes_written.load(Relaxed),
+        last_round_seconds: facts.last_round_ms.load(Relaxed) as f64 / 1e3,
+        dirty_ratio_max: facts.dirty_permille_max.load(Relaxed) as f64 / 1e3,
+        uncleanable: facts.uncleanable.load(Relaxed) as u64,
+    }
 }
 
 fn events(context: &Context) -> EventFacts {

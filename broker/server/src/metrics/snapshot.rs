@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub process: ProcessFacts,
     /// Log directories, in the order of the setting.
     pub log_dirs: Vec<LogDirFacts>,
+    /// Compaction.
+    pub cleaner: CleanerFacts,
     /// Groups that this broker coordinates, by id.
     pub groups: Vec<GroupFacts>,
     /// How many groups are in each state, by Kafka's name.
@@ -198,6 +200,25 @@ pub struct LogDirFacts {
     pub syncs_queued: u64,
     /// Its file system, if that can be asked.
     pub space: Option<DiskSpace>,
+}
+
+/// Compaction since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CleanerFacts {
+    /// Rounds that were finished.
+    pub rounds: u64,
+    /// Rounds that failed.
+    pub failures: u64,
+    /// Bytes of segments read for copying.
+    pub bytes_read: u64,
+    /// Bytes of segments written.
+    pub bytes_written: u64,
+    /// How long the last finished round took, in seconds.
+    pub last_round_seconds: f64,
+    /// The largest share of dirty bytes that the last search met, 0 to 1.
+    pub dirty_ratio_max: f64,
+    /// Logs that are not compacted any more.
+    pub uncleanable: u64,
 }
 
 /// A group; the last one may be all that are too many to be named.

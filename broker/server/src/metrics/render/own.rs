@@ -53,6 +53,14 @@ fn storage(snapshot: &Snapshot, series: &mut Series<'_>) {
     let bytes: u64 = replicas().map(|replica| replica.size_in_bytes).sum();
     series.add("ottla_log_segments", &[], sample(segments));
     series.add("ottla_log_bytes", &[], sample(bytes));
+    let cleaner = snapshot.cleaner;
+    series.add("ottla_log_cleaner_rounds_total", &[], sample(cleaner.rounds));
+    series.add("ottla_log_cleaner_failures_total", &[], sample(cleaner.failures));
+    series.add("ottla_log_cleaner_read_bytes_total", &[], sample(cleaner.bytes_read));
+    series.add("ottla_log_cleaner_written_bytes_total", &[], sample(cleaner.bytes_written));
+    series.add("ottla_log_cleaner_last_round_seconds", &[], cleaner.last_round_seconds);
+    series.add("ottla_log_cleaner_max_dirty_ratio", &[], cleaner.dirty_ratio_max);
+    series.add("ottla_log_cleaner_uncleanable_logs", &[], sample(cleaner.uncleanable));
     for facts in &snapshot.log_dirs {
         let dir = [&*facts.dir];
         series.add("ottla_log_dir_online", &dir, sample(!facts.is_offline));

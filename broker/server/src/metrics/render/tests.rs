@@ -12,7 +12,7 @@ use super::*;
 use crate::metrics::health::Phase;
 use crate::metrics::histogram::Counts;
 use crate::metrics::snapshot::{
-    CommittedFacts, ConnectionFacts, DiskSpace, EventFacts, GroupFacts, LogDirFacts,
+    CleanerFacts, CommittedFacts, ConnectionFacts, DiskSpace, EventFacts, GroupFacts, LogDirFacts,
     PartitionFacts, ProcessFacts, ReplicaFacts, RequestFacts, SessionFacts, ThreadFacts,
     TopicFacts,
 };
@@ -58,6 +58,15 @@ fn example() -> Snapshot {
             },
             LogDirFacts { dir: "/data/2".into(), is_offline: true, syncs_queued: 0, space: None },
         ],
+        cleaner: CleanerFacts {
+            rounds: 3,
+            failures: 1,
+            bytes_read: 2000,
+            bytes_written: 700,
+            last_round_seconds: 0.25,
+            dirty_ratio_max: 0.625,
+            uncleanable: 1,
+        },
         groups: groups(),
         group_states: vec![
             ("Empty", 1),
