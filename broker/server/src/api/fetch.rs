@@ -59,14 +59,30 @@ pub(crate) fn fetch(
     let (context, max_bytes) = (Arc::clone(context), limits.max_bytes);
     let answering = Answering { context, version, wants_session, max_bytes, converted: 0 };
     let mut fetch = Fetch::new(Arc::clone(&answering.context.replicas), held, limits);
-    if fetch.read_queued() {
+    let is_complete = fetch.read_queued();
+    let converts = version < convert::BATCH_V2_FROM;
+    if is_complete && !(converts && fetch.has_records()) {
         return Outcome::Ready(answering.answer(fetch));
     }
     let later: Later<Fetched> = Box::pin(async move {
-        fetch.wait().await;
+        if !is_complete {
+            fetch.wait().await;
+        }
+        if converts && fetch.has_records() {
+            return converted(answering, fetch).await;
+        }
         answering.answer(fetch)
     });
     Outcome::Later(later)
+}
+
+/// Reads and converts records where no other connection waits for it.
+async fn converted(answering: Answering, fetch: Fetch) -> Fetched {
+    let converting = tokio::task::spawn_blocking(move || answering.answer(fetch));
+    converting.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "conversion of records was cut short");
+        Fetched::default()
+    })
 }
 
 fn replica_id(request: &FetchRequest<'_>) -> i32 {

@@ -116,6 +116,11 @@ impl Fetch {
         }
     }
 
+    /// Returns whether records were found.
+    pub fn has_records(&self) -> bool {
+        self.bytes > 0
+    }
+
     /// Returns what there is to say, in the order to say it, and ends the request for its session.
     ///
     /// A session is told only what changed; anyone else hears of every partition.

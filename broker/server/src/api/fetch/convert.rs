@@ -12,7 +12,7 @@ use super::WHOLE_BATCHES_FROM;
 use crate::replica::partition::Partition;
 
 /// The first version that reads batches v2.
-const BATCH_V2_FROM: i16 = 4;
+pub(super) const BATCH_V2_FROM: i16 = 4;
 /// The first version that reads message sets of magic 1.
 const MAGIC_1_FROM: i16 = 2;
 /// The first version that reads zstd.
