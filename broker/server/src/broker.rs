@@ -24,15 +24,15 @@ use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
 use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
-use crate::control::{self, Control};
+use crate::control::Control;
 use crate::controller::admin::Admin;
 use crate::controller::membership::{self, Term};
-use crate::controller::run::{Controller, fresh_id};
+use crate::controller::run::{Controller, Instruction, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::{Coordinator, Seams};
 use crate::metadata::{self, Cache, Metadata};
@@ -90,7 +90,13 @@ impl Broker {
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
         let dynamic_config = Arc::new(
-            DynamicConfig::load(Arc::clone(&store), broker_id, Arc::clone(&config)).await?,
+            DynamicConfig::load(
+                Arc::clone(&store),
+                broker_id,
+                Arc::clone(&config),
+                Arc::clone(&clock),
+            )
+            .await?,
         );
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
@@ -385,6 +391,7 @@ async fn control(context: &Arc<Context>, store: &Arc<dyn Store>) -> Result<()> {
     let Some(term): Option<Term> = won else { bail!("another broker is the controller") };
     let (instructions, inbox) = mpsc::channel(INSTRUCTIONS);
     let (loaded, mut is_loaded) = watch::channel(false);
+    let instructions_later = instructions.downgrade();
     let live = BTreeSet::from([context.broker_id]);
     let controller = Controller::new(Arc::clone(store), term, live, instructions);
     let shutdown = context.tasks.shutdown_token();
@@ -397,27 +404,37 @@ async fn control(context: &Arc<Context>, store: &Arc<dyn Store>) -> Result<()> {
         loaded,
     );
     context.tasks.spawn("control", control.run(inbox));
-    let (following, shutdown) = (Arc::clone(context), context.tasks.shutdown_token());
+    is_loaded.wait_for(|loaded| *loaded).await.context("the controller ended before it began")?;
+    // Only now: until the start is over, the controller's end must be the end of instructions.
+    let instructions = instructions_later.upgrade().context("the controller ended")?;
+    follow_settings(context, instructions);
+    Ok(())
+}
+
+/// Starts to apply changes of settings, those since the start first.
+fn follow_settings(context: &Arc<Context>, instructions: mpsc::Sender<Instruction>) {
+    let (dynamic_config, shutdown) =
+        (Arc::clone(&context.dynamic_config), context.tasks.shutdown_token());
     context.tasks.spawn("dynamic-config", async move {
         let carry_on = |applied| {
-            let context = Arc::clone(&following);
+            let instructions = instructions.clone();
             async move {
-                let Context { replicas, dynamic_config, metadata, .. } = &*context;
-                control::carry_on(replicas, dynamic_config, metadata, applied).await;
+                let (done, finished) = oneshot::channel();
+                // The receiver ends only with the process.
+                let _ = instructions.send(Instruction::Configure { applied, done }).await;
+                let _ = finished.await;
             }
         };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            ended = following.dynamic_config.follow(carry_on) => {
+            ended = dynamic_config.follow(carry_on) => {
                 if let Err(error) = ended {
                     error!(%error, "changes of settings are not seen any more");
                 }
             }
         }
     });
-    is_loaded.wait_for(|loaded| *loaded).await.context("the controller ended before it began")?;
-    Ok(())
 }
 
 /// Begins to accept on every listener.

@@ -1,6 +1,6 @@
 //! The broker's side of the controller's instructions: lead, delete, announce, forget.
 //!
-//! One loop takes them in order. A partition is led before it is announced, so that a client that
+//! One loop takes them in order, and changes of settings with them. A partition is led before it is announced, so that a client that
 //! reads the metadata and comes at once is served.
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Control {
         Self { broker_id, replicas, metadata, dynamic_config, loaded }
     }
 
-    /// Takes instructions until the controller is gone.
+    /// Takes instructions until nobody is left who sends them.
     pub(crate) async fn run(self, mut instructions: mpsc::Receiver<Instruction>) {
         // Everything that is announced before the end of the load is published at once: a snapshot
         // a topic would make starting with many topics quadratic.
@@ -55,6 +55,11 @@ impl Control {
                 }
                 Instruction::Delete { partitions, done } => {
                     self.delete(partitions).await;
+                    let _ = done.send(());
+                    continue;
+                }
+                Instruction::Configure { applied, done } => {
+                    self.configure(applied).await;
                     let _ = done.send(());
                     continue;
                 }
@@ -104,23 +109,21 @@ impl Control {
         });
         deleted.await;
     }
-}
 
-/// Gives settings that changed to the partitions that they are of.
-pub(crate) async fn carry_on(
-    replicas: &Arc<Manager>,
-    dynamic_config: &DynamicConfig,
-    metadata: &Cache,
-    applied: Applied,
-) {
-    let topics: Vec<String> = match applied {
-        Applied::Topic(topic) => vec![topic],
-        Applied::Broker => metadata.load().topics.keys().map(ToString::to_string).collect(),
-    };
-    for topic in topics {
-        match dynamic_config.topic(&topic).await {
-            Ok(config) => replicas.set_config(&topic, &config),
-            Err(error) => warn!(topic, %error, "settings of the topic stay as they were"),
+    /// Gives settings that changed to the partitions that they are of.
+    async fn configure(&self, applied: Applied) {
+        let topics: Vec<String> = match applied {
+            Applied::Topic(topic) => vec![topic],
+            // Not those of the metadata: a topic is led before it is announced.
+            Applied::Broker => {
+                self.replicas.topics().iter().map(|topic| topic.name().to_owned()).collect()
+            }
+        };
+        for topic in topics {
+            match self.dynamic_config.topic(&topic).await {
+                Ok(config) => self.replicas.set_config(&topic, &config),
+                Err(error) => warn!(topic, %error, "settings of the topic stay as they were"),
+            }
         }
     }
 }

@@ -24,11 +24,17 @@ use tracing::{info, warn};
 
 use broker_zookeeper::error::TreeError;
 
+use crate::clock::SharedClock;
+
 /// The broker's configuration as it is now.
 pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;
 
 /// How long a change may take to be applied here before the call returns anyway.
 const APPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a notification stays for brokers that have not seen it.
+/// Source: Kafka 3.9 `ZkNodeChangeNotificationListener.changeExpirationMs`.
+const NOTIFICATION_LIFE: Duration = Duration::from_mins(15);
 
 /// Whose settings.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +83,7 @@ pub struct DynamicConfig {
     store: Arc<dyn Store>,
     broker_id: BrokerId,
     config: SharedConfig,
+    clock: SharedClock,
     /// The number of the next notification that is not applied yet.
     applied: watch::Sender<i64>,
 }
@@ -87,8 +94,9 @@ impl DynamicConfig {
         store: Arc<dyn Store>,
         broker_id: BrokerId,
         config: SharedConfig,
+        clock: SharedClock,
     ) -> Result<Self, TreeError> {
-        let dynamic = Self { store, broker_id, config, applied: watch::Sender::new(0) };
+        let dynamic = Self { store, broker_id, config, clock, applied: watch::Sender::new(0) };
         // Whatever is announced by now is in what is read next.
         let last = dynamic.announced().await?.last().map_or(0, |(number, _)| number + 1);
         dynamic.apply_broker().await?;
@@ -189,6 +197,7 @@ impl DynamicConfig {
                 }
             }
             self.applied.send_replace(seen);
+            self.purge().await?;
             if changes.next().await.kind == EventKind::SessionExpired {
                 return Err(StoreError::SessionExpired.into());
             }
@@ -200,6 +209,30 @@ impl DynamicConfig {
     async fn announced(&self) -> Result<Vec<(i64, String)>, TreeError> {
         let names = self.store.children(path::CONFIG_CHANGES).await?;
         Ok(names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
+    }
+
+    /// Deletes the notifications that every broker has had the time to see, so that there are never
+    /// more than those of the last change and of the 15 minutes before it.
+    async fn purge(&self) -> Result<(), TreeError> {
+        let life = NOTIFICATION_LIFE.as_millis() as i64;
+        // Never one that came meanwhile: clocks may differ by more than a notification's life.
+        let next = *self.applied.borrow();
+        for (_, name) in self.announced().await?.into_iter().filter(|(number, _)| *number < next) {
+            let path = format!("{}/{name}", path::CONFIG_CHANGES);
+            // Whoever deletes it first: it is gone.
+            let Some(stat) = self.store.exists(&path).await? else { continue };
+            if self.clock.wall().0 - stat.ctime < life {
+                return Ok(());
+            }
+            match self.store.delete(&path, None).await {
+                Ok(()) | Err(StoreError::NoNode { .. }) => {}
+                Err(error) => {
+                    warn!(%error, "old notifications stay for now");
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn changed(&self, name: &str) -> Result<Option<Entity>, TreeError> {
@@ -261,6 +294,7 @@ mod tests {
     use broker_zookeeper::embedded::EmbeddedTree;
 
     use super::*;
+    use crate::clock::{Clock, ManualClock, SystemClock};
     use crate::controller::membership;
 
     /// A change is applied before the call that made it returns, and carried on once.
@@ -269,7 +303,14 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
         membership::ensure_paths(&*store).await.unwrap();
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
-        let dynamic = DynamicConfig::load(store, BrokerId(0), Arc::clone(&config)).await.unwrap();
+        let dynamic = DynamicConfig::load(
+            Arc::clone(&store),
+            BrokerId(0),
+            Arc::clone(&config),
+            Arc::new(SystemClock),
+        )
+        .await
+        .unwrap();
         let dynamic = Arc::new(dynamic);
         let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let following = Arc::clone(&dynamic);
@@ -292,13 +333,47 @@ mod tests {
         follow.abort();
     }
 
+    /// A notification goes with the first change that comes 15 minutes after it.
+    #[tokio::test]
+    async fn old_notifications_are_deleted() {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
+        membership::ensure_paths(&*store).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        // The tree writes the machine's time; the test lets the broker's run ahead of it.
+        let clock = Arc::new(ManualClock::starting_at(SystemClock.wall()));
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        let dynamic = DynamicConfig::load(Arc::clone(&store), BrokerId(0), config, shared);
+        let dynamic = Arc::new(dynamic.await.unwrap());
+        let following = Arc::clone(&dynamic);
+        let follow =
+            tokio::task::spawn(async move { following.follow(|_| std::future::ready(())).await });
+        let settings = || BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
+        for topic in ["a", "b"] {
+            dynamic.replace(&Entity::Topic(topic.to_owned()), settings(), None).await.unwrap();
+        }
+        assert_eq!(dynamic.announced().await.unwrap().len(), 2);
+        clock.advance(NOTIFICATION_LIFE * 2);
+        let mut changes = store.watch(path::CONFIG_CHANGES, WatchMode::Persistent).await.unwrap();
+        dynamic.replace(&Entity::Topic("c".to_owned()), settings(), None).await.unwrap();
+        while !dynamic.announced().await.unwrap().is_empty() {
+            assert_eq!(changes.next().await.kind, EventKind::ChildrenChanged);
+        }
+        // Numbers go on, so the next change is seen.
+        dynamic.replace(&Entity::Topic("d".to_owned()), settings(), None).await.unwrap();
+        assert!(*dynamic.applied.borrow() >= 4);
+        follow.abort();
+    }
+
     /// The error's text holds the value too, which may be the name of a sound setting.
     #[tokio::test]
     async fn a_setting_that_is_refused_leaves_the_others_in_force() {
         let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
         membership::ensure_paths(&*store).await.unwrap();
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
-        let dynamic = DynamicConfig::load(Arc::clone(&store), BrokerId(0), config).await.unwrap();
+        let dynamic =
+            DynamicConfig::load(Arc::clone(&store), BrokerId(0), config, Arc::new(SystemClock))
+                .await
+                .unwrap();
         let settings = [("flush.ms", "5"), ("retention.ms", "flush.ms"), ("unheard.of", "1")];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let topic = Entity::Topic("t".to_owned());

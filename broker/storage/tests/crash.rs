@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::fs::{Fs, Open};
@@ -262,6 +262,20 @@ fn a_full_disk_leaves_no_half_batch_and_heals() {
     assert_eq!(appended.first_offset, Offset(1));
     let path = Path::new("/data/orders-0/00000000000000000000.log");
     assert_eq!(shared.len(path).unwrap(), log.size_in_bytes());
+}
+
+/// The time is the original's: it is the one that the records have.
+#[test]
+fn a_batch_sent_again_is_answered_with_the_time_that_the_log_gave_it() {
+    for (kind, expected) in [("LogAppendTime", support::NOW), ("CreateTime", TimestampMs(-1))] {
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
+        let dir = open_dir(&fs, Path::new(DIR));
+        let mut log = create(&dir, &config(&[("message.timestamp.type", kind)]));
+        let first = append(&mut log, &[idempotent(42, 0, 0)], 0).unwrap();
+        let again = append(&mut log, &[idempotent(42, 0, 0)], 0).unwrap();
+        assert!(again.duplicate);
+        assert_eq!((first.log_append_time, again.log_append_time), (expected, expected), "{kind}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use super::membership::Term;
 use super::state::{Effect, Elected, Event, State, TopicRead};
+use crate::dynamic_config::Applied;
 use crate::metadata::Topic;
 use broker_zookeeper::error::TreeError;
 
@@ -48,6 +49,15 @@ pub enum Instruction {
     Delete {
         /// The replicas.
         partitions: Vec<TopicPartition>,
+        /// Fired when it is done.
+        done: oneshot::Sender<()>,
+    },
+    /// Settings may differ: give them to the partitions that they are of, then say so. It comes from
+    /// the configuration, not from the controller, and waits its turn all the same: settings that
+    /// [`Instruction::Lead`] has read must not overwrite newer ones.
+    Configure {
+        /// Whose.
+        applied: Applied,
         /// Fired when it is done.
         done: oneshot::Sender<()>,
     },

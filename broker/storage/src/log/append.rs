@@ -207,10 +207,14 @@ impl Log {
         };
         Ok(match verdict {
             Verdict::Accept => None,
-            Verdict::Duplicate(original) => Some(Appended {
-                duplicate: true,
-                ..self.appended(original.base_offset(), original.last_offset, TimestampMs(-1))
-            }),
+            Verdict::Duplicate(original) => {
+                let time = match self.config.message_timestamp_type {
+                    TimestampType::LogAppendTime => original.timestamp,
+                    TimestampType::CreateTime => TimestampMs(-1),
+                };
+                let (first, last) = (original.base_offset(), original.last_offset);
+                Some(Appended { duplicate: true, ..self.appended(first, last, time) })
+            }
         })
     }
 
