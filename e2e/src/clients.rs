@@ -22,9 +22,10 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::capture;
 use crate::deadline::Deadline;
-use crate::matrix::{self, OPERATIONS, Outcome, Row};
-use crate::peer::{self, Peer};
+use crate::matrix::{Outcome, Row};
+use crate::peer::Peer;
 use crate::process::{self, Process};
+use crate::verdict::{self, Lacks};
 use crate::workspace;
 
 /// How many clients run side by side; as many as the smallest machine has cores, and one more.
@@ -33,10 +34,10 @@ const AT_ONCE: usize = 3;
 /// The longest that one phase of one client may take.
 const PHASE_SECONDS: u64 = 300;
 
-/// A client program, and what it is known not to have.
+/// A client program, and what it lacks.
 pub struct Client<'a> {
     name: String,
-    cannot: Vec<&'static str>,
+    lacks: Vec<Lacks>,
     program: Box<dyn Fn(&[String]) -> Result<Command> + Sync + 'a>,
 }
 
@@ -44,10 +45,10 @@ impl<'a> Client<'a> {
     /// A client called `name`; `program` is given the phase's arguments in order.
     pub fn new(
         name: &str,
-        cannot: Vec<&'static str>,
+        lacks: &[Lacks],
         program: impl Fn(&[String]) -> Result<Command> + Sync + 'a,
     ) -> Self {
-        Self { name: name.to_owned(), cannot, program: Box::new(program) }
+        Self { name: name.to_owned(), lacks: lacks.to_vec(), program: Box::new(program) }
     }
 }
 
@@ -60,9 +61,9 @@ pub struct Progress {
     pub records: String,
 }
 
-/// Runs one client in both phases and checks its row against what it is known not to have.
+/// Runs one client in both phases and checks its row against what it lacks.
 ///
-/// Fails with every operation that failed, is missing, or is marked otherwise than expected.
+/// Fails with every operation that failed, is missing, or is marked otherwise than listed.
 pub fn check(client: &Client<'_>) -> Result<()> {
     check_all(&client.name, std::slice::from_ref(client))
 }
@@ -82,8 +83,8 @@ pub fn check_all(name: &str, clients: &[Client<'_>]) -> Result<()> {
     phase("after", peer.bootstrap(), clients, &mut progress)?;
     let mut wrong = Vec::new();
     for (client, Progress { row, .. }) in clients.iter().zip(&progress) {
-        matrix::keep(&peer::chosen()?, &client.name, row)?;
-        wrong.extend(judge(&client.name, &client.cannot, row).err().map(|error| error.to_string()));
+        let verdict = verdict::conclude(&client.name, &client.lacks, row);
+        wrong.extend(verdict.err().map(|error| format!("{error:#}")));
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
@@ -145,35 +146,14 @@ pub fn run(
 fn outcome(line: &str) -> Option<(String, Outcome)> {
     let mut fields = line.strip_prefix("@op\t")?.splitn(3, '\t');
     let operation = fields.next()?.to_owned();
-    let outcome = match fields.next()? {
+    let mark = fields.next()?;
+    let detail = fields.next().unwrap_or_default().to_owned();
+    let outcome = match mark {
         "ok" => Outcome::Passed,
-        "cannot" => Outcome::Cannot,
-        _ => Outcome::Failed(fields.next().unwrap_or_default().to_owned()),
+        "cannot" => Outcome::Cannot(detail),
+        _ => Outcome::Failed(detail),
     };
     Some((operation, outcome))
-}
-
-/// Compares a row with the operations that the client is known not to have.
-pub fn judge(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
-    let mut wrong = Vec::new();
-    for operation in OPERATIONS {
-        let expected = cannot.contains(&operation);
-        match row.get(operation) {
-            Some(Outcome::Passed) if !expected => {}
-            Some(Outcome::Cannot) if expected => {}
-            Some(Outcome::Passed) => {
-                wrong.push(format!("{operation}: works, expected that it cannot"));
-            }
-            Some(Outcome::Cannot) => wrong.push(format!("{operation}: says that it cannot")),
-            Some(Outcome::Failed(how)) => wrong.push(format!("{operation}: {how}")),
-            None => wrong.push(format!("{operation}: not reported")),
-        }
-    }
-    if !wrong.is_empty() {
-        bail!("{client}:\n  {}", wrong.join("\n  "));
-    }
-    println!("{client}: {} operations, {} it cannot", OPERATIONS.len(), cannot.len());
-    Ok(())
 }
 
 /// Ten records by librdkafka in partition 0 of `foreign`: keyed, with a header, gzip, newest format.
@@ -200,33 +180,6 @@ pub fn passed(row: &mut Row, operation: &str, outcome: Result<()>) {
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
     row.insert(operation.to_owned(), outcome);
-}
-
-/// Notes the operations that a client does not have.
-pub fn cannot(row: &mut Row, operations: &[&str]) {
-    for operation in operations {
-        row.insert((*operation).to_owned(), Outcome::Cannot);
-    }
-}
-
-/// Keeps the row of a client for the matrix and judges it.
-pub fn conclude(client: &str, cannot: &[&str], row: &Row) -> Result<()> {
-    matrix::keep(&peer::chosen()?, client, row)?;
-    judge(client, cannot, row)
-}
-
-/// As [`conclude`], for tools of which each does a part: what is not in the row stays blank.
-pub fn conclude_partial(client: &str, row: &Row) -> Result<()> {
-    matrix::keep(&peer::chosen()?, client, row)?;
-    let failed = row.iter().filter_map(|(operation, outcome)| match outcome {
-        Outcome::Failed(how) => Some(format!("{operation}: {how}")),
-        Outcome::Passed | Outcome::Cannot => None,
-    });
-    let failed: Vec<String> = failed.collect();
-    if !failed.is_empty() {
-        bail!("{client}:\n  {}", failed.join("\n  "));
-    }
-    Ok(())
 }
 
 /// Where what `client` prints is kept.

@@ -29,5 +29,6 @@ pub mod process;
 pub mod stage;
 pub mod tidy;
 pub mod tools;
+pub mod verdict;
 pub mod wire;
 pub mod workspace;

@@ -1,4 +1,5 @@
-//! The matrix of client and operation: what each client did, kept as files and printed as a table.
+//! The matrix of client and operation: what each client did, kept as files and printed as a table,
+//! below it why a client cannot do something.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -43,8 +44,8 @@ pub const OPERATIONS: [&str; 25] = [
 pub enum Outcome {
     /// It worked, and its effect was seen.
     Passed,
-    /// The client has no such operation.
-    Cannot,
+    /// The client has no such operation; the text says why.
+    Cannot(String),
     /// It did not work; the text says how.
     Failed(String),
 }
@@ -53,16 +54,23 @@ impl Outcome {
     fn mark(&self) -> char {
         match self {
             Self::Passed => '+',
-            Self::Cannot => '-',
+            Self::Cannot(_) => '-',
             Self::Failed(_) => 'X',
         }
     }
 
-    fn from_mark(mark: &str) -> Self {
+    fn why(&self) -> &str {
+        match self {
+            Self::Passed => "",
+            Self::Cannot(why) | Self::Failed(why) => why,
+        }
+    }
+
+    fn kept(mark: &str, why: &str) -> Self {
         match mark {
             "+" => Self::Passed,
-            "-" => Self::Cannot,
-            _ => Self::Failed(String::new()),
+            "-" => Self::Cannot(why.to_owned()),
+            _ => Self::Failed(why.to_owned()),
         }
     }
 }
@@ -87,7 +95,8 @@ pub fn clear(peer: &str) -> Result<()> {
 pub fn keep(peer: &str, client: &str, row: &Row) -> Result<()> {
     let mut text = String::new();
     for (operation, outcome) in row {
-        writeln!(text, "{operation}\t{}", outcome.mark())?;
+        let why = outcome.why().replace(['\n', '\t'], " ");
+        writeln!(text, "{operation}\t{}\t{why}", outcome.mark())?;
     }
     fs::create_dir_all(directory(peer)).context("create the matrix's directory")?;
     fs::write(directory(peer).join(client), text).context("keep a row of the matrix")
@@ -102,17 +111,19 @@ pub fn rows(peer: &str) -> Result<BTreeMap<String, Row>> {
     for entry in fs::read_dir(directory(peer)).context("list the rows of the matrix")? {
         let entry = entry?;
         let text = fs::read_to_string(entry.path()).context("read a row of the matrix")?;
-        let row = text
-            .lines()
-            .filter_map(|line| line.split_once('\t'))
-            .map(|(operation, mark)| (operation.to_owned(), Outcome::from_mark(mark)))
-            .collect();
+        let row = text.lines().filter_map(|line| {
+            let (operation, (mark, why)) = line.split_once('\t').map(|(operation, rest)| {
+                (operation.to_owned(), rest.split_once('\t').unwrap_or((rest, "")))
+            })?;
+            Some((operation, Outcome::kept(mark, why)))
+        });
+        let row = row.collect();
         rows.insert(entry.file_name().to_string_lossy().into_owned(), row);
     }
     Ok(rows)
 }
 
-/// Draws the table: clients down, operations across by number, a legend below.
+/// Draws the table: clients down, operations across by number, a legend and the reasons below.
 pub fn draw(rows: &BTreeMap<String, Row>) -> String {
     let width = rows.keys().map(String::len).max().unwrap_or(0).max("client".len());
     let numbers = (1..=OPERATIONS.len()).map(|number| format!(" {number:>2}"));
@@ -123,13 +134,36 @@ pub fn draw(rows: &BTreeMap<String, Row>) -> String {
         lines.push(format!("{client:width$}{}", marks.collect::<String>()));
     }
     lines.push(String::new());
-    lines.push("+ passes   - the client cannot   X fails   (blank) not run".to_owned());
+    lines.push("+ passes   - the client cannot   X fails".to_owned());
     let numbered: Vec<String> = (1..)
         .zip(OPERATIONS)
         .map(|(number, operation)| format!("{number:>2} {operation:24}"))
         .collect();
     lines.extend(numbered.chunks(3).map(<[String]>::concat));
+    lines.extend(reasons(rows));
     lines.join("\n") + "\n"
+}
+
+/// A line for each reason: the numbers of the operations, why not, and the clients.
+fn reasons(rows: &BTreeMap<String, Row>) -> Vec<String> {
+    let mut by_reason: BTreeMap<(Vec<usize>, &str), Vec<&str>> = BTreeMap::new();
+    for (client, row) in rows {
+        let mut lacking: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (number, operation) in (1..).zip(OPERATIONS) {
+            if let Some(Outcome::Cannot(why)) = row.get(operation) {
+                lacking.entry(why).or_default().push(number);
+            }
+        }
+        for (why, numbers) in lacking {
+            by_reason.entry((numbers, why)).or_default().push(client);
+        }
+    }
+    let mut lines = Vec::new();
+    for ((numbers, why), clients) in by_reason {
+        let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+        lines.push(format!("- {}: {why} ({})", numbers.join(" "), clients.join(", ")));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -141,10 +175,11 @@ mod tests {
         let row = Row::from([
             ("create_topic".to_owned(), Outcome::Passed),
             ("produce_gzip".to_owned(), Outcome::Failed("refused".to_owned())),
-            ("produce_none".to_owned(), Outcome::Cannot),
+            ("produce_none".to_owned(), Outcome::Cannot("too old".to_owned())),
         ]);
         let table = draw(&BTreeMap::from([("some-client".to_owned(), row)]));
         let line = table.lines().nth(1).unwrap_or_default();
         assert!(line.starts_with("some-client  +  -  X   "), "{table}");
+        assert!(table.ends_with("\n- 2: too old (some-client)\n"), "{table}");
     }
 }

@@ -1,19 +1,20 @@
 //! The console tools of each release, as their users type them.
 //!
-//! A row a release: what has no tool over the wire in that release is marked as such. Tools that
+//! A row a release, beside it what has no tool over the wire in that release, and why. Tools that
 //! need ZooKeeper are not run: a broker that stands alone has none.
 
 use std::io::Write;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use e2e::clients::{self, cannot, passed};
+use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
 use e2e::java::Java;
 use e2e::matrix::Row;
 use e2e::peer::Peer;
 use e2e::process::Process;
 use e2e::tools::maven;
+use e2e::verdict::{self, Lacks};
 
 /// The classes of one release's tools, and what they are told differently.
 struct Tools {
@@ -32,7 +33,36 @@ struct Tools {
     delete_records: Option<&'static str>,
     codecs: &'static [&'static str],
     versions: Option<&'static str>,
+    lacks: &'static [Lacks],
 }
+
+const NO_ZSTD: Lacks =
+    Lacks { why: "the release is older than zstd", operations: &["produce_zstd"] };
+const ZOOKEEPER: Lacks = Lacks {
+    why: "the release's tool reaches it through ZooKeeper alone",
+    operations: &["describe_configs", "alter_configs", "create_partitions", "delete_topic"],
+};
+const NO_DELETE_RECORDS: Lacks =
+    Lacks { why: "the release is older than DeleteRecords", operations: &["delete_records"] };
+const NO_DELETE_GROUP: Lacks = Lacks {
+    why: "the release's tool describes only groups with members, and deletes none",
+    operations: &["describe_group", "delete_group"],
+};
+/// What the clients of the same releases do, in their own rows.
+const BY_CLIENTS: Lacks = Lacks {
+    why: "seen in the rows of the clients that the tools are made of",
+    operations: &[
+        "produce_idempotent",
+        "consume_offset",
+        "consume_timestamp",
+        "read_foreign",
+        "group_rebalance",
+        "commit",
+        "resume",
+        "records_after_restart",
+        "resume_after_restart",
+    ],
+};
 
 const OLD_CODECS: &[&str] = &["none", "gzip", "snappy", "lz4"];
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
@@ -54,6 +84,7 @@ const OLD: Tools = Tools {
     delete_records: None,
     codecs: OLD_CODECS,
     versions: None,
+    lacks: &[NO_ZSTD, ZOOKEEPER, NO_DELETE_RECORDS, NO_DELETE_GROUP, BY_CLIENTS],
 };
 
 const V0_9: Tools = Tools { version: "0.9.0.1", ..OLD };
@@ -64,15 +95,22 @@ const V0_11: Tools = Tools {
     groups_options: &[],
     consumer_options: &[],
     delete_records: Some("kafka.admin.DeleteRecordsCommand"),
+    lacks: &[NO_ZSTD, ZOOKEEPER, NO_DELETE_GROUP, BY_CLIENTS],
     ..V0_10
 };
-const V1: Tools = Tools { version: "1.1.1", delete_groups: true, ..V0_11 };
+const V1: Tools = Tools {
+    version: "1.1.1",
+    delete_groups: true,
+    lacks: &[NO_ZSTD, ZOOKEEPER, BY_CLIENTS],
+    ..V0_11
+};
 const V2: Tools = Tools {
     version: "2.8.2",
     producer_broker: "--bootstrap-server",
     topics: Some("kafka.admin.TopicCommand"),
     configs: Some("kafka.admin.ConfigCommand"),
     codecs: CODECS,
+    lacks: &[BY_CLIENTS],
     ..V1
 };
 const V3: Tools = Tools {
@@ -240,11 +278,10 @@ impl Session<'_> {
     }
 }
 
-/// Notes the outcome of an operation that has a tool, or that it has none.
+/// Notes the outcome of an operation that has a tool.
 fn with(row: &mut Row, name: &str, class: Option<&str>, run: impl FnOnce(&str) -> Result<()>) {
-    match class {
-        Some(class) => passed(row, name, run(class)),
-        None => cannot(row, &[name]),
+    if let Some(class) = class {
+        passed(row, name, run(class));
     }
 }
 
@@ -294,7 +331,7 @@ fn check(tools: &Tools) -> Result<()> {
     let mut session = Session { tools, java, peer: &peer, name, sent: Vec::new() };
     let mut row = Row::new();
     operate(&mut session, &mut row);
-    clients::conclude_partial(&session.name, &row)
+    verdict::conclude(&session.name, tools.lacks, &row)
 }
 
 #[test]

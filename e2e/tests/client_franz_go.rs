@@ -9,7 +9,7 @@ use e2e::tools::go;
 #[test]
 fn franz_go() -> Result<()> {
     let program = go::program()?;
-    clients::check(&Client::new("franz-go", Vec::new(), |arguments| {
+    clients::check(&Client::new("franz-go", &[], |arguments| {
         let mut command = Command::new(&program);
         command.args(arguments);
         Ok(command)

@@ -1,89 +1,135 @@
 //! The Java clients of eight releases, each compiled against its own jars and run as a program.
 
 use anyhow::Result;
-use e2e::clients::{self, Client};
+use e2e::clients;
 use e2e::java::Java;
 use e2e::tools::maven;
+use e2e::verdict::Lacks;
 
-const NO_ADMIN: [&str; 8] = [
-    "describe_configs",
-    "alter_configs",
-    "list_groups",
-    "describe_group",
-    "delete_group",
-    "create_partitions",
-    "delete_records",
-    "delete_topic",
-];
+const NO_ZSTD: Lacks =
+    Lacks { why: "the release is older than zstd", operations: &["produce_zstd"] };
+const NO_IDEMPOTENCE: Lacks = Lacks {
+    why: "the release is older than idempotent producers",
+    operations: &["produce_idempotent"],
+};
+const NO_TIMES: Lacks = Lacks {
+    why: "the release cannot look up the offset of a time",
+    operations: &["consume_timestamp"],
+};
+const NO_GROUPS: Lacks = Lacks {
+    why: "groups of the release's consumers are kept by ZooKeeper",
+    operations: &["group_rebalance"],
+};
+const NO_ADMIN: Lacks = Lacks {
+    why: "the release has no admin client",
+    operations: &[
+        "describe_configs",
+        "alter_configs",
+        "list_groups",
+        "describe_group",
+        "delete_group",
+        "create_partitions",
+        "delete_records",
+        "delete_topic",
+    ],
+};
+const NO_GROUP_ADMIN: Lacks = Lacks {
+    why: "the release's admin client knows no groups",
+    operations: &["list_groups", "describe_group", "delete_group"],
+};
+const NO_MORE_PARTITIONS: Lacks = Lacks {
+    why: "the release's admin client neither adds partitions nor deletes records",
+    operations: &["create_partitions", "delete_records"],
+};
+
+/// One release: the directories of its sources, the class that runs, and what it lacks.
+struct Client {
+    version: &'static str,
+    sources: &'static [&'static str],
+    class: &'static str,
+    lacks: &'static [Lacks],
+}
+
+const NEWEST: Client = Client {
+    version: "4.3.1",
+    sources: &["shared", "common", "poll_duration", "times", "admin_2_8"],
+    class: "Client",
+    lacks: &[],
+};
 
 /// Compiles the sources of the release's generation and runs them against the peer.
-fn check(version: &str, sources: &[&str], class: &str, cannot: &[&'static str]) -> Result<()> {
+fn check(client: &Client) -> Result<()> {
+    let Client { version, sources, class, lacks } = client;
     let java = Java::with_sources(maven::release(version)?, sources)?;
     let program = |arguments: &[String]| {
         let mut command = java.class(class, 256);
         command.args(arguments);
         Ok(command)
     };
-    clients::check(&Client::new(&format!("java-{version}"), cannot.to_vec(), program))
+    clients::check(&clients::Client::new(&format!("java-{version}"), lacks, program))
 }
 
 #[test]
 fn java_0_8_2_2() -> Result<()> {
-    let mut cannot = vec!["produce_zstd", "produce_idempotent", "consume_timestamp"];
-    cannot.push("group_rebalance");
-    cannot.extend(NO_ADMIN);
-    check("0.8.2.2", &["shared", "simple_0_8"], "SimpleClient", &cannot)
+    check(&Client {
+        version: "0.8.2.2",
+        sources: &["shared", "simple_0_8"],
+        class: "SimpleClient",
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_GROUPS, NO_ADMIN],
+    })
 }
 
 #[test]
 fn java_0_9_0_1() -> Result<()> {
-    let mut cannot = vec!["produce_zstd", "produce_idempotent", "consume_timestamp"];
-    cannot.extend(NO_ADMIN);
-    check(
-        "0.9.0.1",
-        &["shared", "common", "poll_long", "times_none", "admin_none"],
-        "Client",
-        &cannot,
-    )
+    check(&Client {
+        version: "0.9.0.1",
+        sources: &["shared", "common", "poll_long", "times_none", "admin_none"],
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_ADMIN],
+        ..NEWEST
+    })
 }
 
 #[test]
 fn java_0_10_2_2() -> Result<()> {
-    let mut cannot = vec!["produce_zstd", "produce_idempotent"];
-    cannot.extend(NO_ADMIN);
-    check("0.10.2.2", &["shared", "common", "poll_long", "times", "admin_none"], "Client", &cannot)
+    check(&Client {
+        version: "0.10.2.2",
+        sources: &["shared", "common", "poll_long", "times", "admin_none"],
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_ADMIN],
+        ..NEWEST
+    })
 }
 
 #[test]
 fn java_0_11_0_3() -> Result<()> {
-    let cannot = [
-        "produce_zstd",
-        "list_groups",
-        "describe_group",
-        "delete_group",
-        "create_partitions",
-        "delete_records",
-    ];
-    check("0.11.0.3", &["shared", "common", "poll_long", "times", "admin_0_11"], "Client", &cannot)
+    check(&Client {
+        version: "0.11.0.3",
+        sources: &["shared", "common", "poll_long", "times", "admin_0_11"],
+        lacks: &[NO_ZSTD, NO_GROUP_ADMIN, NO_MORE_PARTITIONS],
+        ..NEWEST
+    })
 }
 
 #[test]
 fn java_1_1_1() -> Result<()> {
-    let cannot = ["produce_zstd", "list_groups", "describe_group", "delete_group"];
-    check("1.1.1", &["shared", "common", "poll_long", "times", "admin_1_1"], "Client", &cannot)
+    check(&Client {
+        version: "1.1.1",
+        sources: &["shared", "common", "poll_long", "times", "admin_1_1"],
+        lacks: &[NO_ZSTD, NO_GROUP_ADMIN],
+        ..NEWEST
+    })
 }
 
 #[test]
 fn java_2_8_2() -> Result<()> {
-    check("2.8.2", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check(&Client { version: "2.8.2", ..NEWEST })
 }
 
 #[test]
 fn java_3_9_2() -> Result<()> {
-    check("3.9.2", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check(&Client { version: "3.9.2", ..NEWEST })
 }
 
 #[test]
 fn java_4_3_1() -> Result<()> {
-    check("4.3.1", &["shared", "common", "poll_duration", "times", "admin_2_8"], "Client", &[])
+    check(&NEWEST)
 }

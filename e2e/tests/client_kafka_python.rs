@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use e2e::clients::{self, Client};
 use e2e::tools::pypi;
+use e2e::verdict::Lacks;
 use e2e::workspace;
 
 /// Every release in kafka-python's table of protocol versions from the first with committed offsets.
@@ -14,20 +15,38 @@ const RELEASES: [&str; 28] = [
     "3.8", "3.9", "4.0",
 ];
 
-/// Each operation that is younger than the first release, and the release that brought it.
-const SINCE: [(&str, &str); 12] = [
-    ("group_rebalance", "0.9"),
-    ("list_groups", "0.10.0"),
-    ("describe_group", "0.10.0"),
-    ("consume_timestamp", "0.10.1"),
-    ("delete_topic", "0.10.1"),
-    ("produce_idempotent", "0.11"),
-    ("describe_configs", "0.11"),
-    ("alter_configs", "0.11"),
-    ("delete_records", "0.11"),
-    ("create_partitions", "1.0"),
-    ("delete_group", "1.1"),
-    ("produce_zstd", "2.1"),
+/// The operations that each release brought to the protocol.
+const SINCE: [(&str, Lacks); 7] = [
+    ("0.9", Lacks { why: "groups came with 0.9", operations: &["group_rebalance"] }),
+    (
+        "0.10.0",
+        Lacks {
+            why: "the client administers groups from 0.10.0",
+            operations: &["list_groups", "describe_group"],
+        },
+    ),
+    (
+        "0.10.1",
+        Lacks {
+            why: "look-up by time and DeleteTopics came with 0.10.1",
+            operations: &["consume_timestamp", "delete_topic"],
+        },
+    ),
+    (
+        "0.11",
+        Lacks {
+            why: "idempotence, DescribeConfigs, AlterConfigs and DeleteRecords came with 0.11",
+            operations: &[
+                "produce_idempotent",
+                "describe_configs",
+                "alter_configs",
+                "delete_records",
+            ],
+        },
+    ),
+    ("1.0", Lacks { why: "CreatePartitions came with 1.0", operations: &["create_partitions"] }),
+    ("1.1", Lacks { why: "DeleteGroups came with 1.1", operations: &["delete_group"] }),
+    ("2.1", Lacks { why: "zstd came with 2.1", operations: &["produce_zstd"] }),
 ];
 
 fn number(release: &str) -> Vec<u32> {
@@ -39,10 +58,10 @@ fn kafka_python_of_every_release() -> Result<()> {
     let python = pypi::interpreter()?;
     let program = workspace::client_sources().join("python/client.py");
     let clients = RELEASES.map(|release| {
-        let missing = SINCE.iter().filter(|(_, since)| number(release) < number(since));
-        let cannot = missing.map(|(operation, _)| *operation).collect();
+        let missing = SINCE.iter().filter(|(since, _)| number(release) < number(since));
+        let lacks: Vec<Lacks> = missing.map(|(_, lacks)| *lacks).collect();
         let (python, program) = (&python, &program);
-        Client::new(&format!("kafka-python-{release}"), cannot, move |arguments| {
+        Client::new(&format!("kafka-python-{release}"), &lacks, move |arguments| {
             let mut command = Command::new(python);
             command.arg(program).args(arguments).arg(release);
             Ok(command)

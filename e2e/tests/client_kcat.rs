@@ -4,26 +4,29 @@ use std::io::Write;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use e2e::clients::{self, cannot, passed};
+use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
 use e2e::matrix::Row;
 use e2e::peer::Peer;
 use e2e::process::Process;
+use e2e::verdict::{self, Lacks};
 
 const CLIENT: &str = "kcat";
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
-/// What a command line that only produces, consumes and lists does not offer.
-const CANNOT: [&str; 8] = [
-    "describe_configs",
-    "alter_configs",
-    "list_groups",
-    "describe_group",
-    "delete_group",
-    "create_partitions",
-    "delete_records",
-    "delete_topic",
-];
+const NO_ADMIN: Lacks = Lacks {
+    why: "the command line only produces, consumes and lists",
+    operations: &[
+        "describe_configs",
+        "alter_configs",
+        "list_groups",
+        "describe_group",
+        "delete_group",
+        "create_partitions",
+        "delete_records",
+        "delete_topic",
+    ],
+};
 
 /// Runs kcat with `arguments` and `input`, and returns the lines it printed.
 fn kcat(peer: &Peer, arguments: &[&str], input: &[String]) -> Result<Vec<String>> {
@@ -213,6 +216,5 @@ fn kcat_of_debian() -> Result<()> {
     passed(&mut row, "records_after_restart", read.and_then(|read| same(&read, &sent)));
     let resumed = resume(&peer, "after the restart").map(drop);
     passed(&mut row, "resume_after_restart", resumed);
-    cannot(&mut row, &CANNOT);
-    clients::conclude(CLIENT, &CANNOT, &row)
+    verdict::conclude(CLIENT, &[NO_ADMIN], &row)
 }

@@ -9,6 +9,7 @@ use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
 use e2e::matrix::Row;
 use e2e::peer::Peer;
+use e2e::verdict;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
@@ -434,5 +435,5 @@ fn rdkafka() -> Result<()> {
     let left = session.sent.len() - session.deleted;
     passed(&mut row, "records_after_restart", session.everything(left).map(drop));
     passed(&mut row, "resume_after_restart", session.resume());
-    clients::conclude(CLIENT, &[], &row)
+    verdict::conclude(CLIENT, &[], &row)
 }

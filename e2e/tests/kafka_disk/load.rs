@@ -67,7 +67,7 @@ pub(crate) struct Loaded {
 
 /// The newest Java client with all that it does before and after a restart.
 pub(crate) fn java_client<'a>(java: &'a Java, name: &str) -> Client<'a> {
-    Client::new(name, Vec::new(), |arguments| {
+    Client::new(name, &[], |arguments| {
         let mut command = java.class("Client", 256);
         command.args(arguments);
         Ok(command)
@@ -129,7 +129,7 @@ fn old_clients(bootstrap: &str, name: &str) -> Result<()> {
     let python = pypi::interpreter()?;
     for release in ["0.9", "0.10.2", "2.6"] {
         let program = workspace::client_sources().join("python/client.py");
-        let client = Client::new(&format!("{name}-python-{release}"), Vec::new(), |arguments| {
+        let client = Client::new(&format!("{name}-python-{release}"), &[], |arguments| {
             let mut command = std::process::Command::new(&python);
             command.arg(&program).args(arguments).arg(release);
             Ok(command)
