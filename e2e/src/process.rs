@@ -81,6 +81,15 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory in RAM that it has had so far, in KiB.
+    pub fn peak_memory_kib(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(&path).context(path)?;
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Takes the writing end of the child's standard input; dropping it closes the stream.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()

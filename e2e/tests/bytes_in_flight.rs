@@ -5,7 +5,7 @@
 
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use broker_protocol::message::find_coordinator::FindCoordinatorRequest;
@@ -39,14 +39,6 @@ const JOINS: usize = 10;
 /// What the process may have at its highest, in KiB: three times the bound, as its allocator gives
 /// memory back late (65 to 80 MiB were seen), and less than the requests alone.
 const PEAK_KIB_MAX: u64 = 120 << 10;
-
-/// The most memory in RAM that the process has had.
-fn peak_kib(broker: &mut Broker) -> Result<u64> {
-    let path = format!("/proc/{}/status", broker.process()?.id());
-    let status = std::fs::read_to_string(&path).context(path)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
 
 /// Joins a group of its own; returns the error code, once the rebalance has ended.
 fn join(connection: &mut Connection, group_id: &str, reason: String) -> Result<i16> {
@@ -87,7 +79,7 @@ fn requests_that_wait_for_a_rebalance_are_bounded() -> Result<()> {
         ensure!(code == 0 || NOT_READY.contains(&code), "error code {code}");
         Ok((code == 0).then_some(()))
     })?;
-    let before = peak_kib(&mut broker)?;
+    let before = broker.process()?.peak_memory_kib()?;
     thread::scope(|scope| {
         let joins: Vec<_> = (0..JOINS)
             .map(|number| {
@@ -103,7 +95,7 @@ fn requests_that_wait_for_a_rebalance_are_bounded() -> Result<()> {
             .collect();
         joins.into_iter().try_for_each(|join| join.join().map_err(|_| anyhow!("a panic"))?)
     })?;
-    let peak = peak_kib(&mut broker)?;
+    let peak = broker.process()?.peak_memory_kib()?;
     println!("{before} KiB before, {peak} KiB at the highest");
     ensure!(peak < PEAK_KIB_MAX, "{peak} KiB at the highest, {before} KiB before");
     broker.stop()

@@ -1,0 +1,156 @@
+//! Clients that ask and never read, measured end to end on a broker's process.
+//!
+//! What such a client may cost is a bound on its answers in memory; then it is not read any more, and
+//! ended after `connections.max.idle.ms`. All the while others are served, on the same network thread.
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, ensure};
+use broker_protocol::message::Message;
+use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use broker_protocol::message::metadata::MetadataRequest;
+use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::record::batch::Compression;
+use broker_protocol::record::builder::BatchBuilder;
+use e2e::broker::Broker;
+use e2e::clients;
+use e2e::deadline::Deadline;
+use e2e::wire::{Connection, PRODUCE_VERSION, request};
+
+const KIB: usize = 1 << 10;
+
+/// Requests that a client sends before it finds that it is read no more, in bytes: more than the
+/// buffers of both sockets can hold.
+const FLOOD_MAX: usize = 64 << 20;
+
+/// What the broker may have at its highest above what it had before, in KiB for each client that does
+/// not read: a bound of 1 MiB on answers, the answer that passes it, and buffers that doubled.
+const EACH_KIB_MAX: u64 = 4 << 10;
+
+/// A client that sends the same request over and over, and never reads.
+struct Flood {
+    stream: TcpStream,
+    /// Many of the request, so that one call sends much.
+    frames: Vec<u8>,
+    /// Bytes sent so far.
+    sent: usize,
+}
+
+impl Flood {
+    fn new<'a, M: Message<'a>>(address: &str, body: &M, version: i16) -> Result<Self> {
+        let stream = TcpStream::connect(address).context("connect")?;
+        stream.set_nonblocking(true)?;
+        let frame = request(body, version, 7)?;
+        let frames = frame.repeat((64 * KIB).div_ceil(frame.len()));
+        Ok(Self { stream, frames, sent: 0 })
+    }
+
+    /// Sends as much as the socket takes; returns whether the connection still stands.
+    fn push(&mut self) -> Result<bool> {
+        loop {
+            ensure!(self.sent < FLOOD_MAX, "{} bytes of requests were read", self.sent);
+            let from = self.sent % self.frames.len();
+            match self.stream.write(&self.frames[from..]) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => {
+                    let kind = error.kind();
+                    ensure!(
+                        matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+                        "{error}"
+                    );
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}
+
+fn fetch(topic: &str, max_bytes: i32) -> FetchRequest<'_> {
+    let partition = FetchPartition { partition_max_bytes: max_bytes, ..Default::default() };
+    let topics =
+        vec![FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
+    FetchRequest { max_wait_ms: 500, min_bytes: 1, max_bytes, topics, ..Default::default() }
+}
+
+/// A topic of `count` batches, of one record of `size` bytes each.
+fn fill(connection: &mut Connection, topic: &str, size: usize, count: usize) -> Result<()> {
+    connection.create_topic(topic, 1, &[])?;
+    let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+    batch.push(TimestampMs(1_700_000_000_000), None, Some(&vec![7; size]));
+    let batch = batch.finish()?;
+    for _ in 0..count {
+        let answer = connection.produce(topic, 0, &batch, PRODUCE_VERSION)?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+    }
+    Ok(())
+}
+
+/// Answers of three kinds: from files, copied to memory from files, and from memory alone.
+fn floods(address: &str) -> Result<Vec<Flood>> {
+    let mut floods = Vec::new();
+    for _ in 0..8 {
+        floods.push(Flood::new(address, &fetch("large", 4 << 20), 12)?);
+        floods.push(Flood::new(address, &fetch("small", 8 << 10), 12)?);
+        floods.push(Flood::new(address, &MetadataRequest::default(), 1)?);
+    }
+    Ok(floods)
+}
+
+#[test]
+fn clients_that_never_read_cost_little_and_are_ended() -> Result<()> {
+    clients::forget_logs("slow-readers")?;
+    let directory = tempfile::tempdir()?;
+    let settings = [("num.network.threads", "1"), ("connections.max.idle.ms", "3000")];
+    let mut broker = Broker::start("slow-readers", directory.path(), &settings)?;
+    let address = broker.bootstrap().to_owned();
+    let mut other = Connection::open(&address)?;
+    fill(&mut other, "large", 900 * KIB, 8)?;
+    fill(&mut other, "small", KIB, 16)?;
+    other.create_topic("others", 1, &[])?;
+    let before = broker.process()?.peak_memory_kib()?;
+
+    let mut floods = floods(&address)?;
+    let count = floods.len() as u64;
+    let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+    batch.push(TimestampMs(1_700_000_000_000), None, Some(b"value"));
+    let batch = batch.finish()?;
+    let mut served = 0;
+    Deadline::seconds(60).poll("the end of those that never read", || {
+        let mut open = Vec::new();
+        for mut flood in floods.drain(..) {
+            if flood.push()? {
+                open.push(flood);
+            }
+        }
+        floods = open;
+        let answer = other.produce("others", 0, &batch, PRODUCE_VERSION)?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+        served += 1;
+        Ok(floods.is_empty().then_some(()))
+    })?;
+    let seen = other.read_partition("others", 0, 0)?;
+    ensure!(seen.len() == served, "{} of {served} records", seen.len());
+    let peak = broker.process()?.peak_memory_kib()?;
+    println!("{before} KiB before, {peak} KiB at the highest; {served} others' requests served");
+    ensure!(peak < before + count * EACH_KIB_MAX, "{peak} KiB, {before} KiB before");
+    broker.stop()
+}
+
+/// A broker that stops waits a moment for answers in progress, not for who never reads them.
+#[test]
+fn a_client_that_never_reads_does_not_keep_the_broker_from_stopping() -> Result<()> {
+    clients::forget_logs("slow-reader-stop")?;
+    let directory = tempfile::tempdir()?;
+    let mut broker = Broker::start("slow-reader-stop", directory.path(), &[])?;
+    let mut other = Connection::open(broker.bootstrap())?;
+    fill(&mut other, "large", 900 * KIB, 8)?;
+    let mut flood = Flood::new(broker.bootstrap(), &fetch("large", 4 << 20), 12)?;
+    let mut sent = usize::MAX;
+    Deadline::seconds(30).poll("a broker that reads no more", || {
+        ensure!(flood.push()?, "closed");
+        Ok((std::mem::replace(&mut sent, flood.sent) == flood.sent).then_some(()))
+    })?;
+    broker.stop()
+}
