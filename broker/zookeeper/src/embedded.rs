@@ -609,6 +609,34 @@ mod tests {
         assert_eq!(store.children("/").await.unwrap(), ["b", "c"]);
     }
 
+    /// Nothing is answered, nor seen by a watch, before the disk has it.
+    #[tokio::test]
+    async fn what_is_answered_was_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, tree) = TreeFile::open(&dir.path().join("tree.log")).unwrap();
+        let unsynced = Arc::new(AtomicI64::new(0));
+        let (writes, seen) = (Arc::new(AtomicI64::new(0)), unsynced.clone());
+        let counted = writes.clone();
+        file.fail(move |step| {
+            match step {
+                Step::Write(_) => {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    unsynced.fetch_add(1, Ordering::SeqCst);
+                }
+                Step::Sync => unsynced.store(0, Ordering::SeqCst),
+                Step::Cut(_) => {}
+            }
+            Ok(())
+        });
+        let store = EmbeddedTree::start(Some(file), tree).session().await;
+        for number in 0..10 {
+            create(&store, &format!("/{number}"), CreateMode::Persistent).await;
+            store.set(&format!("/{number}"), b"y", None).await.unwrap();
+            assert_eq!(seen.load(Ordering::SeqCst), 0, "an answer before its sync");
+        }
+        assert!(writes.load(Ordering::SeqCst) >= 20, "each change was written before its answer");
+    }
+
     /// After any other error nothing is written, what was there is still read, and the end comes.
     #[tokio::test]
     async fn a_broken_file_is_not_written_again() {
