@@ -8,11 +8,15 @@
 //! since the last sync (oldest first), their indexes, and the directory if a file was created in it:
 //! after its sync the log's recovery point may truthfully say `end_offset`.
 //!
-//! The queue holds [`QUEUE_COUNT_MAX`] waiters; [`Committer::submit`] blocks beyond that.
+//! What waits is kept by log: the furthest point of each, and whom to tell. So the queue is no longer
+//! than there are logs, [`Committer::submit`] never blocks, and a disk that no longer answers holds up
+//! those who wait for it and nobody else. Syncs that nobody waits for come after all others.
 //!
 //! Errors: the first failed sync takes the directory offline, fails everything queued and everything
 //! that comes later. A sync is never retried: the kernel reports a lost page once only.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -27,17 +31,19 @@ use parking_lot::{Condvar, Mutex};
 use crate::fs::{File, Fs, Open, lacks_descriptors};
 use crate::offline::Offline;
 
-/// The most waiters that queue. More than any broker has requests in flight, so that a full queue means
-/// a disk that no longer answers; at some 100 bytes each it bounds the memory to a few MiB.
-pub const QUEUE_COUNT_MAX: usize = 32_768;
-
 /// How long the thread waits for a descriptor at a time: connections come and go by the second.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How often it does: half a minute, for which clients wait by default.
 const PATIENCE_COUNT: u32 = 600;
 
-/// What runs on the commit thread once the bytes are durable or never will be. It must not block.
+/// Who appends to a log, and is told on the commit thread how its syncs end. It must not block.
+pub trait Synced: Send + Sync {
+    /// Everything below the offset is durable, or the directory is offline.
+    fn synced(&self, outcome: Result<Offset, CommitError>);
+}
+
+/// What runs on the commit thread, after the log's owner was told. It must not block.
 pub type Callback = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 
 /// The bytes did not become durable, and the directory is offline.
@@ -179,6 +185,19 @@ impl SyncPoint {
         self.end_offset
     }
 
+    /// Returns a number that is one log's for as long as the point lives.
+    fn log(&self) -> usize {
+        Arc::as_ptr(&self.unit.flushed).addr()
+    }
+
+    /// Takes in another point of the same log. Points arrive in any order, since they are queued outside
+    /// the lock under which the log handed them out; the furthest stands for all.
+    fn further(&mut self, other: SyncPoint) {
+        if other.end_offset >= self.end_offset {
+            *self = other;
+        }
+    }
+
     /// Syncs on the calling thread. Whoever calls it takes the directory offline if it fails.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.unit.sync()?;
@@ -197,7 +216,6 @@ pub struct Committer {
 struct Shared {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    drained: Condvar,
     offline: Offline,
 }
 
@@ -207,10 +225,24 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What the thread has still to do, by [`SyncPoint::log`].
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(SyncPoint, Option<Callback>)>,
+    waiting: HashMap<usize, Waiting>,
+    /// Points that nobody waits for.
+    write_backs: HashMap<usize, SyncPoint>,
+    /// How many appends `waiting` stands for.
+    append_count: usize,
     is_closed: bool,
+}
+
+/// The sync that those who wait for one log need.
+struct Waiting {
+    /// Which came first is synced first.
+    place: usize,
+    point: SyncPoint,
+    owner: Arc<dyn Synced>,
+    callbacks: Vec<Callback>,
 }
 
 impl Committer {
@@ -219,12 +251,7 @@ impl Committer {
     /// # Errors
     /// The operating system's, if it has no thread to give.
     pub fn start(offline: Offline) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            arrived: Condvar::new(),
-            drained: Condvar::new(),
-            offline,
-        });
+        let shared = Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new(), offline });
         let runner = shared.clone();
         let thread = std::thread::Builder::new()
             .name("log-commit".to_owned())
@@ -232,37 +259,57 @@ impl Committer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Queues a sync; `callback` runs on the commit thread, exactly once.
+    /// Queues a sync of a log; its one `owner` is told on the commit thread, once for all points that
+    /// came until then.
     ///
-    /// Blocks while the queue is full. If the directory is offline already, the callback runs at once
-    /// on the calling thread.
-    pub fn submit(&self, point: SyncPoint, callback: Callback) {
+    /// Never blocks. If the directory is offline already, it is told at once on the calling thread.
+    pub fn submit(&self, point: SyncPoint, owner: Arc<dyn Synced>) {
+        self.add(point, owner, None);
+    }
+
+    /// As [`Committer::submit`]; `callback` runs after the owner was told, exactly once.
+    pub fn submit_and(&self, point: SyncPoint, owner: Arc<dyn Synced>, callback: Callback) {
+        self.add(point, owner, Some(callback));
+    }
+
+    fn add(&self, point: SyncPoint, owner: Arc<dyn Synced>, callback: Option<Callback>) {
+        let callbacks = callback.into_iter().collect();
         let mut queue = self.shared.queue.lock();
-        while queue.waiting.len() >= QUEUE_COUNT_MAX && !queue.is_closed {
-            self.shared.drained.wait(&mut queue);
-        }
+        let waiting = Waiting { place: queue.waiting.len(), point, owner, callbacks };
         if let Some(source) = self.shared.offline.error() {
             drop(queue);
-            return callback(Err(self.shared.error(source)));
+            return waiting.tell(&Err(self.shared.error(source)));
         }
-        queue.waiting.push((point, Some(callback)));
-        self.shared.wake(queue);
+        queue.append_count += 1;
+        match queue.waiting.entry(waiting.point.log()) {
+            Entry::Vacant(vacant) => _ = vacant.insert(waiting),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.point.further(waiting.point);
+                known.callbacks.extend(waiting.callbacks);
+            }
+        }
+        drop(queue);
+        self.shared.arrived.notify_one();
     }
 
     /// Queues a sync that nobody waits for, so that dirty pages leave early and evenly.
-    ///
-    /// Never blocks: with a full queue the disk is busy writing anyway, and the request is dropped.
     pub fn write_back(&self, point: SyncPoint) {
         let mut queue = self.shared.queue.lock();
-        if queue.waiting.len() < QUEUE_COUNT_MAX && !self.shared.offline.is_offline() {
-            queue.waiting.push((point, None));
-            self.shared.wake(queue);
+        if self.shared.offline.is_offline() {
+            return;
         }
+        match queue.write_backs.entry(point.log()) {
+            Entry::Vacant(vacant) => _ = vacant.insert(point),
+            Entry::Occupied(mut known) => known.get_mut().further(point),
+        }
+        drop(queue);
+        self.shared.arrived.notify_one();
     }
 
-    /// Returns how many syncs wait.
+    /// Returns how many appends wait for a sync to begin.
     pub fn queue_count(&self) -> usize {
-        self.shared.queue.lock().waiting.len()
+        self.shared.queue.lock().append_count
     }
 }
 
@@ -271,7 +318,6 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.shared.queue.lock().is_closed = true;
         self.shared.arrived.notify_all();
-        self.shared.drained.notify_all();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
@@ -281,88 +327,58 @@ impl Drop for Committer {
     }
 }
 
+impl Waiting {
+    fn tell(self, outcome: &Result<(), CommitError>) {
+        self.owner.synced(outcome.clone().map(|()| self.point.end_offset));
+        for callback in self.callbacks {
+            callback(outcome.clone());
+        }
+    }
+}
+
 impl Shared {
     fn error(&self, source: Arc<io::Error>) -> CommitError {
         CommitError { dir: self.offline.dir().to_owned(), source }
     }
 
-    fn wake(&self, queue: parking_lot::MutexGuard<'_, Queue>) {
-        let is_first = queue.waiting.len() == 1;
-        drop(queue);
-        // The thread sleeps only with an empty queue, so nobody but the first needs to wake it.
-        if is_first {
-            self.arrived.notify_one();
-        }
-    }
-
     fn run(&self) {
-        let mut batch = Vec::new();
+        let mut round = Vec::new();
         loop {
             let mut queue = self.queue.lock();
             while queue.waiting.is_empty() {
-                if queue.is_closed {
+                if let Some(log) = queue.write_backs.keys().next().copied() {
+                    let point = queue.write_backs.remove(&log);
+                    drop(queue);
+                    // A failure is told to those who come later: the directory is offline.
+                    _ = point.map(|point| self.sync(&point));
+                    queue = self.queue.lock();
+                } else if queue.is_closed {
                     return;
+                } else {
+                    self.arrived.wait(&mut queue);
                 }
-                self.arrived.wait(&mut queue);
             }
-            std::mem::swap(&mut batch, &mut queue.waiting);
+            round.extend(queue.waiting.drain().map(|(_, waiting)| waiting));
+            queue.append_count = 0;
             drop(queue);
-            self.drained.notify_all();
-            self.serve(&mut batch);
+            round.sort_unstable_by_key(|waiting| waiting.place);
+            for waiting in round.drain(..) {
+                let outcome = self.sync(&waiting.point);
+                waiting.tell(&outcome);
+            }
         }
     }
 
-    /// Syncs each segment of the batch once and answers everybody.
-    fn serve(&self, batch: &mut Vec<(SyncPoint, Option<Callback>)>) {
-        let mut outcome = match self.offline.error() {
-            Some(source) => Err(self.error(source)),
-            None => Ok(()),
-        };
-        // The same segment side by side, and of those the furthest offset last: points arrive in any
-        // order, since they are queued outside the lock under which the log handed them out.
-        batch.sort_by_key(|(point, _)| (Arc::as_ptr(&point.unit).addr(), point.end_offset));
-        let mut rest = batch.drain(..).peekable();
-        let mut same = Vec::new();
-        while let Some((point, callback)) = rest.next() {
-            same.extend(callback);
-            if rest.peek().is_some_and(|(next, _)| Arc::ptr_eq(&next.unit, &point.unit)) {
-                continue;
-            }
-            if outcome.is_ok()
-                && let Err(error) = point.sync()
-            {
-                let source = self.offline.take_offline(Arc::new(error));
-                outcome = Err(self.error(source));
-            }
-            for callback in same.drain(..) {
-                callback(outcome.clone());
-            }
+    fn sync(&self, point: &SyncPoint) -> Result<(), CommitError> {
+        if let Some(source) = self.offline.error() {
+            return Err(self.error(source));
         }
+        if point.unit.flushed.offset() >= point.end_offset {
+            return Ok(());
+        }
+        point.sync().map_err(|error| self.error(self.offline.take_offline(Arc::new(error))))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::fs::faulty::FaultyFs;
-
-    #[test]
-    fn one_sync_serves_the_furthest_point_whatever_the_order_they_came_in() {
-        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
-        let file = fs.open(Path::new("/log"), Open::Create).unwrap();
-        let flushed = Arc::new(Flushed::new(Offset(0)));
-        let dir = Arc::new(PathBuf::from("/"));
-        let unit = SyncUnit::new(fs, dir, file, flushed.clone(), None);
-        let shared = Shared {
-            queue: Mutex::default(),
-            arrived: Condvar::new(),
-            drained: Condvar::new(),
-            offline: Offline::new(Path::new("/")),
-        };
-        let point = |end| (SyncPoint { unit: unit.clone(), end_offset: Offset(end) }, None);
-        shared.serve(&mut vec![point(1), point(3), point(2)]);
-        assert_eq!(flushed.offset(), Offset(3));
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
 //! Power losses on the faulty disk, in synced mode: what was committed is there afterwards.
 //!
-//! Each seed is one run: random appends, rolls, truncations of nothing, restarts; some appends are
-//! committed by the commit thread, and then the power goes. What must hold on the disk that is left:
-//! * every batch whose callback said `Ok` is there, byte for byte, at its offset;
+//! Each seed is one run: random appends, rolls and recovery points; some appends are committed by the
+//! commit thread, and then the power goes (at every single operation of a broker's life: the server's
+//! `replica::tests::power_loss`). What must hold on the disk that is left:
+//! * every batch that was committed is there, byte for byte, at its offset;
 //! * what follows is a prefix of what was appended, nothing twice, nothing that fails its checksum.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
@@ -10,17 +11,17 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
+use broker_storage::commit::SyncPoint;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::fs::{Fs, Open};
 use broker_storage::log::Log;
 use broker_storage::log_dir::LogDir;
 use support::{
-    DIR, append, batch, config, create, idempotent, load, load_one, open_dir, partition, read_all,
-    stored,
+    DIR, append, batch, commit, config, create, idempotent, load, load_one, open_dir, partition,
+    read_all, stored,
 };
 
 /// A generator of its own, so that a seed is the whole bug report.
@@ -46,7 +47,7 @@ struct Run {
 }
 
 impl Run {
-    fn append(&mut self, log: &mut Log) -> Option<mpsc::Receiver<bool>> {
+    fn append(&mut self, log: &mut Log) -> Option<SyncPoint> {
         let mut batches = Vec::new();
         for _ in 0..=self.random.below(2) {
             let seed = self.random.below(256) as u8;
@@ -69,39 +70,23 @@ impl Run {
         assert_eq!(appended.last_offset.0 + 1, self.next);
         let point = appended.sync.unwrap();
         let wants_commit = self.random.below(3) > 0;
-        wants_commit.then(|| {
-            let (done, committed) = mpsc::channel();
-            DIRECTORY.with_borrow(|dir| {
-                let answer = Box::new(move |result: Result<(), _>| _ = done.send(result.is_ok()));
-                dir.as_ref().unwrap().committer().submit(point, answer);
-            });
-            committed
-        })
+        wants_commit.then_some(point)
     }
 
-    fn until_power_loss(&mut self, mut log: Log) {
+    fn until_power_loss(&mut self, dir: &LogDir, mut log: Log) {
         for _ in 0..5 + self.random.below(40) {
             let size = self.appended.len();
-            let committed = self.append(&mut log);
-            if let Some(committed) = committed
-                && committed.recv().unwrap()
-            {
+            if let Some(point) = self.append(&mut log) {
+                commit(dir, point).unwrap();
                 assert!(self.appended.len() > size);
                 self.committed_size = self.appended.len();
             }
             if self.random.below(10) == 0 {
                 let offsets = [(partition(), log.recovery_point())].into_iter().collect();
-                DIRECTORY.with_borrow(|dir| {
-                    dir.as_ref().unwrap().write_recovery_points(&offsets).unwrap();
-                });
+                dir.write_recovery_points(&offsets).unwrap();
             }
         }
     }
-}
-
-thread_local! {
-    /// The directory of the run on this thread.
-    static DIRECTORY: std::cell::RefCell<Option<LogDir>> = const { std::cell::RefCell::new(None) };
 }
 
 #[test]
@@ -116,7 +101,6 @@ fn a_thousand_power_losses_lose_nothing_that_was_committed() {
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
         let dir = open_dir(&shared, Path::new(DIR));
         let log = create(&dir, &config);
-        DIRECTORY.set(Some(dir));
         let mut run = Run {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             fs,
@@ -125,9 +109,9 @@ fn a_thousand_power_losses_lose_nothing_that_was_committed() {
             next: 0,
             sequence: 0,
         };
-        run.until_power_loss(log);
+        run.until_power_loss(&dir, log);
         let survivor: Arc<dyn Fs> = Arc::new(run.fs.crash());
-        DIRECTORY.set(None);
+        drop(dir);
 
         let dir = open_dir(&survivor, Path::new(DIR));
         let log = load_one(&dir, &config);
@@ -220,22 +204,17 @@ fn a_failed_sync_takes_the_directory_offline_for_good() {
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
     let dir = open_dir(&shared, Path::new(DIR));
     let mut log = create(&dir, &config);
-    let commit = |point| {
-        let (done, committed) = mpsc::channel();
-        dir.committer().submit(point, Box::new(move |result: Result<(), _>| _ = done.send(result)));
-        committed.recv().unwrap()
-    };
     let first = append(&mut log, &[batch(1, 30, 1, 5)], 0).unwrap();
-    commit(first.sync.unwrap()).unwrap();
+    commit(&dir, first.sync.unwrap()).unwrap();
     assert_eq!(log.recovery_point(), Offset(1));
     let second = append(&mut log, &[batch(1, 30, 2, 5)], 0).unwrap();
     fs.fail_from(fs.operations(), Failure::Broken, false);
-    commit(second.sync.unwrap()).unwrap_err();
+    commit(&dir, second.sync.unwrap()).unwrap_err();
     assert!(dir.offline().is_offline());
 
     // The disk would answer now, but nobody may ask it.
     let third = append(&mut log, &[batch(1, 30, 3, 5)], 0).unwrap();
-    commit(third.sync.unwrap()).unwrap_err();
+    commit(&dir, third.sync.unwrap()).unwrap_err();
     assert_eq!(log.recovery_point(), Offset(1), "nothing was claimed to be durable");
 }
 
@@ -353,10 +332,7 @@ fn a_sync_that_finds_no_descriptor_waits_for_one() {
         point = append(&mut log, &[batch(1, 300, 1, 5)], 0).unwrap().sync;
     }
     fs.fail_from(fs.operations(), Failure::Descriptors, false);
-    let (done, committed) = mpsc::channel();
-    let answer = Box::new(move |result: Result<(), _>| _ = done.send(result));
-    dir.committer().submit(point.unwrap(), answer);
-    committed.recv().unwrap().unwrap();
+    commit(&dir, point.unwrap()).unwrap();
     assert_eq!(log.recovery_point(), log.log_end_offset());
     let crashed: Arc<dyn Fs> = Arc::new(fs.crash());
     drop(dir);

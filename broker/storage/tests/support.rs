@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
@@ -13,6 +13,7 @@ use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Attributes, BatchHeader, HEADER_SIZE, crc};
 use broker_protocol::topic_partition::TopicPartition;
+use broker_storage::commit::{CommitError, SyncPoint, Synced};
 use broker_storage::fs::Fs;
 use broker_storage::log::{AppendBatch, AppendError, Appended, Log};
 use broker_storage::log_dir::{Identity, LoadSettings, Loaded, LogDir, NewLog};
@@ -131,6 +132,19 @@ pub(crate) fn create(dir: &LogDir, config: &Arc<TopicConfig>) -> Log {
 pub(crate) fn load(dir: &LogDir, config: &Arc<TopicConfig>) -> Loaded {
     let settings = LoadSettings { threads: 2, now: NOW, producer_id_expiration_ms: i64::MAX };
     dir.load(settings, &|_| config.clone(), &|_| {}).unwrap()
+}
+
+/// Has the commit thread sync a log up to `point`; returns whether it did.
+pub(crate) fn commit(dir: &LogDir, point: SyncPoint) -> Result<Offset, CommitError> {
+    struct Owner(mpsc::Sender<Result<Offset, CommitError>>);
+    impl Synced for Owner {
+        fn synced(&self, outcome: Result<Offset, CommitError>) {
+            self.0.send(outcome).unwrap();
+        }
+    }
+    let (done, committed) = mpsc::channel();
+    dir.committer().submit(point, Arc::new(Owner(done)));
+    committed.recv().unwrap()
 }
 
 /// Loads the one log that there is.

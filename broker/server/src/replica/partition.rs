@@ -16,7 +16,7 @@ use broker_config::topic::{Durability, TopicConfig};
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
-use broker_storage::commit::{CommitError, SyncPoint};
+use broker_storage::commit::{CommitError, SyncPoint, Synced};
 use broker_storage::log::{
     AppendBatch, AppendError as LogAppendError, Log, LogError, ReadError as LogReadError, Slice,
 };
@@ -433,32 +433,10 @@ impl Partition {
 
     /// Queues a sync with the group commit; its end advances the high watermark.
     fn submit(self: &Arc<Self>, point: SyncPoint) {
-        self.submit_and(point, |_| ());
+        self.dir.committer().submit(point, Arc::clone(self) as Arc<dyn Synced>);
     }
 
-    /// As `submit`; `then` runs on the commit thread once the partition knows.
-    fn submit_and(
-        self: &Arc<Self>,
-        point: SyncPoint,
-        then: impl FnOnce(Result<(), CommitError>) + Send + 'static,
-    ) {
-        let partition = Arc::clone(self);
-        let end = point.end_offset();
-        self.dir.committer().submit(
-            point,
-            Box::new(move |outcome| {
-                // A failed sync has taken the directory offline, and with it this partition.
-                if outcome.is_ok() {
-                    partition.synced(end);
-                } else {
-                    partition.end(Role::Offline);
-                }
-                then(outcome);
-            }),
-        );
-    }
-
-    fn synced(&self, end: Offset) {
+    fn advance_durable(&self, end: Offset) {
         let mut inner = self.inner.lock();
         // Bytes that a truncation cut away were synced for nothing.
         let end = end.min(inner.log.log_end_offset());
@@ -495,6 +473,16 @@ impl Partition {
     fn advanced(&self, high_watermark: Offset) {
         self.ack_waiters.release(high_watermark);
         self.subscribers.wake();
+    }
+}
+
+impl Synced for Partition {
+    fn synced(&self, outcome: Result<Offset, CommitError>) {
+        match outcome {
+            Ok(end) => self.advance_durable(end),
+            // The directory is offline, and with it this partition.
+            Err(_) => self.end(Role::Offline),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_storage::checkpoint::CheckpointError;
 use broker_storage::cleaner::{self, Cleanable, CleanedSegment, Snapshot};
-use broker_storage::commit::CommitError;
+use broker_storage::commit::{CommitError, Synced};
 use broker_storage::log::{DeletedSegment, LogError};
 use broker_storage::log_dir::DeletedDir;
 use broker_storage::producer_state::ProducerEntry;
@@ -233,7 +233,9 @@ impl Partition {
         };
         RequestedSync(point.map(|point| {
             let (done, outcome) = mpsc::channel();
-            self.submit_and(point, move |result| _ = done.send(result));
+            let owner = Arc::clone(self) as Arc<dyn Synced>;
+            let told = Box::new(move |result| _ = done.send(result));
+            self.dir.committer().submit_and(point, owner, told);
             outcome
         }))
     }
