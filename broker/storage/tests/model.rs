@@ -109,7 +109,7 @@ impl World {
             Step::AdvanceStart { by } => {
                 let offset = (self.model.start + by).min(self.model.end);
                 self.log().flush().unwrap();
-                self.log().advance_log_start_offset(Offset(offset)).unwrap();
+                self.log().advance_log_start_offset(Offset(offset));
                 self.model.start = offset;
                 self.remove_old();
             }
@@ -117,7 +117,7 @@ impl World {
                 let end = Offset(self.model.end);
                 if let Some(start) = self.log().retention_end(NOW, end).unwrap() {
                     self.log().flush().unwrap();
-                    self.log().advance_log_start_offset(start).unwrap();
+                    self.log().advance_log_start_offset(start);
                 }
                 self.model.start = self.log().log_start_offset().0;
                 self.remove_old();

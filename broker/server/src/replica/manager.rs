@@ -217,6 +217,12 @@ impl Manager {
         &self.dirs
     }
 
+    /// Returns the partitions whose logs could not be loaded.
+    #[cfg(test)]
+    pub(super) fn damaged(&self) -> &[TopicPartition] {
+        &self.damaged
+    }
+
     /// Returns where the partitions read time.
     pub fn clock(&self) -> &SharedClock {
         &self.clock

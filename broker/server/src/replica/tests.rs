@@ -15,20 +15,21 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
-use broker_storage::log_dir::{Identity, LogDir};
+use broker_storage::log_dir::{Identity, LogDir, OpenError};
 
 use super::delayed::{AckState, PendingAcks};
 use super::fetch::{Answer, Fetch, FetchLimits, Held};
 use super::fetch_session::{FetchPosition, FetchSession, NO_SESSION, TopicRef};
 use super::manager::{BecomeError, Manager, Settings};
 use super::partition::admin::Target;
-use super::partition::{AppendError, Appended, Isolation, Partition, ReadError};
+use super::partition::{AppendError, Appended, EpochEndOffset, Isolation, Partition, ReadError};
 use super::partition_state::{Role, StateError};
 use super::producer_id::ProducerIds;
 use super::validate::{Rules, validate};
 use crate::clock::{Clock, SystemClock};
 
 mod durability;
+mod power_loss;
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
@@ -48,19 +49,25 @@ pub(super) fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
 }
 
 fn open_on(fs: &Arc<dyn Fs>, paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
-    let clock = Arc::new(SystemClock);
+    let open = |path: &&Path| Arc::new(open_dir(fs, path).unwrap());
+    manage(paths.iter().map(open).collect(), config)
+}
+
+fn open_dir(fs: &Arc<dyn Fs>, path: &Path) -> Result<LogDir, OpenError> {
     let identity = Identity { cluster_id: "cluster".to_owned(), broker_id: BrokerId(0) };
-    let open = |path: &&Path| {
-        Arc::new(LogDir::open(Arc::clone(fs), path, &identity, clock.wall()).unwrap())
-    };
+    LogDir::open(Arc::clone(fs), path, &identity, SystemClock.wall())
+}
+
+fn manage(dirs: Vec<Arc<LogDir>>, config: &Arc<TopicConfig>) -> Arc<Manager> {
+    let clock = Arc::new(SystemClock);
     let settings = Settings {
         fetch_sessions_max: 10,
         recovery_threads: 1,
-        producer_id_expiration_ms: 86_400_000,
+        // The records are of 1970.
+        producer_id_expiration_ms: i64::MAX,
     };
     let ids = ProducerIds::new(Box::new(|| Box::pin(async { Ok(0..1) })));
-    let dirs = paths.iter().map(open).collect();
-    Manager::load(dirs, settings, ids, clock.clone(), &|_| Arc::clone(config), &|_, _| ())
+    Manager::load(dirs, settings, ids, clock, &|_| Arc::clone(config), &|_, _| ())
 }
 
 /// Leads `count` partitions of topic `t`.
@@ -78,10 +85,13 @@ fn batch(records: i32) -> Vec<u8> {
 }
 
 pub(super) fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendError> {
-    let bytes = batch(records);
+    append_bytes(partition, &batch(records))
+}
+
+fn append_bytes(partition: &Arc<Partition>, bytes: &[u8]) -> Result<Appended, AppendError> {
     let config = partition.config();
     let now = TimestampMs(2_000);
-    let mut valid = validate(&bytes, &Rules { config: &config, version: 9, now }).unwrap();
+    let mut valid = validate(bytes, &Rules { config: &config, version: 9, now }).unwrap();
     partition.append(&mut valid.batches, NO_EPOCH, true, now)
 }
 

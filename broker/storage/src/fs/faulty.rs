@@ -38,6 +38,9 @@ pub enum Failure {
     Broken,
     /// The disk is full (`ENOSPC`): only operations that need space fail.
     Full,
+    /// The power is gone for good: the operation is cut short, and later ones do nothing. What
+    /// [`FaultyFs::crash`] gives from then on is what the loss left.
+    Power,
     /// The process has no descriptor left (`EMFILE`): only operations that open something fail, those
     /// that are not counted among them.
     Descriptors,
@@ -46,7 +49,9 @@ pub enum Failure {
 impl Failure {
     fn error(self) -> io::Error {
         match self {
-            Self::Broken => io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()),
+            Self::Broken | Self::Power => {
+                io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
+            }
             Self::Full => ErrorKind::StorageFull.into(),
             Self::Descriptors => {
                 io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())
@@ -218,13 +223,20 @@ impl Disk {
         let number = self.operations;
         self.operations += 1;
         let Some(fault) = self.fault else { return Ok(()) };
-        let is_due = number >= fault.from && (fault.is_forever || number == fault.from);
+        let is_forever = fault.is_forever || fault.failure == Failure::Power;
+        let is_due = number >= fault.from && (is_forever || number == fault.from);
         let is_met = match fault.failure {
-            Failure::Broken => true,
+            Failure::Broken | Failure::Power => true,
             Failure::Full => needs == Needs::Space,
             Failure::Descriptors => false,
         };
         if is_due && is_met { Err(fault.failure.error()) } else { Ok(()) }
+    }
+
+    /// Whether the operation that just failed came after the power had gone, and did nothing at all.
+    fn is_dead(&self) -> bool {
+        let is_after = |fault: Fault| self.operations > fault.from + 1;
+        self.fault.is_some_and(|fault| fault.failure == Failure::Power && is_after(fault))
     }
 
     /// Takes a descriptor, for as long as nobody needs to know.
@@ -328,6 +340,7 @@ impl Disk {
         let outcome = self.operate(Needs::Space);
         let written = match outcome {
             Ok(()) => bytes.len(),
+            Err(_) if self.is_dead() => 0,
             Err(_) => self.random.below(bytes.len() as u64 + 1) as usize,
         };
         let now_ms = self.now_ms;
@@ -527,11 +540,13 @@ impl File for FaultyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let outcome = disk.operate(Needs::Nothing);
+        // A sync that the power ended leaves some of the sectors, as the loss of power itself does.
+        let has_power = disk.fault.is_none_or(|fault| fault.failure != Failure::Power);
         let file = disk.file_mut(self.node)?;
-        if outcome.is_ok() {
-            file.sync();
-        } else {
-            file.forget_dirty();
+        match outcome {
+            Ok(()) => file.sync(),
+            Err(_) if has_power => file.forget_dirty(),
+            Err(_) => {}
         }
         outcome
     }

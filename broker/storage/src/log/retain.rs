@@ -45,21 +45,21 @@ impl Log {
     /// Moves the log start offset to `offset`, for DeleteRecords or because the leader did.
     ///
     /// Returns whether it moved; it never moves back. What lies below the new start must be synced, by
-    /// the commit thread: a sync that fails here would be one that it never hears of.
+    /// the commit thread: a sync that fails here would be one that it never hears of. The file of epochs
+    /// is left as it is: after a crash before the checkpoint, what lies below the start is back.
     ///
     /// # Panics
     /// If `offset` is above the recovery point.
-    pub fn advance_log_start_offset(&mut self, offset: Offset) -> Result<bool, LogError> {
+    pub fn advance_log_start_offset(&mut self, offset: Offset) -> bool {
         assert!(offset <= self.flushed.offset(), "{}: start above recovery", self.partition);
         if offset <= self.log_start_offset {
-            return Ok(false);
+            return false;
         }
         self.log_start_offset = offset;
         self.epochs.truncate_from_start(offset);
-        self.epochs.flush()?;
         self.producers.advance_log_start_offset(offset);
         self.assert_order();
-        Ok(true)
+        true
     }
 
     /// Returns where the log may start, by the segments that `retention.ms`, `retention.bytes` or the log

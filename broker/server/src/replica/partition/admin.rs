@@ -300,12 +300,12 @@ impl Partition {
             let (offset, high_watermark) = (target, inner.state.high_watermark());
             return Err(AdminError::OffsetOutOfRange { offset, high_watermark });
         }
-        let moved = inner.log.advance_log_start_offset(target);
+        inner.log.advance_log_start_offset(target);
         let start = inner.log.log_start_offset();
         inner.state.log_start_moved(start);
         drop(inner);
         self.subscribers.wake();
-        self.noted(moved.map(|_| start).map_err(AdminError::from))
+        Ok(start)
     }
 
     /// Returns the producers that the log remembers.
