@@ -79,13 +79,13 @@ pub enum InvalidRecords {
     /// A record's time is out of the limits, or the client claims to know the append time.
     #[error("timestamps are out of the topic's limits, or of a type that only the broker sets")]
     Timestamp {
-        /// Which records of the batch; empty if the batch as a whole.
+        /// The first of them in the batch; empty if the batch as a whole.
         records: Vec<i32>,
     },
     /// A compacted topic needs keys.
     #[error("compacted topics take records with keys only")]
     NoKey {
-        /// Which records of the batch.
+        /// The first of them in the batch.
         records: Vec<i32>,
     },
     /// The batch belongs to a transaction, and there is no transaction coordinator that could know it.

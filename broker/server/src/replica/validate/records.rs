@@ -14,6 +14,10 @@ pub(super) const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
 /// The fewest bytes of a record: its size, attributes, two deltas, no key, no value, no headers.
 const RECORD_SIZE_MIN: usize = 7;
 
+/// The most records that an answer names: a batch can hold millions, each of which would cost the answer
+/// some bytes. Kafka 3.9 names all.
+const NAMED_MAX: usize = 100;
+
 /// What is asked of each record.
 struct Wanted {
     key: bool,
@@ -70,12 +74,13 @@ fn walk(
         if record.offset.0 - header.base_offset.0 != i64::from(index) {
             return Err(Flaw::Record(index).into());
         }
-        if wanted.key && record.key.is_none() {
+        if wanted.key && record.key.is_none() && without_key.len() < NAMED_MAX {
             without_key.push(index);
         }
         if let Some((first, last)) = wanted.times
             && record.timestamp != NO_TIMESTAMP
             && !(first..=last).contains(&record.timestamp.0)
+            && out_of_time.len() < NAMED_MAX
         {
             out_of_time.push(index);
         }
