@@ -6,6 +6,9 @@
 //! `leader-epoch-checkpoint` the epoch that the next leader must exceed. Settings of topics are not on
 //! disk: adopted topics begin with the broker's own. What producers the logs know is asked once they
 //! are open; see `producer_ids`.
+//!
+//! There may be more topics than one transaction holds. A node says that it is not over yet, so that a
+//! start after a crash goes on where the last one was.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -24,7 +27,7 @@ use broker_zookeeper::node::config::Config;
 use broker_zookeeper::node::partition_state::PartitionState;
 use broker_zookeeper::node::topic::Topic;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{CreateMode, Op, Store};
+use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 use tracing::{info, warn};
 
 use crate::controller::run::fresh_id;
@@ -48,18 +51,24 @@ pub(crate) fn cluster_id(
     Ok(None)
 }
 
-/// Puts the topics that the directories hold into a tree that has none; returns whether there were any.
+/// Puts the topics that the directories hold into a tree that has none; returns whether there are any.
+///
+/// [`done`] ends it, once all that follows from it is in the tree as well.
 pub(crate) async fn topics(
     store: &dyn Store,
     fs: &Arc<dyn Fs>,
     dirs: &[PathBuf],
     broker_id: BrokerId,
 ) -> Result<bool> {
-    if !store.children(path::TOPICS).await?.is_empty() {
+    let known = store.children(path::TOPICS).await?;
+    let mut adopted = store.exists(path::ADOPTION).await?.is_some();
+    if !known.is_empty() && !adopted {
         return Ok(false);
     }
-    let mut adopted = false;
     for (name, found) in on_disk(fs, dirs)? {
+        if known.contains(&name) {
+            continue;
+        }
         let count = found.partitions.len() as i32;
         if !found.partitions.keys().copied().eq(0..count) {
             warn!(
@@ -84,12 +93,23 @@ pub(crate) async fn topics(
             nodes.push((path::partition(&name, partition), Vec::new()));
             nodes.push((path::partition_state(&name, partition), led(broker_id, epoch).encode()));
         }
+        if !adopted {
+            store.create(path::ADOPTION, &[], mode).await?;
+            adopted = true;
+        }
         let creates = nodes.into_iter().map(|(path, data)| Op::Create { path, data, mode });
         store.multi(creates.collect()).await?;
         info!(topic = name, partitions = count, "topic adopted from the log directories");
-        adopted = true;
     }
     Ok(adopted)
+}
+
+/// Ends the taking over: from now on the tree alone says which topics there are.
+pub(crate) async fn done(store: &dyn Store) -> Result<()> {
+    match store.delete(path::ADOPTION, None).await {
+        Ok(()) | Err(StoreError::NoNode { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The state as the last leader left it: the next election raises the epoch above all in the log.
@@ -160,6 +180,8 @@ fn on_disk(fs: &Arc<dyn Fs>, dirs: &[PathBuf]) -> Result<BTreeMap<String, Found>
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use broker_protocol::quantity::Offset;
     use broker_storage::fs::real::RealFs;
     use broker_zookeeper::embedded::EmbeddedTree;
@@ -172,13 +194,7 @@ mod tests {
     async fn an_adopted_partition_goes_on_from_its_last_leader_epoch() {
         let directory = tempfile::tempdir().unwrap();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        for partition in 0..2 {
-            let dir = directory.path().join(format!("topic-{partition}"));
-            fs.create_dir_all(&dir).unwrap();
-            let mut epochs = LeaderEpochCache::empty(Arc::clone(&fs), &dir);
-            epochs.assign(LeaderEpoch(3), Offset(0)).unwrap();
-            epochs.assign(LeaderEpoch(7 + partition), Offset(10)).unwrap();
-        }
+        write_logs(&fs, directory.path(), "topic");
         let store = EmbeddedTree::in_memory().session().await;
         ensure_paths(&store).await.unwrap();
         let dirs = [directory.path().to_owned()];
@@ -190,9 +206,37 @@ mod tests {
             assert_eq!((state.leader, state.leader_epoch), (4, 7 + partition));
             assert_eq!(state.isr, [4]);
         }
-        assert!(
-            !topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap(),
-            "nothing is left to adopt"
-        );
+    }
+
+    /// Writes two logs of a topic, as far as adoption looks at them.
+    fn write_logs(fs: &Arc<dyn Fs>, parent: &Path, topic: &str) {
+        for partition in 0..2 {
+            let dir = parent.join(format!("{topic}-{partition}"));
+            fs.create_dir_all(&dir).unwrap();
+            let mut epochs = LeaderEpochCache::empty(Arc::clone(fs), &dir);
+            epochs.assign(LeaderEpoch(3), Offset(0)).unwrap();
+            epochs.assign(LeaderEpoch(7 + partition), Offset(10)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_adopted_by_the_next_start_and_nothing_after_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let store = EmbeddedTree::in_memory().session().await;
+        ensure_paths(&store).await.unwrap();
+        let dirs = [directory.path().to_owned()];
+        // The last start got as far as the first topic.
+        for topic in ["first", "second"] {
+            write_logs(&fs, directory.path(), topic);
+            assert!(topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap());
+        }
+        assert_eq!(store.children(path::TOPICS).await.unwrap(), ["first", "second"]);
+        assert!(topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap(), "it is not over yet");
+        done(&store).await.unwrap();
+        write_logs(&fs, directory.path(), "third");
+        assert!(!topics(&store, &fs, &dirs, BrokerId(4)).await.unwrap());
+        assert_eq!(store.children(path::TOPICS).await.unwrap(), ["first", "second"]);
+        done(&store).await.unwrap();
     }
 }

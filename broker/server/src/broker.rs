@@ -137,6 +137,7 @@ impl Broker {
         }
         control(&context, &store).await?;
         pass_over_producers(&*store, &replicas, broker_id, is_adopted).await?;
+        adopt::done(&*store).await?;
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());

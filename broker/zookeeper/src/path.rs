@@ -22,6 +22,8 @@ pub const CONFIG_CHANGES: &str = "/config/changes";
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 /// The finalized features.
 pub const FEATURE: &str = "/feature";
+/// There while topics are taken over from log directories that came without a tree: ours, not Kafka's.
+pub const ADOPTION: &str = "/ottla_adoption";
 /// The name that stands for all entities of a kind.
 pub const DEFAULT_ENTITY: &str = "<default>";
 
