@@ -136,8 +136,7 @@ impl Broker {
             http.attach(Arc::clone(&context));
         }
         control(&context, &store).await?;
-        pass_over_producers(&*store, &replicas, broker_id, is_adopted).await?;
-        adopt::done(&*store).await?;
+        end_adoption(&*store, &replicas, broker_id, is_adopted).await?;
         jobs::start(&context);
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
@@ -310,8 +309,9 @@ async fn load_logs(
     Ok(loaded.await?)
 }
 
-/// Keeps the ids of producers that wrote to adopted logs from being given out again.
-async fn pass_over_producers(
+/// Keeps the ids of producers that wrote to adopted logs from being given out again; nothing is left
+/// to adopt then.
+async fn end_adoption(
     store: &dyn Store,
     replicas: &Manager,
     broker_id: BrokerId,
@@ -324,7 +324,7 @@ async fn pass_over_producers(
     if let Some(known) = known.or(is_adopted.then_some(0)) {
         producer_ids::pass_over(store, broker_id, known).await?;
     }
-    Ok(())
+    adopt::done(store).await
 }
 
 /// Opens every directory; one whose disk fails is offline from the start, if another works.
