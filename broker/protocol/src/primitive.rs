@@ -13,7 +13,7 @@ mod sample;
 mod wire;
 mod writer;
 
-pub use reader::{DecodeError, Reader};
+pub use reader::{DecodeError, Reader, UNKNOWN_TAGGED_FIELDS_MAX, UnknownTaggedField};
 pub use records::Records;
 #[cfg(feature = "sample")]
 pub use sample::Sample;

@@ -95,12 +95,27 @@ pub enum DecodeError {
     },
 }
 
+/// The most unknown tagged fields that are kept of one frame, as far as its budget of memory goes.
+pub const UNKNOWN_TAGGED_FIELDS_MAX: usize = 64;
+
+/// A tagged field that no schema here knows: of a newer peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownTaggedField<'a> {
+    /// Where its value stands in the frame.
+    pub position: usize,
+    /// Its number, within the struct that it extends.
+    pub tag: u32,
+    /// Its value, as it arrived.
+    pub value: &'a [u8],
+}
+
 /// A position in one frame, and the memory that decoding the rest may take.
 #[derive(Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
     budget: usize,
+    unknown_tagged_fields: Vec<UnknownTaggedField<'a>>,
 }
 
 macro_rules! integers {
@@ -122,7 +137,7 @@ impl<'a> Reader<'a> {
 
     /// Starts at the first byte of a frame, with `budget` bytes of memory for all arrays together.
     pub fn with_budget(bytes: &'a [u8], budget: usize) -> Self {
-        Self { bytes, position: 0, budget }
+        Self { bytes, position: 0, budget, unknown_tagged_fields: Vec::new() }
     }
 
     integers! { i8 i16 i32 i64 u16 u32 f64 }
@@ -137,6 +152,13 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// Returns the unknown tagged fields that were met so far, the first [`UNKNOWN_TAGGED_FIELDS_MAX`].
+    ///
+    /// They are kept here and not in the messages, whose every element would pay for them.
+    pub fn unknown_tagged_fields(&self) -> &[UnknownTaggedField<'a>] {
+        &self.unknown_tagged_fields
     }
 
     /// Reads the next `size` bytes as they are.
@@ -227,8 +249,8 @@ impl<'a> Reader<'a> {
 
     /// Reads a section of tagged fields, handing each to `field`, which says if it knew the tag.
     ///
-    /// `field` sees only the bytes of its own section. Unknown fields are stepped over: a broker
-    /// acts on none of them and forwards no request, so that keeping them would only cost memory.
+    /// `field` sees only the bytes of its own section. Unknown fields are kept apart, see
+    /// [`Reader::unknown_tagged_fields`].
     pub fn tagged_fields(
         &mut self,
         mut field: impl FnMut(u32, &mut Self) -> Result<bool, DecodeError>,
@@ -246,15 +268,30 @@ impl<'a> Reader<'a> {
                 return Err(self.truncated(size));
             }
             let whole = self.bytes;
-            let end = self.position + size;
+            let (position, end) = (self.position, self.position + size);
             self.bytes = &whole[..end];
-            if field(tag, self)? && self.position != end {
+            if !field(tag, self)? {
+                let value = &whole[position..end];
+                self.keep_unknown(UnknownTaggedField { position, tag, value });
+            } else if self.position != end {
                 return Err(DecodeError::TagSize { tag, left: end - self.position });
             }
             self.bytes = whole;
             self.position = end;
         }
         Ok(())
+    }
+
+    #[cold]
+    fn keep_unknown(&mut self, field: UnknownTaggedField<'a>) {
+        // A vector begins with room for four, and never has more than four times what it holds.
+        let needed = 4 * size_of_val(&field);
+        if self.unknown_tagged_fields.len() < UNKNOWN_TAGGED_FIELDS_MAX
+            && let Some(left) = self.budget.checked_sub(needed)
+        {
+            self.budget = left;
+            self.unknown_tagged_fields.push(field);
+        }
     }
 
     #[inline]
@@ -452,5 +489,26 @@ mod tests {
                 assert_eq!(reader.remaining(), 0, "{bytes:x?}");
             }
         }
+    }
+
+    #[test]
+    fn unknown_tags_are_kept_apart_wherever_they_stand_and_in_bounds() {
+        let known = |tag, reader: &mut Reader<'_>| match tag {
+            // A struct with a section of its own.
+            1 => reader.tagged_fields(|_, _| Ok(false)).map(|()| true),
+            _ => Ok(false),
+        };
+        let mut reader = Reader::new(&[3, 0, 1, 7, 1, 4, 1, 5, 1, 9, 6, 0]);
+        assert_eq!(reader.tagged_fields(known), Ok(()));
+        let kept = |position, tag, value| UnknownTaggedField { position, tag, value };
+        let expected = [kept(3, 0, &[7][..]), kept(9, 5, &[9]), kept(12, 6, &[])];
+        assert_eq!(reader.unknown_tagged_fields(), expected);
+
+        let count = 2 * UNKNOWN_TAGGED_FIELDS_MAX as u8 - 1;
+        let mut bytes = vec![count];
+        bytes.extend((0..count).flat_map(|tag| [tag, 0]));
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.tagged_fields(|_, _| Ok(false)), Ok(()));
+        assert_eq!(reader.unknown_tagged_fields().len(), UNKNOWN_TAGGED_FIELDS_MAX);
     }
 }

@@ -206,11 +206,12 @@ fn request_context<'a>(
 }
 
 fn decode<'a, M: Message<'a>>(call: Call, reader: &mut Reader<'a>) -> Result<M, Fault> {
-    M::decode(reader, call.version).map_err(|source| Fault::Malformed {
-        api: call.api,
-        version: call.version,
-        source,
-    })
+    let (api, version) = (call.api, call.version);
+    let decoded = M::decode(reader, version);
+    for field in reader.unknown_tagged_fields() {
+        tracing::debug!(?api, version, ?field, "a field of a newer client is ignored");
+    }
+    decoded.map_err(|source| Fault::Malformed { api, version, source })
 }
 
 /// Encodes a response with its frame length and header; `slices` fill the gaps that it leaves.
