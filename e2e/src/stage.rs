@@ -95,10 +95,13 @@ pub fn run(chosen: &[String], options: &Options) -> Result<()> {
 
 fn conclude(lines: &[Line], time: Duration) -> Result<()> {
     println!("\nstage         time     outcome");
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut left_out) = (0, 0, Vec::new());
     for Line { name, outcome, time } in lines {
         let outcome = match outcome {
-            None => "not asked for".to_owned(),
+            None => {
+                left_out.push(*name);
+                continue;
+            }
             Some(Ok(())) => {
                 passed += 1;
                 "passed".to_owned()
@@ -112,6 +115,9 @@ fn conclude(lines: &[Line], time: Duration) -> Result<()> {
     }
     println!("{:12} {:>6.1} s", "in all", time.as_secs_f64());
     println!("{passed} passed, {failed} failed");
+    if !left_out.is_empty() {
+        println!("not asked for: {}", left_out.join(", "));
+    }
     if failed > 0 {
         bail!("{failed} of {} stages failed", passed + failed);
     }
