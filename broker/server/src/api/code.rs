@@ -7,8 +7,9 @@ use broker_storage::log::AppendError as LogAppendError;
 use broker_storage::log::ReadError as LogReadError;
 use broker_storage::producer_state::ProducerError;
 
+use crate::replica::partition::AppendError;
 use crate::replica::partition::admin::AdminError;
-use crate::replica::partition::{AppendError, ReadError};
+use crate::replica::partition::read::ReadError;
 use crate::replica::partition_state::StateError;
 use crate::replica::validate::InvalidRecords;
 

@@ -19,9 +19,11 @@ use crate::context::Context;
 use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held};
 use crate::replica::fetch_session::cache::SessionError;
 use crate::replica::fetch_session::{
-    FINAL_EPOCH, FetchPosition, FetchSession, INITIAL_EPOCH, NO_SESSION, TopicRef,
+    FINAL_EPOCH, FetchSession, INITIAL_EPOCH, NO_SESSION, TopicRef,
 };
-use crate::replica::partition::{Isolation, Partition, Read, ReadError};
+use crate::replica::partition::Partition;
+use crate::replica::partition::read::FetchPosition;
+use crate::replica::partition::read::{Isolation, Read, ReadError};
 
 mod convert;
 

@@ -13,8 +13,8 @@ use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::replica::partition::Isolation;
 use crate::replica::partition::admin::{Target, TimestampOffset};
+use crate::replica::partition::read::Isolation;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;

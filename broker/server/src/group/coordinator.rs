@@ -1,27 +1,17 @@
 //! The handle to all groups that this broker coordinates: finds the loop that owns one, and asks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::quantity::BrokerId;
-use broker_protocol::record::batch::Attributes;
-use broker_protocol::record::compression::Compression;
-use broker_protocol::topic_partition::TopicPartition;
-use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::listing::Listing;
 use super::partition_for::partition_for;
+use super::seams::Seams;
 use super::shard::{Command, Shard};
-use super::state::request::{CommittedOffset, Reply, Request};
-use super::state::{GroupState, Limits};
+use super::state::request::{Reply, Request};
 use super::storage::TOPIC;
-use crate::clock::SharedClock;
-use crate::dynamic_config::SharedConfig;
-use crate::metadata::Cache;
-use crate::replica::manager::Manager;
-use crate::tasks::Tasks;
 
 /// Loops that share the groups. A loop costs a task; a few of them let a scan of all groups (for
 /// expiry, for a list) hold up only a part of the members.
@@ -30,84 +20,6 @@ const SHARDS: usize = 4;
 /// Requests that wait for a loop. A client has few in flight, so this is thousands of clients at
 /// once; the next one waits to be let in, and its connection with it.
 const QUEUE: usize = 1024;
-
-/// What the coordinator stands on.
-#[derive(Debug)]
-pub struct Seams {
-    /// This broker.
-    pub broker_id: BrokerId,
-    /// Where the offsets topic is kept.
-    pub replicas: Arc<Manager>,
-    /// Which partitions of it are led here.
-    pub metadata: Arc<Cache>,
-    /// Where it is written which topics there are.
-    pub store: Arc<dyn Store>,
-    /// The limits of groups.
-    pub config: SharedConfig,
-    /// The source of time.
-    pub clock: SharedClock,
-    /// The set that every task is spawned in.
-    pub tasks: Tasks,
-}
-
-impl Seams {
-    /// The limits as they are configured now.
-    pub(crate) fn limits(&self) -> Limits {
-        let config = self.config.load();
-        let delay_ms = config.group_initial_rebalance_delay_ms.max(0) as u64;
-        Limits {
-            min_session_timeout_ms: config.group_min_session_timeout_ms,
-            max_session_timeout_ms: config.group_max_session_timeout_ms,
-            max_size: config.group_max_size.max(1) as usize,
-            initial_rebalance_delay: Duration::from_millis(delay_ms),
-            offset_metadata_max_bytes: config.offset_metadata_max_bytes.max(0) as usize,
-            offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
-        }
-    }
-
-    /// How often expired offsets are looked for.
-    pub(crate) fn check_interval(&self) -> Duration {
-        let interval_ms = self.config.load().offsets_retention_check_interval_ms;
-        Duration::from_millis(interval_ms.max(1) as u64)
-    }
-
-    /// How what is appended is compressed. The setting has the numbers that batches have.
-    pub(crate) fn compression(&self) -> Compression {
-        let codec = self.config.load().offsets_topic_compression_codec;
-        Attributes(codec as i16).compression().unwrap_or_default()
-    }
-
-    /// How long an append may take to be acknowledged.
-    pub(crate) fn commit_timeout(&self) -> Duration {
-        Duration::from_millis(self.config.load().offsets_commit_timeout_ms.max(1) as u64)
-    }
-}
-
-/// What is known of one group, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupFacts {
-    /// Its id.
-    pub group_id: Arc<str>,
-    /// Where it is in its life.
-    pub state: GroupState,
-    /// Its generation.
-    pub generation_id: i32,
-    /// Its kind, if it has had members.
-    pub protocol_type: Option<Arc<str>>,
-    /// The number of its members.
-    pub members_count: usize,
-    /// Its visible offsets, if they were asked for.
-    pub offsets: Vec<(TopicPartition, CommittedOffset)>,
-}
-
-/// All groups, at about one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// The groups, by id.
-    pub groups: Vec<GroupFacts>,
-    /// Whether some are missing because their partition is still being read.
-    pub is_loading: bool,
-}
 
 /// The handle. Cheap to clone; all clones ask the same loops.
 #[derive(Debug, Clone)]

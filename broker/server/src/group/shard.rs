@@ -14,10 +14,11 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 use tokio::sync::{mpsc, oneshot};
 
-use super::coordinator::{GroupFacts, Listing, Seams};
 use super::gone::{gone, unknown_topics};
+use super::listing::{GroupFacts, Listing};
 use super::partition_for::partition_for;
 use super::record;
+use super::seams::Seams;
 use super::state::request::{Reply, Request, Token};
 use super::state::{AppendId, Effect, Event, LoadedGroup, Now, State};
 use super::storage::{self, Appended, TOPIC};

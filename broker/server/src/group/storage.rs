@@ -22,8 +22,9 @@ use super::record::{Entry, GroupValue, RecordError};
 use super::state::LoadedGroup;
 use super::state::request::CommittedOffset;
 use crate::replica::delayed::{AckState, PendingAcks};
-use crate::replica::fetch_session::FetchPosition;
-use crate::replica::partition::{Isolation, Partition, ReadError};
+use crate::replica::partition::Partition;
+use crate::replica::partition::read::FetchPosition;
+use crate::replica::partition::read::{Isolation, ReadError};
 
 /// The topic that groups are kept in.
 pub(crate) const TOPIC: &str = "__consumer_offsets";

@@ -17,7 +17,7 @@ use super::snapshot::{
 };
 use super::{lag, process};
 use crate::context::Context;
-use crate::group::coordinator::{self, Listing};
+use crate::group::listing::{self, Listing};
 use crate::group::state::GroupState;
 use crate::metadata::{Metadata, Partition};
 use crate::replica::cleaner;
@@ -178,7 +178,7 @@ fn group_states(listing: &Listing) -> Vec<(&'static str, u64)> {
 
 fn groups(
     replicas: &Manager,
-    listed: Vec<coordinator::GroupFacts>,
+    listed: Vec<listing::GroupFacts>,
     mode: MetricsPartitions,
     now: TimestampMs,
 ) -> Vec<GroupFacts> {

@@ -7,8 +7,9 @@
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader, HEADER_SIZE};
 
-use crate::replica::fetch_session::FetchPosition;
-use crate::replica::partition::{Isolation, Partition};
+use crate::replica::partition::Partition;
+use crate::replica::partition::read::FetchPosition;
+use crate::replica::partition::read::Isolation;
 
 /// Batches beyond this size are not unpacked: the age is then that of their first record.
 const BATCH_MAX: usize = 1 << 20;

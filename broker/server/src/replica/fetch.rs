@@ -17,7 +17,8 @@ use std::time::Instant;
 use super::fetch_session::cache::InUse;
 use super::fetch_session::{FetchSession, SessionPartition, Source, Told, TopicRef};
 use super::manager::Manager;
-use super::partition::{Partition, Read, ReadError};
+use super::partition::Partition;
+use super::partition::read::{Read, ReadError};
 use super::partition_state::StateError;
 
 /// What a request allows.

@@ -13,11 +13,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::quantity::Offset;
 use broker_protocol::uuid::Uuid;
 
 use super::delayed::{FetchWaiter, Subscription};
-use super::partition::{Isolation, Partition, Read, ReadError};
+use super::partition::Partition;
+use super::partition::read::{FetchPosition, Isolation, Read, ReadError};
 
 pub mod cache;
 
@@ -37,19 +38,6 @@ pub enum TopicRef {
     Name(Arc<str>),
     /// By id.
     Id(Uuid),
-}
-
-/// A partition as one request asks for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchPosition {
-    /// The first offset wanted.
-    pub fetch_offset: Offset,
-    /// The most bytes wanted of this partition.
-    pub max_bytes: u32,
-    /// The leader epoch that the client believes in, -1 for none.
-    pub current_leader_epoch: LeaderEpoch,
-    /// The epoch of the last record that the client has, -1 for none.
-    pub last_fetched_epoch: LeaderEpoch,
 }
 
 /// What the client was last told of a partition.
@@ -317,6 +305,8 @@ impl FetchSession {
 
 #[cfg(test)]
 mod tests {
+    use broker_protocol::quantity::LeaderEpoch;
+
     use super::*;
 
     fn at(offset: i64) -> FetchPosition {

@@ -19,10 +19,12 @@ use broker_storage::log_dir::{Identity, LogDir, OpenError};
 
 use super::delayed::{AckState, PendingAcks};
 use super::fetch::{Answer, Fetch, FetchLimits, Held};
-use super::fetch_session::{FetchPosition, FetchSession, NO_SESSION, TopicRef};
+use super::fetch_session::{FetchSession, NO_SESSION, TopicRef};
 use super::manager::{BecomeError, Manager, Settings};
 use super::partition::admin::Target;
-use super::partition::{AppendError, Appended, EpochEndOffset, Isolation, Partition, ReadError};
+use super::partition::read::FetchPosition;
+use super::partition::read::{Isolation, ReadError};
+use super::partition::{AppendError, Appended, EpochEndOffset, Partition};
 use super::partition_state::{Role, StateError};
 use super::producer_id::ProducerIds;
 use super::validate::{Rules, validate};

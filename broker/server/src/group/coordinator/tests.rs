@@ -1,10 +1,14 @@
 //! The loops on a real partition of `__consumer_offsets`: not here, not yet, here, gone again.
 
+use std::time::Duration;
+
 use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::compression::Compression;
 use broker_protocol::record::entries::{Entry as Framed, entries as framed};
+use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::fs::real::RealFs;
 use broker_storage::log_dir::{Identity, LogDir};
@@ -15,13 +19,14 @@ use broker_zookeeper::store::CreateMode;
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::group::record::Entry;
-use crate::group::state::request::{Commit, Identity as Member, Join, Sync};
+use crate::group::state::request::{Commit, CommittedOffset, Identity as Member, Join, Sync};
 use crate::group::storage;
 use crate::metadata::{Metadata, Partition, Topic};
-use crate::replica::fetch_session::FetchPosition;
-use crate::replica::manager::Settings;
-use crate::replica::partition::{Isolation, Partition as Replica};
+use crate::replica::manager::{Manager, Settings};
+use crate::replica::partition::Partition as Replica;
+use crate::replica::partition::read::{FetchPosition, Isolation};
 use crate::replica::producer_id::ProducerIds;
+use crate::tasks::Tasks;
 
 const BROKER: BrokerId = BrokerId(0);
 const ANOTHER: BrokerId = BrokerId(7);

@@ -12,7 +12,7 @@ use broker_storage::fs::real::RealFs;
 
 use super::*;
 use crate::replica::delayed::PendingAcks;
-use crate::replica::partition::Isolation;
+use crate::replica::partition::read::Isolation;
 use crate::replica::tests::{append, at, config, lead, open};
 
 const LIMIT: Duration = Duration::from_mins(1);

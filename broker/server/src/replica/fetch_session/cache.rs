@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{FetchSession, INITIAL_EPOCH, NO_SESSION};
-use crate::replica::partition::Isolation;
+use crate::replica::partition::read::Isolation;
 
 /// A session younger, or used later, than this keeps its slot, as in Kafka (it has no setting).
 const MIN_EVICTION: Duration = Duration::from_mins(2);
@@ -210,7 +210,8 @@ impl Drop for InUse {
 mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock};
-    use crate::replica::fetch_session::{FetchPosition, TopicRef};
+    use crate::replica::fetch_session::TopicRef;
+    use crate::replica::partition::read::FetchPosition;
     use broker_protocol::quantity::{LeaderEpoch, Offset};
 
     fn session(partitions: i32) -> Box<FetchSession> {

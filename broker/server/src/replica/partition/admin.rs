@@ -12,7 +12,8 @@ use broker_storage::log::{DeletedSegment, LogError};
 use broker_storage::log_dir::DeletedDir;
 use broker_storage::producer_state::ProducerEntry;
 
-use super::{EpochEndOffset, Isolation, Partition};
+use super::read::Isolation;
+use super::{EpochEndOffset, Partition};
 use crate::replica::partition_state::{Role, StateError};
 
 /// The offsets and sizes of a partition at one moment.
