@@ -50,6 +50,7 @@ pub use append::{AppendBatch, AppendError, Appended};
 pub use read::{ReadError, Slice};
 pub use retain::DeletedSegment;
 pub use time::Found;
+pub use truncate::EpochTruncation;
 
 use recent::Recent;
 

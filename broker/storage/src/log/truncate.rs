@@ -4,14 +4,52 @@
 
 use std::sync::Arc;
 
-use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 
 use super::retain::DeletedSegment;
 use super::{Log, LogError, Unrequested};
 use crate::commit::{Flushed, SyncUnit};
 use crate::segment::Segment;
 
+/// What a truncation by leader epoch did.
+#[derive(Debug)]
+pub struct EpochTruncation {
+    /// The files of whole segments that fell away.
+    pub deleted: Vec<DeletedSegment>,
+    /// Whether the log now agrees with the leader's. Otherwise the leader is to be asked again, for what
+    /// is now the log's latest epoch, which is an earlier one.
+    pub is_complete: bool,
+}
+
 impl Log {
+    /// Removes what the leader's log does not have, by its answer to where this log's latest epoch ends:
+    /// `epoch`, the largest it knows up to that one, and its `end_offset` (exclusive) there.
+    ///
+    /// Where the leader knows none at all there is no answer, and [`Log::truncate_to`] the high watermark
+    /// is what is left. Nothing that both logs have is removed once the truncation is complete.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`].
+    ///
+    /// Source: KIP-101 and KIP-279; Kafka 3.9 `AbstractFetcherThread`.
+    pub fn truncate_to_epoch_end(
+        &mut self,
+        epoch: LeaderEpoch,
+        end_offset: Offset,
+        now: TimestampMs,
+    ) -> Result<EpochTruncation, LogError> {
+        let (offset, is_complete) = match self.end_offset_for_epoch(epoch) {
+            // Both logs wrote in that epoch: they agree up to where the shorter ends it.
+            Some((own, own_end)) if own == epoch => (own_end.min(end_offset), true),
+            // Only the leader's did. What is behind the epochs before it is of no leader that counts.
+            Some((_, own_end)) => (own_end, false),
+            // Nothing here is older.
+            None => (end_offset, true),
+        };
+        let deleted = self.truncate_to(offset, now)?;
+        Ok(EpochTruncation { deleted, is_complete })
+    }
+
     /// Removes every record at `offset` and above, with the batch that contains it.
     ///
     /// Returns the files of whole segments that fell away. Nothing happens if the log ends before.
