@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::workspace;
 
 /// Every operation, in the order of the table's columns.
-pub const OPERATIONS: [&str; 25] = [
+pub const OPERATIONS: [&str; 30] = [
     "create_topic",
     "produce_none",
     "produce_gzip",
@@ -25,14 +25,19 @@ pub const OPERATIONS: [&str; 25] = [
     "consume_end",
     "read_foreign",
     "group_rebalance",
+    "static_member",
     "commit",
     "resume",
     "describe_configs",
     "alter_configs",
     "list_groups",
     "describe_group",
+    "delete_offsets",
+    "reset_offsets",
     "delete_group",
     "create_partitions",
+    "log_dirs",
+    "describe_producers",
     "delete_records",
     "delete_topic",
     "records_after_restart",

@@ -20,6 +20,8 @@ const NO_GROUPS: Lacks = Lacks {
     why: "groups of the release's consumers are kept by ZooKeeper",
     operations: &["group_rebalance"],
 };
+const NO_STATIC_MEMBERS: Lacks =
+    Lacks { why: "static members came with 2.3", operations: &["static_member"] };
 const NO_ADMIN: Lacks = Lacks {
     why: "the release has no admin client",
     operations: &[
@@ -28,18 +30,32 @@ const NO_ADMIN: Lacks = Lacks {
         "list_groups",
         "describe_group",
         "delete_group",
+        "delete_offsets",
+        "reset_offsets",
         "create_partitions",
         "delete_records",
         "delete_topic",
+        "log_dirs",
+        "describe_producers",
     ],
 };
 const NO_GROUP_ADMIN: Lacks = Lacks {
     why: "the release's admin client knows no groups",
-    operations: &["list_groups", "describe_group", "delete_group"],
+    operations: &[
+        "list_groups",
+        "describe_group",
+        "delete_group",
+        "delete_offsets",
+        "reset_offsets",
+    ],
 };
-const NO_MORE_PARTITIONS: Lacks = Lacks {
-    why: "the release's admin client neither adds partitions nor deletes records",
-    operations: &["create_partitions", "delete_records"],
+const BEFORE_1_0: Lacks = Lacks {
+    why: "the admin client adds partitions, deletes records and describes directories from 1.0 on",
+    operations: &["create_partitions", "delete_records", "log_dirs"],
+};
+const NO_PRODUCERS: Lacks = Lacks {
+    why: "the admin client describes producers from 3.0 on",
+    operations: &["describe_producers"],
 };
 
 /// One release: the directories of its sources, the class that runs, and what it lacks.
@@ -52,7 +68,7 @@ struct Client {
 
 const NEWEST: Client = Client {
     version: "4.3.1",
-    sources: &["shared", "common", "poll_duration", "times", "admin_2_8"],
+    sources: &["shared", "common", "poll_duration", "times", "admin_2_8", "producers"],
     class: "Client",
     lacks: &[],
 };
@@ -75,7 +91,7 @@ fn java_0_8_2_2() -> Result<()> {
         version: "0.8.2.2",
         sources: &["shared", "simple_0_8"],
         class: "SimpleClient",
-        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_GROUPS, NO_ADMIN],
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_GROUPS, NO_STATIC_MEMBERS, NO_ADMIN],
     })
 }
 
@@ -83,8 +99,8 @@ fn java_0_8_2_2() -> Result<()> {
 fn java_0_9_0_1() -> Result<()> {
     check(&Client {
         version: "0.9.0.1",
-        sources: &["shared", "common", "poll_long", "times_none", "admin_none"],
-        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_ADMIN],
+        sources: &["shared", "common", "poll_long", "times_none", "admin_none", "producers_none"],
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_TIMES, NO_STATIC_MEMBERS, NO_ADMIN],
         ..NEWEST
     })
 }
@@ -93,8 +109,8 @@ fn java_0_9_0_1() -> Result<()> {
 fn java_0_10_2_2() -> Result<()> {
     check(&Client {
         version: "0.10.2.2",
-        sources: &["shared", "common", "poll_long", "times", "admin_none"],
-        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_ADMIN],
+        sources: &["shared", "common", "poll_long", "times", "admin_none", "producers_none"],
+        lacks: &[NO_ZSTD, NO_IDEMPOTENCE, NO_STATIC_MEMBERS, NO_ADMIN],
         ..NEWEST
     })
 }
@@ -103,8 +119,8 @@ fn java_0_10_2_2() -> Result<()> {
 fn java_0_11_0_3() -> Result<()> {
     check(&Client {
         version: "0.11.0.3",
-        sources: &["shared", "common", "poll_long", "times", "admin_0_11"],
-        lacks: &[NO_ZSTD, NO_GROUP_ADMIN, NO_MORE_PARTITIONS],
+        sources: &["shared", "common", "poll_long", "times", "admin_0_11", "producers_none"],
+        lacks: &[NO_ZSTD, NO_STATIC_MEMBERS, NO_GROUP_ADMIN, BEFORE_1_0, NO_PRODUCERS],
         ..NEWEST
     })
 }
@@ -113,15 +129,20 @@ fn java_0_11_0_3() -> Result<()> {
 fn java_1_1_1() -> Result<()> {
     check(&Client {
         version: "1.1.1",
-        sources: &["shared", "common", "poll_long", "times", "admin_1_1"],
-        lacks: &[NO_ZSTD, NO_GROUP_ADMIN],
+        sources: &["shared", "common", "poll_long", "times", "admin_1_1", "producers_none"],
+        lacks: &[NO_ZSTD, NO_STATIC_MEMBERS, NO_GROUP_ADMIN, NO_PRODUCERS],
         ..NEWEST
     })
 }
 
 #[test]
 fn java_2_8_2() -> Result<()> {
-    check(&Client { version: "2.8.2", ..NEWEST })
+    check(&Client {
+        version: "2.8.2",
+        sources: &["shared", "common", "poll_duration", "times", "admin_2_8", "producers_none"],
+        lacks: &[NO_PRODUCERS],
+        ..NEWEST
+    })
 }
 
 #[test]

@@ -16,7 +16,7 @@ const RELEASES: [&str; 28] = [
 ];
 
 /// The operations that each release brought to the protocol.
-const SINCE: [(&str, Lacks); 7] = [
+const SINCE: [(&str, Lacks); 8] = [
     ("0.9", Lacks { why: "groups came with 0.9", operations: &["group_rebalance"] }),
     (
         "0.10.0",
@@ -44,10 +44,32 @@ const SINCE: [(&str, Lacks); 7] = [
             ],
         },
     ),
-    ("1.0", Lacks { why: "CreatePartitions came with 1.0", operations: &["create_partitions"] }),
+    (
+        "1.0",
+        Lacks {
+            why: "CreatePartitions and DescribeLogDirs came with 1.0",
+            operations: &["create_partitions", "log_dirs"],
+        },
+    ),
     ("1.1", Lacks { why: "DeleteGroups came with 1.1", operations: &["delete_group"] }),
     ("2.1", Lacks { why: "zstd came with 2.1", operations: &["produce_zstd"] }),
+    ("2.3", Lacks { why: "static members came with 2.3", operations: &["static_member"] }),
 ];
+
+/// What each release took away from the protocol.
+const UNTIL: [(&str, Lacks); 1] = [(
+    "4.0",
+    Lacks {
+        why: "4.0 took away the one version of DescribeLogDirs that the client has",
+        operations: &["log_dirs"],
+    },
+)];
+
+/// What its admin client has in no release.
+const NO_CALL: Lacks = Lacks {
+    why: "the client has no such call",
+    operations: &["delete_offsets", "reset_offsets", "describe_producers"],
+};
 
 fn number(release: &str) -> Vec<u32> {
     release.split('.').filter_map(|part| part.parse().ok()).collect()
@@ -59,7 +81,9 @@ fn kafka_python_of_every_release() -> Result<()> {
     let program = workspace::client_sources().join("python/client.py");
     let clients = RELEASES.map(|release| {
         let missing = SINCE.iter().filter(|(since, _)| number(release) < number(since));
-        let lacks: Vec<Lacks> = missing.map(|(_, lacks)| *lacks).collect();
+        let gone = UNTIL.iter().filter(|(until, _)| number(release) >= number(until));
+        let mut lacks: Vec<Lacks> = missing.chain(gone).map(|(_, lacks)| *lacks).collect();
+        lacks.push(NO_CALL);
         let (python, program) = (&python, &program);
         Client::new(&format!("kafka-python-{release}"), &lacks, move |arguments| {
             let mut command = Command::new(python);

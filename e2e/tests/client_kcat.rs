@@ -22,7 +22,11 @@ const NO_ADMIN: Lacks = Lacks {
         "list_groups",
         "describe_group",
         "delete_group",
+        "delete_offsets",
+        "reset_offsets",
         "create_partitions",
+        "log_dirs",
+        "describe_producers",
         "delete_records",
         "delete_topic",
     ],
@@ -128,9 +132,9 @@ fn foreign(peer: &Peer) -> Result<()> {
 }
 
 /// A member of a group that prints its assignments and records, without an end.
-fn member(peer: &Peer, group: &str) -> Result<Process> {
-    let settings = ["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=300"];
+fn member(peer: &Peer, group: &str, settings: &[&str]) -> Result<Process> {
     let mut arguments = vec!["-G", group, "-u", "-f", "%p %o %k=%s\n"];
+    arguments.extend(["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=300"]);
     arguments.extend(settings);
     arguments.extend(["-X", "auto.offset.reset=earliest", "-X", "enable.auto.commit=true", CLIENT]);
     start(peer, &arguments)
@@ -148,9 +152,9 @@ fn assigned(member: &Process, count: usize, since: usize) -> Result<usize> {
 }
 
 fn rebalance(peer: &Peer) -> Result<()> {
-    let mut first = member(peer, "kcat-group")?;
+    let mut first = member(peer, "kcat-group", &[])?;
     let seen = assigned(&first, 2, 0)?;
-    let mut second = member(peer, "kcat-group")?;
+    let mut second = member(peer, "kcat-group", &[])?;
     assigned(&second, 1, 0)?;
     let seen = assigned(&first, 1, seen)?;
     second.terminate(Deadline::seconds(60))?;
@@ -159,10 +163,34 @@ fn rebalance(peer: &Peer) -> Result<()> {
     Ok(())
 }
 
+/// A member that ends and comes back under its name has its partition again, and the other member
+/// sees no rebalance.
+fn static_member(peer: &Peer) -> Result<()> {
+    let named = |name: &str| {
+        let name = format!("group.instance.id={name}");
+        member(peer, "kcat-static", &["-X", &name, "-X", "session.timeout.ms=30000"])
+    };
+    let rebalances =
+        |member: &Process| member.lines().iter().filter(|line| line.contains("rebalanced")).count();
+    let mut first = named("one")?;
+    let seen = assigned(&first, 2, 0)?;
+    let mut second = named("two")?;
+    assigned(&second, 1, 0)?;
+    assigned(&first, 1, seen)?;
+    let seen = rebalances(&first);
+    second.terminate(Deadline::seconds(60))?;
+    let mut again = named("two")?;
+    assigned(&again, 1, 0)?;
+    ensure!(rebalances(&first) == seen, "the first member saw {:?}", first.lines());
+    first.terminate(Deadline::seconds(60))?;
+    again.terminate(Deadline::seconds(60))?;
+    Ok(())
+}
+
 /// The group that read everything goes on with what came since, and nothing else.
 fn resume(peer: &Peer, value: &str) -> Result<String> {
     kcat(peer, &["-P", "-t", CLIENT, "-p", "1"], &[value.to_owned()])?;
-    let mut again = member(peer, "kcat-group")?;
+    let mut again = member(peer, "kcat-group", &[])?;
     let wanted = format!("={value}");
     again.wait_for("the new record", Deadline::seconds(60), |line| {
         line.ends_with(&wanted).then_some(())
@@ -196,6 +224,7 @@ fn before(peer: &Peer, row: &mut Row, sent: &mut Vec<String>) {
     passed(row, "consume_end", from_end(peer).map(|record| sent.push(record)));
     passed(row, "read_foreign", foreign(peer));
     passed(row, "group_rebalance", rebalance(peer));
+    passed(row, "static_member", static_member(peer));
     // kcat cannot show what its group committed: that it goes on from there proves both.
     let resumed = resume(peer, "after the group");
     let committed = resumed.as_ref().map(drop).map_err(|error| anyhow!("{error:#}"));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -9,23 +10,28 @@ use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
 use e2e::matrix::Row;
 use e2e::peer::Peer;
-use e2e::verdict;
+use e2e::verdict::{self, Lacks};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 const CLIENT: &str = "rdkafka";
 const GROUP: &str = "rdkafka-group";
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Where the group commits in each partition.
 const COMMITTED: [i64; 2] = [7, 4];
+
+const NO_ADMIN: Lacks = Lacks {
+    why: "the crate's admin client does not ask for it",
+    operations: &["delete_offsets", "reset_offsets", "log_dirs", "describe_producers"],
+};
 
 /// What the client of this test has done so far.
 struct Session<'a> {
@@ -40,6 +46,26 @@ struct Read {
     offset: i64,
     timestamp: i64,
     text: String,
+}
+
+/// How often partitions were assigned to a consumer.
+#[derive(Debug, Default)]
+struct Rebalances(AtomicUsize);
+
+impl Rebalances {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ClientContext for Rebalances {}
+
+impl ConsumerContext for Rebalances {
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if matches!(rebalance, Rebalance::Assign(_)) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Runs a future of the crate to its end.
@@ -59,15 +85,30 @@ impl Session<'_> {
         self.config().create().context("make an admin client")
     }
 
-    fn consumer(&self, group: &str) -> Result<BaseConsumer> {
-        self.config()
+    fn group_config(&self, group: &str) -> ClientConfig {
+        let mut config = self.config();
+        config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", "6000")
-            .set("heartbeat.interval.ms", "300")
-            .create()
-            .context("make a consumer")
+            .set("heartbeat.interval.ms", "300");
+        config
+    }
+
+    fn consumer(&self, group: &str) -> Result<BaseConsumer> {
+        self.group_config(group).create().context("make a consumer")
+    }
+
+    /// A member that its group knows by `name` when it comes back.
+    fn named(&self, name: &str) -> Result<BaseConsumer<Rebalances>> {
+        let member: BaseConsumer<Rebalances> = self
+            .group_config("rdkafka-static")
+            .set("group.instance.id", name)
+            .set("session.timeout.ms", "30000")
+            .create_with_context(Rebalances::default())?;
+        member.subscribe(&[CLIENT])?;
+        Ok(member)
     }
 
     fn new_topic(&self, topic: &str, partitions: i32) -> Result<()> {
@@ -208,6 +249,28 @@ impl Session<'_> {
         while seen.len() < self.sent.len() {
             ensure!(!deadline.passed(), "{} of {} records", seen.len(), self.sent.len());
             note(&members[0], &mut seen)?;
+        }
+        Ok(())
+    }
+
+    /// Each of two members ends and comes back under its name: it has its partition again, and the
+    /// other sees no rebalance.
+    fn static_member(&self) -> Result<()> {
+        let names = ["one", "two"];
+        let mut members = vec![self.named(names[0])?, self.named(names[1])?];
+        let mut seen = BTreeSet::new();
+        settle(&members, &[1, 1], &mut seen)?;
+        for (index, name) in names.into_iter().enumerate() {
+            // Its end is waited for before it comes back.
+            let member = members.remove(index);
+            let had = held(&member)?;
+            drop(member);
+            let rebalances = members[0].context().count();
+            members.insert(index, self.named(name)?);
+            settle(&members, &[1, 1], &mut seen)?;
+            ensure!(held(&members[index])? == had, "{name} had {had:?}");
+            let other = members[1 - index].context().count();
+            ensure!(other == rebalances, "{name} caused a rebalance");
         }
         Ok(())
     }
@@ -362,9 +425,15 @@ fn poll(consumer: &BaseConsumer, enough: impl Fn(&[Read]) -> bool) -> Result<Vec
     }
 }
 
+/// The partitions that a member has.
+fn held<C: ConsumerContext>(member: &BaseConsumer<C>) -> Result<Vec<i32>> {
+    let assigned = member.assignment()?;
+    Ok(assigned.elements().iter().map(TopicPartitionListElem::partition).collect())
+}
+
 /// Polls every member until each has its count of partitions.
-fn settle(
-    members: &[BaseConsumer],
+fn settle<C: ConsumerContext>(
+    members: &[BaseConsumer<C>],
     counts: &[usize],
     seen: &mut BTreeSet<(i32, i64)>,
 ) -> Result<()> {
@@ -382,7 +451,10 @@ fn settle(
     }
 }
 
-fn note(member: &BaseConsumer, seen: &mut BTreeSet<(i32, i64)>) -> Result<()> {
+fn note<C: ConsumerContext>(
+    member: &BaseConsumer<C>,
+    seen: &mut BTreeSet<(i32, i64)>,
+) -> Result<()> {
     if let Some(message) = member.poll(Duration::from_millis(20)).transpose()? {
         seen.insert((message.partition(), message.offset()));
     }
@@ -403,6 +475,7 @@ fn before(session: &mut Session<'_>, row: &mut Row) {
     passed(row, "consume_end", session.end());
     passed(row, "read_foreign", session.foreign());
     passed(row, "group_rebalance", session.rebalance());
+    passed(row, "static_member", session.static_member());
     passed(row, "commit", session.commit(GROUP, COMMITTED));
     passed(row, "resume", session.resume());
     passed(row, "describe_configs", session.describe_configs());
@@ -435,5 +508,5 @@ fn rdkafka() -> Result<()> {
     let left = session.sent.len() - session.deleted;
     passed(&mut row, "records_after_restart", session.everything(left).map(drop));
     passed(&mut row, "resume_after_restart", session.resume());
-    verdict::conclude(CLIENT, &[], &row)
+    verdict::conclude(CLIENT, &[NO_ADMIN], &row)
 }

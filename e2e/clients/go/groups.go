@@ -19,14 +19,14 @@ func (t *target) freshGroup() string {
 }
 
 func (t *target) joined(group string, options ...kgo.Opt) (*kgo.Client, error) {
-	return t.client(append(options,
+	return t.client(append([]kgo.Opt{
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(t.topic),
 		kgo.DisableAutoCommit(),
-		kgo.SessionTimeout(6*time.Second),
-		kgo.HeartbeatInterval(300*time.Millisecond),
+		kgo.SessionTimeout(6 * time.Second),
+		kgo.HeartbeatInterval(300 * time.Millisecond),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-	)...)
+	}, options...)...)
 }
 
 // member is one member of a group, polling on a goroutine of its own.
@@ -38,7 +38,7 @@ type member struct {
 	done     chan struct{}
 }
 
-func (t *target) member(group string) (*member, error) {
+func (t *target) member(group string, options ...kgo.Opt) (*member, error) {
 	m := &member{assigned: map[int32]bool{}, seen: map[string]bool{}, done: make(chan struct{})}
 	change := func(has bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
@@ -53,11 +53,11 @@ func (t *target) member(group string) (*member, error) {
 			}
 		}
 	}
-	client, err := t.joined(group,
+	client, err := t.joined(group, append(options,
 		kgo.OnPartitionsAssigned(change(true)),
 		kgo.OnPartitionsRevoked(change(false)),
 		kgo.OnPartitionsLost(change(false)),
-	)
+	)...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +141,110 @@ func (t *target) rebalance(ctx context.Context) error {
 	})
 }
 
+// staticMember ends each of two members and brings it back under its name: the group stays as it was.
+func (t *target) staticMember(ctx context.Context) error {
+	group, names := t.freshGroup(), []string{"one", "two"}
+	members := make([]*member, len(names))
+	join := func(i int) error {
+		m, err := t.member(group, kgo.InstanceID(names[i]), kgo.SessionTimeout(30*time.Second))
+		if err == nil {
+			members[i] = m
+		}
+		return err
+	}
+	settled := func() (bool, error) {
+		_, first := members[0].client.GroupMetadata()
+		_, second := members[1].client.GroupMetadata()
+		one, two := members[0].partitions(), members[1].partitions()
+		return len(one) == 1 && len(two) == 1 && one[0] != two[0] && first == second, nil
+	}
+	for i := range names {
+		if err := join(i); err != nil {
+			return err
+		}
+		defer func() { members[i].leave() }()
+	}
+	if err := until(ctx, "a partition each", settled); err != nil {
+		return err
+	}
+	_, generation := members[0].client.GroupMetadata()
+	for i, name := range names {
+		had := members[i].partitions()
+		members[i].leave()
+		if err := join(i); err != nil {
+			return err
+		}
+		if err := until(ctx, "a partition each again", settled); err != nil {
+			return err
+		}
+		if _, now := members[i].client.GroupMetadata(); now != generation || members[i].partitions()[0] != had[0] {
+			return fmt.Errorf("%s is in generation %d, was in %d", name, now, generation)
+		}
+	}
+	return t.admin(func(admin *kadm.Client) error {
+		answers, err := admin.LeaveGroup(ctx, kadm.LeaveGroup(group).InstanceIDs(names...))
+		if err != nil {
+			return err
+		}
+		return answers.Error()
+	})
+}
+
+// committed is what a group has committed in each partition of the topic.
+func (t *target) committed(ctx context.Context, group string) (map[int32]int64, error) {
+	found := map[int32]int64{}
+	err := t.admin(func(admin *kadm.Client) error {
+		offsets, err := admin.FetchOffsets(ctx, group)
+		offsets.Each(func(offset kadm.OffsetResponse) { found[offset.Partition] = offset.At })
+		return err
+	})
+	return found, err
+}
+
+// deleteOffsets forgets one of two committed offsets.
+func (t *target) deleteOffsets(ctx context.Context) error {
+	half := t.group + "-half"
+	if err := t.commit(ctx, half, 1, 1); err != nil {
+		return err
+	}
+	err := t.admin(func(admin *kadm.Client) error {
+		zero := kadm.TopicsSet{}
+		zero.Add(t.topic, 0)
+		answers, err := admin.DeleteOffsets(ctx, half, zero)
+		if err != nil {
+			return err
+		}
+		return answers.Error()
+	})
+	if err != nil {
+		return err
+	}
+	left, err := t.committed(ctx, half)
+	if _, kept := left[1]; err == nil && (len(left) != 1 || !kept) {
+		err = fmt.Errorf("left %v", left)
+	}
+	return err
+}
+
+// resetOffsets moves a group without members to the start, and a member reads from there.
+func (t *target) resetOffsets(ctx context.Context) error {
+	moved := t.group + "-moved"
+	if err := t.commit(ctx, moved, first, second); err != nil {
+		return err
+	}
+	err := t.admin(func(admin *kadm.Client) error {
+		starts, err := admin.ListStartOffsets(ctx, t.topic)
+		if err != nil {
+			return err
+		}
+		return admin.CommitAllOffsets(ctx, moved, starts.Offsets())
+	})
+	if err != nil {
+		return err
+	}
+	return t.resumeIn(ctx, moved, 0, 0)
+}
+
 func (t *target) commit(ctx context.Context, group string, zero, one int64) error {
 	return t.admin(func(admin *kadm.Client) error {
 		offsets := kadm.Offsets{}
@@ -163,7 +267,11 @@ func (t *target) commit(ctx context.Context, group string, zero, one int64) erro
 }
 
 func (t *target) resume(ctx context.Context) error {
-	client, err := t.joined(t.group)
+	return t.resumeIn(ctx, t.group, first, second)
+}
+
+func (t *target) resumeIn(ctx context.Context, group string, zero, one int64) error {
+	client, err := t.joined(group)
 	if err != nil {
 		return err
 	}
@@ -180,7 +288,7 @@ func (t *target) resume(ctx context.Context) error {
 			}
 		}
 	}
-	if found[0] != first || found[1] != second {
+	if found[0] != zero || found[1] != one {
 		return fmt.Errorf("resumed at %v", found)
 	}
 	return nil

@@ -289,3 +289,70 @@ func (t *target) deleteTopic(ctx context.Context) error {
 		})
 	})
 }
+
+// logDirs finds both partitions whole, in one directory each.
+func (t *target) logDirs(ctx context.Context) error {
+	return t.admin(func(admin *kadm.Client) error {
+		set := kadm.TopicsSet{}
+		set.Add(t.topic, 0, 1)
+		brokers, err := admin.DescribeAllLogDirs(ctx, set)
+		if err != nil {
+			return err
+		}
+		found := 0
+		brokers.Each(func(dir kadm.DescribedLogDir) {
+			if dir.Err != nil {
+				err = dir.Err
+			}
+			dir.Topics.Each(func(partition kadm.DescribedLogDirPartition) {
+				found++
+				if partition.Size == 0 || partition.OffsetLag != 0 || partition.IsFuture || partition.Topic != t.topic {
+					err = fmt.Errorf("partition %+v", partition)
+				}
+			})
+		})
+		if err == nil && found != 2 {
+			err = fmt.Errorf("%d partitions", found)
+		}
+		return err
+	})
+}
+
+// describeProducers describes one idempotent producer of three records as it is.
+func (t *target) describeProducers(ctx context.Context) error {
+	topic := t.topic + "-producers"
+	if err := t.newTopic(ctx, topic, 1); err != nil {
+		return err
+	}
+	client, err := t.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var last time.Time
+	for i := range 3 {
+		record := &kgo.Record{Topic: topic, Value: fmt.Appendf(nil, "value%d", i)}
+		if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
+			return err
+		}
+		last = record.Timestamp
+	}
+	return t.admin(func(admin *kadm.Client) error {
+		set := kadm.TopicsSet{}
+		set.Add(topic, 0)
+		topics, err := admin.DescribeProducers(ctx, set)
+		if err != nil {
+			return err
+		}
+		producers := topics.SortedProducers()
+		if len(producers) != 1 {
+			return fmt.Errorf("producers %+v", producers)
+		}
+		only := producers[0]
+		same := only.LastSequence == 2 && only.LastTimestamp == last.UnixMilli()
+		if !same || only.ProducerEpoch != 0 || only.CurrentTxnStartOffset != -1 {
+			return fmt.Errorf("producer %+v", only)
+		}
+		return nil
+	})
+}

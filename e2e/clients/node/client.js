@@ -254,17 +254,25 @@ class Client {
     })
   }
 
-  async resume() {
+  // A group is moved to the start: kafkajs commits -2, which its consumer reads as its own default.
+  async resetOffsets() {
+    const moved = `${this.group}-moved`
+    await this.commit(moved)
+    await this.admin(admin => admin.resetOffsets({ groupId: moved, topic: this.topic, earliest: true }))
+    await this.resume(moved, 0, 0, true)
+  }
+
+  async resume(group = this.group, zero = FIRST, one = SECOND, fromBeginning = false) {
     const first = {}
     await this.read({
-      group: this.group,
-      fromBeginning: false,
+      group,
+      fromBeginning,
       enough: records => {
         for (const record of records) first[record.partition] ??= Number(record.offset)
         return Object.keys(first).length === 2
       },
     })
-    check(first[0] === FIRST && first[1] === SECOND, `resumed at ${JSON.stringify(first)}`)
+    check(first[0] === zero && first[1] === one, `resumed at ${JSON.stringify(first)}`)
   }
 
   async config(name) {
@@ -380,6 +388,7 @@ const main = async () => {
   await run('list_groups', () => client.listGroups())
   await run('describe_group', () => client.describeGroup())
   await run('delete_group', () => client.deleteGroup())
+  await run('reset_offsets', () => client.resetOffsets())
   await run('create_partitions', () => client.createPartitions())
   await run('delete_records', () => client.deleteRecords())
   await run('delete_topic', () => client.deleteTopic())

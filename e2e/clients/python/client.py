@@ -10,7 +10,7 @@ import time
 import traceback
 
 import kafka.errors
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 from kafka.structs import OffsetAndMetadata
 
@@ -51,7 +51,7 @@ class Client:
     def admin(self):
         return KafkaAdminClient(**self.common())
 
-    def consumer(self, group=None, reset="earliest"):
+    def consumer(self, group=None, reset="earliest", **more):
         if group is None:
             self.readers += 1
             group = "%s-reader-%d" % (self.group, self.readers)
@@ -62,7 +62,7 @@ class Client:
             "session_timeout_ms": 6000,
             "heartbeat_interval_ms": 300,
         }
-        return KafkaConsumer(**self.common(), **settings)
+        return KafkaConsumer(**self.common(), **{**settings, **more})
 
     # Producing
 
@@ -194,6 +194,28 @@ class Client:
         finally:
             first.leave()
 
+    def static_member(self):
+        """Each of two members ends and comes back under its name, and the group stays as it was."""
+        self.since(2, 3)
+        self.readers += 1
+        group = "%s-reader-%d" % (self.group, self.readers)
+        named = lambda name: Member(self, group, group_instance_id=name, session_timeout_ms=30000)
+        members = {name: named(name) for name in ("one", "two")}
+        settled = lambda: [member.count() for member in members.values()] == [1, 1]
+        try:
+            until("a partition each", settled)
+            before = {name: (member.assigned, member.rebalances) for name, member in members.items()}
+            for name, other in (("one", "two"), ("two", "one")):
+                members[name].leave()
+                seen = members[other].rebalances
+                members[name] = named(name)
+                until("a partition each again", settled)
+                check(members[name].assigned == before[name][0], "%s has %s" % (name, members[name].assigned))
+                check(members[other].rebalances == seen, "%s caused a rebalance" % name)
+        finally:
+            for member in members.values():
+                member.leave()
+
     def commit(self, group=None, first=FIRST, second=SECOND):
         consumer = self.consumer(group or self.group, "none")
         consumer.assign(self.both)
@@ -293,6 +315,20 @@ class Client:
         check(self.read(consumer, 1)[0].offset == 2, "first offset")
         consumer.close()
 
+    def log_dirs(self):
+        self.since(1, 0)
+        if self.release >= (4, 0):
+            raise Cannot("the client has version 0 of DescribeLogDirs alone")
+        admin = self.admin()
+        answer = admin.describe_log_dirs()
+        admin.close()
+        partitions = []
+        for error, _, topics in answer.log_dirs:
+            check(error == 0, "error %d" % error)
+            partitions += [partition for topic, found in topics if topic == self.topic for partition in found]
+        check(sorted(p[0] for p in partitions) == [0, 1], "partitions %s" % partitions)
+        check(all(p[1] > 0 and tuple(p[2:]) == (0, False) for p in partitions), "partitions %s" % partitions)
+
     def delete_topic(self):
         self.since(0, 10, 1)
         gone = self.topic + "-gone"
@@ -303,13 +339,26 @@ class Client:
         admin.close()
 
 
+class Rebalances(ConsumerRebalanceListener):
+    """Counts the rebalances that a member took part in."""
+
+    def __init__(self, member):
+        self.member = member
+
+    def on_partitions_revoked(self, revoked):
+        pass
+
+    def on_partitions_assigned(self, assigned):
+        self.member.rebalances += 1
+
+
 class Member(threading.Thread):
     """One member of a group on a thread of its own."""
 
-    def __init__(self, client, group):
+    def __init__(self, client, group, **settings):
         super().__init__(daemon=True)
-        self.consumer = client.consumer(group)
-        self.consumer.subscribe([client.topic])
+        self.consumer, self.rebalances = client.consumer(group, **settings), 0
+        self.consumer.subscribe([client.topic], listener=Rebalances(self))
         self.seen, self.assigned, self.failure, self.stop = set(), set(), None, False
         self.start()
 
@@ -363,8 +412,8 @@ def main():
     run("consume_end", client.end)
     run("read_foreign", client.foreign)
     run("group_rebalance", client.rebalance)
-    for name in ("commit", "resume", "describe_configs", "alter_configs", "list_groups", "describe_group",
-                 "delete_group", "create_partitions", "delete_records", "delete_topic"):
+    for name in ("static_member", "commit", "resume", "describe_configs", "alter_configs", "list_groups", "describe_group",
+                 "delete_group", "create_partitions", "log_dirs", "delete_records", "delete_topic"):
         run(name, getattr(client, name))
     print("@state\t%d" % (len(client.sent) - client.deleted), flush=True)
 

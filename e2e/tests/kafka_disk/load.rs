@@ -76,7 +76,7 @@ pub(crate) fn java_client<'a>(java: &'a Java, name: &str) -> Client<'a> {
 
 /// The classes of the newest Java client and of Kafka's tools.
 pub(crate) fn java() -> Result<Java> {
-    let sources = ["shared", "common", "poll_duration", "times", "admin_2_8"];
+    let sources = ["shared", "common", "poll_duration", "times", "admin_2_8", "producers"];
     Java::with_sources(maven::release("3.9.2")?, &sources)
 }
 

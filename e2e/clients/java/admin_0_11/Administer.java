@@ -1,4 +1,6 @@
 import java.util.Collections;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.Config;
@@ -65,5 +67,25 @@ final class Administer {
 
     static void deleteGroup(Target target, String group) throws Exception {
         throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void removeMembers(Target target, String group, List<String> names) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void deleteOffset(Target target, String group, TopicPartition partition) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void resetOffsets(Target target, String group, Map<TopicPartition, Long> offsets) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static Map<TopicPartition, Long> offsets(Target target, String group) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static Map<TopicPartition, Long> logDirs(Target target) throws Exception {
+        throw new Report.Cannot("this release cannot describe log directories");
     }
 }

@@ -1,4 +1,7 @@
 import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.Config;
@@ -8,6 +11,8 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.protocol.Errors;
+import org.apache.kafka.common.requests.DescribeLogDirsResponse.LogDirInfo;
 
 /** Administration with the admin client of 1.0 to 2.2. */
 final class Administer {
@@ -71,5 +76,36 @@ final class Administer {
 
     static void deleteGroup(Target target, String group) throws Exception {
         throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void removeMembers(Target target, String group, List<String> names) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void deleteOffset(Target target, String group, TopicPartition partition) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static void resetOffsets(Target target, String group, Map<TopicPartition, Long> offsets) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    static Map<TopicPartition, Long> offsets(Target target, String group) throws Exception {
+        throw new Report.Cannot("this release's admin client knows no groups");
+    }
+
+    /** The size of each partition on broker 0, all of them whole and in their place. */
+    static Map<TopicPartition, Long> logDirs(Target target) throws Exception {
+        Map<TopicPartition, Long> sizes = new HashMap<>();
+        Map<Integer, Map<String, LogDirInfo>> brokers =
+            with(target, admin -> admin.describeLogDirs(Collections.singleton(0)).all().get());
+        for (LogDirInfo directory : brokers.get(0).values()) {
+            Report.check(directory.error == Errors.NONE, "error " + directory.error);
+            directory.replicaInfos.forEach((partition, replica) -> {
+                Report.check(replica.offsetLag == 0 && !replica.isFuture, partition + " is " + replica);
+                sizes.put(partition, replica.size);
+            });
+        }
+        return sizes;
     }
 }

@@ -1,14 +1,22 @@
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupListing;
+import org.apache.kafka.clients.admin.LogDirDescription;
+import org.apache.kafka.clients.admin.MemberToRemove;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.RemoveMembersFromConsumerGroupOptions;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 
@@ -80,5 +88,45 @@ final class Administer {
 
     static void deleteGroup(Target target, String group) throws Exception {
         with(target, admin -> admin.deleteConsumerGroups(Collections.singleton(group)).all().get());
+    }
+
+    /** Takes static members out of their group. */
+    static void removeMembers(Target target, String group, List<String> names) throws Exception {
+        List<MemberToRemove> members = names.stream().map(MemberToRemove::new).collect(Collectors.toList());
+        with(target, admin -> admin.removeMembersFromConsumerGroup(
+            group, new RemoveMembersFromConsumerGroupOptions(members)).all().get());
+    }
+
+    static void deleteOffset(Target target, String group, TopicPartition partition) throws Exception {
+        with(target, admin -> admin
+            .deleteConsumerGroupOffsets(group, Collections.singleton(partition)).all().get());
+    }
+
+    static void resetOffsets(Target target, String group, Map<TopicPartition, Long> offsets) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> reset = new HashMap<>();
+        offsets.forEach((partition, offset) -> reset.put(partition, new OffsetAndMetadata(offset)));
+        with(target, admin -> admin.alterConsumerGroupOffsets(group, reset).all().get());
+    }
+
+    static Map<TopicPartition, Long> offsets(Target target, String group) throws Exception {
+        Map<TopicPartition, Long> offsets = new HashMap<>();
+        with(target, admin -> admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get())
+            .forEach((partition, offset) -> offsets.put(partition, offset.offset()));
+        return offsets;
+    }
+
+    /** The size of each partition on broker 0, all of them whole and in their place. */
+    static Map<TopicPartition, Long> logDirs(Target target) throws Exception {
+        Map<TopicPartition, Long> sizes = new HashMap<>();
+        Map<Integer, Map<String, LogDirDescription>> brokers =
+            with(target, admin -> admin.describeLogDirs(Collections.singleton(0)).allDescriptions().get());
+        for (LogDirDescription directory : brokers.get(0).values()) {
+            Report.check(directory.error() == null, "error " + directory.error());
+            directory.replicaInfos().forEach((partition, replica) -> {
+                Report.check(replica.offsetLag() == 0 && !replica.isFuture(), partition + " is " + replica);
+                sizes.put(partition, replica.size());
+            });
+        }
+        return sizes;
     }
 }

@@ -1,3 +1,5 @@
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.TopicPartition;
@@ -45,6 +47,26 @@ final class Administer {
     }
 
     static void deleteGroup(Target target, String group) throws Report.Cannot {
+        throw none();
+    }
+
+    static void removeMembers(Target target, String group, List<String> names) throws Report.Cannot {
+        throw none();
+    }
+
+    static void deleteOffset(Target target, String group, TopicPartition partition) throws Report.Cannot {
+        throw none();
+    }
+
+    static void resetOffsets(Target target, String group, Map<TopicPartition, Long> offsets) throws Report.Cannot {
+        throw none();
+    }
+
+    static Map<TopicPartition, Long> offsets(Target target, String group) throws Report.Cannot {
+        throw none();
+    }
+
+    static Map<TopicPartition, Long> logDirs(Target target) throws Report.Cannot {
         throw none();
     }
 

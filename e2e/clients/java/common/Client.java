@@ -1,5 +1,6 @@
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.apache.kafka.common.TopicPartition;
 
 /** Every operation of a Java client from 0.9 on; arguments: bootstrap, phase, name, records. */
@@ -33,6 +34,7 @@ public final class Client {
         Report.run("consume_end", () -> consuming.end(producing));
         Report.run("read_foreign", consuming::foreign);
         Report.run("group_rebalance", () -> groups.rebalance(producing.sent.size()));
+        Report.run("static_member", groups::staticMember);
         Report.run("commit", groups::commit);
         Report.run("resume", groups::resume);
         administer(target, groups);
@@ -61,6 +63,14 @@ public final class Client {
             Administer.deleteGroup(target, gone);
             Report.check(!Administer.groups(target).contains(gone), "group is still listed");
         });
+        Report.run("delete_offsets", groups::deleteOffsets);
+        Report.run("reset_offsets", groups::resetOffsets);
+        Report.run("log_dirs", () -> {
+            Map<TopicPartition, Long> sizes = Administer.logDirs(target);
+            sizes.keySet().removeIf(partition -> !partition.topic().equals(target.topic));
+            Report.check(sizes.size() == 2 && !sizes.containsValue(0L), "sizes " + sizes);
+        });
+        Report.run("describe_producers", () -> Producers.describe(target));
         Report.run("create_partitions", () -> {
             String more = target.topic + "-more";
             Administer.createTopic(target, more, 1);

@@ -1,6 +1,9 @@
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -26,12 +29,14 @@ final class Groups {
     private static final class Member extends Thread {
         final Set<String> seen = ConcurrentHashMap.newKeySet();
         volatile Set<TopicPartition> assigned = Collections.emptySet();
+        /** The generation in which it was assigned these, -1 in releases that do not say. */
+        volatile int generation = -1;
         volatile Throwable failure;
         private volatile boolean stop;
         private final KafkaConsumer<String, String> consumer;
 
-        Member(Target target, String group) {
-            consumer = target.consumer(group, "earliest");
+        Member(Target target, String group, String... settings) {
+            consumer = target.consumer(group, "earliest", settings);
             consumer.subscribe(Collections.singletonList(target.topic));
             start();
         }
@@ -44,6 +49,7 @@ final class Groups {
                         seen.add(record.partition() + "@" + record.offset());
                     }
                     assigned = new HashSet<>(consumer.assignment());
+                    generation = Poll.generation(consumer);
                 }
             } catch (Throwable error) {
                 failure = error;
@@ -90,6 +96,69 @@ final class Groups {
         }
     }
 
+    /** Each of two members ends and comes back under its name, and the group stays as it was. */
+    void staticMember() throws Exception {
+        Poll.needStaticMembers();
+        String group = target.freshGroup();
+        List<String> names = Arrays.asList("one", "two");
+        List<Member> members = new ArrayList<>();
+        try {
+            for (String name : names) {
+                members.add(named(group, name));
+            }
+            await("a partition each", () -> settled(members));
+            int generation = members.get(0).generation;
+            for (int i = 0; i < members.size(); i++) {
+                Set<TopicPartition> had = members.get(i).assigned;
+                members.get(i).leave();
+                members.set(i, named(group, names.get(i)));
+                await("a partition each again", () -> settled(members));
+                Report.check(members.get(i).assigned.equals(had), names.get(i) + " got " + members.get(i).assigned);
+                Report.check(members.get(i).generation == generation, names.get(i) + " caused a rebalance");
+            }
+        } finally {
+            for (Member member : members) {
+                member.leave();
+            }
+        }
+        // Members with a name stay when they end, until they are taken out.
+        Report.check("Stable".equalsIgnoreCase(Administer.groupState(target, group)), "the group has no members");
+        Administer.removeMembers(target, group, names);
+        Report.check("Empty".equalsIgnoreCase(Administer.groupState(target, group)), "the group has members");
+    }
+
+    private Member named(String group, String name) {
+        return new Member(target, group, "group.instance.id", name, "session.timeout.ms", "30000");
+    }
+
+    private static boolean settled(List<Member> members) {
+        int generation = members.get(0).generation;
+        return members.stream().allMatch(member -> member.count() == 1 && member.generation == generation);
+    }
+
+    /** One of two committed offsets is forgotten, the other is not. */
+    void deleteOffsets() throws Exception {
+        String group = target.group + "-half";
+        TopicPartition zero = new TopicPartition(target.topic, 0);
+        TopicPartition one = new TopicPartition(target.topic, 1);
+        commitIn(group, 1, 1);
+        Administer.deleteOffset(target, group, zero);
+        Map<TopicPartition, Long> left = Administer.offsets(target, group);
+        Report.check(left.equals(Collections.singletonMap(one, 1L)), "left " + left);
+    }
+
+    /** A group without members is moved, and a member starts there. */
+    void resetOffsets() throws Exception {
+        String group = target.group + "-moved";
+        commitIn(group, FIRST, SECOND);
+        Map<TopicPartition, Long> offsets = new HashMap<>();
+        offsets.put(new TopicPartition(target.topic, 0), 5L);
+        offsets.put(new TopicPartition(target.topic, 1), 6L);
+        Administer.resetOffsets(target, group, offsets);
+        Report.check(Administer.offsets(target, group).equals(offsets), "offsets " + Administer.offsets(target, group));
+        resumeIn(group, 5, 6);
+    }
+
     void commit() {
         commitIn(target.group, FIRST, SECOND);
     }
@@ -110,10 +179,14 @@ final class Groups {
         }
     }
 
-    /** A member of the group starts each partition where the group committed. */
     void resume() throws Exception {
+        resumeIn(target.group, FIRST, SECOND);
+    }
+
+    /** A member of the group starts each partition where the group is. */
+    private void resumeIn(String group, long zero, long one) throws Exception {
         Map<Integer, Long> first = new HashMap<>();
-        try (KafkaConsumer<String, String> consumer = target.consumer(target.group, "none")) {
+        try (KafkaConsumer<String, String> consumer = target.consumer(group, "none")) {
             consumer.subscribe(Collections.singletonList(target.topic));
             await("a record of each partition", () -> {
                 for (ConsumerRecord<String, String> record : Poll.poll(consumer, 100)) {
@@ -124,7 +197,7 @@ final class Groups {
                 return first.size() == 2;
             });
         }
-        Report.check(first.get(0) == FIRST && first.get(1) == SECOND, "resumed at " + first);
+        Report.check(first.get(0) == zero && first.get(1) == one, "resumed at " + first);
     }
 
     static void await(String what, Callable<Boolean> holds) throws Exception {

@@ -31,7 +31,7 @@ final class Target {
     }
 
     /** A consumer that starts at the end named by "reset" unless its group has committed. */
-    KafkaConsumer<String, String> consumer(String group, String reset) {
+    KafkaConsumer<String, String> consumer(String group, String reset, String... settings) {
         Map<String, Object> config = config(
             "group.id", group,
             "auto.offset.reset", reset,
@@ -40,6 +40,7 @@ final class Target {
             "heartbeat.interval.ms", "300");
         config.put("key.deserializer", DESERIALIZER);
         config.put("value.deserializer", DESERIALIZER);
+        config.putAll(pairs(settings));
         return new KafkaConsumer<>(config);
     }
 
@@ -56,11 +57,16 @@ final class Target {
     }
 
     Map<String, Object> config(String... settings) {
-        Map<String, Object> config = new HashMap<>();
+        Map<String, Object> config = pairs(settings);
         config.put("bootstrap.servers", bootstrap);
-        for (int i = 0; i < settings.length; i += 2) {
-            config.put(settings[i], settings[i + 1]);
-        }
         return config;
+    }
+
+    private static Map<String, Object> pairs(String... settings) {
+        Map<String, Object> pairs = new HashMap<>();
+        for (int i = 0; i < settings.length; i += 2) {
+            pairs.put(settings[i], settings[i + 1]);
+        }
+        return pairs;
     }
 }

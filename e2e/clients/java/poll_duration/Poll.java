@@ -16,4 +16,10 @@ final class Poll {
     static OffsetAndMetadata committed(KafkaConsumer<String, String> consumer, TopicPartition partition) {
         return consumer.committed(Collections.singleton(partition)).get(partition);
     }
+
+    static int generation(KafkaConsumer<String, String> consumer) {
+        return consumer.groupMetadata().generationId();
+    }
+
+    static void needStaticMembers() {}
 }

@@ -14,4 +14,12 @@ final class Poll {
     static OffsetAndMetadata committed(KafkaConsumer<String, String> consumer, TopicPartition partition) {
         return consumer.committed(partition);
     }
+
+    static int generation(KafkaConsumer<String, String> consumer) {
+        return -1;
+    }
+
+    static void needStaticMembers() throws Report.Cannot {
+        throw new Report.Cannot("static members came with 2.3");
+    }
 }

@@ -10,9 +10,6 @@ import org.apache.kafka.clients.producer.KafkaProducer;
  */
 public final class SimpleClient {
     private static final List<String> CODECS = Arrays.asList("none", "gzip", "snappy", "lz4", "zstd");
-    private static final List<String> ABSENT = Arrays.asList(
-        "consume_timestamp", "group_rebalance", "describe_configs", "alter_configs", "list_groups",
-        "describe_group", "delete_group", "create_partitions", "delete_records", "delete_topic");
 
     private SimpleClient() {}
 
@@ -67,11 +64,6 @@ public final class SimpleClient {
         });
         Report.run("commit", simple::commit);
         Report.run("resume", () -> resume(target, simple));
-        for (String absent : ABSENT) {
-            Report.run(absent, () -> {
-                throw new Report.Cannot("this release has it only through ZooKeeper, or not at all");
-            });
-        }
         Report.state(producing.sent.size());
     }
 
