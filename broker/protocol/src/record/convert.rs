@@ -8,8 +8,10 @@ use super::batch::Batch;
 use super::builder::BatchBuilder;
 use super::compression::{CompressError, Compression, UnknownCodec};
 use super::entries::{Entry, EntryError, entries};
-use super::iteration::RecordsError;
-use super::legacy::{LegacyError, LegacyMessage, MessageFields, write_message, write_wrapper};
+use super::iteration::{Record, RecordsError};
+use super::legacy::{
+    LegacyError, LegacyMessage, MessageFields, message_size, write_message, write_wrapper_of,
+};
 use crate::quantity::Offset;
 
 /// Why records were not converted.
@@ -51,6 +53,12 @@ pub enum ConvertError {
     /// There are no messages.
     #[error("message set is empty")]
     Empty,
+    /// The messages of a compressed batch would be larger than the caller takes.
+    #[error("a batch has more than {limit} bytes in the old format")]
+    TooLarge {
+        /// The most bytes that the caller takes.
+        limit: usize,
+    },
     /// Old consumers cannot read zstd (KIP-110).
     #[error("zstd has no form in the old formats")]
     Zstd,
@@ -127,7 +135,7 @@ pub struct DownLimits {
     pub first_offset: Offset,
     /// Conversion stops before the batch that leads above it, except for the first.
     pub size_max: usize,
-    /// The most that one batch may decompress to.
+    /// The most that one batch may decompress to, and what it then becomes in the old format.
     pub decompressed_size_max: usize,
 }
 
@@ -168,23 +176,30 @@ fn batch_down(
         return Err(ConvertError::Zstd);
     }
     let records = batch.records(limits.decompressed_size_max)?;
-    let mut inner = Vec::new();
-    for record in &records {
-        let record = record?;
-        let fields = MessageFields {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            log_append_time: attributes.is_log_append_time(),
-            key: record.key,
-            value: record.value,
-        };
-        if codec != Compression::None {
-            inner.push(fields);
-        } else if record.offset >= limits.first_offset {
-            write_message(messages, limits.magic, &fields);
+    let appended = attributes.is_log_append_time();
+    if codec == Compression::None {
+        for record in &records {
+            let fields = of_record(&record?, appended);
+            if fields.offset >= limits.first_offset {
+                write_message(messages, limits.magic, &fields);
+            }
         }
+        return Ok(());
     }
-    Ok(write_wrapper(messages, limits.magic, codec, &inner)?)
+    let mut size = 0;
+    for record in &records {
+        size += message_size(limits.magic, &of_record(&record?, appended));
+    }
+    if size > limits.decompressed_size_max {
+        return Err(ConvertError::TooLarge { limit: limits.decompressed_size_max });
+    }
+    let inner = records.iter().flatten().map(|record| of_record(&record, appended));
+    Ok(write_wrapper_of(messages, limits.magic, codec, inner)?)
+}
+
+fn of_record<'a>(record: &Record<'a>, log_append_time: bool) -> MessageFields<'a> {
+    let Record { offset, timestamp, key, value, .. } = *record;
+    MessageFields { offset, timestamp, log_append_time, key, value }
 }
 
 /// Copies a message of a magic that the consumer knows; takes the timestamps off others.
@@ -209,13 +224,12 @@ fn message_down(
         messages.extend_from_slice(&plain);
         return Ok(());
     }
-    let mut inner = Vec::new();
-    for entry in entries(&plain) {
-        if let Entry::Legacy(message) = entry? {
-            inner.push(fields(&message));
-        }
-    }
-    Ok(write_wrapper(messages, limits.magic, codec, &inner)?)
+    // Written above, so none is missing.
+    let inner = entries(&plain).filter_map(|entry| match entry {
+        Ok(Entry::Legacy(message)) => Some(fields(&message)),
+        Ok(Entry::Batch(_)) | Err(_) => None,
+    });
+    Ok(write_wrapper_of(messages, limits.magic, codec, inner)?)
 }
 
 fn fields<'a>(message: &LegacyMessage<'a>) -> MessageFields<'a> {
@@ -231,6 +245,7 @@ fn fields<'a>(message: &LegacyMessage<'a>) -> MessageFields<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::compression::compress;
+    use super::super::legacy::write_wrapper;
     use super::*;
     use crate::quantity::TimestampMs;
 
@@ -384,5 +399,19 @@ mod tests {
         builder.push(TimestampMs(1), None, None);
         let bytes = builder.finish().unwrap();
         assert!(matches!(down(&bytes, &limits(1)), Err(ConvertError::Zstd)));
+    }
+
+    /// A record takes 7 bytes at least, a message of magic 1 takes 34.
+    #[test]
+    fn small_records_are_held_to_the_limit_in_the_old_format_too() {
+        let mut builder = BatchBuilder::new(Offset(0), Compression::Gzip);
+        for _ in 0..1000 {
+            builder.push(TimestampMs(0), None, None);
+        }
+        let batch = builder.finish().unwrap();
+        let limits = |decompressed_size_max| DownLimits { decompressed_size_max, ..limits(1) };
+        let error = down(&batch, &limits(33_999)).unwrap_err();
+        assert!(matches!(error, ConvertError::TooLarge { limit: 33_999 }), "{error}");
+        down(&batch, &limits(34_000)).unwrap();
     }
 }

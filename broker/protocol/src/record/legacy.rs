@@ -18,6 +18,9 @@ use crate::quantity::{Offset, TimestampMs};
 /// Where the part that the checksum covers begins: at the magic.
 const CRC_FROM: usize = 16;
 
+/// The size of a message of magic 0 with no key and no value; magic 1 has a timestamp too.
+const SIZE_MIN: usize = 26;
+
 /// The bit of the attributes that says that the broker set the timestamp.
 const LOG_APPEND_TIME: u8 = 1 << 3;
 
@@ -216,26 +219,39 @@ pub fn write_wrapper(
     compression: Compression,
     messages: &[MessageFields<'_>],
 ) -> Result<(), CompressError> {
-    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
+    write_wrapper_of(bytes, magic, compression, messages.iter().copied())
+}
+
+/// Does so with messages that are made one at a time: a batch of small ones holds millions.
+pub(super) fn write_wrapper_of<'a>(
+    bytes: &mut Vec<u8>,
+    magic: i8,
+    compression: Compression,
+    messages: impl Iterator<Item = MessageFields<'a>>,
+) -> Result<(), CompressError> {
     let mut plain = Vec::new();
+    let (mut base, mut timestamp, mut last) = (None, None, None);
     for message in messages {
-        let base = if magic == 0 { 0 } else { first.offset.0 };
+        let base = *base.get_or_insert(if magic == 0 { 0 } else { message.offset.0 });
         let offset = Offset(message.offset.0.wrapping_sub(base));
-        write_message(&mut plain, magic, &MessageFields { offset, ..*message });
+        write_message(&mut plain, magic, &MessageFields { offset, ..message });
+        timestamp = timestamp.max(Some(message.timestamp));
+        last = Some(message);
     }
+    let (Some(last), Some(timestamp)) = (last, timestamp) else { return Ok(()) };
     let mut compressed = compress(compression, &plain)?;
     if magic == 0 && compression == Compression::Lz4 {
         break_checksum(&mut compressed);
     }
-    let timestamp = messages.iter().map(|message| message.timestamp).max();
-    let fields = MessageFields {
-        timestamp: timestamp.unwrap_or(last.timestamp),
-        key: None,
-        value: Some(&compressed),
-        ..*last
-    };
+    let fields = MessageFields { timestamp, key: None, value: Some(&compressed), ..last };
     write(bytes, magic, compression, &fields);
     Ok(())
+}
+
+/// Returns the size of a message that is not compressed.
+pub(super) fn message_size(magic: i8, fields: &MessageFields<'_>) -> usize {
+    let fixed = if magic == 0 { SIZE_MIN } else { SIZE_MIN + size_of::<i64>() };
+    fixed + fields.key.map_or(0, <[u8]>::len) + fields.value.map_or(0, <[u8]>::len)
 }
 
 fn write(bytes: &mut Vec<u8>, magic: i8, compression: Compression, fields: &MessageFields<'_>) {

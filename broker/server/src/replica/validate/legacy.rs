@@ -51,6 +51,7 @@ fn refuse(error: &ConvertError, rules: &Rules<'_>) -> InvalidRecords {
             Flaw::Record(*index).into()
         }
         ConvertError::Zstd
+        | ConvertError::TooLarge { .. }
         | ConvertError::Records(_)
         | ConvertError::Legacy(_)
         | ConvertError::Compress(_) => InvalidRecords::Undecodable,
