@@ -2,11 +2,14 @@
 //!
 //! What such a client may cost is a bound on its answers in memory; then it is not read any more, and
 //! ended after `connections.max.idle.ms`. All the while others are served, on the same network thread.
+//! Answers to old clients, whose records are converted in memory, have a bound for the whole process.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use broker_protocol::message::Message;
 use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use broker_protocol::message::metadata::MetadataRequest;
@@ -15,7 +18,7 @@ use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
 use e2e::clients;
-use e2e::deadline::Deadline;
+use e2e::deadline::{Deadline, Stopwatch};
 use e2e::wire::{Connection, PRODUCE_VERSION, request};
 
 const KIB: usize = 1 << 10;
@@ -27,6 +30,13 @@ const FLOOD_MAX: usize = 64 << 20;
 /// What the broker may have at its highest above what it had before, in KiB for each client that does
 /// not read: a bound of 1 MiB on answers, the answer that passes it, and buffers that doubled.
 const EACH_KIB_MAX: u64 = 4 << 10;
+
+/// The bound on bytes in flight where records are converted, 32 MiB: answers have half of it.
+const BOUND: &str = "33554432";
+
+/// What the broker may then have at its highest above what it had before, in KiB: its bound twice, as
+/// its allocator gives memory back late.
+const CONVERTED_KIB_MAX: u64 = 64 << 10;
 
 /// A client that sends the same request over and over, and never reads.
 struct Flood {
@@ -111,13 +121,27 @@ fn clients_that_never_read_cost_little_and_are_ended() -> Result<()> {
     other.create_topic("others", 1, &[])?;
     let before = broker.process()?.peak_memory_kib()?;
 
-    let mut floods = floods(&address)?;
+    let floods = floods(&address)?;
     let count = floods.len() as u64;
+    let served = push_to_the_end(floods, &mut other)?;
+    let peak = broker.process()?.peak_memory_kib()?;
+    println!("{before} KiB before, {peak} KiB at the highest; {served} others' requests served");
+    ensure!(peak < before + count * EACH_KIB_MAX, "{peak} KiB, {before} KiB before");
+    broker.stop()
+}
+
+/// A batch of one small record.
+fn small_batch() -> Result<Vec<u8>> {
     let mut batch = BatchBuilder::new(Offset(0), Compression::None);
     batch.push(TimestampMs(1_700_000_000_000), None, Some(b"value"));
-    let batch = batch.finish()?;
+    Ok(batch.finish()?)
+}
+
+/// Pushes until all of them are ended; returns how many requests of `other` were served meanwhile.
+fn push_to_the_end(mut floods: Vec<Flood>, other: &mut Connection) -> Result<usize> {
+    let batch = small_batch()?;
     let mut served = 0;
-    Deadline::seconds(60).poll("the end of those that never read", || {
+    Deadline::seconds(90).poll("the end of those that never read", || {
         let mut open = Vec::new();
         for mut flood in floods.drain(..) {
             if flood.push()? {
@@ -132,10 +156,7 @@ fn clients_that_never_read_cost_little_and_are_ended() -> Result<()> {
     })?;
     let seen = other.read_partition("others", 0, 0)?;
     ensure!(seen.len() == served, "{} of {served} records", seen.len());
-    let peak = broker.process()?.peak_memory_kib()?;
-    println!("{before} KiB before, {peak} KiB at the highest; {served} others' requests served");
-    ensure!(peak < before + count * EACH_KIB_MAX, "{peak} KiB, {before} KiB before");
-    broker.stop()
+    Ok(served)
 }
 
 /// A broker that stops waits a moment for answers in progress, not for who never reads them.
@@ -152,5 +173,70 @@ fn a_client_that_never_reads_does_not_keep_the_broker_from_stopping() -> Result<
         ensure!(flood.push()?, "closed");
         Ok((std::mem::replace(&mut sent, flood.sent) == flood.sent).then_some(()))
     })?;
+    broker.stop()
+}
+
+/// A hundred old clients ask for 1 MiB each, over and over; a sixth of one round is ever in memory.
+#[test]
+fn records_converted_for_clients_that_never_read_are_bounded() -> Result<()> {
+    clients::forget_logs("slow-old-readers")?;
+    let directory = tempfile::tempdir()?;
+    let settings = [
+        ("num.network.threads", "1"),
+        ("connections.max.idle.ms", "1000"),
+        // Small, so that answers wait in the broker, not in its kernel.
+        ("socket.send.buffer.bytes", "65536"),
+        ("queued.max.request.bytes", BOUND),
+        ("socket.request.max.bytes", BOUND),
+    ];
+    let mut broker = Broker::start("slow-old-readers", directory.path(), &settings)?;
+    let address = broker.bootstrap().to_owned();
+    let mut other = Connection::open(&address)?;
+    fill(&mut other, "large", 1000 * KIB, 2)?;
+    other.create_topic("others", 1, &[])?;
+    let before = broker.process()?.peak_memory_kib()?;
+    let ask = fetch("large", 1 << 20);
+    let floods = (0..100).map(|_| Flood::new(&address, &ask, 1)).collect::<Result<Vec<_>>>()?;
+    let served = push_to_the_end(floods, &mut other)?;
+    let peak = broker.process()?.peak_memory_kib()?;
+    println!("{before} KiB before, {peak} KiB at the highest; {served} others' requests served");
+    ensure!(peak < before + CONVERTED_KIB_MAX, "{peak} KiB, {before} KiB before");
+    // What they had is given back.
+    let answer = Connection::open(&address)?.call(&ask, 1)?;
+    ensure!(answer.bytes.len() > 1000 * KIB, "{} bytes", answer.bytes.len());
+    broker.stop()
+}
+
+/// The only network thread serves others while a batch is made ready for an old client, which takes
+/// many times as long as any of their requests.
+#[test]
+fn a_conversion_keeps_nobody_waiting() -> Result<()> {
+    clients::forget_logs("conversion")?;
+    let directory = tempfile::tempdir()?;
+    let mut broker =
+        Broker::start("conversion", directory.path(), &[("num.network.threads", "1")])?;
+    let mut other = Connection::open(broker.bootstrap())?;
+    other.create_topic("inflates", 1, &[])?;
+    let mut batch = BatchBuilder::new(Offset(0), Compression::Gzip);
+    batch.push(TimestampMs(1_700_000_000_000), None, Some(&vec![7; 60 << 20]));
+    let answer = other.produce("inflates", 0, &batch.finish()?, PRODUCE_VERSION)?;
+    ensure!(answer.error_code == 0, "{answer:?}");
+    let mut old = Connection::open(broker.bootstrap())?;
+    let (whole, longest) = thread::scope(|scope| {
+        let watch = Stopwatch::start();
+        old.send(&fetch("inflates", 1 << 20), 1)?;
+        let answer = scope.spawn(move || old.receive());
+        let mut longest = Duration::ZERO;
+        while !answer.is_finished() {
+            let watch = Stopwatch::start();
+            other.call(&MetadataRequest::default(), 1)?;
+            longest = longest.max(watch.elapsed());
+        }
+        let answer = answer.join().map_err(|_| anyhow!("a panic"))??;
+        ensure!(answer.bytes.len() > 10 * KIB, "{} bytes", answer.bytes.len());
+        Ok((watch.elapsed(), longest))
+    })?;
+    println!("{whole:?} for the conversion, {longest:?} for the slowest of the others' requests");
+    ensure!(longest < whole / 2, "{longest:?} of {whole:?}");
     broker.stop()
 }

@@ -36,6 +36,7 @@ use crate::controller::run::{Controller, Instruction, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
+use crate::in_flight::InFlight;
 use crate::metadata::{self, Cache, Metadata};
 use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
@@ -90,15 +91,9 @@ impl Broker {
 
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let dynamic_config = Arc::new(
-            DynamicConfig::load(
-                Arc::clone(&store),
-                broker_id,
-                Arc::clone(&config),
-                Arc::clone(&clock),
-            )
-            .await?,
-        );
+        let (settings, now, time) = (Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock));
+        let dynamic_config = DynamicConfig::load(settings, broker_id, now, time).await?;
+        let dynamic_config = Arc::new(dynamic_config);
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
             load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id)
@@ -123,6 +118,7 @@ impl Broker {
             groups,
             cluster_id: cluster_id.into(),
             cleaner: Cleaner::new(Arc::clone(&replicas), Arc::clone(&config)),
+            in_flight: InFlight::new(config.load().queued_max_request_bytes),
             config,
             dynamic_config,
             metadata,

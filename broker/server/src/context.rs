@@ -8,6 +8,7 @@ use crate::clock::SharedClock;
 use crate::controller::admin::Admin;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
+use crate::in_flight::InFlight;
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::replica::cleaner::Cleaner;
@@ -35,6 +36,8 @@ pub struct Context {
     pub cleaner: Arc<Cleaner>,
     /// Consumer groups.
     pub groups: Coordinator,
+    /// Memory that requests and answers have.
+    pub in_flight: Arc<InFlight>,
     /// What it tells of itself.
     pub metrics: Arc<Metrics>,
     /// The source of time.

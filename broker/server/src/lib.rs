@@ -15,6 +15,7 @@ pub mod controller;
 pub mod dynamic_config;
 pub mod group;
 pub mod http;
+pub mod in_flight;
 mod jobs;
 pub mod logging;
 pub mod metadata;

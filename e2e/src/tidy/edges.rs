@@ -67,7 +67,7 @@ const LAYERS: [&[&str]; 7] = [
     &["context"],
     &["control", "producer_ids"],
     &["replica", "group", "txn", "controller", "security"],
-    &["metadata", "dynamic_config", "tasks", "clock", "metrics"],
+    &["metadata", "dynamic_config", "tasks", "clock", "metrics", "in_flight"],
 ];
 
 /// The layer whose members do not see each other.

@@ -117,7 +117,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "queued.max.request.bytes",
         Kind::Long,
-        "Bytes of requests read and not yet answered; -1 is no bound.",
+        "Bytes of large requests, and of answers converted for old clients; -1 is no bound.",
     )
     .default("268435456")
     .kafka_default("-1"),

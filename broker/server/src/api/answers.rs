@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use broker_storage::log::Slice;
 use bytes::{Buf, BytesMut};
 
+use crate::in_flight::Room;
+
 /// Encoded answers in order.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
@@ -16,6 +18,8 @@ pub(crate) struct Answers {
     /// Bytes of memory that were taken since the value was made: `Splice::at` counts from there,
     /// so that taking does not move it.
     taken: u64,
+    /// What answers that are large in memory are counted by, until all is written.
+    rooms: Vec<Room>,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,17 @@ impl Answers {
         self.memory.len() + self.splices.iter().map(|s| s.slice.size as usize).sum::<usize>()
     }
 
+    /// Returns whether memory that waits is counted in the process's bytes in flight.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.rooms.is_empty()
+    }
+
+    /// Keeps `room`, as large as what is in memory, until all is written.
+    pub(crate) fn count(&mut self, mut room: Room) {
+        room.shrink(self.memory.len());
+        self.rooms.push(room);
+    }
+
     /// The bytes in memory that wait.
     pub(crate) fn memory(&self) -> &[u8] {
         &self.memory
@@ -71,6 +86,11 @@ impl Answers {
     /// Appends everything that `other` holds.
     pub(crate) fn append(&mut self, other: Self) {
         assert_eq!(other.taken, 0, "only answers of which nothing was taken can be appended");
+        self.rooms.extend(other.rooms);
+        if self.is_empty() && other.memory.len() > self.memory.capacity() {
+            (self.memory, self.splices, self.taken) = (other.memory, other.splices, 0);
+            return;
+        }
         let base = self.taken + self.memory.len() as u64;
         self.memory.extend_from_slice(&other.memory);
         for splice in other.splices {
@@ -97,11 +117,16 @@ impl Answers {
         self.taken += size as u64;
     }
 
-    /// Gives a large buffer back once it is empty; `keep` is the capacity worth keeping, in bytes.
+    /// Gives a large buffer and all room back once it is empty; `keep` is the capacity worth keeping,
+    /// in bytes.
     pub(crate) fn shrink(&mut self, keep: usize) {
-        if self.memory.is_empty() && self.memory.capacity() > keep {
+        if !self.memory.is_empty() {
+            return;
+        }
+        if self.memory.capacity() > keep {
             self.memory = BytesMut::new();
         }
+        self.rooms.clear();
     }
 
     /// Copies each range of up to `max` bytes into memory, where it stands, through `read`.

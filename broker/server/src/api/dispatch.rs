@@ -32,6 +32,7 @@ use broker_storage::log::Slice;
 use bytes::Bytes;
 
 use super::answers::Answers;
+use super::fetch::Fetched;
 use super::{Later, Outcome, Peer, RequestContext};
 use crate::context::Context;
 
@@ -292,14 +293,20 @@ fn fetch(
 ) -> Result<Dispatched, Fault> {
     let request = decode(call, &mut reader)?;
     match super::fetch::fetch(context, &request, rc) {
-        Outcome::Ready((response, slices)) => {
+        Outcome::Ready(Fetched { response, slices, .. }) => {
             encode(call, &response, slices, answers)?;
             Ok(Dispatched::Done)
         }
         Outcome::Later(response) => Ok(Dispatched::Later {
             answer: Box::pin(async move {
-                let (response, slices) = response.await;
-                apart(call, &response, slices)
+                let Fetched { response, slices, in_memory, room } = response.await;
+                let mut answers = Answers::default();
+                answers.buffer().reserve(in_memory);
+                encode(call, &response, slices, &mut answers)?;
+                if let Some(room) = room {
+                    answers.count(room);
+                }
+                Ok(answers)
             }),
             exclusive: true,
         }),

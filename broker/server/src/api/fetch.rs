@@ -16,6 +16,7 @@ use broker_storage::log::Slice;
 
 use super::{Later, Outcome, RequestContext};
 use crate::context::Context;
+use crate::in_flight::Room;
 use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held};
 use crate::replica::fetch_session::cache::SessionError;
 use crate::replica::fetch_session::{
@@ -27,11 +28,33 @@ use crate::replica::partition::read::{Isolation, Read, ReadError};
 
 mod convert;
 
-/// The response, with the file ranges that fill its deferred records, in order.
-pub(crate) type Fetched = (FetchResponse<'static>, Vec<Slice>);
+/// An answer.
+#[derive(Default)]
+pub(crate) struct Fetched {
+    /// The response.
+    pub(crate) response: FetchResponse<'static>,
+    /// The file ranges that fill its deferred records, in order.
+    pub(crate) slices: Vec<Slice>,
+    /// Bytes of records that are in memory.
+    pub(crate) in_memory: usize,
+    /// What they are counted by.
+    pub(crate) room: Option<Room>,
+}
+
+impl From<FetchResponse<'static>> for Fetched {
+    fn from(response: FetchResponse<'static>) -> Self {
+        Self { response, ..Self::default() }
+    }
+}
 
 /// From this version on a client gets the first batch whatever its size; older ones get a part of it.
 const WHOLE_BATCHES_FROM: i16 = 3;
+
+/// Converted records are in memory twice while they are encoded.
+const COPIES: usize = 2;
+
+/// Small records are larger in an old format: as much is expected beyond twice their size, in bytes.
+const CONVERTED_SIZE_USUAL: usize = 64 * 1024;
 
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 13;
@@ -44,33 +67,37 @@ pub(crate) fn fetch(
 ) -> Outcome<Fetched, Fetched> {
     let version = rc.api_version;
     if replica_id(request) >= 0 {
-        return Outcome::Ready((refused(request), Vec::new()));
+        return Outcome::Ready(refused(request).into());
     }
     let wants_session = version >= 7 && request.session_epoch == INITIAL_EPOCH;
     let held = match hold(context, request, version) {
         Ok(held) => held,
         Err(error) => {
             let error_code = session_code(error).code();
-            return Outcome::Ready((
-                FetchResponse { error_code, ..Default::default() },
-                Vec::new(),
-            ));
+            return Outcome::Ready(FetchResponse { error_code, ..Default::default() }.into());
         }
     };
     let limits = limits(context, request, version);
     let (context, max_bytes) = (Arc::clone(context), limits.max_bytes);
-    let answering = Answering { context, version, wants_session, max_bytes, converted: 0 };
+    let answering = Answering {
+        context,
+        version,
+        wants_session,
+        max_bytes,
+        converted: 0,
+        without_records: false,
+    };
     let mut fetch = Fetch::new(Arc::clone(&answering.context.replicas), held, limits);
     let is_complete = fetch.read_queued();
     let converts = version < convert::BATCH_V2_FROM;
-    if is_complete && !(converts && fetch.has_records()) {
+    if is_complete && !(converts && fetch.records_size() > 0) {
         return Outcome::Ready(answering.answer(fetch));
     }
     let later: Later<Fetched> = Box::pin(async move {
         if !is_complete {
             fetch.wait().await;
         }
-        if converts && fetch.has_records() {
+        if converts && fetch.records_size() > 0 {
             return converted(answering, fetch).await;
         }
         answering.answer(fetch)
@@ -78,13 +105,31 @@ pub(crate) fn fetch(
     Outcome::Later(later)
 }
 
-/// Reads and converts records where no other connection waits for it.
-async fn converted(answering: Answering, fetch: Fetch) -> Fetched {
+/// Reads and converts records where no other connection waits for it, and within the memory that the
+/// process has for answers. Where there is none the client is told of no records, and asks again.
+async fn converted(mut answering: Answering, fetch: Fetch) -> Fetched {
+    let in_flight = Arc::clone(&answering.context.in_flight);
+    let expected = (2 * fetch.records_size() as usize + CONVERTED_SIZE_USUAL)
+        .min(answering.max_bytes as usize);
+    let Some((room, making)) = Arc::clone(&in_flight).answer_room(COPIES * expected).await else {
+        answering.without_records = true;
+        return answering.answer(fetch);
+    };
     let converting = tokio::task::spawn_blocking(move || answering.answer(fetch));
-    converting.await.unwrap_or_else(|error| {
+    let mut fetched = converting.await.unwrap_or_else(|error| {
         tracing::error!(%error, "conversion of records was cut short");
         Fetched::default()
-    })
+    });
+    fetched.room = in_flight.resize(room, COPIES * fetched.in_memory).await;
+    drop(making);
+    if fetched.room.is_none() {
+        let topics = fetched.response.responses.iter_mut();
+        for partition in topics.flat_map(|topic| &mut topic.partitions) {
+            partition.records = Some(Records::default());
+        }
+        fetched.in_memory = 0;
+    }
+    fetched
 }
 
 fn replica_id(request: &FetchRequest<'_>) -> i32 {
@@ -191,6 +236,8 @@ struct Answering {
     max_bytes: u32,
     /// The bytes that were converted so far.
     converted: usize,
+    /// Whether there is no memory for records.
+    without_records: bool,
 }
 
 impl Answering {
@@ -211,7 +258,8 @@ impl Answering {
             }
         }
         let session_id = self.session_id(held);
-        (FetchResponse { session_id, responses, ..Default::default() }, slices)
+        let response = FetchResponse { session_id, responses, ..Default::default() };
+        Fetched { response, slices, in_memory: self.converted, room: None }
     }
 
     fn session_id(&self, held: Held) -> i32 {
@@ -263,7 +311,7 @@ impl Answering {
         if isolation == Isolation::ReadCommitted {
             data.aborted_transactions = Some(aborted(&read));
         }
-        let Some(slice) = read.slice else { return data };
+        let Some(slice) = read.slice.filter(|_| !self.without_records) else { return data };
         let (version, offset) = (self.version, read.fetch_offset);
         let left = (self.max_bytes as usize).saturating_sub(self.converted) as u32;
         if self.converted > 0 && left == 0 {

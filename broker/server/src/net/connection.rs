@@ -26,12 +26,13 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
-use super::limits::{ConnectionPermit, Limits, Room};
+use super::limits::ConnectionPermit;
 use super::{output, worker::Load};
 use crate::api::answers::Answers;
 use crate::api::dispatch::{self, Dispatched, Fault};
 use crate::api::{Later, Peer};
 use crate::context::Context;
+use crate::in_flight::{self, Room};
 
 /// Answers that may wait at once on one connection; clients pipeline 5 by default.
 const PENDING_MAX: usize = 128;
@@ -47,9 +48,6 @@ const LARGE_FRAME: usize = 64 * 1024;
 
 /// A buffer above this is never kept for the next frame, in bytes.
 const KEEP_MAX: usize = 2 * 1024 * 1024;
-
-/// The slowest that a large frame may come, in bytes a second: the room it has is others' too.
-const RATE_MIN: usize = 512 * 1024;
 
 /// How often a quiet connection is looked at: an empty read buffer is then given back.
 const QUIET: Duration = Duration::from_secs(30);
@@ -94,7 +92,6 @@ pub(crate) struct Connection {
     context: Arc<Context>,
     peer: Peer,
     settings: Settings,
-    limits: Arc<Limits>,
     input: BytesMut,
     answers: Answers,
     pending: VecDeque<Later<Result<Answers, Fault>>>,
@@ -108,6 +105,8 @@ pub(crate) struct Connection {
     largest: usize,
     /// The room that a buffer above [`LARGE_FRAME`] has.
     room: Option<Room>,
+    /// Whether one of `pending` has the room of its request.
+    pending_has_room: bool,
     /// Waits for room. Kept over other events: a place in the queue must not be lost to them.
     queued: Option<Later<Option<Room>>>,
     /// When the frame that arrives got its room.
@@ -129,7 +128,6 @@ impl Connection {
         context: Arc<Context>,
         peer: Peer,
         settings: Settings,
-        limits: Arc<Limits>,
         permit: ConnectionPermit,
         load: Load,
     ) -> io::Result<Self> {
@@ -139,7 +137,6 @@ impl Connection {
             stream: TcpStream::from_std(stream)?,
             peer,
             settings,
-            limits,
             input: BytesMut::new(),
             answers: Answers::default(),
             pending: VecDeque::new(),
@@ -148,6 +145,7 @@ impl Connection {
             last_request: now,
             largest: READ_SIZE,
             room: None,
+            pending_has_room: false,
             queued: None,
             begun: None,
             alarm: Box::pin(tokio::time::sleep_until(first_look.into())),
@@ -170,6 +168,10 @@ impl Connection {
     /// Handles what is here, writes what is ready, then waits for the next event.
     async fn turn(&mut self) -> Result<(), End> {
         let more = self.handle_frames()?;
+        if self.exclusive && !self.answers.is_empty() {
+            // What comes later may take room: not before the client has read what is ready.
+            self.flush().await?;
+        }
         self.collect().await?;
         if !self.answers.is_empty() {
             self.flush().await?;
@@ -215,6 +217,7 @@ impl Connection {
             }
             Dispatched::Done => {}
             Dispatched::Later { answer, exclusive } => {
+                self.pending_has_room |= room.is_some();
                 self.pending.push_back(with_room(answer, room));
                 self.exclusive = exclusive;
             }
@@ -245,7 +248,7 @@ impl Connection {
             return;
         }
         if let Some(room) = &mut self.room
-            && (room.size() > KEEP_MAX || !self.limits.keep(room))
+            && (room.size() > KEEP_MAX || !self.context.in_flight.keep(room))
         {
             self.input = BytesMut::new();
             self.room = None;
@@ -275,12 +278,17 @@ impl Connection {
         self.pending.pop_front();
         if self.pending.is_empty() {
             self.exclusive = false;
+            self.pending_has_room = false;
         }
         self.answers.append(answer);
     }
 
+    /// Writes all answers. While the connection has room that others may wait for, a slow client has
+    /// as little time as with a large frame.
     async fn flush(&mut self) -> Result<(), End> {
-        let limit = self.settings.idle;
+        let has_room = self.room.is_some() || self.pending_has_room || self.answers.has_room();
+        let patience = has_room.then(|| in_flight::patience(self.answers.size()));
+        let limit = self.settings.idle.min(patience.unwrap_or(Duration::MAX));
         match tokio::time::timeout(limit, output::flush(&mut self.answers, &self.stream)).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(End::SlowReader(limit)),
@@ -327,7 +335,7 @@ impl Connection {
         if here >= LARGE_FRAME && self.input.capacity() < whole {
             if self.room.as_ref().is_none_or(|room| room.size() < whole) {
                 if self.queued.is_none() {
-                    self.queued = Some(Box::pin(Arc::clone(&self.limits).room(whole)));
+                    self.queued = Some(Box::pin(Arc::clone(&self.context.in_flight).room(whole)));
                 }
                 return Ok(false);
             }
@@ -366,7 +374,7 @@ impl Connection {
         }
         if let (Some(begun), Some(room)) = (self.begun, &self.room) {
             let (size, after) = (room.size(), now.duration_since(begun));
-            if after > QUIET + Duration::from_secs((size / RATE_MIN) as u64) {
+            if after > in_flight::patience(size) {
                 return Err(End::SlowFrame { size, after });
             }
         }

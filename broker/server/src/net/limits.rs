@@ -1,13 +1,10 @@
-//! How many connections may live, how fast new ones may come, and how many bytes of requests may be
-//! in flight.
+//! How many connections may live, and how fast new ones may come.
 //!
-//! The bounds on connections are read from the configuration each time, so that a change of one takes
-//! effect at the next connection; those that are open stay.
+//! The bounds are read from the configuration each time, so that a change of one takes effect at the
+//! next connection; those that are open stay.
 //!
 //! Counts are exact: a permit is taken before the connection's task exists and returned when it is
-//! dropped. Bytes are counted for large frames only: what a small one needs is already bounded by
-//! the number of connections times their read buffer. [`Room`] is counted for as long as the memory
-//! lives: while the frame arrives, while its answer waits, and while the buffer is kept for the next.
+//! dropped.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,46 +12,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dynamic_config::SharedConfig;
-
-/// In-flight bytes are counted in units of this many bytes, so that a semaphore can hold the count.
-const UNIT: usize = 1024;
 
 /// Connections may come this much ahead of `max.connection.creation.rate`: the rate is kept over a
 /// second, as a client opens a handful at once.
 const BURST: Duration = Duration::from_secs(1);
-
-/// Buffers that are kept for the next frame have at most this part of the bytes in flight: what is
-/// kept by one must never be missing for another for long.
-const KEPT_PART: usize = 8;
 
 /// The bounds that all listeners share.
 #[derive(Debug)]
 pub(crate) struct Limits {
     config: SharedConfig,
     counts: Mutex<Counts>,
-    request_bytes: Arc<Semaphore>,
-    /// The part of `request_bytes` that may be kept between frames.
-    kept_bytes: Arc<Semaphore>,
-    /// The most that one request takes, in units: all that is never kept.
-    request_units_max: usize,
-}
-
-/// Memory for one large frame, counted in the process's bytes in flight until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Room {
-    size: usize,
-    _bytes: OwnedSemaphorePermit,
-    kept: Option<OwnedSemaphorePermit>,
-}
-
-impl Room {
-    /// Returns the bytes that it was taken for.
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
 }
 
 #[derive(Debug, Default)]
@@ -82,18 +51,9 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl Limits {
-    /// Takes `queued.max.request.bytes` as it is now, all else as it is when asked.
+    /// Counts from nothing.
     pub(crate) fn new(config: SharedConfig) -> Arc<Self> {
-        let bytes_max = config.load().queued_max_request_bytes;
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let units = (bytes_max / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Arc::new(Self {
-            config,
-            counts: Mutex::default(),
-            request_bytes: Arc::new(Semaphore::new(units)),
-            kept_bytes: Arc::new(Semaphore::new(units / KEPT_PART)),
-            request_units_max: units - units / KEPT_PART,
-        })
+        Arc::new(Self { config, counts: Mutex::default() })
     }
 
     /// Admits one connection from `ip`.
@@ -129,25 +89,6 @@ impl Limits {
         let until = counts.paced_until.map_or(now, |until| until.max(now)) + each;
         counts.paced_until = Some(until);
         (until - now).saturating_sub(BURST)
-    }
-
-    /// Waits for room for a request of `size` bytes, behind those that asked before.
-    ///
-    /// A request above the bound takes all that is not kept: it is read alone, never refused for ever.
-    /// Dropping the future gives its place in the queue up.
-    pub(crate) async fn room(self: Arc<Self>, size: usize) -> Option<Room> {
-        let units = size.div_ceil(UNIT).min(self.request_units_max) as u32;
-        let bytes = Arc::clone(&self.request_bytes).acquire_many_owned(units).await.ok()?;
-        Some(Room { size, _bytes: bytes, kept: None })
-    }
-
-    /// Whether `room` may be kept for the next frame, with the buffer that it counts.
-    pub(crate) fn keep(&self, room: &mut Room) -> bool {
-        if room.kept.is_none() {
-            let units = room.size.div_ceil(UNIT) as u32;
-            room.kept = Arc::clone(&self.kept_bytes).try_acquire_many_owned(units).ok();
-        }
-        room.kept.is_some()
     }
 }
 
@@ -234,32 +175,5 @@ mod tests {
         assert_eq!(limits.pace(start + Duration::from_mins(1)), Duration::ZERO);
         shared.store(Arc::new(config(&[])));
         assert_eq!(limits.pace(start), Duration::ZERO);
-    }
-
-    /// A request larger than the bound gets all that is never kept, instead of waiting for ever.
-    #[tokio::test]
-    async fn a_request_above_the_bound_is_read_alone() {
-        let bytes = ["queued.max.request.bytes=16384", "socket.request.max.bytes=16384"];
-        let limits = Limits::new(shared(&bytes));
-        let all = Arc::clone(&limits).room(100 * UNIT).await.unwrap();
-        assert_eq!(limits.request_bytes.available_permits(), 2);
-        drop(all);
-        assert_eq!(limits.request_bytes.available_permits(), 16);
-    }
-
-    /// What is kept stays counted, and is a small part: the largest request always finds room.
-    #[tokio::test]
-    async fn what_is_kept_leaves_room_for_a_request_of_any_size() {
-        let bytes = ["queued.max.request.bytes=16384", "socket.request.max.bytes=16384"];
-        let limits = Limits::new(shared(&bytes));
-        let mut rooms = Vec::new();
-        for _ in 0..3 {
-            rooms.push(Arc::clone(&limits).room(UNIT).await.unwrap());
-        }
-        let kept: Vec<_> = rooms.iter_mut().map(|room| limits.keep(room)).collect();
-        assert_eq!(kept, [true, true, false]);
-        rooms.pop();
-        assert_eq!(limits.request_bytes.available_permits(), 14);
-        Arc::clone(&limits).room(100 * UNIT).await.unwrap();
     }
 }

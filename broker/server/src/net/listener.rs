@@ -131,18 +131,17 @@ fn hand_over(
     let (network_thread, handle, load) = workers.least_loaded();
     let open = context.metrics.connections.open(&peer.listener, network_thread);
     let tasks: Tasks = context.tasks.clone();
-    let (context, limits, settings) = (Arc::clone(context), Arc::clone(limits), settings.clone());
+    let (context, settings) = (Arc::clone(context), settings.clone());
     tasks.spawn_on(&handle, "connection", async move {
         let _open = open;
         let client = peer.host;
-        let connection =
-            match Connection::new(stream, context, peer, settings, limits, permit, load) {
-                Ok(connection) => connection,
-                Err(error) => {
-                    warn!(%error, %client, "connection could not be registered");
-                    return;
-                }
-            };
+        let connection = match Connection::new(stream, context, peer, settings, permit, load) {
+            Ok(connection) => connection,
+            Err(error) => {
+                warn!(%error, %client, "connection could not be registered");
+                return;
+            }
+        };
         match connection.run().await {
             End::Closed | End::Shutdown => {}
             end @ (End::Idle(_) | End::SlowFrame { .. } | End::SlowReader(_) | End::Io(_)) => {

@@ -117,9 +117,9 @@ impl Fetch {
         }
     }
 
-    /// Returns whether records were found.
-    pub fn has_records(&self) -> bool {
-        self.bytes > 0
+    /// Returns the size of the records that were found, as they are stored, in bytes.
+    pub fn records_size(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns what there is to say, in the order to say it, and ends the request for its session.
