@@ -92,7 +92,8 @@ fn by_offset(peer: &Peer) -> Result<()> {
     Ok(())
 }
 
-/// The offset that `-Q` finds for the time of a record is the first with that time or a later one.
+/// A reader from the time of a record begins with the first of that time or a later one, which is
+/// also what `-Q` finds, and reads all that follow.
 fn by_timestamp(peer: &Peer) -> Result<()> {
     let arguments = ["-C", "-q", "-e", "-t", CLIENT, "-p", "0", "-o", "beginning", "-f", "%o %T\n"];
     let mut records = Vec::new();
@@ -105,6 +106,15 @@ fn by_timestamp(peer: &Peer) -> Result<()> {
     let found = kcat(peer, &["-Q", "-t", &format!("{CLIENT}:0:{wanted}")], &[])?;
     let expected = format!("{CLIENT} [0] offset {first}");
     ensure!(found.iter().any(|line| line.contains(&expected)), "{found:?}, expected {expected}");
+    let from = format!("s@{wanted}");
+    let read = kcat(
+        peer,
+        &["-C", "-q", "-e", "-t", CLIENT, "-p", "0", "-o", &from, "-f", "%o %T\n"],
+        &[],
+    )?;
+    let later = records.iter().filter(|(offset, _)| *offset >= first);
+    let later: Vec<String> = later.map(|(offset, time)| format!("{offset} {time}")).collect();
+    ensure!(first > 0 && read == later, "from {from}: {read:?}, expected {later:?}");
     Ok(())
 }
 

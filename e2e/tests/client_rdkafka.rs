@@ -18,6 +18,7 @@ use rdkafka::admin::{
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -141,7 +142,7 @@ impl Session<'_> {
             for one in pending {
                 outcomes.push(one.await);
             }
-            Ok::<_, rdkafka::error::KafkaError>(outcomes)
+            Ok::<_, KafkaError>(outcomes)
         })??;
         for outcome in outcomes {
             outcome.context("wait for delivery")?.map_err(|(error, _)| error)?;
@@ -218,11 +219,19 @@ impl Session<'_> {
     }
 
     fn end(&mut self) -> Result<()> {
-        let consumer = self.consumer("rdkafka-reader")?;
-        let (_, end) = consumer.fetch_watermarks(CLIENT, 0, PATIENCE)?;
+        let consumer: BaseConsumer =
+            self.group_config("rdkafka-reader").set("enable.partition.eof", "true").create()?;
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(CLIENT, 0, Offset::End)?;
+        consumer.assign(&partitions)?;
+        let next = || consumer.poll(PATIENCE).context("an event in time");
+        // The crate says so once it has found the end and nothing after it.
+        let there = next()?;
+        ensure!(matches!(there, Err(KafkaError::PartitionEOF(0))), "{there:?} before the end");
         let written = self.one("at the end")?;
-        ensure!(written == end, "written at {written}, the end was {end}");
-        self.first_at(Offset::OffsetTail(1), end)
+        let first = next()??.offset();
+        ensure!(first == written, "first offset is {first}, expected {written}");
+        self.first_at(Offset::OffsetTail(1), written)
     }
 
     fn foreign(&self) -> Result<()> {
