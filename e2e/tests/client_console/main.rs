@@ -5,6 +5,7 @@
 
 mod administer;
 mod groups;
+mod lacking;
 mod reading;
 mod session;
 mod tools;
@@ -114,6 +115,11 @@ fn check(tools: &Tools) -> Result<()> {
         passed(&mut row, "resume_after_restart", session.resume("restart"));
     }
     verdict::conclude(&session.name, tools.lacks, &row)
+}
+
+#[test]
+fn console_0_8_2_2() -> Result<()> {
+    check(&tools::V0_8)
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(crate) struct Tools {
     pub(crate) lacks: &'static [Lacks],
 }
 
+/// Every release, oldest first.
+pub(crate) const ALL: [&Tools; 8] = [&V0_8, &V0_9, &V0_10, &V0_11, &V1, &V2, &V3, &V4];
+
 pub(crate) const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 const OLD_CODECS: &[&str] = &["none", "gzip", "snappy", "lz4"];
 const NEW_CONSUMER: &[&str] = &["--new-consumer"];
