@@ -129,17 +129,11 @@ impl Answers {
         self.rooms.clear();
     }
 
-    /// Copies each range of up to `max` bytes into memory, where it stands, through `read`.
-    ///
-    /// # Errors
-    /// Those of `read`; the answers are then lost.
-    pub(crate) fn copy_small<E>(
-        &mut self,
-        max: u32,
-        mut read: impl FnMut(&Slice, &mut [u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Copies each range of up to `max` bytes into memory, where it stands, if `read` can fill it; a range
+    /// that it cannot stays one.
+    pub(crate) fn copy_small(&mut self, max: u32, mut read: impl FnMut(&Slice, &mut [u8]) -> bool) {
         if self.splices.iter().all(|splice| splice.slice.size > max) {
-            return Ok(());
+            return;
         }
         let memory = std::mem::take(&mut self.memory);
         let mut rest = &memory[..];
@@ -149,16 +143,17 @@ impl Answers {
             let (before, after) = rest.split_at((at - position) as usize);
             self.memory.extend_from_slice(before);
             (rest, position) = (after, at);
-            if slice.size > max {
-                kept.push_back(Splice { at: self.taken + self.memory.len() as u64, slice });
-                continue;
-            }
             let start = self.memory.len();
-            self.memory.resize(start + slice.size as usize, 0);
-            read(&slice, &mut self.memory[start..])?;
+            if slice.size <= max {
+                self.memory.resize(start + slice.size as usize, 0);
+                if read(&slice, &mut self.memory[start..]) {
+                    continue;
+                }
+                self.memory.truncate(start);
+            }
+            kept.push_back(Splice { at: self.taken + start as u64, slice });
         }
         self.memory.extend_from_slice(rest);
         self.splices = kept;
-        Ok(())
     }
 }

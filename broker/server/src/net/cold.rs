@@ -39,6 +39,23 @@ pub(crate) async fn warm(slice: &Slice) -> io::Result<()> {
     .map_err(io::Error::other)?
 }
 
+/// Fills `buffer` from `slice`, whose size it has, if that needs no waiting for the disk; returns whether
+/// it did. Why not is for [`warm`] to say.
+pub(crate) fn read_now(slice: &Slice, buffer: &mut [u8]) -> bool {
+    let Some(file) = slice.file.as_fd().filter(|_| !slice.last_written_recently) else {
+        return read_exact_at(slice, buffer, 0).is_ok();
+    };
+    let size = buffer.len();
+    let buffers = &mut [IoSliceMut::new(buffer)];
+    let position = u64::from(slice.position);
+    match rustix::io::preadv2(file, buffers, position, ReadWriteFlags::NOWAIT) {
+        Ok(read) => read == size,
+        // A file system that cannot tell: do as if the pages were there.
+        Err(Errno::OPNOTSUPP) => read_exact_at(slice, buffer, 0).is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Samples whether the range is in the page cache. A wrong "yes" costs time, never bytes.
 fn is_resident(slice: &Slice) -> bool {
     let Some(file) = slice.file.as_fd() else { return true };
@@ -74,4 +91,60 @@ pub(crate) fn read_exact_at(slice: &Slice, buffer: &mut [u8], skip: u32) -> io::
         rest = &mut rest[read..];
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::io::IoSlice;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use broker_storage::fs::real::RealFs;
+    use broker_storage::fs::{Fs as _, Open};
+    use rustix::fs::Advice;
+
+    use super::*;
+
+    /// A slice of a file whose pages were dropped from memory, on the disk that the build is on: a file
+    /// system in memory would keep them.
+    fn cold(size: u32) -> (tempfile::TempDir, Slice) {
+        let build = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir_in(build.parent().unwrap()).unwrap();
+        let file = RealFs.open(&dir.path().join("cold.log"), Open::Create).unwrap();
+        file.write_all_at(&mut [IoSlice::new(&vec![7; size as usize])], 0).unwrap();
+        file.sync_data().unwrap();
+        rustix::fs::fadvise(file.as_fd().unwrap(), 0, None, Advice::DontNeed).unwrap();
+        let slice = Slice {
+            file,
+            position: 0,
+            size,
+            is_first_batch_incomplete: false,
+            last_written_recently: false,
+        };
+        assert!(!is_resident(&slice), "the pages are in memory");
+        (dir, slice)
+    }
+
+    #[tokio::test]
+    async fn a_cold_range_is_waited_for_elsewhere_and_a_resident_one_is_not() {
+        let (_dir, slice) = cold(1 << 20);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut warming = pin!(warm(&slice));
+        assert!(warming.as_mut().poll(&mut context).is_pending(), "this thread read the disk");
+        warming.await.unwrap();
+        assert!(pin!(warm(&slice)).poll(&mut context).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_small_range_is_copied_only_if_it_is_in_memory() {
+        let (_dir, slice) = cold(4096);
+        let mut buffer = vec![0; 4096];
+        assert!(!read_now(&slice, &mut buffer));
+        warm(&slice).await.unwrap();
+        assert!(read_now(&slice, &mut buffer));
+        assert_eq!(buffer, [7; 4096]);
+        let longer = Slice { size: 5000, ..slice };
+        assert!(!read_now(&longer, &mut [0; 5000]), "the file ends before");
+    }
 }

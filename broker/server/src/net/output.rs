@@ -27,7 +27,7 @@ const KEEP_CAPACITY: usize = 256 * 1024;
 /// When the peer is gone, or a file range cannot be read: the stream then ends in the middle of an
 /// answer and must be closed.
 pub(crate) async fn flush(answers: &mut Answers, stream: &TcpStream) -> io::Result<()> {
-    answers.copy_small(COPY_MAX, |slice, buffer| cold::read_exact_at(slice, buffer, 0))?;
+    answers.copy_small(COPY_MAX, cold::read_now);
     while let Some(next) = answers.next() {
         match next {
             Next::Slice(slice) => send_slice(stream, &slice).await?,
