@@ -135,6 +135,42 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A consumer with a name keeps its partition when it ends, and has it when it comes back; the
+    /// other consumer stays the member that it was.
+    ///
+    /// The member id begins with the name, and is a new one for a consumer that comes back.
+    pub(crate) fn static_member(&self, class: &str) -> Result<()> {
+        let group = format!("{}-static", self.name);
+        let deadline = Deadline::seconds(TOOL_SECONDS);
+        let named = |name: &str| {
+            let name = format!("group.instance.id={name}");
+            let patience = "session.timeout.ms=45000";
+            let settings = ["--consumer-property", &name, "--consumer-property", patience];
+            self.consumer(&group, &self.name, None, &settings, true)
+        };
+        let (mut first, mut second) = (named("one")?, named("two")?);
+        let both = self.described_until(class, &group, 2)?;
+        second.terminate(deadline)?;
+        let ended = self.describe(class, &group)?;
+        ensure!(owners(&ended) == owners(&both), "{ended:?} after the end, {both:?} before it");
+        let mut again = named("two")?;
+        let named_two = |line: &Described| {
+            line.consumer.as_deref().is_some_and(|consumer| consumer.starts_with("two-"))
+        };
+        let back = deadline.poll("a new member id", || {
+            let back = self.describe(class, &group)?;
+            Ok((owners(&back).is_some() && owners(&back) != owners(&both)).then_some(back))
+        })?;
+        for (partition, line) in &both {
+            let now = back.get(partition).context("the same partitions")?;
+            let kept = if named_two(line) { named_two(now) } else { now.consumer == line.consumer };
+            ensure!(kept, "partition {partition} went from {line:?} to {now:?}");
+        }
+        again.terminate(deadline)?;
+        first.terminate(deadline)?;
+        Ok(())
+    }
+
     /// The group that has read everything up to here goes on with what came since.
     pub(crate) fn resume(&mut self, label: &str) -> Result<()> {
         self.produce(label, &[])?;

@@ -54,6 +54,8 @@ fn records(session: &mut Session<'_>, row: &mut Row) {
 fn groups(session: &mut Session<'_>, row: &mut Row, class: &str) {
     let tools = session.tools;
     passed(row, "group_rebalance", session.rebalance(class));
+    let with_option = |operation| tools.with_option(tools.groups, operation);
+    with(row, "static_member", with_option("static_member"), |class| session.static_member(class));
     // No tool commits on request: that the group goes on where it was proves both.
     let resumed = session.resume("resume");
     let committed = resumed.as_ref().map(drop).map_err(|error| anyhow!("{error:#}"));
@@ -61,7 +63,6 @@ fn groups(session: &mut Session<'_>, row: &mut Row, class: &str) {
     passed(row, "resume", resumed);
     passed(row, "list_groups", session.list_groups(class));
     passed(row, "describe_group", session.describe_group(class));
-    let with_option = |operation| tools.with_option(tools.groups, operation);
     with(row, "reset_offsets", with_option("reset_offsets"), |class| session.reset_offsets(class));
     with(row, "delete_offsets", with_option("delete_offsets"), |class| {
         session.delete_offsets(class)

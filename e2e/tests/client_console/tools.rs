@@ -24,7 +24,7 @@ pub(crate) struct Tools {
     pub(crate) transactions: Option<&'static str>,
     pub(crate) versions: Option<&'static str>,
     pub(crate) codecs: &'static [&'static str],
-    /// Operations for which a tool of earlier releases has got an option.
+    /// Operations for which a tool of earlier releases has got an option or a setting.
     pub(crate) options: &'static [&'static str],
     pub(crate) lacks: &'static [Lacks],
 }
@@ -36,15 +36,12 @@ pub(crate) const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 const OLD_CODECS: &[&str] = &["none", "gzip", "snappy", "lz4"];
 const NEW_CONSUMER: &[&str] = &["--new-consumer"];
 
-/// The members are the same consumers as in the rows of the clients, which see their generation.
-const NO_GENERATION: Lacks = Lacks {
-    why: "no console tool shows whether a group was rebalanced",
-    operations: &["static_member"],
-};
 const BEFORE_3_0: Lacks =
     Lacks { why: "kafka-transactions came with 3.0", operations: &["describe_producers"] };
 const BEFORE_2_4: Lacks =
     Lacks { why: "--delete-offsets came with 2.4", operations: &["delete_offsets"] };
+const BEFORE_2_3: Lacks =
+    Lacks { why: "static members came with 2.3", operations: &["static_member"] };
 const BEFORE_2_2: Lacks = Lacks {
     why: "kafka-topics and kafka-configs reach topics through ZooKeeper alone",
     operations: &["describe_configs", "alter_configs", "create_partitions", "delete_topic"],
@@ -89,9 +86,9 @@ pub(crate) const V0_8: Tools = Tools {
     codecs: OLD_CODECS,
     options: &[],
     lacks: &[
-        NO_GENERATION,
         BEFORE_3_0,
         BEFORE_2_4,
+        BEFORE_2_3,
         BEFORE_2_2,
         BEFORE_2_1,
         BEFORE_1_1,
@@ -107,9 +104,9 @@ pub(crate) const V0_9: Tools = Tools {
     groups: Some("kafka.admin.ConsumerGroupCommand"),
     groups_options: NEW_CONSUMER,
     lacks: &[
-        NO_GENERATION,
         BEFORE_3_0,
         BEFORE_2_4,
+        BEFORE_2_3,
         BEFORE_2_2,
         BEFORE_2_1,
         BEFORE_1_1,
@@ -130,14 +127,14 @@ pub(crate) const V0_11: Tools = Tools {
     consumer_options: &[],
     delete_records: Some("kafka.admin.DeleteRecordsCommand"),
     options: &["produce_idempotent", "reset_offsets"],
-    lacks: &[NO_GENERATION, BEFORE_3_0, BEFORE_2_4, BEFORE_2_2, BEFORE_2_1, BEFORE_1_1, BEFORE_1_0],
+    lacks: &[BEFORE_3_0, BEFORE_2_4, BEFORE_2_3, BEFORE_2_2, BEFORE_2_1, BEFORE_1_1, BEFORE_1_0],
     ..V0_10
 };
 pub(crate) const V1: Tools = Tools {
     version: "1.1.1",
     options: &["produce_idempotent", "reset_offsets", "delete_group"],
     log_dirs: Some("kafka.admin.LogDirsCommand"),
-    lacks: &[NO_GENERATION, BEFORE_3_0, BEFORE_2_4, BEFORE_2_2, BEFORE_2_1],
+    lacks: &[BEFORE_3_0, BEFORE_2_4, BEFORE_2_3, BEFORE_2_2, BEFORE_2_1],
     ..V0_11
 };
 pub(crate) const V2: Tools = Tools {
@@ -145,9 +142,15 @@ pub(crate) const V2: Tools = Tools {
     producer_broker: "--bootstrap-server",
     topics: Some("kafka.admin.TopicCommand"),
     configs: Some("kafka.admin.ConfigCommand"),
-    options: &["produce_idempotent", "reset_offsets", "delete_group", "delete_offsets"],
+    options: &[
+        "produce_idempotent",
+        "reset_offsets",
+        "delete_group",
+        "static_member",
+        "delete_offsets",
+    ],
     codecs: CODECS,
-    lacks: &[NO_GENERATION, BEFORE_3_0],
+    lacks: &[BEFORE_3_0],
     ..V1
 };
 pub(crate) const V3: Tools = Tools {
@@ -160,7 +163,7 @@ pub(crate) const V3: Tools = Tools {
     delete_records: Some("org.apache.kafka.tools.DeleteRecordsCommand"),
     log_dirs: Some("org.apache.kafka.tools.LogDirsCommand"),
     transactions: Some("org.apache.kafka.tools.TransactionsCommand"),
-    lacks: &[NO_GENERATION],
+    lacks: &[],
     ..V2
 };
 pub(crate) const V4: Tools = Tools {
