@@ -11,7 +11,7 @@ use broker_protocol::message::join_group::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::group::state::Protocol;
+use crate::group::state::request::Protocol;
 use crate::group::state::request::{Join, JoinReply, Reply, Request};
 
 /// From this version on a rebalance timeout is given; before, it is the session timeout.

@@ -29,7 +29,7 @@ mod turn;
 
 pub use data::{Group, GroupState};
 pub use load::LoadedGroup;
-pub use member::{Member, Protocol};
+pub use member::Member;
 pub use turn::{AppendId, Effect, Limits, Now};
 
 use request::{FetchedOffset, Identity, Join, JoinReply, Reply, Request, SyncReply, Token};

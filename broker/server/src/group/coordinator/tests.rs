@@ -197,7 +197,7 @@ fn seed(replica: &Arc<Replica>, topics: &[&str]) {
 }
 
 fn join() -> Request {
-    let protocols = vec![crate::group::state::Protocol {
+    let protocols = vec![crate::group::state::request::Protocol {
         name: "range".into(),
         metadata: (*b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff").into(),
     }];

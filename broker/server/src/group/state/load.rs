@@ -9,7 +9,8 @@ use broker_protocol::quantity::TimestampMs;
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::data::{Group, GroupState, Kept};
-use super::member::{Member, Protocol};
+use super::member::Member;
+use super::request::Protocol;
 use super::request::{CommittedOffset, DescribedMember, Description};
 use super::turn::{AppendId, Now, Turn};
 use crate::group::record::{GroupValue, MemberValue};

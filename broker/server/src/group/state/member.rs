@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::request::Token;
+use super::request::{Protocol, Token};
 
 /// A member of a group.
 #[derive(Debug, Clone)]
@@ -34,15 +34,6 @@ pub struct Member {
     pub(super) is_new: bool,
     /// When it counts as gone; `None` while it waits for an answer.
     pub(super) session_deadline: Option<Instant>,
-}
-
-/// A protocol (an assignor, for consumers) that a member speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protocol {
-    /// Its name.
-    pub name: Arc<str>,
-    /// What the member says in it; opaque, but for the topics of a consumer.
-    pub metadata: Arc<[u8]>,
 }
 
 impl Member {

@@ -7,11 +7,18 @@ use std::time::Duration;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::topic_partition::TopicPartition;
 
-use super::member::Protocol;
-
 /// Which request an answer belongs to; drawn by whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
+
+/// A protocol (an assignor, for consumers) that a member speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protocol {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the member says in it; opaque, but for the topics of a consumer.
+    pub metadata: Arc<[u8]>,
+}
 
 /// A request to one group.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use broker_protocol::quantity::TimestampMs;
 use broker_protocol::topic_partition::TopicPartition;
 
-use super::request::{Commit, CommittedOffset, Leaver, Sync};
+use super::request::{Commit, CommittedOffset, Leaver, Protocol, Sync};
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::group::record::Entry;
