@@ -1,11 +1,12 @@
 //! The benchmark: ours beside Apache Kafka, on the same machine, with the same prebuilt load.
 //!
 //! Reading path: [`request`] (frames built beforehand), [`client`] (sends them, counts answers),
-//! [`rows`] (the loads), [`lifecycle`] (loads of a young broker), [`kcat`] (librdkafka as a load), [`compare`] (pairs,
+//! [`rows`] (the loads), [`figure`] (what a run gave), [`lifecycle`] (loads of a young broker), [`kcat`] (librdkafka as a load), [`compare`] (pairs,
 //! ratios, the table), [`subject`] (a broker that is measured), [`machine`] (what the kernel says meanwhile).
 
 pub mod client;
 pub mod compare;
+pub mod figure;
 pub mod kcat;
 pub mod lifecycle;
 pub mod machine;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::figure::Figure;
 use super::machine::{self, Look};
-use super::rows::{Figure, ROWS, Row, Scale, Target};
+use super::rows::{ROWS, Row, Scale, Target};
 use super::subject::{Kind, Subject};
 use crate::kafka::Zookeeper;
 

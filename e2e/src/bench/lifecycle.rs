@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::client::{self, Client};
+use super::figure::Figure;
 use super::machine::{self, CpuWatch};
 use super::request;
-use super::rows::Figure;
 use super::subject::{Kind, Subject};
 use crate::kafka::Zookeeper;
 

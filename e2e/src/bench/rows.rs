@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::figure::Figure;
 use super::machine::{Cpu, CpuWatch};
 use super::subject::Subject;
 use super::{client, kcat, lifecycle, machine, request};
@@ -88,19 +89,6 @@ pub const ROWS: &[Row] = &[
     below("idle-cpu", "% of a core", 0.2, Load::IdleCpu),
     below("storm-1000c", "ms to serve all", 1000.0, Load::Storm { connections: 1000 }),
 ];
-
-/// What a run of a row gave.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Figure {
-    /// The row's own figure.
-    pub cost: f64,
-    /// CPU seconds of the broker in user mode.
-    pub user: f64,
-    /// CPU seconds of the broker in the kernel.
-    pub system: f64,
-    /// Resident memory of the broker afterwards, in MiB.
-    pub resident: f64,
-}
 
 /// How much load a run is: 1 for a run that is quoted, less for a look.
 #[derive(Debug, Clone, Copy)]
