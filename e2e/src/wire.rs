@@ -126,6 +126,12 @@ impl Connection {
         Ok(Self { stream, next_correlation_id: 1 })
     }
 
+    /// Gives each answer as much time.
+    pub fn waiting_up_to(self, answer: Duration) -> Result<Self> {
+        self.stream.set_read_timeout(Some(answer))?;
+        Ok(self)
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes).context("send")

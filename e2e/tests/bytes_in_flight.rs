@@ -4,8 +4,10 @@
 //! that wait for a rebalance too. Who is gone while an answer is waited for gives its share back.
 
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use broker_protocol::api_key::ApiKey;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use broker_protocol::message::find_coordinator::FindCoordinatorRequest;
@@ -13,10 +15,13 @@ use broker_protocol::message::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
 use broker_protocol::message::metadata::MetadataRequest;
+use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::record::batch::Compression;
+use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
 use e2e::clients;
-use e2e::deadline::Deadline;
-use e2e::wire::Connection;
+use e2e::deadline::{Deadline, Stopwatch};
+use e2e::wire::{Connection, PRODUCE_VERSION, raw_request};
 
 const MIB: usize = 1 << 20;
 
@@ -39,6 +44,9 @@ const JOINS: usize = 10;
 /// What the process may have at its highest, in KiB: three times the bound, as its allocator gives
 /// memory back late (65 to 80 MiB were seen), and less than the requests alone.
 const PEAK_KIB_MAX: u64 = 120 << 10;
+
+/// What a frame that drips may take at most: 44 s of the broker's, and a machine that also compiles.
+const SLOW_FRAME_MAX: Duration = Duration::from_secs(90);
 
 /// Joins a group of its own; returns the error code, once the rebalance has ended.
 fn join(connection: &mut Connection, group_id: &str, reason: String) -> Result<i16> {
@@ -120,5 +128,54 @@ fn a_fetch_that_waits_ends_with_its_client() -> Result<()> {
             .and_then(|mut next| next.call(&MetadataRequest::default(), 9));
         Ok(answer.ok())
     })?;
+    broker.stop()
+}
+
+/// A frame that has room and does not come whole is ended, for the sake of those that wait for room.
+/// All who need none are served meanwhile.
+#[test]
+fn a_frame_that_drips_gives_its_room_to_the_next() -> Result<()> {
+    clients::forget_logs("bytes-in-flight-drip")?;
+    let directory = tempfile::tempdir()?;
+    let bound = (8 * MIB).to_string();
+    let settings = [
+        ("queued.max.request.bytes", bound.as_str()),
+        ("socket.request.max.bytes", bound.as_str()),
+        // Small, so that bytes which are sent are in the broker, not in its kernel.
+        ("socket.receive.buffer.bytes", "65536"),
+        ("message.max.bytes", bound.as_str()),
+    ];
+    let mut broker = Broker::start("bytes-in-flight-drip", directory.path(), &settings)?;
+    let address = broker.bootstrap().to_owned();
+    let mut other = Connection::open(&address)?;
+    other.create_topic("large", 1, &[])?;
+    let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+    batch.push(TimestampMs(1_700_000_000_000), None, Some(&vec![0; 3 * MIB]));
+    let batch = batch.finish()?;
+
+    let mut slow = Connection::open(&address)?;
+    slow.call(&MetadataRequest::default(), 9)?;
+    let whole = raw_request(ApiKey::Produce.code(), PRODUCE_VERSION, 2, &vec![0; 7 * MIB]);
+    let (begin, drip) = whole.split_at(6 * MIB);
+    slow.send_bytes(begin)?;
+    let watch = Stopwatch::start();
+    let waited = thread::scope(|scope| {
+        let mut next = Connection::open(&address)?.waiting_up_to(SLOW_FRAME_MAX)?;
+        let next = scope.spawn(move || {
+            let answer = next.produce("large", 0, &batch, PRODUCE_VERSION)?;
+            ensure!(answer.error_code == 0, "{answer:?}");
+            anyhow::Ok(watch.elapsed())
+        });
+        let mut drip = drip.chunks(1);
+        Deadline::after(SLOW_FRAME_MAX).poll("the end of a frame that drips", || {
+            other.call(&MetadataRequest::default(), 9)?;
+            let byte = drip.next().context("the whole frame was sent")?;
+            Ok(slow.send_bytes(byte).is_err().then_some(()))
+        })?;
+        next.join().map_err(|_| anyhow!("a panic"))?
+    })?;
+    println!("the next had its room after {waited:?}");
+    // The slow one has half a minute, and a second for each 512 KiB.
+    ensure!(waited > Duration::from_secs(40), "{waited:?}: the next did not wait");
     broker.stop()
 }

@@ -98,7 +98,7 @@ pub(crate) struct Connection {
     /// The last of `pending` must end before another request is handled.
     exclusive: bool,
     served: u64,
-    /// When the last whole request was handled.
+    /// When the last whole request was handled, or room was found for the one that arrives.
     last_request: Instant,
     /// The largest frame since the connection was last quiet, up to [`LARGE_FRAME`]: the buffer is
     /// kept that large, because memory touched for the first time costs more than all else in a read.
@@ -351,8 +351,17 @@ impl Connection {
 
     /// Goes on with a large frame, for which there is room now.
     fn begin(&mut self, room: Option<Room>) {
+        let now = self.context.clock.now();
+        if let Some(room) = &room {
+            let end = (now + in_flight::patience(room.size())).into();
+            if end < self.alarm.deadline() {
+                self.alarm.as_mut().reset(end);
+            }
+        }
         self.room = room;
-        self.begun = Some(self.context.clock.now());
+        self.begun = Some(now);
+        // It was not the client that was waited for.
+        self.last_request = now;
         self.resize();
     }
 
@@ -369,12 +378,12 @@ impl Connection {
         let now = self.context.clock.now();
         let limit = if self.served == 0 { self.settings.first_request } else { self.settings.idle };
         let quiet = now.duration_since(self.last_request);
-        if quiet >= limit && self.pending.is_empty() {
+        if quiet >= limit && self.pending.is_empty() && self.queued.is_none() {
             return Err(End::Idle(limit));
         }
         if let (Some(begun), Some(room)) = (self.begun, &self.room) {
             let (size, after) = (room.size(), now.duration_since(begun));
-            if after > in_flight::patience(size) {
+            if after >= in_flight::patience(size) {
                 return Err(End::SlowFrame { size, after });
             }
         }
@@ -386,7 +395,11 @@ impl Connection {
             self.room = None;
             self.largest = READ_SIZE;
         }
-        let next = (self.last_request + limit).max(now + Duration::from_secs(1)).min(now + QUIET);
+        let mut next = self.last_request + limit;
+        if let (Some(begun), Some(room)) = (self.begun, &self.room) {
+            next = next.min(begun + in_flight::patience(room.size()));
+        }
+        let next = next.max(now + Duration::from_secs(1)).min(now + QUIET);
         self.alarm.as_mut().reset(next.into());
         Ok(())
     }
