@@ -104,7 +104,8 @@ impl EmbeddedTree {
         let (requests, inbox) = mpsc::channel(QUEUE);
         // Ids above any that the tree has seen: an owner is never mistaken for an older one.
         let sessions = Arc::new(AtomicI64::new((tree.zxid() + 1) << 16));
-        let owner = Owner { tree, file, watches: Watches::default(), live: Vec::new() };
+        let owner =
+            Owner { tree, file, watches: Watches::default(), live: Vec::new(), is_full: false };
         let thread = std::thread::Builder::new().name("coordination".to_owned());
         if let Err(error) = thread.spawn(move || owner.run(inbox)) {
             // The inbox is gone with the thread, so every call answers that the session is over.
@@ -135,6 +136,8 @@ struct Owner {
     file: Option<TreeFile>,
     watches: Watches,
     live: Vec<i64>,
+    /// Whether the last change was refused for want of space.
+    is_full: bool,
 }
 
 /// What one batch of requests leads to. Changes are applied as they come; all else waits until
@@ -219,16 +222,25 @@ impl Owner {
 
     /// Brings what was applied to the disk, or takes it back.
     fn commit(&mut self) -> Result<(), StoreError> {
-        let written = self.file.as_mut().map_or(Ok(()), TreeFile::commit);
-        let Err(error) = written else {
-            self.tree.settle();
-            return Ok(());
+        let written = self.file.as_mut().map_or(Ok(false), TreeFile::commit);
+        let error = match written {
+            Ok(wrote) => {
+                if wrote && std::mem::take(&mut self.is_full) {
+                    tracing::info!("the disk of the coordination tree has room again");
+                }
+                self.tree.settle();
+                return Ok(());
+            }
+            Err(error) => error,
         };
         self.tree.undo();
         let source = std::error::Error::source(&error).map(ToString::to_string);
         match error {
             WriteError::Full(_) => {
-                tracing::error!(%error, source, "a change of the coordination tree is refused");
+                // Once: the controller tries again every second.
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::error!(%error, source, "changes of the coordination tree are refused");
+                }
                 Err(StoreError::Full)
             }
             WriteError::Broken(_) => {

@@ -69,6 +69,8 @@ fn of_tree(error: &TreeError) -> ErrorCode {
         // Somebody else changed the same node: the client may try again.
         TreeError::Store(StoreError::BadVersion { .. }) => ErrorCode::RequestTimedOut,
         TreeError::Store(StoreError::TooLarge { .. }) => ErrorCode::InvalidRequest,
+        // Nothing was done, and clients try again: what Kafka answers where its own disk fails.
+        TreeError::Store(StoreError::Full) => ErrorCode::KafkaStorageError,
         TreeError::Store(
             StoreError::NoNode { .. }
             | StoreError::NodeExists { .. }
@@ -77,9 +79,24 @@ fn of_tree(error: &TreeError) -> ErrorCode {
             | StoreError::BadPath { .. }
             | StoreError::SessionExpired
             | StoreError::ConnectionLoss
-            | StoreError::Full
             | StoreError::Unwritable,
         )
         | TreeError::Node(_) => ErrorCode::UnknownServerError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client is told which disk, by a code that it tries again after.
+    #[test]
+    fn a_full_disk_of_the_tree_is_no_unknown_error() {
+        let error = AdminError::from(StoreError::Full);
+        assert_eq!(ErrorCode::from(&error), ErrorCode::KafkaStorageError);
+        assert_eq!(error.to_string(), "the disk of the coordination tree is full");
+        let error = AlterError::Tree(StoreError::Full.into());
+        assert_eq!(ErrorCode::from(&error), ErrorCode::KafkaStorageError);
+        assert_eq!(error.to_string(), "the disk of the coordination tree is full");
     }
 }

@@ -157,14 +157,15 @@ impl TreeFile {
         self.frame.len() >= FRAME_FULL
     }
 
-    /// Writes all transactions that were added, with one sync for all of them.
+    /// Writes all transactions that were added, with one sync for all of them; returns whether there
+    /// were any.
     ///
     /// # Errors
     /// The transactions are dropped; the variant says whether others may follow.
-    pub(crate) fn commit(&mut self) -> Result<(), WriteError> {
+    pub(crate) fn commit(&mut self) -> Result<bool, WriteError> {
         let mut frame = std::mem::take(&mut self.frame);
         if frame.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         seal(&mut frame);
         if self.is_broken {
@@ -189,7 +190,7 @@ impl TreeFile {
         }
         self.length += frame.len() as u64;
         self.is_broken = false;
-        Ok(())
+        Ok(true)
     }
 }
 
