@@ -20,6 +20,7 @@ pub struct Broker {
     name: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    open_files_max: Option<u64>,
     process: Option<Process>,
     bootstrap: String,
 }
@@ -27,17 +28,35 @@ pub struct Broker {
 impl Broker {
     /// Starts it with `settings` above the harness's own, on data in `directory`.
     pub fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut broker = Self::new(name, directory, settings);
+        broker.launch()?;
+        Ok(broker)
+    }
+
+    /// Starts it where the system lets it open `open_files_max` files at once.
+    pub fn start_with_few_files(
+        name: &str,
+        directory: &Path,
+        settings: &[(&str, &str)],
+        open_files_max: u64,
+    ) -> Result<Self> {
+        let mut broker = Self::new(name, directory, settings);
+        broker.open_files_max = Some(open_files_max);
+        broker.launch()?;
+        Ok(broker)
+    }
+
+    fn new(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Self {
         let settings =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut broker = Self {
+        Self {
             name: name.to_owned(),
             directory: directory.to_owned(),
             settings,
+            open_files_max: None,
             process: None,
             bootstrap: String::new(),
-        };
-        broker.launch()?;
-        Ok(broker)
+        }
     }
 
     /// Where clients start.
@@ -83,7 +102,15 @@ impl Broker {
     /// Starts it again on the same data.
     pub fn launch(&mut self) -> Result<()> {
         fs::create_dir_all(self.log_dir()).context("create the broker's directory")?;
-        let mut command = Command::new(binary()?);
+        let mut command = match self.open_files_max {
+            None => Command::new(binary()?),
+            Some(max) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {max} && exec \"$0\" \"$@\""));
+                shell.arg(binary()?);
+                shell
+            }
+        };
         command.current_dir(&self.directory);
         let log_dir = self.log_dir().display().to_string();
         let fixed = [

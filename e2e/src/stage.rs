@@ -187,7 +187,10 @@ fn knocks(options: &Options) -> Result<()> {
         "bad_input",
         "bad_frames",
         "bad_records",
+        "bombs",
         "bytes_in_flight",
+        "slow_readers",
+        "open_files",
         "log_dirs",
     ];
     end_to_end(&tests, options)

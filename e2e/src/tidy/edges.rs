@@ -61,13 +61,13 @@ const WALLS: [Wall; 5] = [
 /// `context` holds what handlers stand on, so it lies between them and the domain; the modules of
 /// one start and stop (`broker`, `jobs`, `adopt`, `control`) see everything, as `main` does.
 const LAYERS: [&[&str]; 7] = [
-    &["main", "lib", "cli", "logging", "broker", "jobs", "adopt", "open_files"],
+    &["main", "lib", "cli", "logging", "broker", "jobs", "adopt"],
     &["net", "http", "admin"],
     &["api"],
     &["context"],
     &["control", "producer_ids"],
     &["replica", "group", "txn", "controller", "security"],
-    &["metadata", "dynamic_config", "tasks", "clock", "metrics", "in_flight"],
+    &["metadata", "dynamic_config", "tasks", "clock", "metrics", "in_flight", "open_files"],
 ];
 
 /// The layer whose members do not see each other.

@@ -8,12 +8,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::dynamic_config::SharedConfig;
+use crate::open_files;
 
 /// Connections may come this much ahead of `max.connection.creation.rate`: the rate is kept over a
 /// second, as a client opens a handful at once.
@@ -24,6 +26,8 @@ const BURST: Duration = Duration::from_secs(1);
 pub(crate) struct Limits {
     config: SharedConfig,
     counts: Mutex<Counts>,
+    /// The first descriptor that no connection may have.
+    descriptors_kept_from: Option<i32>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +41,11 @@ struct Counts {
 /// Why a connection was closed right after it was accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitError {
+    #[error(
+        "{max} files and connections are open, the rest of what the system allows is kept for logs: \
+         raise the limit on open files (ulimit -n) or lower max.connections"
+    )]
+    Descriptors { max: i32 },
     #[error("max.connections ({max}) are open")]
     Connections { max: usize },
     #[error("max.connections.per.ip, or its override, ({max}) are open from {ip}")]
@@ -53,7 +62,16 @@ pub(crate) struct ConnectionPermit {
 impl Limits {
     /// Counts from nothing.
     pub(crate) fn new(config: SharedConfig) -> Arc<Self> {
-        Arc::new(Self { config, counts: Mutex::default() })
+        let descriptors_kept_from = open_files::kept_from();
+        Arc::new(Self { config, counts: Mutex::default(), descriptors_kept_from })
+    }
+
+    /// Whether a connection may have `descriptor`, or leaves too few to logs.
+    pub(crate) fn spare(&self, descriptor: RawFd) -> Result<(), LimitError> {
+        match self.descriptors_kept_from {
+            Some(max) if descriptor >= max => Err(LimitError::Descriptors { max }),
+            _ => Ok(()),
+        }
     }
 
     /// Admits one connection from `ip`.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::connection::{Connection, End, Settings};
-use super::limits::Limits;
+use super::limits::{LimitError, Limits};
 use super::worker::Workers;
 use crate::api::Peer;
 use crate::context::Context;
@@ -119,8 +120,13 @@ fn hand_over(
     stream: std::net::TcpStream,
     peer: Peer,
 ) {
-    let permit = match limits.admit(peer.host) {
+    let admitted = limits.spare(stream.as_raw_fd()).and_then(|()| limits.admit(peer.host));
+    let permit = match admitted {
         Ok(permit) => permit,
+        Err(error @ LimitError::Descriptors { .. }) => {
+            warn!(%error, client = %peer.host, "connection refused");
+            return;
+        }
         Err(error) => {
             info!(%error, client = %peer.host, "connection refused");
             return;
