@@ -23,6 +23,9 @@ use e2e::wire::{Connection, PRODUCE_VERSION, request};
 
 const KIB: usize = 1 << 10;
 
+/// Records here are of long ago: retention would take them while a test looks.
+const FOREVER: (&str, &str) = ("retention.ms", "-1");
+
 /// Requests that a client sends before it finds that it is read no more, in bytes: more than the
 /// buffers of both sockets can hold.
 const FLOOD_MAX: usize = 64 << 20;
@@ -86,7 +89,7 @@ fn fetch(topic: &str, max_bytes: i32) -> FetchRequest<'_> {
 
 /// A topic of `count` batches, of one record of `size` bytes each.
 fn fill(connection: &mut Connection, topic: &str, size: usize, count: usize) -> Result<()> {
-    connection.create_topic(topic, 1, &[])?;
+    connection.create_topic(topic, 1, &[FOREVER])?;
     let mut batch = BatchBuilder::new(Offset(0), Compression::None);
     batch.push(TimestampMs(1_700_000_000_000), None, Some(&vec![7; size]));
     let batch = batch.finish()?;
@@ -118,7 +121,7 @@ fn clients_that_never_read_cost_little_and_are_ended() -> Result<()> {
     let mut other = Connection::open(&address)?;
     fill(&mut other, "large", 900 * KIB, 8)?;
     fill(&mut other, "small", KIB, 16)?;
-    other.create_topic("others", 1, &[])?;
+    other.create_topic("others", 1, &[FOREVER])?;
     let before = broker.process()?.peak_memory_kib()?;
 
     let floods = floods(&address)?;
@@ -193,7 +196,7 @@ fn records_converted_for_clients_that_never_read_are_bounded() -> Result<()> {
     let address = broker.bootstrap().to_owned();
     let mut other = Connection::open(&address)?;
     fill(&mut other, "large", 1000 * KIB, 2)?;
-    other.create_topic("others", 1, &[])?;
+    other.create_topic("others", 1, &[FOREVER])?;
     let before = broker.process()?.peak_memory_kib()?;
     let ask = fetch("large", 1 << 20);
     let floods = (0..100).map(|_| Flood::new(&address, &ask, 1)).collect::<Result<Vec<_>>>()?;
@@ -216,7 +219,7 @@ fn a_conversion_keeps_nobody_waiting() -> Result<()> {
     let mut broker =
         Broker::start("conversion", directory.path(), &[("num.network.threads", "1")])?;
     let mut other = Connection::open(broker.bootstrap())?;
-    other.create_topic("inflates", 1, &[])?;
+    other.create_topic("inflates", 1, &[FOREVER])?;
     let mut batch = BatchBuilder::new(Offset(0), Compression::Gzip);
     batch.push(TimestampMs(1_700_000_000_000), None, Some(&vec![7; 60 << 20]));
     let answer = other.produce("inflates", 0, &batch.finish()?, PRODUCE_VERSION)?;
@@ -238,5 +241,22 @@ fn a_conversion_keeps_nobody_waiting() -> Result<()> {
     })?;
     println!("{whole:?} for the conversion, {longest:?} for the slowest of the others' requests");
     ensure!(longest < whole / 2, "{longest:?} of {whole:?}");
+    broker.stop()
+}
+
+/// The room that an answer has is others' too: who does not read it is not given all of
+/// `connections.max.idle.ms`, ten minutes.
+#[test]
+fn an_old_client_that_never_reads_is_ended_sooner_than_an_idle_one() -> Result<()> {
+    clients::forget_logs("slow-old-reader-end")?;
+    let directory = tempfile::tempdir()?;
+    // Small, so that answers wait in the broker, not in its kernel.
+    let settings = [("socket.send.buffer.bytes", "65536")];
+    let mut broker = Broker::start("slow-old-reader-end", directory.path(), &settings)?;
+    let mut other = Connection::open(broker.bootstrap())?;
+    fill(&mut other, "large", 1000 * KIB, 2)?;
+    other.create_topic("others", 1, &[FOREVER])?;
+    let flood = Flood::new(broker.bootstrap(), &fetch("large", 1 << 20), 1)?;
+    push_to_the_end(vec![flood], &mut other)?;
     broker.stop()
 }
