@@ -12,8 +12,6 @@
 //!
 //! An operation that fails never ends the program, so that one run shows all that is wrong.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -22,11 +20,11 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::capture;
 use crate::deadline::Deadline;
+use crate::logs;
 use crate::matrix::{Outcome, Row};
 use crate::peer::Peer;
 use crate::process::{self, Process};
 use crate::verdict::{self, Lacks};
-use crate::workspace;
 
 /// How many clients run side by side; as many as the smallest machine has cores, and one more.
 const AT_ONCE: usize = 3;
@@ -128,7 +126,7 @@ pub fn run(
 ) -> Result<()> {
     let name = &client.name;
     let arguments = [bootstrap, phase, name, &progress.records].map(str::to_owned);
-    let log = log_file(name);
+    let log = logs::file(name);
     let mut process = Process::spawn(name, &mut (client.program)(&arguments)?, &log)?;
     drop(process.take_stdin());
     process.wait(Deadline::seconds(PHASE_SECONDS))?;
@@ -162,7 +160,7 @@ pub fn foreign_topic(bootstrap: &str) -> Result<()> {
     let mut kcat = Command::new("kcat");
     kcat.args(["-b", bootstrap, "-P", "-t", "foreign", "-p", "0", "-K", "=", "-z", "gzip"]);
     kcat.args(["-H", "origin=kcat"]);
-    let log = log_file("kcat-foreign");
+    let log = logs::file("kcat-foreign");
     let mut process = Process::spawn("kcat", &mut kcat, &log)?;
     let mut input = process.take_stdin().context("kcat's standard input")?;
     for number in 0..10 {
@@ -180,25 +178,6 @@ pub fn passed(row: &mut Row, operation: &str, outcome: Result<()>) {
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
     row.insert(operation.to_owned(), outcome);
-}
-
-/// Where what `client` prints is kept.
-pub fn log_file(client: &str) -> PathBuf {
-    workspace::output_dir().join("logs").join(format!("{client}.log"))
-}
-
-/// Removes the logs of an earlier run of `name`: those of its clients and of its brokers.
-pub fn forget_logs(name: &str) -> Result<()> {
-    let directory = workspace::output_dir().join("logs");
-    fs::create_dir_all(&directory).context("create the directory of logs")?;
-    for entry in fs::read_dir(&directory).context("list old logs")? {
-        let entry = entry?;
-        let rest = entry.file_name().to_string_lossy().strip_prefix(name).map(str::to_owned);
-        if rest.is_some_and(|rest| rest.starts_with(['-', '.'])) {
-            fs::remove_file(entry.path()).context("remove an old log")?;
-        }
-    }
-    Ok(())
 }
 
 /// Waits until the peer names a broker to clients; Kafka learns of itself only after it has started.
@@ -222,5 +201,5 @@ fn await_metadata(bootstrap: &str, arguments: &[&str], wanted: &str) -> Result<(
 
 /// Runs one command of a client to its end; returns what it printed.
 pub fn command(client: &str, command: &mut Command) -> Result<Vec<String>> {
-    process::run(client, command, &log_file(client), Deadline::seconds(PHASE_SECONDS))
+    process::run(client, command, &logs::file(client), Deadline::seconds(PHASE_SECONDS))
 }

@@ -23,6 +23,7 @@ pub mod clients;
 pub mod deadline;
 pub mod java;
 pub mod kafka;
+pub mod logs;
 pub mod matrix;
 pub mod peer;
 pub mod process;

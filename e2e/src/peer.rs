@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::broker::Broker;
 use crate::capture::{self, Relay};
-use crate::clients;
 use crate::kafka::Kafka;
+use crate::logs;
 
 /// The environment variable that chooses the peer: `ottla` (default) or `kafka`.
 pub const VARIABLE: &str = "E2E_PEER";
@@ -49,7 +49,7 @@ enum Running {
 impl Peer {
     /// Starts the peer that the environment chose; `name` names its logs.
     pub fn start(name: &str) -> Result<Self> {
-        clients::forget_logs(name)?;
+        logs::forget(name)?;
         let directory = tempfile::tempdir()?;
         let path = directory.path();
         let mut capture = None;

@@ -14,8 +14,8 @@ use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use broker_protocol::message::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use broker_protocol::message::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::{Deadline, Stopwatch};
+use e2e::logs;
 use e2e::peer::{self, Peer};
 use e2e::wire::{self, Connection, raw_request};
 
@@ -287,7 +287,7 @@ fn api_versions_of_an_unknown_version_tells_the_known_ones_and_goes_on() -> Resu
 /// Ours only: Kafka waits for `connections.max.idle.ms` whatever has come.
 #[test]
 fn half_a_frame_and_silence_end_at_the_deadline() -> Result<()> {
-    clients::forget_logs("bad-silence")?;
+    logs::forget("bad-silence")?;
     let directory = tempfile::tempdir()?;
     let settings =
         [("connections.first.request.timeout.ms", "300"), ("connections.max.idle.ms", "1500")];
@@ -322,7 +322,7 @@ fn half_a_frame_and_silence_end_at_the_deadline() -> Result<()> {
 /// Ours only: what is claimed costs nothing, what came is given back.
 #[test]
 fn memory_follows_what_came_and_not_what_was_claimed() -> Result<()> {
-    clients::forget_logs("bad-memory")?;
+    logs::forget("bad-memory")?;
     let directory = tempfile::tempdir()?;
     let mut broker = Broker::start("bad-memory", directory.path(), &[])?;
     let address = broker.bootstrap().to_owned();

@@ -11,7 +11,7 @@ use broker_protocol::record::batch::{BatchHeader, Compression, HEADER_SIZE, crc}
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::{break_checksum, compress};
 use e2e::broker::Broker;
-use e2e::clients;
+use e2e::logs;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
 const KIB: usize = 1 << 10;
@@ -89,7 +89,7 @@ const TOPICS: [(&str, (&str, &str)); 3] = [
 
 #[test]
 fn bombs_are_refused_in_bounded_memory() -> Result<()> {
-    clients::forget_logs("bombs")?;
+    logs::forget("bombs")?;
     let directory = tempfile::tempdir()?;
     let settings = [("num.network.threads", "1"), ("message.max.bytes", MESSAGE_BYTES_MAX)];
     let mut broker = Broker::start("bombs", directory.path(), &settings)?;
@@ -135,7 +135,7 @@ fn bombs_are_refused_in_bounded_memory() -> Result<()> {
 /// What a batch may become just about, and what is found in it, is bounded too.
 #[test]
 fn what_almost_is_a_bomb_costs_no_more() -> Result<()> {
-    clients::forget_logs("almost-bombs")?;
+    logs::forget("almost-bombs")?;
     let directory = tempfile::tempdir()?;
     let mut broker =
         Broker::start("almost-bombs", directory.path(), &[("num.network.threads", "1")])?;

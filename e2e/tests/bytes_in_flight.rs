@@ -19,8 +19,8 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::{Deadline, Stopwatch};
+use e2e::logs;
 use e2e::wire::{Connection, PRODUCE_VERSION, raw_request};
 
 const MIB: usize = 1 << 20;
@@ -69,7 +69,7 @@ fn join(connection: &mut Connection, group_id: &str, reason: String) -> Result<i
 /// Ten requests of 16 MiB wait for the end of a rebalance each; two at once have room.
 #[test]
 fn requests_that_wait_for_a_rebalance_are_bounded() -> Result<()> {
-    clients::forget_logs("bytes-in-flight-joins")?;
+    logs::forget("bytes-in-flight-joins")?;
     let directory = tempfile::tempdir()?;
     let settings = [
         ("queued.max.request.bytes", BOUND),
@@ -112,7 +112,7 @@ fn requests_that_wait_for_a_rebalance_are_bounded() -> Result<()> {
 /// A Fetch that may wait for 24 days ends with its client, whose place another takes.
 #[test]
 fn a_fetch_that_waits_ends_with_its_client() -> Result<()> {
-    clients::forget_logs("bytes-in-flight-gone")?;
+    logs::forget("bytes-in-flight-gone")?;
     let directory = tempfile::tempdir()?;
     let mut broker =
         Broker::start("bytes-in-flight-gone", directory.path(), &[("max.connections", "1")])?;
@@ -135,7 +135,7 @@ fn a_fetch_that_waits_ends_with_its_client() -> Result<()> {
 /// All who need none are served meanwhile.
 #[test]
 fn a_frame_that_drips_gives_its_room_to_the_next() -> Result<()> {
-    clients::forget_logs("bytes-in-flight-drip")?;
+    logs::forget("bytes-in-flight-drip")?;
     let directory = tempfile::tempdir()?;
     let bound = (8 * MIB).to_string();
     let settings = [

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, ensure};
 use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
+use e2e::logs;
 use e2e::matrix::Row;
 use e2e::peer::Peer;
 use e2e::process::Process;
@@ -49,7 +50,7 @@ fn kcat(peer: &Peer, arguments: &[&str], input: &[String]) -> Result<Vec<String>
 fn start(peer: &Peer, arguments: &[&str]) -> Result<Process> {
     let mut command = Command::new("kcat");
     command.args(["-b", peer.bootstrap()]).args(arguments);
-    Process::spawn(CLIENT, &mut command, &clients::log_file(CLIENT))
+    Process::spawn(CLIENT, &mut command, &logs::file(CLIENT))
 }
 
 /// Ten keyed and ten other records.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::Deadline;
+use e2e::logs;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -223,7 +223,7 @@ fn judge(bootstrap: &str, state: &State) -> Result<()> {
 #[test]
 fn twenty_kills_lose_repeat_and_reorder_nothing() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    clients::forget_logs("knocks")?;
+    logs::forget("knocks")?;
     let listener = format!("PLAINTEXT://127.0.0.1:{}", free_port()?);
     let settings = [("listeners", listener.as_str()), ("log.segment.bytes", "262144")];
     let mut broker = Broker::start("knocks", directory.path(), &settings)?;

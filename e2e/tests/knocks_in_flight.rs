@@ -17,8 +17,8 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::Deadline;
+use e2e::logs;
 use e2e::wire::{self, Connection, PRODUCE_VERSION, Seen};
 
 const TOPIC: &str = "knocks";
@@ -266,7 +266,7 @@ fn knock(broker: &mut Broker, shared: &Shared) -> Result<()> {
 
 #[test]
 fn twenty_kills_under_load_lose_duplicate_and_reorder_nothing() -> Result<()> {
-    clients::forget_logs("knocks-in-flight")?;
+    logs::forget("knocks-in-flight")?;
     let directory = tempfile::tempdir()?;
     let settings = [
         ("log.segment.bytes", "262144"),

@@ -6,8 +6,8 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::Deadline;
+use e2e::logs;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
 /// The files that the broker may open; `max.connections` is 10,000.
@@ -24,7 +24,7 @@ fn served(address: &str) -> Result<Connection> {
 
 #[test]
 fn connections_leave_files_to_logs() -> Result<()> {
-    clients::forget_logs("open-files")?;
+    logs::forget("open-files")?;
     let directory = tempfile::tempdir()?;
     let mut broker =
         Broker::start_with_few_files("open-files", directory.path(), &[], OPEN_FILES_MAX)?;

@@ -17,8 +17,8 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
 use e2e::broker::Broker;
-use e2e::clients;
 use e2e::deadline::{Deadline, Stopwatch};
+use e2e::logs;
 use e2e::wire::{Connection, PRODUCE_VERSION, request};
 
 const KIB: usize = 1 << 10;
@@ -113,7 +113,7 @@ fn floods(address: &str) -> Result<Vec<Flood>> {
 
 #[test]
 fn clients_that_never_read_cost_little_and_are_ended() -> Result<()> {
-    clients::forget_logs("slow-readers")?;
+    logs::forget("slow-readers")?;
     let directory = tempfile::tempdir()?;
     let settings = [("num.network.threads", "1"), ("connections.max.idle.ms", "3000")];
     let mut broker = Broker::start("slow-readers", directory.path(), &settings)?;
@@ -165,7 +165,7 @@ fn push_to_the_end(mut floods: Vec<Flood>, other: &mut Connection) -> Result<usi
 /// A broker that stops waits a moment for answers in progress, not for who never reads them.
 #[test]
 fn a_client_that_never_reads_does_not_keep_the_broker_from_stopping() -> Result<()> {
-    clients::forget_logs("slow-reader-stop")?;
+    logs::forget("slow-reader-stop")?;
     let directory = tempfile::tempdir()?;
     let mut broker = Broker::start("slow-reader-stop", directory.path(), &[])?;
     let mut other = Connection::open(broker.bootstrap())?;
@@ -182,7 +182,7 @@ fn a_client_that_never_reads_does_not_keep_the_broker_from_stopping() -> Result<
 /// A hundred old clients ask for 1 MiB each, over and over; a sixth of one round is ever in memory.
 #[test]
 fn records_converted_for_clients_that_never_read_are_bounded() -> Result<()> {
-    clients::forget_logs("slow-old-readers")?;
+    logs::forget("slow-old-readers")?;
     let directory = tempfile::tempdir()?;
     let settings = [
         ("num.network.threads", "1"),
@@ -214,7 +214,7 @@ fn records_converted_for_clients_that_never_read_are_bounded() -> Result<()> {
 /// many times as long as any of their requests.
 #[test]
 fn a_conversion_keeps_nobody_waiting() -> Result<()> {
-    clients::forget_logs("conversion")?;
+    logs::forget("conversion")?;
     let directory = tempfile::tempdir()?;
     let mut broker =
         Broker::start("conversion", directory.path(), &[("num.network.threads", "1")])?;
@@ -248,7 +248,7 @@ fn a_conversion_keeps_nobody_waiting() -> Result<()> {
 /// `connections.max.idle.ms`, ten minutes.
 #[test]
 fn an_old_client_that_never_reads_is_ended_sooner_than_an_idle_one() -> Result<()> {
-    clients::forget_logs("slow-old-reader-end")?;
+    logs::forget("slow-old-reader-end")?;
     let directory = tempfile::tempdir()?;
     // Small, so that answers wait in the broker, not in its kernel.
     let settings = [("socket.send.buffer.bytes", "65536")];

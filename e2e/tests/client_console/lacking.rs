@@ -1,9 +1,9 @@
 //! That what a release is listed as lacking is not to be had from its jars.
 
 use anyhow::{Context, Result, ensure};
-use e2e::clients;
 use e2e::deadline::Deadline;
 use e2e::java::Java;
+use e2e::logs;
 use e2e::process::Process;
 use e2e::tools::maven;
 
@@ -24,7 +24,7 @@ const BROUGHT_BY: [(&str, &str, &str); 8] = [
 
 /// Whether the release has the tool, and its usage names the option.
 fn offers(java: &Java, tools: &Tools, class: &str, option: &str) -> Result<bool> {
-    let log = clients::log_file(&format!("lacking-{}", tools.version));
+    let log = logs::file(&format!("lacking-{}", tools.version));
     let mut process = Process::spawn(class, &mut java.class(class, 128), &log)?;
     drop(process.take_stdin());
     process.wait(Deadline::seconds(TOOL_SECONDS))?;
@@ -38,7 +38,7 @@ fn offers(java: &Java, tools: &Tools, class: &str, option: &str) -> Result<bool>
 
 #[test]
 fn what_a_release_lacks_its_tools_do_not_offer() -> Result<()> {
-    clients::forget_logs("lacking")?;
+    logs::forget("lacking")?;
     for tools in ALL {
         let release = maven::release(tools.version)?;
         let java = Java::new(release)?;

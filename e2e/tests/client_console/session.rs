@@ -8,9 +8,9 @@ use std::io::Write;
 use std::process::{ChildStdin, Command};
 
 use anyhow::{Context, Result, ensure};
-use e2e::clients;
 use e2e::deadline::Deadline;
 use e2e::java::Java;
+use e2e::logs;
 use e2e::process::Process;
 use tempfile::{Builder, TempDir};
 
@@ -60,7 +60,7 @@ impl Session<'_> {
     pub(crate) fn start(&self, class: &str, arguments: &[&str]) -> Result<Process> {
         let mut command: Command = self.java.class(class, 256);
         command.args(arguments);
-        Process::spawn(class, &mut command, &clients::log_file(&self.name))
+        Process::spawn(class, &mut command, &logs::file(&self.name))
     }
 
     pub(crate) fn run(&self, class: &str, arguments: &[&str]) -> Result<String> {

@@ -15,6 +15,7 @@ use broker_protocol::record::builder::BatchBuilder;
 use e2e::clients::{self, Client, Progress};
 use e2e::deadline::Deadline;
 use e2e::java::Java;
+use e2e::logs;
 use e2e::matrix::Outcome;
 use e2e::process::Process;
 use e2e::tools::{maven, pypi};
@@ -146,7 +147,7 @@ fn bulk(bootstrap: &str, topic: &str, codec: &str, count: usize) -> Result<()> {
     let mut kcat = std::process::Command::new("kcat");
     kcat.args(["-b", bootstrap, "-P", "-t", topic, "-z", codec, "-K", "="]);
     kcat.args(["-X", "linger.ms=2", "-X", "batch.num.messages=50"]);
-    let mut process = Process::spawn("kcat", &mut kcat, &clients::log_file("kcat-bulk"))?;
+    let mut process = Process::spawn("kcat", &mut kcat, &logs::file("kcat-bulk"))?;
     let mut input = process.take_stdin().context("kcat's standard input")?;
     for number in 0..count {
         writeln!(input, "{codec}-{number}=value {number} of the bulk compressed by {codec}")?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::clients;
 use e2e::deadline::Deadline;
 use e2e::java::Java;
+use e2e::logs;
 use e2e::process;
 
 use crate::portrait::Portrait;
@@ -49,7 +49,7 @@ pub(crate) fn dump(java: &Java, arguments: &[&str], files: &[PathBuf]) -> Result
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let mut command = java.class("kafka.tools.DumpLogSegments", 512);
     command.args(arguments).arg("--files").arg(names.join(","));
-    let log = clients::log_file("kafka-dump-log");
+    let log = logs::file("kafka-dump-log");
     let lines = process::run("kafka-dump-log", &mut command, &log, Deadline::seconds(300))?;
     for line in &lines {
         if COMPLAINTS.iter().any(|complaint| line.contains(complaint)) {
@@ -106,7 +106,7 @@ pub(crate) fn console(java: &Java, bootstrap: &str, served: &Portrait) -> Result
     for part in ["timestamp", "partition", "offset", "headers", "key", "value"] {
         command.args(["--property", &format!("print.{part}=true")]);
     }
-    let log = clients::log_file("console-consumer");
+    let log = logs::file("console-consumer");
     let lines = process::run("console consumer", &mut command, &log, Deadline::seconds(120))?;
     let mut read: Vec<&str> = lines
         .iter()
