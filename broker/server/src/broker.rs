@@ -67,6 +67,8 @@ pub struct Broker {
     epoch: i64,
     /// Where it is reached, by listener, with the real ports.
     pub addresses: Vec<(String, SocketAddr)>,
+    /// Where its metrics are, with the real port.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -92,8 +94,7 @@ impl Broker {
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
         let (settings, now, time) = (Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock));
-        let dynamic_config = DynamicConfig::load(settings, broker_id, now, time).await?;
-        let dynamic_config = Arc::new(dynamic_config);
+        let dynamic_config = Arc::new(DynamicConfig::load(settings, broker_id, now, time).await?);
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
             load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id)
@@ -129,9 +130,7 @@ impl Broker {
             tasks,
         });
         context.metrics.health.enter(Phase::Announcing);
-        if let Some(http) = http {
-            http.attach(Arc::clone(&context));
-        }
+        let metrics_address = http.map(|http| tell(&http, &context));
         control(&context, &store).await?;
         end_adoption(&*store, &replicas, broker_id, is_adopted).await?;
         jobs::start(&context);
@@ -139,7 +138,15 @@ impl Broker {
         context.metrics.watch_threads(workers.runtimes());
         let addresses = serve(&context, &workers, listeners);
         context.metrics.health.enter(Phase::Running);
-        Ok(Self { context, workers, replicas, tree, epoch: broker_epoch, addresses })
+        Ok(Self {
+            context,
+            workers,
+            replicas,
+            tree,
+            epoch: broker_epoch,
+            addresses,
+            metrics_address,
+        })
     }
 
     /// Stops: answers what is in progress, then closes logs so that the next start reads nothing
@@ -203,6 +210,12 @@ async fn observe(
     let Some(address) = config.metrics_address() else { return Ok((metrics, None)) };
     let server = http::Server::start(address, Arc::clone(&metrics.health), tasks).await?;
     Ok((metrics, Some(server)))
+}
+
+/// Has pages tell of `context`; returns where they are.
+fn tell(http: &http::Server, context: &Arc<Context>) -> SocketAddr {
+    http.attach(Arc::clone(context));
+    http.address
 }
 
 fn network_threads(config: &BrokerConfig) -> usize {

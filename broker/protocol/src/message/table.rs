@@ -31,6 +31,10 @@ pub trait Message<'a>: Sized {
     /// Writes the body in `version`, dropping what that version cannot say.
     fn encode(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError>;
 
+    /// Calls `visit` with every error code that the body says in `version`, of the whole and of its
+    /// parts, 0 for none included.
+    fn error_codes(&self, version: i16, visit: &mut impl FnMut(i16));
+
     /// Draws a random message that `version` can say, for tests.
     #[cfg(feature = "sample")]
     fn sample(rng: &mut fastrand::Rng, version: i16) -> Self
@@ -85,6 +89,10 @@ macro_rules! message {
             ) -> Result<(), crate::primitive::EncodeError> {
                 let form = crate::message::table::form_to_encode(Self::API_KEY, version)?;
                 crate::primitive::Wire::write(self, writer, form)
+            }
+
+            fn error_codes(&self, version: i16, visit: &mut impl FnMut(i16)) {
+                crate::primitive::Wire::error_codes(self, version, visit);
             }
         }
 
@@ -161,6 +169,14 @@ macro_rules! parts {
                     );)*
                 }
                 Ok(())
+            }
+
+            #[allow(unused_variables, reason = "tables without rows")]
+            #[inline]
+            fn error_codes(&self, version: i16, visit: &mut impl FnMut(i16)) {
+                $(crate::message::table::visit!(
+                    [$field] self.$field, version, visit, $versions
+                );)*
             }
         }
 
@@ -277,6 +293,21 @@ macro_rules! write {
     };
 }
 pub(super) use write;
+
+/// Shows a row's error codes: a field of that name is one, any other may hold some.
+macro_rules! visit {
+    ([error_code] $code:expr, $version:ident, $visit:ident, $versions:expr) => {
+        if ($versions).contains(&$version) {
+            $visit($code);
+        }
+    };
+    ([$field:ident] $value:expr, $version:ident, $visit:ident, $versions:expr) => {
+        if ($versions).contains(&$version) {
+            crate::primitive::Wire::error_codes(&$value, $version, $visit);
+        }
+    };
+}
+pub(super) use visit;
 
 /// Counts a row that has a tag, if it is to be written.
 macro_rules! count_tagged {

@@ -23,6 +23,10 @@ pub trait Wire<'a>: Sized {
 
     /// Writes a value.
     fn write(&self, writer: &mut Writer, form: Form) -> Result<(), EncodeError>;
+
+    /// Calls `visit` with every field `error_code` that `version` of the message has, in order.
+    #[inline]
+    fn error_codes(&self, _version: i16, _visit: &mut impl FnMut(i16)) {}
 }
 
 /// A type whose form on the wire has a spelling of null.
@@ -82,6 +86,13 @@ impl<'a, T: Nullable<'a>> Wire<'a> for Option<T> {
             Some(value) => value.write_present(writer, form),
             None if form.nullable => T::write_null(writer, form),
             None => Err(EncodeError::Null { position: writer.position() }),
+        }
+    }
+
+    #[inline]
+    fn error_codes(&self, version: i16, visit: &mut impl FnMut(i16)) {
+        if let Some(value) = self {
+            value.error_codes(version, visit);
         }
     }
 }
@@ -145,6 +156,13 @@ impl<'a, T: Wire<'a>> Wire<'a> for Vec<T> {
     fn write(&self, writer: &mut Writer, form: Form) -> Result<(), EncodeError> {
         writer.long_length(Some(self.len()), form.flexible)?;
         self.iter().try_for_each(|element| element.write(writer, form))
+    }
+
+    #[inline]
+    fn error_codes(&self, version: i16, visit: &mut impl FnMut(i16)) {
+        for element in self {
+            element.error_codes(version, visit);
+        }
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn dispatch(
     let (call, header) = match parse(&mut reader)? {
         Parsed::Call(call, header) => (call, header),
         Parsed::UnsupportedApiVersions(call) => {
-            encode(call, &super::api_versions::unsupported(), Vec::new(), answers)?;
+            encode(context, call, &super::api_versions::unsupported(), Vec::new(), answers)?;
             return Ok(Dispatched::Done);
         }
     };
@@ -154,18 +154,23 @@ fn route(
         ApiKey::Fetch => fetch(context, call, rc, reader, answers),
         ApiKey::ApiVersions => {
             let request = decode(call, &mut reader)?;
-            now(call, &super::api_versions::api_versions(&request, rc), answers)
+            now(context, call, &super::api_versions::api_versions(&request, rc), answers)
         }
         ApiKey::Metadata => metadata(context, call, rc, frame, reader, answers),
         ApiKey::DescribeCluster => {
             let request = decode(call, &mut reader)?;
-            now(call, &super::describe_cluster::describe_cluster(context, &request, rc), answers)
+            now(
+                context,
+                call,
+                &super::describe_cluster::describe_cluster(context, &request, rc),
+                answers,
+            )
         }
         ApiKey::DescribeTopicPartitions => {
             let request = decode(call, &mut reader)?;
             let response =
                 super::describe_topic_partitions::describe_topic_partitions(context, &request);
-            now(call, &response, answers)
+            now(context, call, &response, answers)
         }
         _ => Ok(Dispatched::Later {
             answer: dispatch_later(context, rc.peer, call.api, frame),
@@ -215,8 +220,10 @@ fn decode<'a, M: Message<'a>>(call: Call, reader: &mut Reader<'a>) -> Result<M, 
     decoded.map_err(|source| Fault::Malformed { api, version, source })
 }
 
-/// Encodes a response with its frame length and header; `slices` fill the gaps that it leaves.
+/// Encodes a response with its frame length and header, and counts its error codes; `slices` fill
+/// the gaps that it leaves.
 fn encode<'m, M: Message<'m>>(
+    context: &Context,
     call: Call,
     response: &M,
     slices: Vec<Slice>,
@@ -241,27 +248,30 @@ fn encode<'m, M: Message<'m>>(
         assert_eq!(gap.size, slice.size, "a slice is as large as it was promised");
         answers.splice(gap.position, slice);
     }
+    context.metrics.requests.record_errors(call.version, response);
     Ok(())
 }
 
 /// Answers at once.
 fn now<'m, M: Message<'m>>(
+    context: &Context,
     call: Call,
     response: &M,
     answers: &mut Answers,
 ) -> Result<Dispatched, Fault> {
-    encode(call, response, Vec::new(), answers)?;
+    encode(context, call, response, Vec::new(), answers)?;
     Ok(Dispatched::Done)
 }
 
 /// Encodes an answer that comes later, into memory of its own.
 fn apart<'m, M: Message<'m>>(
+    context: &Context,
     call: Call,
     response: &M,
     slices: Vec<Slice>,
 ) -> Result<Answers, Fault> {
     let mut answers = Answers::default();
-    encode(call, response, slices, &mut answers)?;
+    encode(context, call, response, slices, &mut answers)?;
     Ok(answers)
 }
 
@@ -274,11 +284,12 @@ fn produce(
 ) -> Result<Dispatched, Fault> {
     let request = decode(call, &mut reader)?;
     match super::produce::produce(context, request, rc) {
-        Outcome::Ready(response) => now(call, &response, answers),
-        Outcome::Later(response) => Ok(Dispatched::Later {
-            answer: Box::pin(async move { apart(call, &response.await, Vec::new()) }),
-            exclusive: false,
-        }),
+        Outcome::Ready(response) => now(context, call, &response, answers),
+        Outcome::Later(response) => {
+            let context = Arc::clone(context);
+            let answer = async move { apart(&context, call, &response.await, Vec::new()) };
+            Ok(Dispatched::Later { answer: Box::pin(answer), exclusive: false })
+        }
         Outcome::Silent => Ok(Dispatched::Done),
         Outcome::Close => Err(Fault::SilentFailure),
     }
@@ -294,22 +305,23 @@ fn fetch(
     let request = decode(call, &mut reader)?;
     match super::fetch::fetch(context, &request, rc) {
         Outcome::Ready(Fetched { response, slices, .. }) => {
-            encode(call, &response, slices, answers)?;
+            encode(context, call, &response, slices, answers)?;
             Ok(Dispatched::Done)
         }
-        Outcome::Later(response) => Ok(Dispatched::Later {
-            answer: Box::pin(async move {
+        Outcome::Later(response) => {
+            let context = Arc::clone(context);
+            let answer = async move {
                 let Fetched { response, slices, in_memory, room } = response.await;
                 let mut answers = Answers::default();
                 answers.buffer().reserve(in_memory);
-                encode(call, &response, slices, &mut answers)?;
+                encode(&context, call, &response, slices, &mut answers)?;
                 if let Some(room) = room {
                     answers.count(room);
                 }
                 Ok(answers)
-            }),
-            exclusive: true,
-        }),
+            };
+            Ok(Dispatched::Later { answer: Box::pin(answer), exclusive: true })
+        }
         Outcome::Silent => Ok(Dispatched::Done),
         Outcome::Close => Err(Fault::SilentFailure),
     }
@@ -328,7 +340,12 @@ fn metadata(
     let newest = context.metadata.load();
     let missing = super::metadata::missing_topics(context, &request, &newest);
     if missing.is_empty() {
-        return now(call, &super::metadata::metadata(context, &request, &newest, rc), answers);
+        return now(
+            context,
+            call,
+            &super::metadata::metadata(context, &request, &newest, rc),
+            answers,
+        );
     }
     let (context, peer, frame) = (Arc::clone(context), rc.peer.clone(), frame.keep());
     let answer = async move {
@@ -340,7 +357,12 @@ fn metadata(
         let request = decode(call, &mut reader)?;
         let rc = request_context(call, &header, &peer);
         let newest = context.metadata.load();
-        apart(call, &super::metadata::metadata(&context, &request, &newest, &rc), Vec::new())
+        apart(
+            &context,
+            call,
+            &super::metadata::metadata(&context, &request, &newest, &rc),
+            Vec::new(),
+        )
     };
     Ok(Dispatched::Later { answer: Box::pin(answer), exclusive: true })
 }
@@ -357,7 +379,7 @@ macro_rules! later {
             let request: $request<'_> = decode(call, &mut reader)?;
             let rc = request_context(call, &header, &peer);
             let response = $handler(&context, request, &rc).await;
-            apart(call, &response, Vec::new())
+            apart(&context, call, &response, Vec::new())
         })
     }};
 }

@@ -82,6 +82,7 @@ families! {
     COUNTER Broker "kafka_server_brokertopicmetrics_nokeycompactedtopicrecords_total" ["topic"] "Batches refused because a record of a compacted topic had no key.";
     // Requests: quantiles of the last five minutes.
     COUNTER Broker "kafka_network_requestmetrics_requests_total" ["request" "version"] "Requests by API and version.";
+    COUNTER Broker "kafka_network_requestmetrics_errors_total" ["request" "error"] "Error codes in answers, one for each partition, topic or group that has one; NONE where all is well.";
     GAUGE Broker "kafka_network_requestmetrics_totaltimems" ["request" "quantile"] "Milliseconds from reading a request to its answer.";
     COUNTER Broker "kafka_network_requestmetrics_totaltimems_count" ["request"] "Requests.";
     GAUGE Broker "kafka_network_requestmetrics_requestqueuetimems" ["request" "quantile"] "Always 0: a request is handled by the thread that read it.";

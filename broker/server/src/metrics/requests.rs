@@ -1,7 +1,7 @@
 //! Requests as the network threads record them: how many of each version, and how long they took.
 //!
 //! A thread records into a shard of its own, so that no two cores write one cache line; a request
-//! costs four relaxed additions. Memory of an API is taken when it is first asked for.
+//! costs five relaxed additions, and one for each error in its answer. Memory of an API is taken when it is first asked for.
 //!
 //! Kafka's queue times are zero here by construction: a request is handled on the thread that read
 //! it, and its answer is written by the same thread.
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use broker_protocol::api_key::ApiKey;
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::Message;
 use parking_lot::Mutex;
 
 use super::histogram::{Counts, Histogram};
@@ -32,11 +34,14 @@ const _: () = {
 /// More than any API has.
 const VERSIONS: usize = 24;
 
+/// One count an error code; the codes are consecutive.
+const ERRORS: usize = ErrorCode::ALL.len();
+
 /// What quantiles look back on: about what Kafka's decaying reservoirs do.
 const RECENT: Duration = Duration::from_mins(5);
 const RECENT_STEP: Duration = Duration::from_mins(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Series {
     total: Histogram,
     local: Histogram,
@@ -44,6 +49,20 @@ struct Series {
     remote: Histogram,
     total_nanos: AtomicU64,
     versions: [AtomicU64; VERSIONS],
+    errors: [AtomicU64; ERRORS],
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            total: Histogram::default(),
+            local: Histogram::default(),
+            remote: Histogram::default(),
+            total_nanos: AtomicU64::new(0),
+            versions: [const { AtomicU64::new(0) }; VERSIONS],
+            errors: [const { AtomicU64::new(0) }; ERRORS],
+        }
+    }
 }
 
 /// What one thread records. Aligned so that neighbours do not share a line.
@@ -93,11 +112,32 @@ impl Recorder {
         self.add(FETCH_FOLLOWER, version, total, local);
     }
 
+    /// Records every error code of an answer, of the whole and of its parts. Those that say "none"
+    /// are added at once.
+    #[inline]
+    pub fn record_errors<'a, M: Message<'a>>(&self, version: i16, answer: &M) {
+        let Some(series) = self.series(M::API_KEY.code() as usize) else { return };
+        let mut none = 0;
+        answer.error_codes(version, &mut |code| {
+            if code == ErrorCode::None.code() {
+                none += 1;
+            } else if let Some(count) = series.errors.get(error_slot(code)) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        series.errors[error_slot(ErrorCode::None.code())].fetch_add(none, Ordering::Relaxed);
+    }
+
+    /// Returns what this thread records of an API.
+    #[inline]
+    fn series(&self, slot: usize) -> Option<&Series> {
+        let shard = &self.shards[thread() % self.shards.len()];
+        Some(shard.0.get(slot)?.get_or_init(Box::default))
+    }
+
     #[inline]
     fn add(&self, slot: usize, version: i16, total: Duration, local: Duration) {
-        let shard = &self.shards[thread() % self.shards.len()];
-        let Some(series) = shard.0.get(slot) else { return };
-        let series = series.get_or_init(Box::default);
+        let Some(series) = self.series(slot) else { return };
         let (total, local) = (nanos(total), nanos(local));
         series.total.record(total);
         series.local.record(local);
@@ -123,6 +163,11 @@ impl Recorder {
     }
 }
 
+/// The place of a code in [`ErrorCode::ALL`], which starts at -1.
+const fn error_slot(code: i16) -> usize {
+    code.wrapping_sub(ErrorCode::ALL[0].code()) as u16 as usize
+}
+
 fn nanos(duration: Duration) -> u64 {
     duration.as_nanos() as u64
 }
@@ -135,12 +180,14 @@ struct Sums {
     remote: Counts,
     total_nanos: u64,
     versions: [u64; VERSIONS],
+    errors: [u64; ERRORS],
 }
 
 impl Sums {
     fn of(slot: usize) -> Self {
         let (total, local, remote) = (Counts::default(), Counts::default(), Counts::default());
-        Self { slot, total, local, remote, total_nanos: 0, versions: [0; VERSIONS] }
+        let (versions, errors) = ([0; VERSIONS], [0; ERRORS]);
+        Self { slot, total, local, remote, total_nanos: 0, versions, errors }
     }
 
     fn add(&mut self, series: &Series) {
@@ -150,6 +197,9 @@ impl Sums {
         self.total_nanos += series.total_nanos.load(Ordering::Relaxed);
         for (sum, version) in self.versions.iter_mut().zip(&series.versions) {
             *sum += version.load(Ordering::Relaxed);
+        }
+        for (sum, error) in self.errors.iter_mut().zip(&series.errors) {
+            *sum += error.load(Ordering::Relaxed);
         }
     }
 
@@ -190,8 +240,10 @@ fn recent_facts(sums: &Sums, before: &[Sums]) -> RequestFacts {
         before.map_or_else(|| counts.clone(), |before| counts.since(then(before)))
     };
     let versions = sums.versions.iter().enumerate().filter(|(_, count)| **count > 0);
+    let errors = ErrorCode::ALL.iter().zip(&sums.errors).filter(|(_, count)| **count > 0);
     RequestFacts {
         request: name(sums.slot),
+        errors: errors.map(|(error, count)| (error.name(), *count)).collect(),
         versions: versions.map(|(version, count)| (version as i16, *count)).collect(),
         count: sums.total.total(),
         total_seconds: sums.total_nanos as f64 / 1e9,
@@ -211,7 +263,7 @@ fn name(slot: usize) -> &'static str {
     }
 }
 
-/// Adds `Fetch`, which in Kafka is both kinds together.
+/// Adds `Fetch`, which in Kafka is both kinds together, and alone has errors.
 fn fetches_together(facts: &mut Vec<RequestFacts>) {
     let kinds = facts.iter().filter(|facts| facts.request.starts_with("Fetch"));
     let both = kinds.cloned().reduce(|mut both, other| {
@@ -219,6 +271,9 @@ fn fetches_together(facts: &mut Vec<RequestFacts>) {
         both
     });
     if let Some(both) = both {
+        facts.iter_mut().filter(|facts| facts.request.starts_with("Fetch")).for_each(|kind| {
+            kind.errors.clear();
+        });
         facts.push(RequestFacts { request: ApiKey::Fetch.name(), ..both });
     }
 }
@@ -251,6 +306,30 @@ mod tests {
         let remote = facts[0].recent_remote.quantile_ms(0.5);
         assert!((2.8..3.3).contains(&remote), "{remote}");
         assert!(facts[1].recent_remote.quantile_ms(0.99) < 0.001);
+    }
+
+    /// A code counts for the whole and for each part, unless the version has no such field.
+    #[test]
+    fn error_codes_of_an_answer_are_counted_by_name() {
+        use broker_protocol::message::fetch::{
+            FetchResponse, FetchableTopicResponse, PartitionData,
+        };
+        let recorder = Recorder::new(1);
+        let code =
+            |error: ErrorCode| PartitionData { error_code: error.code(), ..Default::default() };
+        let partitions =
+            [ErrorCode::None, ErrorCode::UnknownServerError, ErrorCode::CorruptMessage];
+        let topic = FetchableTopicResponse {
+            partitions: partitions.map(code).into(),
+            ..Default::default()
+        };
+        let answer = FetchResponse { responses: vec![topic], ..Default::default() };
+        recorder.record_errors(7, &answer);
+        recorder.record_errors(4, &answer);
+        let facts = Recent::default().read(&recorder, SystemClock.now());
+        let expected = [("UNKNOWN_SERVER_ERROR", 2), ("NONE", 3), ("CORRUPT_MESSAGE", 2)];
+        assert_eq!((facts[1].request, &facts[1].errors[..]), ("Fetch", &expected[..]));
+        assert_eq!((facts[0].request, &facts[0].errors[..]), ("FetchConsumer", &[][..]));
     }
 
     /// Quantiles forget what is older than the window; counts do not.

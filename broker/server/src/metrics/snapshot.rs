@@ -106,6 +106,8 @@ pub struct RequestFacts {
     pub request: &'static str,
     /// Requests by version.
     pub versions: Vec<(i16, u64)>,
+    /// Error codes that were answered, by Kafka's names, `NONE` included.
+    pub errors: Vec<(&'static str, u64)>,
     /// Requests of all versions.
     pub count: u64,
     /// The time that all of them took together.
@@ -130,6 +132,12 @@ impl RequestFacts {
             }
         }
         self.versions.sort_unstable();
+        for (error, count) in &other.errors {
+            match self.errors.iter_mut().find(|(own, _)| own == error) {
+                Some((_, own)) => *own += count,
+                None => self.errors.push((error, *count)),
+            }
+        }
         self.count += other.count;
         self.total_seconds += other.total_seconds;
         self.durations.add(&other.durations);

@@ -27,6 +27,15 @@ pub(crate) async fn beside_broker<T: Send + 'static>(
     settings: &[&str],
     clients: impl FnOnce(SocketAddr) -> T + Send + 'static,
 ) -> T {
+    beside_broker_and_metrics(dir, settings, |address, _| clients(address)).await
+}
+
+/// The same for `clients` that also look at its metrics, if `metrics.listener` is set.
+pub(crate) async fn beside_broker_and_metrics<T: Send + 'static>(
+    dir: &Path,
+    settings: &[&str],
+    clients: impl FnOnce(SocketAddr, Option<SocketAddr>) -> T + Send + 'static,
+) -> T {
     let mut properties = Properties::default();
     let own = [
         "listeners=PLAINTEXT://127.0.0.1:0",
@@ -41,7 +50,8 @@ pub(crate) async fn beside_broker<T: Send + 'static>(
     let config = BrokerConfig::from_properties(&properties).unwrap();
     let broker = Broker::start(config).await.unwrap();
     let (_, address) = broker.addresses[0];
-    let done = tokio::task::spawn_blocking(move || clients(address)).await;
+    let metrics = broker.metrics_address;
+    let done = tokio::task::spawn_blocking(move || clients(address, metrics)).await;
     broker.stop().await;
     done.unwrap()
 }

@@ -14,13 +14,17 @@ pub(super) const QUANTILES: [(&str, f64); 6] = [
     ("0.999", 0.999),
 ];
 
-/// Adds counts by version, and quantiles of every part of a request's time.
+/// Adds counts by version and by error code, and quantiles of every part of a request's time.
 pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
     let none = Counts::default();
     for facts in &snapshot.requests {
         for (version, count) in &facts.versions {
             let labels = [facts.request, &version.to_string()];
             series.add("kafka_network_requestmetrics_requests_total", &labels, sample(*count));
+        }
+        for (error, count) in &facts.errors {
+            let labels = [facts.request, error];
+            series.add("kafka_network_requestmetrics_errors_total", &labels, sample(*count));
         }
         let parts = [
             ("totaltimems", &facts.recent_total),

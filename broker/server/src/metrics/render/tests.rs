@@ -136,6 +136,11 @@ fn request(request: &'static str) -> RequestFacts {
     RequestFacts {
         request,
         versions: vec![(3, 4), (9, 6)],
+        errors: if request == "FetchConsumer" {
+            vec![]
+        } else {
+            vec![("NONE", 9), ("CORRUPT_MESSAGE", 1)]
+        },
         count: 10,
         total_seconds: 0.02,
         durations: counts.clone(),
