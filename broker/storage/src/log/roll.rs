@@ -47,7 +47,7 @@ impl Log {
     pub fn roll_if_due(&mut self, now: TimestampMs) -> Result<bool, LogError> {
         let active = self.active();
         let age = now.0.saturating_sub(active.created.0);
-        let is_due = active.size() > 0 && age > self.segment_age_max();
+        let is_due = active.size() > 0 && self.is_above_age_max(age);
         if is_due {
             self.roll(now)?;
         }
@@ -61,6 +61,11 @@ impl Log {
             Some(first) => max_timestamp.0.saturating_sub(first.0),
             None => now.0.saturating_sub(active.created.0),
         };
+        self.is_above_age_max(age)
+    }
+
+    /// Compares an age in milliseconds with what the settings and the segment's jitter allow.
+    fn is_above_age_max(&self, age: i64) -> bool {
         // Cheap test first: the jitter is needed only when age is near the limit.
         age > self.segment_age_max().saturating_sub(self.config.segment_jitter_ms)
             && age > self.segment_age_max().saturating_sub(self.roll_jitter_ms())
