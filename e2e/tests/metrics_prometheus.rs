@@ -184,6 +184,40 @@ fn traffic_is_counted_to_the_byte() -> Result<()> {
     broker.stop()
 }
 
+/// Nothing is wrong with a lone broker, also where more replicas are asked for than there can be.
+#[test]
+fn the_state_of_partitions_is_counted_as_a_healthy_broker_has_it() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut broker = Broker::start("metrics-state", directory.path(), &[])?;
+    let metrics = broker.metrics()?;
+    for (topic, settings) in [("plain", &[][..]), ("strict", &[("min.insync.replicas", "2")])] {
+        client::create_topic(broker.bootstrap(), topic, 3, settings)?;
+        kcat(broker.bootstrap(), &["-P", "-t", topic, "-X", "acks=all"], "one\n")?;
+    }
+    let page = get(&metrics, "/metrics")?;
+    let whole = [
+        ("kafka_server_replicamanager_leadercount", 6.0),
+        ("kafka_server_replicamanager_partitioncount", 6.0),
+        ("kafka_server_replicamanager_underreplicatedpartitions", 0.0),
+        ("kafka_server_replicamanager_underminisrpartitioncount", 0.0),
+        ("kafka_controller_kafkacontroller_activecontrollercount", 1.0),
+        ("kafka_controller_kafkacontroller_offlinepartitionscount", 0.0),
+        ("kafka_controller_kafkacontroller_globaltopiccount", 2.0),
+        ("kafka_controller_kafkacontroller_globalpartitioncount", 6.0),
+    ];
+    expect(&page, &[], &whole)?;
+    let each = [
+        ("kafka_cluster_partition_replicascount", 1.0),
+        ("kafka_cluster_partition_underreplicated", 0.0),
+        ("kafka_cluster_partition_underminisr", 0.0),
+        ("kafka_cluster_partition_atminisr", 1.0),
+    ];
+    for topic in ["plain", "strict"] {
+        expect(&page, &[("topic", topic), ("partition", "2")], &each)?;
+    }
+    broker.stop()
+}
+
 #[test]
 fn the_lag_of_a_group_is_the_records_it_has_not_read_and_the_age_of_the_first() -> Result<()> {
     let directory = tempfile::tempdir()?;

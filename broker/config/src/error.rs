@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::suggest::Suggestion;
+
 /// Where a pair was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -29,8 +31,8 @@ pub enum ConfigError {
     Unknown {
         /// The name as it was written.
         key: String,
-        /// The known key that is spelt most alike, if one is close.
-        nearest: Option<&'static str>,
+        /// The known key that is spelt most alike.
+        nearest: Option<Suggestion>,
         /// Where it was written, if it came from a file.
         place: Option<Place>,
     },
@@ -117,6 +119,12 @@ fn at(place: Option<&Place>) -> String {
     place.map(|place| format!("{place}: ")).unwrap_or_default()
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+fn hint(nearest: Option<Suggestion>) -> String {
+    match nearest {
+        Some(Suggestion { name, is_close: true }) => format!("; did you mean `{name}`?"),
+        Some(Suggestion { name, is_close: false }) => {
+            format!("; the nearest known one is `{name}`, and --describe-config lists all of them")
+        }
+        None => String::new(),
+    }
 }

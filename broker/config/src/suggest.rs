@@ -1,15 +1,19 @@
 //! The known name that is spelt most like an unknown one.
 
-/// Returns the candidate with the smallest edit distance, if that is at most a third of the name.
-///
-/// A third, because beyond it a suggestion is more often noise than help.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// A name that exists, for one that does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suggestion {
+    /// The name.
+    pub name: &'static str,
+    /// Whether it is probably what was meant: at most a third of the unknown name must be edited.
+    pub is_close: bool,
+}
+
+/// Returns the candidate with the smallest edit distance; `None` if there are no candidates.
+pub fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<Suggestion> {
     let limit = (name.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let nearest = candidates.map(|candidate| (distance(name, candidate), candidate)).min();
+    nearest.map(|(distance, name)| Suggestion { name, is_close: distance <= limit })
 }
 
 /// Counts insertions, deletions and replacements (Levenshtein) that turn one into the other.
@@ -33,16 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_is_the_least_edited_and_nothing_when_far() {
+    fn nearest_is_the_least_edited_and_said_to_be_far_when_it_is() {
         let known = ["log.dirs", "log.dir", "listeners", "num.partitions"];
         for (name, expected) in [
-            ("listners", Some("listeners")),
-            ("log.dris", Some("log.dir")),
-            ("NUM.PARTITIONS", Some("num.partitions")),
-            ("num.partition", Some("num.partitions")),
-            ("entirely.else", None),
+            ("listners", ("listeners", true)),
+            ("log.dris", ("log.dir", true)),
+            ("NUM.PARTITIONS", ("num.partitions", true)),
+            ("num.partition", ("num.partitions", true)),
+            ("entirely.else", ("listeners", false)),
         ] {
-            assert_eq!(nearest(name, known.into_iter()), expected, "{name}");
+            let found = nearest(name, known.into_iter()).unwrap();
+            assert_eq!((found.name, found.is_close), expected, "{name}");
         }
+        assert_eq!(nearest("log.dir", std::iter::empty()), None);
     }
 }

@@ -212,7 +212,12 @@ fn dynamic_changes_respect_the_scope() {
 #[test]
 fn topic_overrides_are_checked() {
     let config = BrokerConfig::default();
-    let cases: [(Pairs, &str); 7] = [
+    let cases: [(Pairs, &str); 9] = [
+        (&[("preallocate.x", "1")], "unknown key `preallocate.x`; did you mean `preallocate`?"),
+        (
+            &[("foo", "1")],
+            "unknown key `foo`; the nearest known one is `flush.ms`, and --describe-config lists all of them",
+        ),
         (&[("retention.mss", "1")], "unknown key `retention.mss`; did you mean `retention.ms`?"),
         (
             &[("segment.bytes", "13")],

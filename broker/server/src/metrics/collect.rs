@@ -23,7 +23,7 @@ use crate::metadata::{Metadata, Partition};
 use crate::replica::cleaner;
 use crate::replica::counters::TopicCounters;
 use crate::replica::manager::Manager;
-use crate::replica::partition_state::Role;
+use crate::replica::partition_state::{Role, required_in_sync};
 
 /// Groups that get series of their own; their names are the clients' to choose.
 const GROUPS_MAX: usize = 1_000;
@@ -83,7 +83,8 @@ fn topics(metadata: &Metadata, replicas: &Manager) -> Vec<TopicFacts> {
         let local = replicas.topic(name);
         let partitions = topic.partitions.iter().zip(0..).map(|(partition, number)| {
             let replica = local.as_ref().and_then(|topic| topic.partition(number));
-            described(partition, number, replica.map(|replica| replica_facts(&replica)))
+            let assigned = partition.replicas.len() as u32;
+            described(partition, number, replica.map(|replica| replica_facts(&replica, assigned)))
         });
         TopicFacts {
             name: Arc::clone(name),
@@ -106,7 +107,11 @@ fn described(partition: &Partition, number: i32, local: Option<ReplicaFacts>) ->
     }
 }
 
-fn replica_facts(replica: &crate::replica::partition::Partition) -> ReplicaFacts {
+fn replica_facts(
+    replica: &crate::replica::partition::Partition,
+    assigned_replicas: u32,
+) -> ReplicaFacts {
+    let min_insync_replicas = replica.config().min_insync_replicas.max(0) as u32;
     let offsets = replica.offsets();
     ReplicaFacts {
         is_leader: offsets.role == Role::Leader,
@@ -115,7 +120,7 @@ fn replica_facts(replica: &crate::replica::partition::Partition) -> ReplicaFacts
         log_end_offset: offsets.log_end_offset.0,
         size_in_bytes: offsets.size_in_bytes,
         segments: offsets.segment_count as u64,
-        min_in_sync: replica.config().min_insync_replicas.max(0) as u32,
+        required_in_sync: required_in_sync(min_insync_replicas, assigned_replicas),
     }
 }
 

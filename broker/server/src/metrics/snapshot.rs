@@ -95,8 +95,8 @@ pub struct ReplicaFacts {
     pub size_in_bytes: u64,
     /// Number of segments.
     pub segments: u64,
-    /// `min.insync.replicas` of the topic.
-    pub min_in_sync: u32,
+    /// How many replicas must be in sync.
+    pub required_in_sync: u32,
 }
 
 /// Requests of one API.

@@ -45,6 +45,13 @@ pub struct InSyncReplica {
     pub log_end_offset: Offset,
 }
 
+/// How many replicas must be in sync: `min.insync.replicas` above the number of replicas asks for all.
+///
+/// Source: Kafka 3.9 `Partition.effectiveMinIsr`.
+pub fn required_in_sync(min_insync_replicas: u32, assigned_replicas: u32) -> u32 {
+    min_insync_replicas.min(assigned_replicas)
+}
+
 /// Why a request is refused before the log is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
@@ -181,10 +188,10 @@ impl PartitionState {
     /// Checks that `acks=all` may be promised.
     ///
     /// # Errors
-    /// `NotEnoughReplicas`; `min.insync.replicas` above the number of replicas asks for all of them.
+    /// `NotEnoughReplicas`.
     pub fn check_in_sync(&self, min_insync_replicas: u32) -> Result<(), StateError> {
         let in_sync = self.others.len() as u32 + 1;
-        let required = min_insync_replicas.min(self.assigned_replicas);
+        let required = required_in_sync(min_insync_replicas, self.assigned_replicas);
         if in_sync < required {
             return Err(StateError::NotEnoughReplicas { in_sync, required });
         }

@@ -55,7 +55,7 @@ fn is_under_replicated((partition, replica): &(&PartitionFacts, ReplicaFacts)) -
 }
 
 fn is_under_min_isr((partition, replica): &(&PartitionFacts, ReplicaFacts)) -> bool {
-    replica.is_leader && partition.in_sync < replica.min_in_sync
+    replica.is_leader && partition.in_sync < replica.required_in_sync
 }
 
 fn replicas(snapshot: &Snapshot, series: &mut Series<'_>) {
@@ -105,7 +105,7 @@ fn partitions(topic: &TopicFacts, mode: MetricsPartitions, series: &mut Series<'
             if leads { f64::from(partition.replicas) } else { 0.0 },
             sample(is_under_replicated(&pair)),
             sample(is_under_min_isr(&pair)),
-            sample(leads && in_sync == replica.min_in_sync),
+            sample(leads && in_sync == replica.required_in_sync),
             sample(replica.size_in_bytes),
             sample(replica.log_start_offset),
             sample(replica.log_end_offset),

@@ -98,7 +98,7 @@ fn partitions() -> Vec<PartitionFacts> {
         log_end_offset: 100,
         size_in_bytes: 4096,
         segments: 2,
-        min_in_sync: 2,
+        required_in_sync: 2,
     };
     let led = PartitionFacts {
         partition: 0,
