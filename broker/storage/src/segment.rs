@@ -318,6 +318,20 @@ impl Segment {
         Ok(self.file.get_or_init(|| file))
     }
 
+    /// Takes the space of a whole segment (`preallocate`), unless it has it.
+    ///
+    /// # Errors
+    /// `Io`: the disk has not that much.
+    pub(crate) fn reserve_whole(&mut self, segment_bytes: u32) -> Result<(), SegmentError> {
+        if self.reserved < u64::from(segment_bytes) {
+            let file = self.file()?.clone();
+            file.allocate(0, u64::from(segment_bytes))
+                .map_err(|source| self.io("allocate", source))?;
+            self.reserved = u64::from(segment_bytes);
+        }
+        Ok(())
+    }
+
     /// Writes whole batches behind the last one; [`Segment::add`] must then be told of each.
     ///
     /// # Errors
@@ -333,9 +347,11 @@ impl Segment {
         let file = self.file()?.clone();
         if end > self.reserved {
             let step = u64::from(self.size).clamp(RESERVE_MIN, RESERVE_MAX);
+            let from = self.reserved.max(u64::from(self.size));
+            let step = step.max(end - from);
             // Only to write faster: a full disk says so at the write itself.
-            _ = file.allocate(self.reserved.max(u64::from(self.size)), step.max(size as u64));
-            self.reserved = end.max(self.reserved + step);
+            _ = file.allocate(from, step);
+            self.reserved = from + step;
         }
         if let Err(source) = file.write_all_at(parts, u64::from(position)) {
             // If even this fails, recovery cuts: the position has not moved.

@@ -143,6 +143,36 @@ fn a_directory_belongs_to_one_process_one_cluster_and_one_broker() {
     open(identity("a", 1)).unwrap();
 }
 
+/// On a real disk, since only that has space to take.
+#[test]
+fn a_preallocated_segment_has_its_space_from_the_first_batch_until_it_is_rolled() {
+    use std::os::unix::fs::MetadataExt;
+    const SEGMENT_BYTES: u64 = 1 << 20;
+    let target = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let taken = |base: u64| {
+        let path = target.path().join(format!("orders-0/{base:020}.log"));
+        let facts = path.metadata().unwrap();
+        (facts.len(), facts.blocks() * 512)
+    };
+    let text = SEGMENT_BYTES.to_string();
+    for (preallocate, least) in [("true", SEGMENT_BYTES), ("false", 0)] {
+        let keys = [("segment.bytes", text.as_str()), ("preallocate", preallocate)];
+        let dir = open_dir(&fs, target.path());
+        let mut log = create(&dir, &config(&keys));
+        append(&mut log, &[batch(1, 100, 1, 5)], 0).unwrap();
+        let (size, space) = taken(0);
+        assert!(size < 200 && space >= least, "{preallocate}: {size} bytes take {space}");
+        assert!(least > 0 || space < SEGMENT_BYTES, "{preallocate}: {size} bytes take {space}");
+        while log.segment_count() == 1 {
+            append(&mut log, &[batch(1, 600_000, 1, 5)], 0).unwrap();
+        }
+        let (size, space) = taken(0);
+        assert!(space < size + 65_536, "{preallocate}: {size} bytes take {space} after the roll");
+        dir.delete_log(&log).unwrap().purge().unwrap();
+    }
+}
+
 #[test]
 fn a_deleted_log_is_gone_at_once_and_purged_later() {
     let fs = memory();

@@ -7,9 +7,9 @@ use super::{Key, Kind, Limit, Scope, Status};
 const FMT: Status =
     Status::NoEffect("batches are always stored in format v2, as in Kafka since 3.0");
 const IOB: Status = Status::NoEffect("the cleaner's buffers are as large as its largest batch");
-const PRE: Status =
-    Status::NoEffect("space is reserved in growing steps for every topic, whatever this says");
-const LZ4: Status = Status::NoEffect("the LZ4 encoder has one level");
+const LZ4: Status = Status::NotServedYet(
+    "the LZ4 encoder has one level: leave the key out, or let producers compress",
+);
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
 
 pub(super) const KEYS: &[Key] = &[
@@ -250,8 +250,7 @@ pub(super) const KEYS: &[Key] = &[
         "Whether segment files are allocated whole when created.",
     )
     .default("false")
-    .scope(Scope::ClusterWide)
-    .status(PRE),
+    .scope(Scope::ClusterWide),
     Key::new("log.retention.bytes", Kind::Long, "Bytes a partition keeps; -1 is no bound.")
         .default("-1")
         .scope(Scope::ClusterWide),

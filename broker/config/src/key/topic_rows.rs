@@ -6,8 +6,6 @@ use super::{Key, Kind, Limit, Scope, Status};
 
 const FMT: Status =
     Status::NoEffect("batches are always stored in format v2, as in Kafka since 3.0");
-const PRE: Status =
-    Status::NoEffect("space is reserved in growing steps for every topic, whatever this says");
 const LZ4: Status = Status::NotServedYet(
     "the LZ4 encoder has one level: leave the key out, or let producers compress",
 );
@@ -216,8 +214,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("false")
     .scope(Scope::Topic)
-    .synonym("log.preallocate")
-    .status(PRE),
+    .synonym("log.preallocate"),
     Key::new("remote.log.copy.disable", Kind::Boolean, "Stops copying to the remote tier.")
         .default("false")
         .scope(Scope::Topic)

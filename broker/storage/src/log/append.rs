@@ -162,6 +162,7 @@ impl Log {
         let size = self.check_size(size)?;
         let last_offset = Offset(next - 1);
         self.maybe_roll(size, last_offset, max_timestamp, now)?;
+        self.preallocate()?;
         self.epochs.assign(leader_epoch, first_offset)?;
         self.write_groups(batches, is_append_time)?;
 
@@ -176,6 +177,15 @@ impl Log {
         self.assert_order();
         let log_append_time = if is_append_time { now } else { TimestampMs(-1) };
         Ok(self.appended(first_offset, last_offset, log_append_time))
+    }
+
+    /// Takes the space of the active segment before its first batch, if the topic wants that.
+    fn preallocate(&mut self) -> Result<(), LogError> {
+        if self.config.preallocate && self.active().size() == 0 {
+            let segment_bytes = self.config.segment_bytes as u32;
+            self.active_mut().reserve_whole(segment_bytes)?;
+        }
+        Ok(())
     }
 
     fn check_size(&self, size: u64) -> Result<u32, AppendError> {
@@ -289,6 +299,7 @@ impl Log {
         }
         let size = self.check_size(u64::from(entry.size))?;
         self.maybe_roll(size, entry.last_offset, entry.max_timestamp, now)?;
+        self.preallocate()?;
         if let Some(epoch) = entry.leader_epoch() {
             self.epochs.assign(epoch, entry.base_offset)?;
         }
