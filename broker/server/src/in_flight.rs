@@ -126,6 +126,11 @@ impl InFlight {
         tokio::time::timeout(ANSWER_WAIT, room).await.ok()?
     }
 
+    /// Waits for the right to open batches for an answer that is small itself.
+    pub async fn making(self: Arc<Self>) -> Option<Making> {
+        Arc::clone(&self.making).acquire_owned().await.ok().map(Making)
+    }
+
     /// Makes the room of an answer as large as the answer turned out to be; absent if that is more, and
     /// there is no room for it in time.
     pub async fn resize(&self, mut room: Room, size: usize) -> Option<Room> {

@@ -466,14 +466,6 @@ impl ProducerStates {
         self.snapshots.iter().copied()
     }
 
-    /// Removes the snapshots of offsets below `offset`.
-    pub fn delete_snapshots_before(&mut self, offset: Offset) -> Result<(), SnapshotError> {
-        while let Some(first) = self.snapshots.first().copied().filter(|first| *first < offset) {
-            self.remove_snapshot(first)?;
-        }
-        Ok(())
-    }
-
     /// Removes one snapshot, such as that of a deleted segment; it may be gone already.
     pub fn remove_snapshot(&mut self, offset: Offset) -> Result<(), SnapshotError> {
         self.snapshots.remove(&offset);

@@ -89,6 +89,10 @@ pub fn compress_at(
     .map_err(|source| CompressError { compression, source })
 }
 
+/// The most that the records of one batch may be once they are decompressed, in bytes: wherever a batch
+/// is opened, however small it arrived. Kafka has no such bound.
+pub const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
+
 /// Decompresses `bytes` to at most `limit` bytes.
 ///
 /// # Errors

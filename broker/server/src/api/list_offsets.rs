@@ -49,7 +49,14 @@ pub(crate) async fn list_offsets(
         .into_iter()
         .map(|topic| (topic.name.into_owned(), topic.partitions))
         .collect();
+    // A record is found by its time in a batch that is opened for it.
+    let opens = |partition: &ListOffsetsPartition| {
+        partition.timestamp >= 0 || partition.timestamp == MAX_TIMESTAMP
+    };
+    let opens = asked.iter().flat_map(|(_, partitions)| partitions).any(opens);
+    let making = if opens { Arc::clone(&asking.context.in_flight).making().await } else { None };
     let looking_up = tokio::task::spawn_blocking(move || {
+        let _making = making;
         asked.into_iter().map(|(name, partitions)| asking.topic(name, &partitions)).collect()
     });
     let topics = looking_up.await.unwrap_or_else(|error| {

@@ -12,10 +12,9 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, HEADER_SIZE};
 use broker_protocol::record::builder::BatchBuilder;
-use broker_protocol::record::compression::Compression;
+use broker_protocol::record::compression::{Compression, DECOMPRESSED_SIZE_MAX};
 use broker_protocol::record::entries::{Entry as Framed, entries as framed};
 use broker_protocol::topic_partition::TopicPartition;
-use broker_storage::fs::File;
 use broker_storage::log::AppendBatch;
 
 use super::record::{Entry, GroupValue, RecordError};
@@ -23,8 +22,7 @@ use super::state::LoadedGroup;
 use super::state::request::CommittedOffset;
 use crate::replica::delayed::{AckState, PendingAcks};
 use crate::replica::partition::Partition;
-use crate::replica::partition::read::FetchPosition;
-use crate::replica::partition::read::{Isolation, ReadError};
+use crate::replica::partition::read::{FetchPosition, Isolation, ReadError};
 
 /// The topic that groups are kept in.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
@@ -32,9 +30,6 @@ pub(crate) const TOPIC: &str = "__consumer_offsets";
 /// Bytes of records, uncompressed, after which a new batch begins: half of what a segment's batch
 /// may usually have (`max.message.bytes`), so that thousands of offsets in one request still fit.
 const BATCH_SIZE: usize = 512 * 1024;
-
-/// The most bytes that a batch that is read back may decompress to.
-const DECOMPRESSED_SIZE_MAX: usize = 256 * 1024 * 1024;
 
 /// Where an append stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +148,9 @@ pub(crate) fn load(partition: &Partition, buffer_size: u32) -> Result<Vec<Loaded
             .map_err(|source| LoadError::Partition { offset, source })?;
         let Some(slice) = read.slice else { break };
         let mut bytes = vec![0; slice.size as usize];
-        read_exact(&*slice.file, &mut bytes, u64::from(slice.position))
+        slice
+            .file
+            .read_exact_at(&mut bytes, u64::from(slice.position))
             .map_err(|source| LoadError::File { offset, source })?;
         let next = replay.batches(&bytes).ok_or(LoadError::Damaged { offset })?;
         if next <= offset {
@@ -162,18 +159,6 @@ pub(crate) fn load(partition: &Partition, buffer_size: u32) -> Result<Vec<Loaded
         offset = next;
     }
     Ok(replay.finish())
-}
-
-fn read_exact(file: &dyn File, mut buffer: &mut [u8], mut position: u64) -> std::io::Result<()> {
-    while !buffer.is_empty() {
-        let size = file.read_at(buffer, position)?;
-        if size == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer = &mut buffer[size..];
-        position += size as u64;
-    }
-    Ok(())
 }
 
 /// What records say, in their order: later ones win.

@@ -80,17 +80,7 @@ fn is_resident(slice: &Slice) -> bool {
 /// # Errors
 /// When the disk fails or the file is shorter than the slice.
 pub(crate) fn read_exact_at(slice: &Slice, buffer: &mut [u8], skip: u32) -> io::Result<()> {
-    let mut position = u64::from(slice.position) + u64::from(skip);
-    let mut rest = buffer;
-    while !rest.is_empty() {
-        let read = slice.file.read_at(rest, position)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        position += read as u64;
-        rest = &mut rest[read..];
-    }
-    Ok(())
+    slice.file.read_exact_at(buffer, u64::from(slice.position) + u64::from(skip))
 }
 
 #[cfg(test)]

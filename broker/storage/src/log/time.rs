@@ -6,6 +6,7 @@
 //! Source: Kafka 3.9 `UnifiedLog.fetchOffsetByTimestamp`.
 
 use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::record::compression::DECOMPRESSED_SIZE_MAX;
 use broker_protocol::record::entries::{Entry as Stored, entries};
 
 use super::{Log, LogError};
@@ -15,8 +16,6 @@ use crate::segment::{Segment, SegmentError};
 /// A record found by its time.
 pub type Found = (TimestampMs, Offset, LeaderEpoch);
 
-/// What one batch may take in memory once decompressed: it passed the same limit when it was produced.
-const DECOMPRESSED_SIZE_MAX: usize = 256 * 1024 * 1024;
 /// The epoch of records that were written before there were any.
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
@@ -59,9 +58,12 @@ impl Log {
                 Ok(candidates.is_empty())
             })?;
             let Some(entry) = candidates.pop() else { return Ok(None) };
-            let found = self.records(segment, &entry)?.into_iter().find(|(timestamp, offset)| {
-                *timestamp >= target && *offset >= self.log_start_offset
-            });
+            let mut found = None;
+            self.for_each_record(segment, &entry, |timestamp, offset| {
+                if found.is_none() && timestamp >= target && offset >= self.log_start_offset {
+                    found = Some((timestamp, offset));
+                }
+            })?;
             if let Some((timestamp, offset)) = found {
                 return Ok(Some((timestamp, offset, self.epoch_of(&entry))));
             }
@@ -82,11 +84,11 @@ impl Log {
         let Some(segment) = best else { return Ok(None) };
         let Some(entry) = segment.find(segment.max_timestamp.offset)? else { return Ok(None) };
         let mut found: Option<(TimestampMs, Offset)> = None;
-        for (timestamp, offset) in self.records(segment, &entry)? {
+        self.for_each_record(segment, &entry, |timestamp, offset| {
             if found.is_none_or(|(best, _)| timestamp > best) && offset >= self.log_start_offset {
                 found = Some((timestamp, offset));
             }
-        }
+        })?;
         Ok(found.map(|(timestamp, offset)| (timestamp, offset, self.epoch_of(&entry))))
     }
 
@@ -127,35 +129,35 @@ impl Log {
             .unwrap_or(NO_EPOCH)
     }
 
-    /// Returns timestamp and offset of each record of a batch.
-    fn records(
+    /// Shows timestamp and offset of each record of a batch, in their order.
+    fn for_each_record(
         &self,
         segment: &Segment,
         entry: &Entry,
-    ) -> Result<Vec<(TimestampMs, Offset)>, LogError> {
+        visit: impl FnMut(TimestampMs, Offset),
+    ) -> Result<(), LogError> {
         let bytes = segment.read_batch(entry)?;
-        decode(&bytes).ok_or_else(|| LogError::Undecodable {
+        decode(&bytes, visit).ok_or_else(|| LogError::Undecodable {
             dir: self.dir.to_path_buf(),
             base_offset: entry.base_offset,
         })
     }
 }
 
-/// Returns timestamp and offset of each record of a stored batch or message.
-fn decode(bytes: &[u8]) -> Option<Vec<(TimestampMs, Offset)>> {
-    let mut found = Vec::new();
+/// Shows timestamp and offset of each record of a stored batch or message; `None` if it does not decode.
+fn decode(bytes: &[u8], mut visit: impl FnMut(TimestampMs, Offset)) -> Option<()> {
     match entries(bytes).next()?.ok()? {
         Stored::Batch(batch) => {
             for record in &batch.records(DECOMPRESSED_SIZE_MAX).ok()? {
                 let record = record.ok()?;
-                found.push((record.timestamp, record.offset));
+                visit(record.timestamp, record.offset);
             }
         }
         Stored::Legacy(message) => message
             .for_each(DECOMPRESSED_SIZE_MAX, |message| {
-                found.push((message.timestamp, message.offset));
+                visit(message.timestamp, message.offset);
             })
             .ok()?,
     }
-    Some(found)
+    Some(())
 }

@@ -5,6 +5,7 @@
 use broker_config::topic::CompressionType;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::Offset;
+use broker_protocol::record::compression::DECOMPRESSED_SIZE_MAX;
 use broker_protocol::record::convert::{ConvertError, DownLimits, down};
 use broker_storage::log::Slice;
 
@@ -17,8 +18,6 @@ pub(super) const BATCH_V2_FROM: i16 = 4;
 const MAGIC_1_FROM: i16 = 2;
 /// The first version that reads zstd.
 const ZSTD_FROM: i16 = 10;
-/// The most bytes that one batch may decompress to on the way to an old client.
-const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
 
 /// How records are sent.
 pub(super) enum Form {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{FetchSession, INITIAL_EPOCH, NO_SESSION};
-use crate::replica::partition::read::Isolation;
 
 /// A session younger, or used later, than this keeps its slot, as in Kafka (it has no setting).
 const MIN_EVICTION: Duration = Duration::from_mins(2);
@@ -186,9 +185,7 @@ pub struct InUse {
 impl InUse {
     /// Returns the session.
     pub fn session(&mut self) -> &mut FetchSession {
-        // Only `drop` takes it, so nothing is ever made here.
-        self.session
-            .get_or_insert_with(|| Box::new(FetchSession::new(false, Isolation::ReadUncommitted)))
+        self.session.as_mut().unwrap_or_else(|| unreachable!("only `drop` takes it"))
     }
 }
 
@@ -211,7 +208,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock};
     use crate::replica::fetch_session::TopicRef;
-    use crate::replica::partition::read::FetchPosition;
+    use crate::replica::partition::read::{FetchPosition, Isolation};
     use broker_protocol::quantity::{LeaderEpoch, Offset};
 
     fn session(partitions: i32) -> Box<FetchSession> {

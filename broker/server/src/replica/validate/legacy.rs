@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use broker_protocol::record::batch::BatchHeader;
+use broker_protocol::record::compression::DECOMPRESSED_SIZE_MAX;
 use broker_protocol::record::convert::{ConvertError, up};
 use broker_protocol::record::legacy::LegacyError;
 use broker_storage::log::AppendBatch;
 
-use super::records::DECOMPRESSED_SIZE_MAX;
 use super::{Flaw, InvalidRecords, Rules, Validated, check};
 
 /// Converts and validates what a Produce request before version 3 carries.

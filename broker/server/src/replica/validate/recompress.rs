@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use broker_protocol::record::batch::crc;
 use broker_protocol::record::batch::{BatchHeader, HEADER_SIZE};
-use broker_protocol::record::compression::{Compression, compress_at, decompress};
+use broker_protocol::record::compression::{
+    Compression, DECOMPRESSED_SIZE_MAX, compress_at, decompress,
+};
 use broker_storage::log::AppendBatch;
 
 use super::InvalidRecords;
-use super::records::DECOMPRESSED_SIZE_MAX;
 
 /// Rewrites a batch with `target` for its codec, at `level`. Records and offsets stay; length, attributes and
 /// checksum change.

@@ -2,14 +2,10 @@
 
 use broker_protocol::quantity::TimestampMs;
 use broker_protocol::record::batch::{Batch, BatchHeader};
-use broker_protocol::record::compression::Compression;
+use broker_protocol::record::compression::{Compression, DECOMPRESSED_SIZE_MAX};
 use broker_protocol::record::iteration::{Records, RecordsError};
 
 use super::{Flaw, InvalidRecords, Rules};
-
-/// The most bytes that a batch may decompress to: far above what any client sends in a batch, and what
-/// a broker can hold for a moment. A bomb ends here.
-pub(super) const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
 
 /// The fewest bytes of a record: its size, attributes, two deltas, no key, no value, no headers.
 const RECORD_SIZE_MIN: usize = 7;
