@@ -90,7 +90,10 @@ pub(super) fn append(partition: &Arc<Partition>, records: i32) -> Result<Appende
     append_bytes(partition, &batch(records))
 }
 
-fn append_bytes(partition: &Arc<Partition>, bytes: &[u8]) -> Result<Appended, AppendError> {
+pub(super) fn append_bytes(
+    partition: &Arc<Partition>,
+    bytes: &[u8],
+) -> Result<Appended, AppendError> {
     let config = partition.config();
     let now = TimestampMs(2_000);
     let mut valid = validate(bytes, &Rules { config: &config, version: 9, now }).unwrap();

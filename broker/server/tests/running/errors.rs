@@ -9,13 +9,19 @@ use broker_protocol::message::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use super::client::{Client, beside_broker_and_metrics};
 use super::topic::{batches, create, one_record, produce};
 
-/// The counts by request and error, in order.
-fn errors(address: SocketAddr) -> Vec<String> {
+/// The broker's page of metrics, with the head of the answer.
+pub(crate) fn page(address: SocketAddr) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut page = String::new();
     socket.read_to_string(&mut page).unwrap();
+    page
+}
+
+/// The counts by request and error, in order.
+fn errors(address: SocketAddr) -> Vec<String> {
     let family = "kafka_network_requestmetrics_errors_total";
+    let page = page(address);
     page.lines().filter_map(|line| line.strip_prefix(family)).map(str::to_owned).collect()
 }
 

@@ -15,4 +15,5 @@ mod errors;
 mod expiry;
 mod jobs;
 mod old_fetch;
+mod settings;
 mod topic;

@@ -5,7 +5,9 @@ use std::path::Path;
 use arc_swap::ArcSwap;
 use broker_config::raw::Properties;
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::Offset;
+use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::record::builder::BatchBuilder;
+use broker_protocol::record::compression::Compression;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_storage::checkpoint::{CLEANER_FILE, OffsetCheckpoint};
 use broker_storage::fs::real::RealFs;
@@ -13,7 +15,8 @@ use broker_storage::fs::real::RealFs;
 use super::*;
 use crate::replica::delayed::PendingAcks;
 use crate::replica::partition::read::Isolation;
-use crate::replica::tests::{append, at, config, lead, open};
+use crate::replica::partition::{AppendError, Appended};
+use crate::replica::tests::{append, append_bytes, at, config, lead, open};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -37,12 +40,19 @@ fn broker(settings: &[&str]) -> SharedConfig {
 async fn fill(manager: &Manager, number: i32) -> Arc<Partition> {
     let partition = manager.partition("t", number).unwrap();
     for _ in 0..10 {
-        let appended = append(&partition, 2).unwrap();
-        let acks = PendingAcks::new(1);
-        partition.when_visible(appended.required_offset, &acks, 0);
-        acks.settled(manager.clock().now() + LIMIT).await;
+        visible(manager, &partition, append(&partition, 2)).await;
     }
     partition
+}
+
+async fn visible(
+    manager: &Manager,
+    partition: &Arc<Partition>,
+    appended: Result<Appended, AppendError>,
+) {
+    let acks = PendingAcks::new(1);
+    partition.when_visible(appended.unwrap().required_offset, &acks, 0);
+    acks.settled(manager.clock().now() + LIMIT).await;
 }
 
 fn checkpoint(dir: &Path) -> Vec<(TopicPartition, Offset)> {
@@ -156,6 +166,44 @@ async fn a_damaged_log_is_given_up_and_the_others_go_on() {
     assert_eq!((counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed)), (1, 1));
     assert_eq!(facts.uncleanable.load(Ordering::Relaxed), 1);
     assert!(!manager.log_dirs()[0].offline().is_offline(), "damage is no failure of the disk");
+}
+
+/// Method: a log of more keys than fit; a round ends at the batch whose keys would not.
+#[tokio::test]
+async fn a_round_takes_as_many_keys_as_buffer_threads_and_load_factor_give_room_for() {
+    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "4000")];
+    let config = config(&settings);
+    // 240 slots of 24 bytes, or half as many.
+    let cases = [
+        ("5760", "1", "0.5", 120),
+        ("5760", "1", "0.25", 60),
+        ("5760", "2", "0.5", 60),
+        ("2880", "1", "0.5", 60),
+    ];
+    for (size, threads, load_factor, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = open(&[dir.path()], &config);
+        lead(&manager, 1, &config);
+        let partition = manager.partition("t", 0).unwrap();
+        for first in (0..1_000).step_by(10) {
+            let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+            for key in first..first + 10_i32 {
+                batch.push(TimestampMs(1_000), Some(&key.to_be_bytes()), Some(b"value"));
+            }
+            visible(&manager, &partition, append_bytes(&partition, &batch.finish().unwrap())).await;
+        }
+        let cleaner = Cleaner::new(
+            Arc::clone(&manager),
+            broker(&[
+                &format!("log.cleaner.dedupe.buffer.size={size}"),
+                &format!("log.cleaner.threads={threads}"),
+                &format!("log.cleaner.io.buffer.load.factor={load_factor}"),
+            ]),
+        );
+        assert_eq!(cleaner.turn(), Turn::Again);
+        let cleaned_to = checkpoint(dir.path())[0].1;
+        assert_eq!(cleaned_to, Offset(expected), "{size} {threads} {load_factor}");
+    }
 }
 
 /// At one byte a second a round would take minutes: a stop, and a new rate, end the wait.

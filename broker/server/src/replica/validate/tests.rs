@@ -193,6 +193,28 @@ fn another_codec_is_forced_where_the_topic_says_so() {
     assert_eq!(validate_in(9, &back, &batches[0]).unwrap().0, [plain]);
 }
 
+/// Method: the size of text that is alike in parts, which a higher level finds more of.
+#[test]
+fn records_are_compressed_at_the_level_that_the_topic_says() {
+    let mut builder = BatchBuilder::new(Offset(0), Compression::None);
+    for number in 0..3_000_i64 {
+        let value = format!("{} and {} make {}", number % 97, number * 31 % 89, number * number);
+        builder.push(NOW, None, Some(value.as_bytes()));
+    }
+    let plain = builder.finish().unwrap();
+    for (codec, levels, default) in [("gzip", ["1", "9"], "-1"), ("zstd", ["1", "19"], "3")] {
+        let key = format!("compression.{codec}.level");
+        let size = |level: &[(&str, &str)]| {
+            let settings = [&[("compression.type", codec)], level].concat();
+            validate_in(9, &settings, &plain).unwrap().0[0].len()
+        };
+        let [fast, small] = levels.map(|level| size(&[(&key, level)]));
+        assert!(small < fast, "{codec}: {small} {fast}");
+        assert_eq!(size(&[]), size(&[(&key, default)]), "{codec}");
+        assert_ne!(size(&[]), fast, "{codec}");
+    }
+}
+
 /// Design, decision 8: compressed records are opened only where the topic asks something of them.
 #[test]
 fn compressed_noise_is_kept_as_it_came_unless_the_topic_looks_into_records() {
