@@ -21,6 +21,9 @@ use broker_server::broker::Broker;
 /// Long enough for any answer, short enough to fail a hung test.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Of every request, since a client has one under way.
+const CORRELATION_ID: i32 = 1;
+
 /// Runs `clients` beside a broker on `dir`, which is stopped afterwards.
 pub(crate) async fn beside_broker<T: Send + 'static>(
     dir: &Path,
@@ -70,7 +73,7 @@ pub(crate) fn encode<'a, M: Message<'a>>(request: &M, version: i16) -> Vec<u8> {
     let header = RequestHeader {
         api_key: M::API_KEY.code(),
         api_version: version,
-        correlation_id: 1,
+        correlation_id: CORRELATION_ID,
         client_id: Some("groups".into()),
     };
     let frame = |writer: &mut Writer| {
@@ -94,7 +97,8 @@ impl Answer {
     /// Reads the body.
     pub(crate) fn read<'a, M: Message<'a>>(&'a self, version: i16) -> M {
         let mut reader = Reader::new(&self.0);
-        ResponseHeader::decode(&mut reader, M::API_KEY, version).unwrap();
+        let header = ResponseHeader::decode(&mut reader, M::API_KEY, version).unwrap();
+        assert_eq!(header.correlation_id, CORRELATION_ID, "the answer to another request");
         let body = M::decode(&mut reader, version).unwrap();
         assert_eq!(reader.remaining(), 0, "bytes after the answer");
         body
