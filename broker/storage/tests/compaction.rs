@@ -12,7 +12,9 @@ use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
-use broker_storage::cleaner::{CleanError, CleanedSegment, MapLimit, Report, Round, clean};
+use broker_storage::cleaner::{
+    CleanError, CleanedSegment, MapLimit, Report, Round, Settings, clean,
+};
 use broker_storage::fs::Fs;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::log::{Log, LogError};
@@ -134,6 +136,42 @@ fn the_longest_lag_bounds_the_age_of_the_active_segment() {
         assert!(!log.roll_if_due(TimestampMs(NOW.0 + 1000)).unwrap(), "{policy}");
         let is_rolled = log.roll_if_due(TimestampMs(NOW.0 + 1001)).unwrap();
         assert_eq!(is_rolled, expected, "{policy}");
+    }
+}
+
+/// Method: one dirty segment behind two clean ones, looked at on both sides of each limit.
+#[test]
+fn a_topic_says_how_old_and_how_dirty_what_is_compacted_must_be() {
+    let is_due = |setting: (&str, &str), age_ms: i64| {
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let eager = ("min.cleanable.dirty.ratio", "0");
+        let mut settings = vec![("cleanup.policy", "compact"), ("segment.bytes", "200"), setting];
+        if setting.0 == "min.compaction.lag.ms" {
+            settings.push(eager);
+        }
+        let config = config(&settings);
+        let mut log = create(&open_dir(&fs, Path::new(DIR)), &config);
+        // Segments of one batch, of one size: two clean, one dirty, one active.
+        for _ in 0..4 {
+            append(&mut log, &[keyed(&[(1, Some(1)); 4], Compression::None)], 0).unwrap();
+        }
+        assert_eq!(log.segment_count(), 4);
+        log.flush().unwrap();
+        let now = TimestampMs(NOW.0 + age_ms);
+        let cleanable = log.cleanable(log.log_end_offset(), Some(Offset(8)), now).unwrap();
+        cleanable.is_due(&Settings::of(&config))
+    };
+    let cases = [
+        (("min.compaction.lag.ms", "1000"), 999, false),
+        (("min.compaction.lag.ms", "1000"), 1000, true),
+        (("max.compaction.lag.ms", "1000"), 1000, false),
+        (("max.compaction.lag.ms", "1000"), 1001, true),
+        (("min.cleanable.dirty.ratio", "0.34"), 0, false),
+        (("min.cleanable.dirty.ratio", "0.33"), 0, true),
+    ];
+    for (setting, age_ms, expected) in cases {
+        assert_eq!(is_due(setting, age_ms), expected, "{setting:?} after {age_ms} ms");
     }
 }
 

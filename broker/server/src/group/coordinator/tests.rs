@@ -10,8 +10,9 @@ use broker_protocol::record::compression::Compression;
 use broker_protocol::record::entries::{Entry as Framed, entries as framed};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
+use broker_storage::commit::{CommitError, Synced};
 use broker_storage::fs::real::RealFs;
-use broker_storage::log_dir::{Identity, LogDir};
+use broker_storage::log_dir::{Identity, LogDir, NewLog};
 use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::path;
 use broker_zookeeper::store::CreateMode;
@@ -385,4 +386,39 @@ async fn the_offsets_topic_is_compressed_as_it_is_configured() {
     let mut properties = Properties::default();
     properties.set("offsets.topic.compression.codec=5").unwrap();
     assert!(BrokerConfig::from_properties(&properties).is_err(), "there is no codec 5");
+}
+
+/// Keeps the commit thread busy until it is released.
+struct Busy(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Synced for Busy {
+    fn synced(&self, _outcome: Result<Offset, CommitError>) {
+        let _ = self.0.lock().unwrap().recv();
+    }
+}
+
+/// Method: a disk whose syncs wait for another log's owner; what is configured is far below the default.
+#[tokio::test]
+async fn a_commit_that_the_disk_does_not_take_is_answered_after_offsets_commit_timeout_ms() {
+    const DEFAULT: Duration = Duration::from_secs(5);
+    let mut world = World::new(&["offsets.commit.timeout.ms=1"]).await;
+    world.open();
+    for topic in ["t", TOPIC] {
+        world.announce(topic, BROKER, 0);
+    }
+    // Until the groups are read.
+    world.ask(Request::Describe).await;
+
+    let dir = &world.seams.replicas.log_dirs()[0];
+    let config = Arc::new(topic_config());
+    let new = NewLog { partition: partition("other"), topic_id: None, config };
+    let mut log = dir.create_log(new, TimestampMs(0)).unwrap();
+    let (release, released) = std::sync::mpsc::channel();
+    dir.committer().submit(log.sync_point(), Arc::new(Busy(std::sync::Mutex::new(released))));
+
+    let asked = tokio::time::timeout(DEFAULT, world.ask(commit(&["t"]))).await;
+    let late = Reply::Codes(Ok(vec![ErrorCode::CoordinatorNotAvailable]));
+    assert_eq!(asked.expect("earlier than by default"), late);
+    drop(release);
+    world.end().await;
 }
