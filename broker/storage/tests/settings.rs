@@ -1,5 +1,5 @@
-//! What settings of a topic do to its log, where no other test sees it: `flush.messages`, `segment.ms`,
-//! `segment.jitter.ms`.
+//! What settings of a topic do to its log, where no other test sees it: `flush.messages`,
+//! `index.interval.bytes`, `segment.index.bytes`, `segment.ms`, `segment.jitter.ms`.
 #![allow(clippy::unwrap_used, reason = "tests fail by panic")]
 
 mod support;
@@ -79,5 +79,39 @@ fn a_roll_by_time_comes_earlier_by_at_most_the_jitter_and_not_at_once_in_all_log
             ages.insert(by_timestamp);
         }
         assert!(ages.len() > 5, "{jitter}: {ages:?}");
+    }
+}
+
+#[test]
+fn an_offset_index_has_an_entry_after_as_many_bytes_as_index_interval_bytes_says() {
+    let bytes = batch(1, 40, 1, NOW.0);
+    let size = bytes.len();
+    for (interval, expected) in [(0, 39), (3 * size - 1, 13), (3 * size, 9), (40 * size, 0)] {
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(5));
+        let dir = open_dir(&fs, Path::new(DIR));
+        let mut log = create(&dir, &config(&[("index.interval.bytes", &interval.to_string())]));
+        for _ in 0..40 {
+            append(&mut log, std::slice::from_ref(&bytes), 0).unwrap();
+        }
+        log.close().unwrap();
+        let index = log.dir().join("00000000000000000000.index");
+        let entries = fs.len(&index).unwrap() / 8;
+        assert_eq!(entries, expected, "{interval} bytes");
+    }
+}
+
+/// Eight bytes an entry, and none of the first batch.
+#[test]
+fn a_segment_ends_when_its_offset_index_has_segment_index_bytes() {
+    let dirs = [new_dir(), new_dir()];
+    for (dir, (index_bytes, batches)) in dirs.iter().zip([("80", 11), ("160", 21)]) {
+        let settings = [("index.interval.bytes", "0"), ("segment.index.bytes", index_bytes)];
+        let mut log = create(dir, &config(&settings));
+        for _ in 0..batches {
+            append(&mut log, &[batch(1, 0, 1, NOW.0)], 0).unwrap();
+        }
+        assert_eq!(log.segment_count(), 1, "{index_bytes}");
+        append(&mut log, &[batch(1, 0, 1, NOW.0)], 0).unwrap();
+        assert_eq!(log.segment_count(), 2, "{index_bytes}");
     }
 }

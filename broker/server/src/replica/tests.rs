@@ -413,3 +413,36 @@ fn a_log_in_an_unloadable_directory_is_not_made_anew_elsewhere() {
     let other = Uuid::from_bytes([3; 16]);
     manager.become_leader(&"u".into(), other, &relaxed(), 1, &[(0, LeaderEpoch(0))]).unwrap();
 }
+
+/// Segments and whole logs alike.
+#[test]
+fn files_of_what_was_deleted_stay_for_their_delay() {
+    for (delay_ms, is_left) in [("0", false), ("3600000", true)] {
+        let config = config(&[
+            ("ottla.durability", "replicated"),
+            ("segment.bytes", "100"),
+            ("retention.bytes", "1"),
+            ("file.delete.delay.ms", delay_ms),
+        ]);
+        let dir = tempfile::tempdir().unwrap();
+        let manager = open(&[dir.path()], &config);
+        lead(&manager, 1, &config);
+        let partition = manager.partition("t", 0).unwrap();
+        for _ in 0..3 {
+            append(&partition, 1).unwrap();
+        }
+        let is_any = |within: &Path, suffix: &str| {
+            let entries = RealFs.list(within).unwrap();
+            entries.iter().any(|entry| entry.name.ends_with(suffix))
+        };
+        manager.keep();
+        manager.purge();
+        assert!(partition.offsets().log_start_offset > Offset(0), "{delay_ms}");
+        let log = dir.path().join("t-0");
+        assert_eq!(is_any(&log, ".deleted"), is_left, "segments after {delay_ms} ms");
+        manager.delete(partition.name()).unwrap();
+        manager.purge();
+        assert_eq!(is_any(dir.path(), "-delete"), is_left, "the log after {delay_ms} ms");
+        assert!(!is_any(dir.path(), "t-0"), "its name is free at once");
+    }
+}

@@ -176,6 +176,19 @@ fn times_are_held_to_the_topics_limits() {
     let bytes = batch_of(Compression::None, &[None, None, None]);
     let refused = validate_in(9, &ahead, &bytes);
     assert_eq!(refused, Err(InvalidRecords::Timestamp { records: vec![2] }));
+    let mut builder = BatchBuilder::new(Offset(0), Compression::Gzip);
+    for time in [-3, -2, 0, 2, 3] {
+        builder.push(TimestampMs(NOW.0 + time), None, None);
+    }
+    let around = builder.finish().unwrap();
+    for (key, expected) in [
+        ("message.timestamp.before.max.ms", vec![0]),
+        ("message.timestamp.after.max.ms", vec![4]),
+        ("message.timestamp.difference.max.ms", vec![0, 4]),
+    ] {
+        let refused = validate_in(9, &[(key, "2")], &around);
+        assert_eq!(refused, Err(InvalidRecords::Timestamp { records: expected }), "{key}");
+    }
     let stamped = [ahead[0], ("message.timestamp.type", "LogAppendTime")];
     assert!(validate_in(9, &stamped, &bytes).is_ok(), "the client's times are not kept");
 }
