@@ -446,3 +446,33 @@ fn files_of_what_was_deleted_stay_for_their_delay() {
         assert!(!is_any(dir.path(), "t-0"), "its name is free at once");
     }
 }
+
+/// Method: a leader of three replicas that is in sync alone; an acknowledgement of its own it gives anyway.
+#[test]
+fn acks_all_is_refused_with_fewer_replicas_in_sync_than_the_topic_asks_for() {
+    for (min_insync_replicas, required) in [("1", None), ("2", Some(2)), ("5", Some(3))] {
+        let config = config(&[("min.insync.replicas", min_insync_replicas)]);
+        let dir = tempfile::tempdir().unwrap();
+        let manager = open(&[dir.path()], &config);
+        manager.become_leader(&"t".into(), ID, &config, 3, &[(0, LeaderEpoch(0))]).unwrap();
+        let partition = manager.partition("t", 0).unwrap();
+        let append = |is_acks_all| {
+            let now = TimestampMs(2_000);
+            let bytes = batch(1);
+            let rules = Rules { config: &config, version: 9, now };
+            let mut valid = validate(&bytes, &rules).unwrap();
+            partition.append(&mut valid.batches, NO_EPOCH, is_acks_all, now)
+        };
+        append(false).unwrap();
+        let refused = match append(true) {
+            Err(AppendError::State(StateError::NotEnoughReplicas { in_sync: 1, required })) => {
+                Some(required)
+            }
+            appended => {
+                appended.unwrap();
+                None
+            }
+        };
+        assert_eq!(refused, required, "min.insync.replicas={min_insync_replicas}");
+    }
+}
