@@ -71,13 +71,13 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// How a handler answers.
 ///
-/// `R` is the answer and may borrow from the request's frame; `L` is the same answer for later,
+/// `R` is the answer and may borrow from the request's frame; `L` is the future of the same answer,
 /// which owns its parts, because the frame is gone by then.
 pub enum Outcome<R, L> {
     /// The answer is here.
     Ready(R),
     /// The answer waits for something: a sync, a high watermark, new records.
-    Later(Later<L>),
+    Later(L),
     /// No answer is expected (`acks=0`).
     Silent,
     /// The connection must be closed: the only way to report a fault where no answer is expected.

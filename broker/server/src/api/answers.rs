@@ -136,10 +136,13 @@ impl Answers {
             return;
         }
         let memory = std::mem::take(&mut self.memory);
+        let small = self.splices.iter().map(|s| s.slice.size).filter(|size| *size <= max);
+        self.memory.reserve(memory.len() + small.map(|size| size as usize).sum::<usize>());
         let mut rest = &memory[..];
         let mut position = self.taken;
-        let mut kept = VecDeque::new();
-        for Splice { at, slice } in std::mem::take(&mut self.splices) {
+        // Each is taken from the front, and put back behind the others if it stays.
+        for _ in 0..self.splices.len() {
+            let Some(Splice { at, slice }) = self.splices.pop_front() else { break };
             let (before, after) = rest.split_at((at - position) as usize);
             self.memory.extend_from_slice(before);
             (rest, position) = (after, at);
@@ -151,9 +154,8 @@ impl Answers {
                 }
                 self.memory.truncate(start);
             }
-            kept.push_back(Splice { at: self.taken + start as u64, slice });
+            self.splices.push_back(Splice { at: self.taken + start as u64, slice });
         }
         self.memory.extend_from_slice(rest);
-        self.splices = kept;
     }
 }

@@ -36,6 +36,9 @@ use super::fetch::Fetched;
 use super::{Later, Outcome, Peer, RequestContext};
 use crate::context::Context;
 
+/// What most answers fit in that come later, so that they do not grow by and by, in bytes.
+const ANSWER_SIZE_USUAL: usize = 128;
+
 /// Why a connection must be closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -271,6 +274,7 @@ fn apart<'m, M: Message<'m>>(
     slices: Vec<Slice>,
 ) -> Result<Answers, Fault> {
     let mut answers = Answers::default();
+    answers.buffer().reserve(ANSWER_SIZE_USUAL);
     encode(context, call, response, slices, &mut answers)?;
     Ok(answers)
 }

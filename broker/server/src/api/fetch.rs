@@ -14,7 +14,7 @@ use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::uuid::Uuid;
 use broker_storage::log::Slice;
 
-use super::{Later, Outcome, RequestContext};
+use super::{Outcome, RequestContext};
 use crate::context::Context;
 use crate::in_flight::Room;
 use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held};
@@ -64,7 +64,7 @@ pub(crate) fn fetch(
     context: &Arc<Context>,
     request: &FetchRequest<'_>,
     rc: &RequestContext<'_>,
-) -> Outcome<Fetched, Fetched> {
+) -> Outcome<Fetched, impl Future<Output = Fetched> + Send + use<>> {
     let version = rc.api_version;
     if replica_id(request) >= 0 {
         return Outcome::Ready(refused(request).into());
@@ -93,7 +93,7 @@ pub(crate) fn fetch(
     if is_complete && !(converts && fetch.records_size() > 0) {
         return Outcome::Ready(answering.answer(fetch));
     }
-    let later: Later<Fetched> = Box::pin(async move {
+    Outcome::Later(async move {
         if !is_complete {
             fetch.wait().await;
         }
@@ -101,8 +101,7 @@ pub(crate) fn fetch(
             return converted(answering, fetch).await;
         }
         answering.answer(fetch)
-    });
-    Outcome::Later(later)
+    })
 }
 
 /// Reads and converts records where no other connection waits for it, and within the memory that the

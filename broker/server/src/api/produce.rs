@@ -29,14 +29,13 @@ const TOPIC_IDS_FROM: i16 = 13;
 /// Asks for every in-sync replica.
 const ACKS_ALL: i16 = -1;
 
-type Produced<'a> = Outcome<ProduceResponse<'a>, ProduceResponse<'static>>;
-
 /// Appends what the request holds.
 pub(crate) fn produce(
     context: &Arc<Context>,
     request: ProduceRequest<'_>,
     rc: &RequestContext<'_>,
-) -> Produced<'static> {
+) -> Outcome<ProduceResponse<'static>, impl Future<Output = ProduceResponse<'static>> + Send + use<>>
+{
     let mut producing = Producing {
         context,
         version: rc.api_version,
@@ -63,10 +62,10 @@ pub(crate) fn produce(
     }
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let deadline = context.clock.now() + timeout;
-    Outcome::Later(Box::pin(async move {
+    Outcome::Later(async move {
         acks.settled(deadline).await;
         settle(response, &waits, &acks)
-    }))
+    })
 }
 
 /// A partition whose records are appended and not yet acknowledged.
