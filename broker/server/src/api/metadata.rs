@@ -17,6 +17,10 @@ use crate::metadata::{Metadata, Partition, Topic, is_internal};
 /// "Authorized operations" where they were not asked for.
 const NOT_ASKED: i32 = i32::MIN;
 
+/// From this version on topics can be asked for by id. Versions 10 and 11 have the field and refuse
+/// the whole request if it is used. Source: Kafka 3.9 `KafkaApis.handleTopicMetadataRequest`.
+const TOPIC_IDS_FROM: i16 = 12;
+
 /// Returns the names that the request wants and that do not exist, if they may be created now.
 ///
 /// Empty in the usual case, which needs no waiting.
@@ -83,20 +87,26 @@ fn topics(
     let operations =
         if request.include_topic_authorized_operations { ALL_TOPIC_OPERATIONS } else { NOT_ASKED };
     let answer = |topic: &Topic| known(topic, metadata, operations, rc);
+    let ids_served = rc.api_version >= TOPIC_IDS_FROM;
+    let has_id =
+        |asked: &MetadataRequestTopic<'_>| asked.name.is_none() || !asked.topic_id.is_zero();
     match &request.topics {
+        Some(asked) if !ids_served && asked.iter().any(has_id) => {
+            asked.iter().map(|asked| unknown(asked, ErrorCode::InvalidRequest, rc)).collect()
+        }
         // In version 0 an empty list asks for all; from version 1 null does.
         Some(asked) if !(asked.is_empty() && rc.api_version == 0) => asked
             .iter()
             .map(|asked| match find(asked, metadata) {
                 Ok(topic) => answer(topic),
-                Err(error) => unknown(asked, error),
+                Err(error) => unknown(asked, error, rc),
             })
             .collect(),
         _ => metadata.topics.values().map(|topic| answer(topic)).collect(),
     }
 }
 
-/// Finds a topic by name, or by id from version 10 on.
+/// Finds a topic by name, or by id from [`TOPIC_IDS_FROM`] on.
 fn find<'m>(
     asked: &MetadataRequestTopic<'_>,
     metadata: &'m Metadata,
@@ -115,11 +125,17 @@ fn find<'m>(
     Ok(topic.ok_or(ErrorCode::UnknownTopicId)?)
 }
 
-fn unknown(asked: &MetadataRequestTopic<'_>, error: ErrorCode) -> MetadataResponseTopic<'static> {
+fn unknown(
+    asked: &MetadataRequestTopic<'_>,
+    error: ErrorCode,
+    rc: &RequestContext<'_>,
+) -> MetadataResponseTopic<'static> {
     let name = asked.name.as_deref();
+    // A version that knows no topic by id cannot say that it has no name.
+    let told = name.or((rc.api_version < TOPIC_IDS_FROM).then_some(""));
     MetadataResponseTopic {
         error_code: error.code(),
-        name: name.map(|name| Cow::Owned(name.to_owned())),
+        name: told.map(|name| Cow::Owned(name.to_owned())),
         topic_id: if name.is_some() { Uuid::ZERO } else { asked.topic_id },
         is_internal: name.is_some_and(is_internal),
         topic_authorized_operations: NOT_ASKED,

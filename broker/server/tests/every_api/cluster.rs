@@ -52,7 +52,14 @@ pub(crate) fn metadata(world: &mut World, version: i16) -> Cases<MetadataRequest
         include_topic_authorized_operations: true,
         ..Default::default()
     };
-    vec![(request, expected)]
+    let mut cases = vec![(request, expected)];
+    if (10..METADATA_IDS_FROM).contains(&version) {
+        let by_id = MetadataRequestTopic { topic_id: MISSING_ID, name: None };
+        let topics = Some(vec![by_name(TOPIC), by_id]);
+        let request = MetadataRequest { topics, ..Default::default() };
+        cases.push((request, vec![ErrorCode::InvalidRequest; 2]));
+    }
+    cases
 }
 
 pub(crate) fn describe_topic_partitions(
