@@ -44,6 +44,22 @@ pub const OPERATIONS: [&str; 30] = [
     "resume_after_restart",
 ];
 
+/// Those that take an admin client, or a tool that is one.
+pub const ADMINISTRATION: [&str; 12] = [
+    "describe_configs",
+    "alter_configs",
+    "list_groups",
+    "describe_group",
+    "delete_offsets",
+    "reset_offsets",
+    "delete_group",
+    "create_partitions",
+    "log_dirs",
+    "describe_producers",
+    "delete_records",
+    "delete_topic",
+];
+
 /// What became of one operation of one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use e2e::clients;
 use e2e::java::Java;
+use e2e::matrix::ADMINISTRATION;
 use e2e::tools::maven;
 use e2e::verdict::Lacks;
 
@@ -22,23 +23,8 @@ const NO_GROUPS: Lacks = Lacks {
 };
 const NO_STATIC_MEMBERS: Lacks =
     Lacks { why: "static members came with 2.3", operations: &["static_member"] };
-const NO_ADMIN: Lacks = Lacks {
-    why: "the release has no admin client",
-    operations: &[
-        "describe_configs",
-        "alter_configs",
-        "list_groups",
-        "describe_group",
-        "delete_group",
-        "delete_offsets",
-        "reset_offsets",
-        "create_partitions",
-        "delete_records",
-        "delete_topic",
-        "log_dirs",
-        "describe_producers",
-    ],
-};
+const NO_ADMIN: Lacks =
+    Lacks { why: "the release has no admin client", operations: &ADMINISTRATION };
 const NO_GROUP_ADMIN: Lacks = Lacks {
     why: "the release's admin client knows no groups",
     operations: &[

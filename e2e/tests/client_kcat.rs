@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use e2e::clients::{self, passed};
 use e2e::deadline::Deadline;
 use e2e::logs;
-use e2e::matrix::Row;
+use e2e::matrix::{ADMINISTRATION, Row};
 use e2e::peer::Peer;
 use e2e::process::Process;
 use e2e::verdict::{self, Lacks};
@@ -17,20 +17,7 @@ const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 const NO_ADMIN: Lacks = Lacks {
     why: "the command line only produces, consumes and lists",
-    operations: &[
-        "describe_configs",
-        "alter_configs",
-        "list_groups",
-        "describe_group",
-        "delete_group",
-        "delete_offsets",
-        "reset_offsets",
-        "create_partitions",
-        "log_dirs",
-        "describe_producers",
-        "delete_records",
-        "delete_topic",
-    ],
+    operations: &ADMINISTRATION,
 };
 
 /// Runs kcat with `arguments` and `input`, and returns the lines it printed.

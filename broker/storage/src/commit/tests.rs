@@ -16,6 +16,12 @@ impl Synced for Owner {
     }
 }
 
+/// Makes such an owner, and where it tells.
+fn owner() -> (Arc<dyn Synced>, mpsc::Receiver<Result<Offset, CommitError>>) {
+    let (told, outcomes) = mpsc::channel();
+    (Arc::new(Owner(told)), outcomes)
+}
+
 /// An owner that keeps the commit thread as a disk does that no longer answers, until its sender goes.
 struct Stalled {
     entered: mpsc::Sender<()>,
@@ -59,8 +65,7 @@ fn stall(committer: &Committer, fs: &FaultyFs) -> mpsc::Sender<()> {
 fn one_sync_serves_the_furthest_point_whatever_the_order_they_came_in() {
     let fs = FaultyFs::new(1);
     let (committer, log) = (committer(), unit(&fs, "/log"));
-    let (told, outcomes) = mpsc::channel();
-    let owner: Arc<dyn Synced> = Arc::new(Owner(told));
+    let (owner, outcomes) = owner();
     let release = stall(&committer, &fs);
     let before = fs.operations();
     let (called, calls) = mpsc::channel();
@@ -85,8 +90,7 @@ fn one_sync_serves_the_furthest_point_whatever_the_order_they_came_in() {
 fn a_disk_that_does_not_answer_holds_up_nobody_who_submits() {
     let fs = FaultyFs::new(1);
     let (committer, log) = (committer(), unit(&fs, "/log"));
-    let (told, outcomes) = mpsc::channel();
-    let owner: Arc<dyn Synced> = Arc::new(Owner(told));
+    let (owner, outcomes) = owner();
     let release = stall(&committer, &fs);
     for end in 1..=100_000 {
         committer.submit(point(&log, end), owner.clone());
@@ -103,8 +107,7 @@ fn a_disk_that_does_not_answer_holds_up_nobody_who_submits() {
 fn those_who_wait_come_before_what_nobody_waits_for() {
     let fs = FaultyFs::new(1);
     let committer = committer();
-    let (told, outcomes) = mpsc::channel();
-    let owner: Arc<dyn Synced> = Arc::new(Owner(told));
+    let (owner, outcomes) = owner();
     let release = stall(&committer, &fs);
     let idle: Vec<_> = (0..10).map(|number| unit(&fs, &format!("/idle{number}"))).collect();
     for unit in &idle {
@@ -123,8 +126,7 @@ fn those_who_wait_come_before_what_nobody_waits_for() {
 fn after_a_failed_sync_everybody_is_told_of_it() {
     let fs = FaultyFs::new(1);
     let (committer, log) = (committer(), unit(&fs, "/log"));
-    let (told, outcomes) = mpsc::channel();
-    let owner: Arc<dyn Synced> = Arc::new(Owner(told));
+    let (owner, outcomes) = owner();
     fs.fail_from(fs.operations(), Failure::Broken, false);
     committer.submit(point(&log, 1), owner.clone());
     outcomes.recv().unwrap().unwrap_err();
