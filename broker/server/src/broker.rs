@@ -32,7 +32,7 @@ use crate::context::Context;
 use crate::control::Control;
 use crate::controller::admin::Admin;
 use crate::controller::membership::{self, Term};
-use crate::controller::run::{Controller, Instruction, fresh_id};
+use crate::controller::old_run::{Controller, Instruction, fresh_id};
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;

@@ -11,8 +11,8 @@ use broker_protocol::uuid::Uuid;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
-use crate::controller::run::Instruction;
-use crate::controller::state::Elected;
+use crate::controller::old_run::Instruction;
+use crate::controller::old_state::Elected;
 use crate::dynamic_config::{Applied, DynamicConfig};
 use crate::metadata::Cache;
 use crate::replica::manager::Manager;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::membership::Term;
-use super::state::{Effect, Elected, Event, State, TopicRead};
+use super::old_state::{Effect, Elected, Event, State, TopicRead};
 use crate::dynamic_config::Applied;
 use crate::metadata::Topic;
 use broker_zookeeper::error::TreeError;
