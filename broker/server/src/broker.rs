@@ -29,7 +29,6 @@ use tracing::{error, info, warn};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
-use crate::control::Control;
 use crate::controller::admin::Admin;
 use crate::controller::membership::{self, Term};
 use crate::controller::old_run::{Controller, Instruction, fresh_id};
@@ -44,6 +43,7 @@ use crate::net::connection;
 use crate::net::limits::Limits;
 use crate::net::listener;
 use crate::net::worker::Workers;
+use crate::old_control::Control;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;

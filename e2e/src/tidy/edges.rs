@@ -65,9 +65,19 @@ const LAYERS: [&[&str]; 7] = [
     &["net", "http", "admin"],
     &["api"],
     &["context"],
-    &["control", "producer_ids"],
+    &["control", "old_control", "producer_ids"],
     &["replica", "group", "txn", "controller", "security"],
-    &["metadata", "dynamic_config", "tasks", "clock", "metrics", "in_flight", "open_files"],
+    &[
+        "metadata",
+        "dynamic_config",
+        "tasks",
+        "clock",
+        "metrics",
+        "in_flight",
+        "open_files",
+        "order",
+        "peer",
+    ],
 ];
 
 /// The layer whose members do not see each other.
