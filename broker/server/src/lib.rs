@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod net;
 mod old_control;
 pub mod open_files;
+pub mod peer;
 mod producer_ids;
 pub mod replica;
 pub mod tasks;
