@@ -20,8 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::file::OpenError;
 use self::file::{TreeFile, WriteError};
-use self::tree::{Change, ChangeKind, Node, Tree, parent_of};
+use self::tree::{Change, ChangeKind, Node, Tree};
 use self::watches::{Kind, Watches};
+use crate::limits;
+use crate::path::parent_of;
 use crate::store::{
     Answer, CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError, Watch, WatchEvent,
     WatchMode,
@@ -363,6 +365,7 @@ impl EmbeddedStore {
         path: &str,
         watch: Option<Kind>,
     ) -> Result<(Option<Node>, Option<Watch>), StoreError> {
+        limits::check_path(path)?;
         let (session, path) = (self.session, path.to_owned());
         self.ask(|answer| Request::Read { session, path, watch, answer }).await
     }
@@ -466,9 +469,17 @@ impl Store for EmbeddedStore {
         Box::pin(self.ask(move |answer| Request::Multi { session, ops, answer }))
     }
 
+    fn sync<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
+        // There is one tree, and no view of it lags.
+        Box::pin(async move { self.read(path, None).await.map(drop) })
+    }
+
     fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch> {
-        let (session, path) = (self.session, path.to_owned());
-        Box::pin(self.ask(move |answer| Request::Watch { session, path, mode, answer }))
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let (session, path) = (self.session, path.to_owned());
+            self.ask(|answer| Request::Watch { session, path, mode, answer }).await
+        })
     }
 }
 
@@ -582,7 +593,7 @@ mod tests {
         let file = dir.path().join("tree.log");
         let tree = EmbeddedTree::open(&file).unwrap();
         let store = tree.session().await;
-        let most = vec![b'x'; 0xf_ffff - "/a".len()];
+        let most = vec![b'x'; 0xf_ffff - limits::OF_TRANSACTION - limits::OF_STEP - "/a".len()];
         store.create("/a", &most, CreateMode::Persistent).await.unwrap();
         let more = [most.as_slice(), b"x"].concat();
         let refused = store.set("/a", &more, None).await.unwrap_err();

@@ -2,6 +2,9 @@
 
 pub mod embedded;
 pub mod error;
+mod limits;
 pub mod node;
 pub mod path;
+pub mod remote;
+pub mod settle;
 pub mod store;

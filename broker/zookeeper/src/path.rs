@@ -102,6 +102,14 @@ pub fn consumer_offset(group: &str, topic: &str, partition: i32) -> String {
     format!("/consumers/{group}/offsets/{topic}/{partition}")
 }
 
+/// Returns the path of the node above `path`.
+pub fn parent_of(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) | None => "/",
+        Some(slash) => &path[..slash],
+    }
+}
+
 /// Returns the parents of `path` without the root, the highest first.
 pub fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| &path[..at])

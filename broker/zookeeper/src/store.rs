@@ -130,6 +130,9 @@ pub enum EventKind {
     Deleted,
     /// A child was created or deleted.
     ChildrenChanged,
+    /// The connection was away, and what happened meanwhile was not reported: anything that the
+    /// watch covers may have changed. The watch is set again; `path` is the one that it was set on.
+    Missed,
     /// The session is over: nothing is watched any more.
     SessionExpired,
 }
@@ -214,9 +217,28 @@ pub enum StoreError {
     /// The session is over; its ephemeral nodes and watches are gone.
     #[error("the session has expired")]
     SessionExpired,
-    /// The connection broke: whether the operation was done is not known. Read before you repeat.
+    /// The connection broke: whether the operation was done is not known. Read before you repeat:
+    /// see [`crate::settle`].
     #[error("the connection was lost, and whether the operation was done is not known")]
     ConnectionLoss,
+    /// The node's access list keeps this broker out.
+    #[error("no permission for {path}")]
+    NoPermission {
+        /// The path that was named.
+        path: String,
+    },
+    /// A quota that the operators of ZooKeeper set on a part of the tree.
+    #[error("the quota of {path} is used up")]
+    QuotaExceeded {
+        /// The path that was named.
+        path: String,
+    },
+    /// The server has too much to do: nothing was done, and it may be tried again.
+    #[error("the coordination service refuses requests for now")]
+    Busy,
+    /// The server is too old for the operation: 3.5 is needed to write, 3.6 for lasting watches.
+    #[error("the coordination service is too old for this operation")]
+    Unsupported,
     /// The paths and data of one transaction are larger than ZooKeeper takes (`jute.maxbuffer`).
     #[error("{path} is part of a change of {size} bytes, which is too large")]
     TooLarge {
@@ -275,6 +297,9 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// The error of the first step that fails.
     fn multi(&self, ops: Vec<Op>) -> Answer<'_, Vec<OpResult>>;
+
+    /// Waits until this session sees every change that was done before the call.
+    fn sync<'a>(&'a self, path: &'a str) -> Answer<'a, ()>;
 
     /// Watches a path again and again, whether it exists or not.
     fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch>;

@@ -79,6 +79,10 @@ fn of_tree(error: &TreeError) -> ErrorCode {
             | StoreError::BadPath { .. }
             | StoreError::SessionExpired
             | StoreError::ConnectionLoss
+            | StoreError::NoPermission { .. }
+            | StoreError::QuotaExceeded { .. }
+            | StoreError::Busy
+            | StoreError::Unsupported
             | StoreError::Unwritable,
         )
         | TreeError::Node(_) => ErrorCode::UnknownServerError,

@@ -11,11 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::limits;
+use crate::path::parent_of;
 use crate::store::{CreateMode, Op, OpResult, Stat, StoreError};
-
-/// The most that one transaction may have of paths and data, in bytes: ZooKeeper's default of
-/// `jute.maxbuffer`, so that what works here works there.
-const TRANSACTION_MAX: usize = 0xf_ffff;
 
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -140,7 +138,7 @@ impl Tree {
         ops: &[Op],
         now: i64,
     ) -> Result<(Vec<OpResult>, Vec<Change>), StoreError> {
-        check_size(ops)?;
+        limits::check(ops, 0)?;
         let zxid = self.zxid + 1;
         let before = self.trial.len();
         let mut results = Vec::with_capacity(ops.len());
@@ -257,7 +255,6 @@ impl Tree {
         mode: CreateMode,
         (now, zxid): (i64, i64),
     ) -> Result<(String, Stat), StoreError> {
-        check_path(path, mode)?;
         let parent_path = parent_of(path);
         let no_parent = || StoreError::NoNode { path: parent_path.to_owned() };
         let parent = self.nodes.get(parent_path).ok_or_else(no_parent)?;
@@ -296,9 +293,6 @@ impl Tree {
     }
 
     fn delete(&mut self, path: &str, version: Option<i32>, zxid: i64) -> Result<(), StoreError> {
-        if path == "/" {
-            return Err(StoreError::BadPath { path: path.to_owned() });
-        }
         if !self.node_at(path, version)?.children.is_empty() {
             return Err(StoreError::NotEmpty { path: path.to_owned() });
         }
@@ -315,47 +309,8 @@ impl Tree {
     }
 }
 
-/// Returns the path of the node above `path`.
-pub(crate) fn parent_of(path: &str) -> &str {
-    match path.rfind('/') {
-        Some(0) | None => "/",
-        Some(slash) => &path[..slash],
-    }
-}
-
 fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
-}
-
-fn size_of(op: &Op) -> (&str, usize) {
-    let (path, data) = match op {
-        Op::Create { path, data, .. } | Op::Set { path, data, .. } => (path, data.len()),
-        Op::Delete { path, .. } | Op::Check { path, .. } => (path, 0),
-    };
-    (path, path.len() + data)
-}
-
-fn check_size(ops: &[Op]) -> Result<(), StoreError> {
-    let size = ops.iter().map(|op| size_of(op).1).sum();
-    if size <= TRANSACTION_MAX {
-        return Ok(());
-    }
-    let largest = ops.iter().map(size_of).max_by_key(|(_, size)| *size);
-    Err(StoreError::TooLarge { path: largest.map_or("", |(path, _)| path).to_owned(), size })
-}
-
-fn check_path(path: &str, mode: CreateMode) -> Result<(), StoreError> {
-    let bad = || StoreError::BadPath { path: path.to_owned() };
-    let parts = path.strip_prefix('/').ok_or_else(bad)?;
-    // The name of a sequential node may be empty: its number follows.
-    let parts = match mode {
-        CreateMode::PersistentSequential => parts.strip_suffix('/').unwrap_or(parts),
-        CreateMode::Persistent | CreateMode::Ephemeral => parts,
-    };
-    if parts.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0')) {
-        return Err(bad());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 
-use super::tree::parent_of;
+use crate::path::parent_of;
 use crate::store::{EventKind, Watch, WatchEvent, WatchMode};
 
 /// What a one-shot watch waits for.
@@ -25,7 +25,7 @@ impl Kind {
             EventKind::DataChanged => self != Self::Children,
             EventKind::Deleted => true,
             EventKind::ChildrenChanged => self == Self::Children,
-            EventKind::SessionExpired => false,
+            EventKind::Missed | EventKind::SessionExpired => false,
         }
     }
 }

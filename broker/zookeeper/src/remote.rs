@@ -1,0 +1,348 @@
+//! The coordination tree in a ZooKeeper: one session with one of its servers.
+//!
+//! The client library connects, pings, and connects again. A request that is made while there is no
+//! connection waits for the next one; a request whose answer is lost is a
+//! [`StoreError::ConnectionLoss`], and is repeated neither here nor in the library. When no server
+//! was heard for 7/5 of the session's time-out, or a server says so, the session is over: every
+//! call answers [`StoreError::SessionExpired`], every watch reports it, and a new store is needed.
+//!
+//! Watches: the server's are shared, see `hub`. A task hands on each event, so that it may come a
+//! moment after the answer of a later read; never is one left out.
+//! Source: zookeeper-client 0.11.2; ZooKeeper 3.9 programmer's guide.
+
+mod connect;
+mod convert;
+mod hub;
+mod inner;
+mod sources;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zookeeper_client as zk;
+
+pub use self::connect::ConnectError;
+use self::connect::Target;
+use self::convert::Asked;
+use self::hub::Kind;
+use self::inner::Inner;
+use crate::limits;
+use crate::store::{Answer, CreateMode, Op, OpResult, Stat, Store, StoreError, Watch, WatchMode};
+
+/// One session with a ZooKeeper. Dropping it closes the session, and with it its ephemeral nodes.
+#[derive(Debug)]
+pub struct RemoteStore {
+    inner: Arc<Inner>,
+}
+
+/// What is needed to end a session from outside, for example after its connection was given up.
+#[derive(Debug, Clone)]
+pub struct PastSession {
+    target: Target,
+    session: zk::SessionInfo,
+}
+
+impl PastSession {
+    /// Ends the session at the server, if it is not over: its ephemeral nodes go at once.
+    ///
+    /// # Errors
+    /// When no server answered within `timeout`.
+    pub async fn end(&self, timeout: Duration) -> Result<(), ConnectError> {
+        self.target.end(&self.session, timeout).await
+    }
+}
+
+/// Whether a session has a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// A server answers.
+    Connected,
+    /// No server answers at present.
+    Disconnected,
+    /// The session is over.
+    Expired,
+}
+
+impl RemoteStore {
+    /// Begins a session with the servers of `connect`, which is Kafka's `zookeeper.connect`; its
+    /// chroot is made if need be.
+    ///
+    /// The servers may shorten or lengthen `session_timeout`: see [`Self::session_timeout`].
+    ///
+    /// # Errors
+    /// When `connect` is malformed, or no session was given within `connection_timeout`.
+    pub async fn connect(
+        connect: &str,
+        session_timeout: Duration,
+        connection_timeout: Duration,
+    ) -> Result<Self, ConnectError> {
+        let target = Target::parse(connect)?;
+        let client = target.connect(session_timeout, connection_timeout).await?;
+        let inner = Arc::new(Inner::new(client, target));
+        sources::session(&inner);
+        Ok(Self { inner })
+    }
+
+    /// Returns the time-out that the servers gave.
+    pub fn session_timeout(&self) -> Duration {
+        self.client().session_timeout()
+    }
+
+    /// Returns whether there is a connection.
+    pub fn connection(&self) -> Connection {
+        match self.client().state() {
+            zk::SessionState::SyncConnected | zk::SessionState::ConnectedReadOnly => {
+                Connection::Connected
+            }
+            zk::SessionState::Disconnected => Connection::Disconnected,
+            zk::SessionState::AuthFailed | zk::SessionState::Expired | zk::SessionState::Closed => {
+                Connection::Expired
+            }
+        }
+    }
+
+    /// Waits until the session is over. Cancel-safe.
+    pub async fn expired(&self) {
+        let mut states = self.client().state_watcher();
+        let mut state = self.client().state();
+        while !state.is_terminated() {
+            state = states.changed().await;
+        }
+    }
+
+    /// Returns what is needed to end this session from outside.
+    pub fn session(&self) -> PastSession {
+        let session = self.client().session().clone();
+        PastSession { target: self.inner.target.clone(), session }
+    }
+
+    /// Closes the session; returns once the server has done so.
+    pub async fn close(self) {
+        let client = self.client().clone();
+        drop(self);
+        connect::close(client).await;
+    }
+
+    fn client(&self) -> &zk::Client {
+        &self.inner.client
+    }
+
+    /// Reads a node and waits for a change of `kind`: by `watching` if the server has no watch there
+    /// yet, or else by `reading`.
+    ///
+    /// Not to be cancelled lightly: a watch that was asked for and is not waited for is taken back by
+    /// the library, and a lasting one on the same path may go with it until the next connection.
+    async fn read_and_watch<T, W, R>(
+        &self,
+        path: &str,
+        kind: Kind,
+        watching: impl FnOnce() -> W,
+        reading: impl FnOnce() -> R,
+    ) -> Result<(T, Watch), StoreError>
+    where
+        W: Future<Output = Result<(T, zk::OneshotWatcher), zk::Error>>,
+        R: Future<Output = Result<T, zk::Error>>,
+    {
+        limits::check_path(path)?;
+        let (events, asks) = self.inner.hub().once(path, kind);
+        let read = if asks {
+            watching().await.map(|(read, watcher)| {
+                sources::once(&self.inner, path, kind, watcher);
+                read
+            })
+        } else {
+            reading().await
+        };
+        match read {
+            Ok(read) => Ok((read, Watch::new(events))),
+            Err(error) => {
+                drop(events);
+                self.inner.hub().forget_closed(path);
+                Err(convert::error(Asked::Read(path), &error))
+            }
+        }
+    }
+
+    async fn write(&self, ops: &[Op]) -> Result<Vec<OpResult>, StoreError> {
+        limits::check(ops, self.inner.chroot_length())?;
+        let mut writer = self.client().new_multi_writer();
+        for op in ops {
+            let added = match op {
+                Op::Create { path, data, mode } => {
+                    writer.add_create(path, data, &convert::create_options(*mode))
+                }
+                Op::Set { path, data, version } => {
+                    writer.add_set_data(path, data, version.map(convert::version))
+                }
+                Op::Delete { path, version } => {
+                    writer.add_delete(path, version.map(convert::version))
+                }
+                Op::Check { path, version } => {
+                    writer.add_check_version(path, convert::version(*version))
+                }
+            };
+            added.map_err(|error| convert::error(Asked::of(op), &error))?;
+        }
+        let results = match writer.commit().await {
+            Ok(results) => results,
+            Err(zk::MultiWriteError::OperationFailed { index, source }) => {
+                let asked = ops.get(index).map_or(Asked::Read("/"), Asked::of);
+                return Err(convert::error(asked, &source));
+            }
+            Err(zk::MultiWriteError::RequestFailed { source }) => {
+                return Err(convert::error(Asked::Read("/"), &source));
+            }
+        };
+        Ok(results.into_iter().map(result).collect())
+    }
+}
+
+fn result(result: zk::MultiWriteResult) -> OpResult {
+    match result {
+        zk::MultiWriteResult::Create { path, stat } => {
+            OpResult::Created { path, stat: convert::stat(&stat) }
+        }
+        zk::MultiWriteResult::SetData { stat } => OpResult::Set { stat: convert::stat(&stat) },
+        zk::MultiWriteResult::Delete => OpResult::Deleted,
+        // The library may grow; a result that it does not name yet has no facts.
+        zk::MultiWriteResult::Check | _ => OpResult::Checked,
+    }
+}
+
+impl Store for RemoteStore {
+    fn session_id(&self) -> i64 {
+        self.client().session_id().0
+    }
+
+    fn create<'a>(
+        &'a self,
+        path: &'a str,
+        data: &'a [u8],
+        mode: CreateMode,
+    ) -> Answer<'a, (String, Stat)> {
+        Box::pin(async move {
+            let op = [Op::Create { path: path.to_owned(), data: data.to_owned(), mode }];
+            limits::check(&op, self.inner.chroot_length())?;
+            let options = convert::create_options(mode);
+            let created = self.client().create(path, data, &options).await;
+            let (stat, number) =
+                created.map_err(|error| convert::error(Asked::Create(path), &error))?;
+            let path = match mode {
+                CreateMode::PersistentSequential => format!("{path}{number}"),
+                CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
+            };
+            Ok((path, convert::stat(&stat)))
+        })
+    }
+
+    fn get<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat)> {
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let read = self.client().get_data(path).await;
+            let (data, stat) = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            Ok((data, convert::stat(&stat)))
+        })
+    }
+
+    fn get_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat, Watch)> {
+        Box::pin(async move {
+            let watching = || async {
+                let (data, stat, watcher) = self.client().get_and_watch_data(path).await?;
+                Ok(((data, stat), watcher))
+            };
+            let reading = || self.client().get_data(path);
+            let ((data, stat), watch) =
+                self.read_and_watch(path, Kind::Node, watching, reading).await?;
+            Ok((data, convert::stat(&stat), watch))
+        })
+    }
+
+    fn exists<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Stat>> {
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let read = self.client().check_stat(path).await;
+            let stat = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            Ok(stat.as_ref().map(convert::stat))
+        })
+    }
+
+    fn exists_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Option<Stat>, Watch)> {
+        Box::pin(async move {
+            let watching = || self.client().check_and_watch_stat(path);
+            let reading = || self.client().check_stat(path);
+            let (stat, watch) = self.read_and_watch(path, Kind::Node, watching, reading).await?;
+            Ok((stat.as_ref().map(convert::stat), watch))
+        })
+    }
+
+    fn children<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let read = self.client().list_children(path).await;
+            let mut names = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            names.sort_unstable();
+            Ok(names)
+        })
+    }
+
+    fn children_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<String>, Watch)> {
+        Box::pin(async move {
+            let watching = || self.client().list_and_watch_children(path);
+            let reading = || self.client().list_children(path);
+            let (mut names, watch) =
+                self.read_and_watch(path, Kind::Children, watching, reading).await?;
+            names.sort_unstable();
+            Ok((names, watch))
+        })
+    }
+
+    fn set<'a>(&'a self, path: &'a str, data: &'a [u8], version: Option<i32>) -> Answer<'a, Stat> {
+        Box::pin(async move {
+            let op = [Op::Set { path: path.to_owned(), data: data.to_owned(), version }];
+            limits::check(&op, self.inner.chroot_length())?;
+            let set = self.client().set_data(path, data, version.map(convert::version)).await;
+            let stat = set.map_err(|error| convert::error(Asked::of(&op[0]), &error))?;
+            Ok(convert::stat(&stat))
+        })
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, version: Option<i32>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let op = [Op::Delete { path: path.to_owned(), version }];
+            limits::check(&op, self.inner.chroot_length())?;
+            let deleted = self.client().delete(path, version.map(convert::version)).await;
+            deleted.map_err(|error| convert::error(Asked::of(&op[0]), &error))
+        })
+    }
+
+    fn multi(&self, ops: Vec<Op>) -> Answer<'_, Vec<OpResult>> {
+        Box::pin(async move { self.write(&ops).await })
+    }
+
+    fn sync<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let synced = self.client().sync(path).await;
+            synced.map_err(|error| convert::error(Asked::Read(path), &error))
+        })
+    }
+
+    fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch> {
+        Box::pin(async move {
+            limits::check_path(path)?;
+            let _setting = self.inner.setting.lock().await;
+            let (events, asks) = self.inner.hub().lasting(path, mode);
+            if asks {
+                match self.client().watch(path, convert::watch_mode(mode)).await {
+                    Ok(watcher) => sources::lasting(&self.inner, path, mode, watcher),
+                    Err(error) => {
+                        drop(events);
+                        self.inner.hub().forget_closed(path);
+                        return Err(convert::error(Asked::Read(path), &error));
+                    }
+                }
+            }
+            Ok(Watch::new(events))
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Reaching a ZooKeeper: `zookeeper.connect`, the chroot, a session to begin or to end.
+
+use std::time::Duration;
+
+use zookeeper_client as zk;
+
+use super::convert;
+use crate::limits;
+use crate::path;
+use crate::store::CreateMode;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It must be `host:port,host:port`, and may end in the path of a node.
+    #[error("zookeeper.connect has {connect:?}, which names no servers or no path of a node")]
+    BadConnect {
+        /// What was given.
+        connect: String,
+    },
+    /// No server answered.
+    #[error("none of the servers {servers} gave a session within {timeout:?}")]
+    Unreachable {
+        /// The servers that were named.
+        servers: String,
+        /// How long they had.
+        timeout: Duration,
+    },
+    /// The session to take over is over.
+    #[error("the session has expired")]
+    SessionExpired,
+    /// The servers answered, but gave no session or not the chroot.
+    #[error("begin a session with {servers}")]
+    Refused {
+        /// The servers that were named.
+        servers: String,
+        /// What the client library said.
+        source: zk::Error,
+    },
+}
+
+/// The servers, and the node that stands for the root; `/` is the servers' own root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    servers: String,
+    pub(super) chroot: String,
+}
+
+impl Target {
+    /// Reads `zookeeper.connect`.
+    pub(super) fn parse(connect: &str) -> Result<Self, ConnectError> {
+        let bad = || ConnectError::BadConnect { connect: connect.to_owned() };
+        let (servers, chroot) = match connect.find('/') {
+            Some(slash) => connect.split_at(slash),
+            None => (connect, "/"),
+        };
+        let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
+        if servers.contains(&"") || limits::check_path(chroot).is_err() {
+            return Err(bad());
+        }
+        Ok(Self { servers: servers.join(","), chroot: chroot.to_owned() })
+    }
+
+    /// Begins a session and goes below the chroot, which is made if need be.
+    pub(super) async fn connect(
+        &self,
+        session_timeout: Duration,
+        connection_timeout: Duration,
+    ) -> Result<zk::Client, ConnectError> {
+        let connector = || zk::Client::connector().with_session_timeout(session_timeout);
+        let client = tokio::time::timeout(connection_timeout, async {
+            let client = self.session(connector).await?;
+            self.make_chroot(&client).await?;
+            Ok::<_, ConnectError>(client)
+        });
+        let client = client.await.map_err(|_| self.unreachable(connection_timeout))??;
+        client
+            .chroot(self.chroot.as_str())
+            .map_err(|_| ConnectError::BadConnect { connect: self.chroot.clone() })
+    }
+
+    /// Takes over a session and closes it.
+    pub(super) async fn end(
+        &self,
+        past: &zk::SessionInfo,
+        timeout: Duration,
+    ) -> Result<(), ConnectError> {
+        let connector =
+            || zk::Client::connector().with_session(past.clone()).with_session_timeout(timeout);
+        let ended = tokio::time::timeout(timeout, async {
+            let client = self.session(connector).await?;
+            close(client).await;
+            Ok::<_, ConnectError>(())
+        });
+        match ended.await.map_err(|_| self.unreachable(timeout))? {
+            Ok(()) | Err(ConnectError::SessionExpired) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries until there is a session: the library gives up after the session's time-out.
+    async fn session(
+        &self,
+        connector: impl Fn() -> zk::Connector,
+    ) -> Result<zk::Client, ConnectError> {
+        loop {
+            match connector().connect(&self.servers).await {
+                Ok(client) => return Ok(client),
+                Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {}
+                Err(zk::Error::SessionExpired) => return Err(ConnectError::SessionExpired),
+                Err(source) => return Err(self.refused(source)),
+            }
+        }
+    }
+
+    async fn make_chroot(&self, client: &zk::Client) -> Result<(), ConnectError> {
+        if self.chroot == "/" {
+            return Ok(());
+        }
+        let options = convert::create_options(CreateMode::Persistent);
+        for path in path::parents(&self.chroot).chain([self.chroot.as_str()]) {
+            loop {
+                match client.create(path, &[], &options).await {
+                    Ok(_) | Err(zk::Error::NodeExists) => break,
+                    // Whoever makes it, it is there: this write may be repeated.
+                    Err(zk::Error::ConnectionLoss | zk::Error::Custom(_)) => {}
+                    Err(source) => return Err(self.refused(source)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unreachable(&self, timeout: Duration) -> ConnectError {
+        ConnectError::Unreachable { servers: self.servers.clone(), timeout }
+    }
+
+    fn refused(&self, source: zk::Error) -> ConnectError {
+        ConnectError::Refused { servers: self.servers.clone(), source }
+    }
+}
+
+/// Closes a session; returns once the server has said so, or the session is over in another way.
+pub(super) async fn close(client: zk::Client) {
+    let mut states = client.state_watcher();
+    let mut state = client.state();
+    drop(client);
+    while !state.is_terminated() {
+        state = states.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The string is Kafka's: servers by comma, then the path that stands for the root.
+    #[test]
+    fn a_connect_string_is_servers_and_a_chroot() {
+        let cases = [
+            ("zk1:2181", "zk1:2181", "/"),
+            ("zk1, zk2:2182", "zk1,zk2:2182", "/"),
+            ("zk1:2181,zk2:2181/kafka/a", "zk1:2181,zk2:2181", "/kafka/a"),
+            ("[::1]:2181/", "[::1]:2181", "/"),
+        ];
+        for (connect, servers, chroot) in cases {
+            let target = Target { servers: servers.to_owned(), chroot: chroot.to_owned() };
+            assert_eq!(Target::parse(connect).unwrap(), target, "{connect}");
+        }
+        for connect in ["", "/kafka", "zk1,,zk2", "zk1/kafka/", "zk1/a//b", "zk1/a,zk2/b/"] {
+            assert!(Target::parse(connect).is_err(), "{connect}");
+        }
+    }
+}

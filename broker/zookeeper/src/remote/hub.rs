@@ -1,0 +1,294 @@
+//! Who of this session waits for which node, and what the server is asked to report. Pure.
+//!
+//! A server keeps one mode for a path and session (ZooKeeper before 3.9, ZOOKEEPER-4466): a one-shot
+//! watch on a path takes the place of a lasting one there, and removing either removes both. So the
+//! waiters are kept here, and the server is asked for a path at most once:
+//!
+//! - While a lasting watch of the server is on a path, one-shot waiters live from its events.
+//! - A one-shot watch of the server serves all waiters of its kind that come until it fires, and is
+//!   never taken back: it would take a lasting one along.
+//! - A recursive watch takes the place of one that is not, and reports a child that comes or goes
+//!   itself, from which the news for the parent follow.
+//!
+//! A waiter is put here before the server is asked, so that nothing is missed; it may hear of a
+//! change that its read has already seen.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::store::{EventKind, WatchEvent, WatchMode};
+
+/// What a one-shot watch waits for, as a server tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The node comes, changes or goes.
+    Node,
+    /// Its children come or go, or it goes itself.
+    Children,
+}
+
+impl Kind {
+    fn covers(self, event: EventKind) -> bool {
+        match event {
+            EventKind::Created | EventKind::DataChanged => self == Self::Node,
+            EventKind::ChildrenChanged => self == Self::Children,
+            EventKind::Deleted | EventKind::Missed => true,
+            EventKind::SessionExpired => false,
+        }
+    }
+}
+
+/// A lasting watch of the server that was put in place of another is newer than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Generation(u64);
+
+#[derive(Debug, Default)]
+struct Place {
+    once: Vec<(Kind, UnboundedSender<WatchEvent>)>,
+    lasting: Vec<(WatchMode, UnboundedSender<WatchEvent>)>,
+    /// How many one-shot watches of the server are set, by kind.
+    node_sources: usize,
+    children_sources: usize,
+    lasting_source: Option<(WatchMode, Generation)>,
+}
+
+impl Place {
+    fn sources(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Node => &mut self.node_sources,
+            Kind::Children => &mut self.children_sources,
+        }
+    }
+
+    fn drop_closed(&mut self) {
+        self.once.retain(|(_, events)| !events.is_closed());
+        self.lasting.retain(|(_, events)| !events.is_closed());
+    }
+
+    fn has_waiters(&self) -> bool {
+        !self.once.is_empty() || !self.lasting.is_empty()
+    }
+
+    fn is_unused(&self) -> bool {
+        !self.has_waiters()
+            && self.node_sources + self.children_sources == 0
+            && self.lasting_source.is_none()
+    }
+
+    fn fire_once(&mut self, event: &WatchEvent) {
+        self.once.retain(|(kind, events)| {
+            let covered = kind.covers(event.kind);
+            if covered {
+                let _ = events.send(event.clone());
+            }
+            !covered && !events.is_closed()
+        });
+    }
+
+    fn fire_lasting(&mut self, mode: WatchMode, event: &WatchEvent) {
+        self.lasting.retain(|(wanted, events)| {
+            if *wanted == mode { events.send(event.clone()).is_ok() } else { true }
+        });
+    }
+}
+
+/// All waiters of one session, by path.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    places: HashMap<String, Place>,
+    generation: u64,
+}
+
+impl Hub {
+    /// Adds a waiter for one event; the second value says whether the server must be asked to watch.
+    pub(super) fn once(&mut self, path: &str, kind: Kind) -> (UnboundedReceiver<WatchEvent>, bool) {
+        let (events, receiver) = unbounded_channel();
+        let place = self.places.entry(path.to_owned()).or_default();
+        place.drop_closed();
+        place.once.push((kind, events));
+        let asks = place.lasting_source.is_none() && *place.sources(kind) == 0;
+        (receiver, asks)
+    }
+
+    /// Adds a waiter for all events; the second value says whether the server must be asked.
+    pub(super) fn lasting(
+        &mut self,
+        path: &str,
+        mode: WatchMode,
+    ) -> (UnboundedReceiver<WatchEvent>, bool) {
+        let (events, receiver) = unbounded_channel();
+        let place = self.places.entry(path.to_owned()).or_default();
+        place.drop_closed();
+        place.lasting.push((mode, events));
+        let asks = match place.lasting_source {
+            None => true,
+            Some((there, _)) => there != mode && there == WatchMode::Persistent,
+        };
+        (receiver, asks)
+    }
+
+    /// Forgets waiters that have gone without an event.
+    pub(super) fn forget_closed(&mut self, path: &str) {
+        if let Some(place) = self.places.get_mut(path) {
+            place.drop_closed();
+            if place.is_unused() {
+                self.places.remove(path);
+            }
+        }
+    }
+
+    /// Notes that the server has a one-shot watch on `path`.
+    pub(super) fn once_is_set(&mut self, path: &str, kind: Kind) {
+        *self.places.entry(path.to_owned()).or_default().sources(kind) += 1;
+    }
+
+    /// Notes that the server has a lasting watch on `path`, in place of any that was there.
+    pub(super) fn lasting_is_set(&mut self, path: &str, mode: WatchMode) -> Generation {
+        self.generation += 1;
+        let generation = Generation(self.generation);
+        let place = self.places.entry(path.to_owned()).or_default();
+        place.lasting_source = Some((mode, generation));
+        generation
+    }
+
+    /// Hands on what a one-shot watch of the server on `path` said.
+    pub(super) fn fire_once(&mut self, path: &str, kind: Kind, event: &WatchEvent) {
+        if let Some(place) = self.places.get_mut(path) {
+            let sources = place.sources(kind);
+            *sources = sources.saturating_sub(1);
+            place.fire_once(event);
+        }
+        self.forget_closed(path);
+    }
+
+    /// Hands on what a lasting watch of the server on `path` said; false when it is not wanted any
+    /// more.
+    pub(super) fn fire_lasting(
+        &mut self,
+        path: &str,
+        generation: Generation,
+        event: &WatchEvent,
+    ) -> bool {
+        let Some(place) = self.places.get_mut(path) else { return false };
+        let Some((mode, current)) = place.lasting_source else { return false };
+        if current != generation {
+            return false;
+        }
+        if event.path == path {
+            place.fire_once(event);
+            place.fire_lasting(WatchMode::Persistent, event);
+        }
+        if mode == WatchMode::PersistentRecursive {
+            place.fire_lasting(mode, event);
+            let came_or_went = matches!(event.kind, EventKind::Created | EventKind::Deleted);
+            if came_or_went && is_child(&event.path, path) {
+                let path = path.to_owned();
+                let of_parent = WatchEvent { kind: EventKind::ChildrenChanged, path };
+                place.fire_once(&of_parent);
+                place.fire_lasting(WatchMode::Persistent, &of_parent);
+            }
+        }
+        place.drop_closed();
+        let wanted = place.has_waiters();
+        if !wanted {
+            place.lasting_source = None;
+        }
+        self.forget_closed(path);
+        wanted
+    }
+
+    /// Drops every waiter: each sees that the session is over.
+    pub(super) fn end(&mut self) {
+        self.places.clear();
+    }
+}
+
+fn is_child(path: &str, parent: &str) -> bool {
+    let rest = if parent == "/" { path.strip_prefix('/') } else { below(path, parent) };
+    rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+fn below<'a>(path: &'a str, parent: &str) -> Option<&'a str> {
+    path.strip_prefix(parent)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind, path: &str) -> WatchEvent {
+        WatchEvent { kind, path: path.to_owned() }
+    }
+
+    fn kinds(events: &mut UnboundedReceiver<WatchEvent>) -> Vec<EventKind> {
+        std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.kind).collect()
+    }
+
+    /// While the server has a recursive watch, all other waiters of the path live from it.
+    #[test]
+    fn a_recursive_watch_feeds_every_waiter_of_its_path() {
+        use EventKind::{ChildrenChanged, Created, DataChanged};
+        let mut hub = Hub::default();
+        let (mut below, asks) = hub.lasting("/a", WatchMode::PersistentRecursive);
+        assert!(asks);
+        let generation = hub.lasting_is_set("/a", WatchMode::PersistentRecursive);
+        let (mut itself, asks) = hub.lasting("/a", WatchMode::Persistent);
+        assert!(!asks);
+        let (mut children, asks) = hub.once("/a", Kind::Children);
+        assert!(!asks);
+        let (mut node, asks) = hub.once("/a", Kind::Node);
+        assert!(!asks);
+        let said =
+            [event(Created, "/a/b"), event(Created, "/a/b/c"), event(EventKind::DataChanged, "/a")];
+        for event in &said {
+            assert!(hub.fire_lasting("/a", generation, event));
+        }
+        assert_eq!(kinds(&mut below), [Created, Created, DataChanged]);
+        assert_eq!(kinds(&mut itself), [ChildrenChanged, DataChanged]);
+        assert_eq!(kinds(&mut children), [ChildrenChanged]);
+        assert_eq!(kinds(&mut node), [DataChanged]);
+    }
+
+    /// The server is asked once until it has fired, and a watch that nobody wants is given back.
+    #[test]
+    fn the_server_is_asked_once() {
+        let mut hub = Hub::default();
+        let (mut first, asks) = hub.once("/a", Kind::Node);
+        assert!(asks);
+        hub.once_is_set("/a", Kind::Node);
+        let (mut second, asks) = hub.once("/a", Kind::Node);
+        assert!(!asks);
+        let (_children, asks) = hub.once("/a", Kind::Children);
+        assert!(asks);
+        hub.fire_once("/a", Kind::Node, &event(EventKind::DataChanged, "/a"));
+        assert_eq!(kinds(&mut first), [EventKind::DataChanged]);
+        assert_eq!(kinds(&mut second), [EventKind::DataChanged]);
+        assert!(hub.once("/a", Kind::Node).1);
+
+        let (lasting, asks) = hub.lasting("/b", WatchMode::Persistent);
+        assert!(asks);
+        let old = hub.lasting_is_set("/b", WatchMode::Persistent);
+        let (recursive, asks) = hub.lasting("/b", WatchMode::PersistentRecursive);
+        assert!(asks, "a recursive watch says more");
+        let new = hub.lasting_is_set("/b", WatchMode::PersistentRecursive);
+        let changed = event(EventKind::DataChanged, "/b");
+        assert!(!hub.fire_lasting("/b", old, &changed));
+        assert!(hub.fire_lasting("/b", new, &changed));
+        drop((lasting, recursive));
+        assert!(!hub.fire_lasting("/b", new, &changed));
+        assert!(!hub.places.contains_key("/b"));
+    }
+
+    /// After the end there is nobody left: a receiver sees its channel closed.
+    #[test]
+    fn the_end_of_the_session_reaches_every_waiter() {
+        let mut hub = Hub::default();
+        let (mut once, _) = hub.once("/a", Kind::Node);
+        let (mut lasting, _) = hub.lasting("/", WatchMode::PersistentRecursive);
+        hub.end();
+        let closed = Err(tokio::sync::mpsc::error::TryRecvError::Disconnected);
+        assert_eq!(once.try_recv(), closed);
+        assert_eq!(lasting.try_recv(), closed);
+    }
+}
