@@ -114,16 +114,19 @@ impl Controller {
             topics: self.store.watch(path::TOPICS, WatchMode::PersistentRecursive).await?,
             deletions: self.store.watch(path::DELETE_TOPICS, WatchMode::Persistent).await?,
         };
-        for topic in self.store.children(path::TOPICS).await? {
-            self.topic_changed(&topic).await?;
-        }
+        self.all_topics().await?;
         self.deletions().await?;
         self.instruct(Instruction::Loaded).await;
         loop {
             tokio::select! {
                 event = watches.topics.next() => {
-                    for topic in changed_topics(event, &mut watches.topics)? {
-                        self.topic_changed(&topic).await?;
+                    match changed_topics(event, &mut watches.topics)? {
+                        Changed::Topics(topics) => {
+                            for topic in topics {
+                                self.topic_changed(&topic).await?;
+                            }
+                        }
+                        Changed::Any => self.all_topics().await?,
                     }
                 }
                 event = watches.deletions.next() => {
@@ -133,6 +136,13 @@ impl Controller {
                 }
             }
         }
+    }
+
+    async fn all_topics(&mut self) -> Result<(), TreeError> {
+        for topic in self.store.children(path::TOPICS).await? {
+            self.topic_changed(&topic).await?;
+        }
+        Ok(())
     }
 
     /// Reads a topic and does what follows.
@@ -349,12 +359,23 @@ fn expired(event: &WatchEvent) -> Result<(), TreeError> {
     Ok(())
 }
 
+/// What events say of the topics.
+#[derive(Debug, PartialEq, Eq)]
+enum Changed {
+    /// The nodes of these changed.
+    Topics(BTreeSet<String>),
+    /// Any may have changed.
+    Any,
+}
+
 /// Collects the topics whose own nodes changed, from one event and those behind it.
-fn changed_topics(first: WatchEvent, watch: &mut Watch) -> Result<BTreeSet<String>, TreeError> {
+fn changed_topics(first: WatchEvent, watch: &mut Watch) -> Result<Changed, TreeError> {
     let mut topics = BTreeSet::new();
+    let mut has_missed = false;
     let mut event = Some(first);
     while let Some(seen) = event {
         expired(&seen)?;
+        has_missed |= seen.kind == EventKind::Missed;
         let topic = seen.path.strip_prefix(path::TOPICS).and_then(|rest| rest.strip_prefix('/'));
         // Deeper nodes are the controller's own.
         if let Some(topic) = topic.filter(|topic| !topic.contains('/')) {
@@ -362,7 +383,7 @@ fn changed_topics(first: WatchEvent, watch: &mut Watch) -> Result<BTreeSet<Strin
         }
         event = watch.try_next();
     }
-    Ok(topics)
+    Ok(if has_missed { Changed::Any } else { Changed::Topics(topics) })
 }
 
 /// Makes a topic id that is none of Kafka's reserved ones.
