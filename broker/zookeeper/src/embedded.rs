@@ -25,8 +25,8 @@ use self::watches::{Kind, Watches};
 use crate::limits;
 use crate::path::parent_of;
 use crate::store::{
-    Answer, CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError, Watch, WatchEvent,
-    WatchMode,
+    Answer, CreateMode, EventKind, NodeRead, Op, OpResult, Stat, Store, StoreError, Watch,
+    WatchEvent, WatchMode,
 };
 
 /// Requests that may wait for the owner thread; more push back on those who ask.
@@ -61,6 +61,11 @@ enum Request {
         path: String,
         watch: Option<Kind>,
         answer: oneshot::Sender<ReadResult>,
+    },
+    ReadMany {
+        session: i64,
+        paths: Vec<String>,
+        answer: oneshot::Sender<Result<Vec<NodeRead>, StoreError>>,
     },
     Watch {
         session: i64,
@@ -189,7 +194,9 @@ impl Owner {
                 batch.expired.push((session, answer));
             }
             Request::Close { closed } => batch.closing = Some(closed),
-            Request::Read { .. } | Request::Watch { .. } => batch.reads.push(request),
+            Request::Read { .. } | Request::ReadMany { .. } | Request::Watch { .. } => {
+                batch.reads.push(request);
+            }
         }
     }
 
@@ -257,6 +264,14 @@ impl Owner {
         match request {
             Request::Read { session, path, watch, answer } => {
                 let result = self.check(session).map(|()| self.read(session, &path, watch));
+                let _ = answer.send(result);
+            }
+            Request::ReadMany { session, paths, answer } => {
+                let read = |path: String| match self.tree.get(&path) {
+                    Some(node) => Ok((node.data.clone(), node.stat)),
+                    None => Err(StoreError::NoNode { path }),
+                };
+                let result = self.check(session).map(|()| paths.into_iter().map(read).collect());
                 let _ = answer.send(result);
             }
             Request::Watch { session, path, mode, answer } => {
@@ -411,6 +426,14 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             let (node, _) = self.read_existing(path, None).await?;
             Ok((node.data, node.stat))
+        })
+    }
+
+    fn get_many<'a>(&'a self, paths: &'a [String]) -> Answer<'a, Vec<NodeRead>> {
+        Box::pin(async move {
+            paths.iter().try_for_each(|path| limits::check_path(path))?;
+            let (session, paths) = (self.session, paths.to_vec());
+            self.ask(|answer| Request::ReadMany { session, paths, answer }).await
         })
     }
 

@@ -27,7 +27,12 @@ use self::convert::Asked;
 use self::hub::Kind;
 use self::inner::Inner;
 use crate::limits;
-use crate::store::{Answer, CreateMode, Op, OpResult, Stat, Store, StoreError, Watch, WatchMode};
+use crate::store::{
+    Answer, CreateMode, NodeRead, Op, OpResult, Stat, Store, StoreError, Watch, WatchMode,
+};
+
+/// Nodes that are read by one request: some hundred kilobytes of request and answer.
+const READ_AT_ONCE: usize = 500;
 
 /// One session with a ZooKeeper. Dropping it closes the session, and with it its ephemeral nodes.
 #[derive(Debug)]
@@ -163,6 +168,24 @@ impl RemoteStore {
         }
     }
 
+    /// Asks for some nodes in one request, which is sent at once.
+    fn read_chunk<'a>(
+        &self,
+        paths: &'a [String],
+    ) -> Result<impl Future<Output = Result<Vec<NodeRead>, StoreError>> + use<'a, '_>, StoreError>
+    {
+        let mut reader = self.client().new_multi_reader();
+        for path in paths {
+            let added = reader.add_get_data(path);
+            added.map_err(|error| convert::error(Asked::Read(path), &error))?;
+        }
+        let asked = reader.commit();
+        Ok(async move {
+            let results = asked.await.map_err(|error| convert::error(Asked::Read("/"), &error))?;
+            Ok(paths.iter().zip(results).map(|(path, result)| node_read(path, result)).collect())
+        })
+    }
+
     async fn write(&self, ops: &[Op]) -> Result<Vec<OpResult>, StoreError> {
         limits::check(ops, self.inner.chroot_length())?;
         let mut writer = self.client().new_multi_writer();
@@ -194,6 +217,15 @@ impl RemoteStore {
             }
         };
         Ok(results.into_iter().map(result).collect())
+    }
+}
+
+fn node_read(path: &str, result: zk::MultiReadResult) -> NodeRead {
+    match result {
+        zk::MultiReadResult::Data { data, stat } => Ok((data, convert::stat(&stat))),
+        zk::MultiReadResult::Error { err } => Err(convert::error(Asked::Read(path), &err)),
+        // Only data is asked for. The library may grow.
+        zk::MultiReadResult::Children { .. } | _ => Err(StoreError::Unsupported),
     }
 }
 
@@ -241,6 +273,20 @@ impl Store for RemoteStore {
             let read = self.client().get_data(path).await;
             let (data, stat) = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
             Ok((data, convert::stat(&stat)))
+        })
+    }
+
+    fn get_many<'a>(&'a self, paths: &'a [String]) -> Answer<'a, Vec<NodeRead>> {
+        Box::pin(async move {
+            paths.iter().try_for_each(|path| limits::check_path(path))?;
+            // Each is sent when it is made: they wait for one round trip together.
+            let asked: Vec<_> =
+                paths.chunks(READ_AT_ONCE).map(|chunk| self.read_chunk(chunk)).collect();
+            let mut read = Vec::with_capacity(paths.len());
+            for chunk in asked {
+                read.extend(chunk?.await?);
+            }
+            Ok(read)
         })
     }
 

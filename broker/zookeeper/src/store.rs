@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 /// The future of one operation.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// One node of [`Store::get_many`].
+pub type NodeRead = Result<(Vec<u8>, Stat), StoreError>;
+
 /// Facts of a node, named as ZooKeeper's `Stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stat {
@@ -271,6 +274,13 @@ pub trait Store: Debug + Send + Sync {
     /// Reads a node.
     fn get<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat)>;
 
+    /// Reads many nodes; each has its own result, in the order of `paths`. For loading a whole
+    /// tree: one round trip for hundreds. What is read is no snapshot.
+    ///
+    /// # Errors
+    /// What keeps all from being read, as a lost connection. A node that is not there fails alone.
+    fn get_many<'a>(&'a self, paths: &'a [String]) -> Answer<'a, Vec<NodeRead>>;
+
     /// Reads a node and watches it for a change of data or deletion.
     fn get_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat, Watch)>;
 
@@ -295,7 +305,8 @@ pub trait Store: Debug + Send + Sync {
     /// Does all of `ops` in order, or none of them.
     ///
     /// # Errors
-    /// The error of the first step that fails.
+    /// The error of the first step that fails, with its path. Where only one step is about a path,
+    /// that tells which; a [`StoreError::NoNode`] of a creation names the parent.
     fn multi(&self, ops: Vec<Op>) -> Answer<'_, Vec<OpResult>>;
 
     /// Waits until this session sees every change that was done before the call.

@@ -11,6 +11,7 @@ pub(crate) type Who = usize;
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Get(Who, String),
+    GetMany(Who, Vec<String>),
     Exists(Who, String),
     Children(Who, String),
     GetAndWatch(Who, String),
@@ -42,7 +43,12 @@ impl Script {
         let who = self.random.usize(..2);
         let path = self.path();
         match self.random.u32(..100) {
-            0..4 => Step::Get(who, path),
+            0..2 => Step::Get(who, path),
+            2..4 => {
+                let more = self.random.usize(0..4);
+                let paths = std::iter::once(path).chain((0..more).map(|_| self.path()));
+                Step::GetMany(who, paths.collect())
+            }
             4..7 => Step::Exists(who, path),
             7..10 => Step::Children(who, path),
             10..17 => Step::GetAndWatch(who, path),
@@ -80,7 +86,12 @@ impl Script {
         if depth == 0 {
             return "/".to_owned();
         }
-        (0..depth).map(|_| format!("/{}", NAMES[self.random.usize(..NAMES.len())])).collect()
+        let mut path = String::new();
+        for _ in 0..depth {
+            path.push('/');
+            path.push_str(NAMES[self.random.usize(..NAMES.len())]);
+        }
+        path
     }
 
     fn data(&mut self) -> Vec<u8> {

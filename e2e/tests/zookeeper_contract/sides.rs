@@ -59,11 +59,14 @@ impl Sides {
     }
 
     pub(crate) async fn run(&mut self, step: &Step) -> Result<()> {
-        match step {
-            Step::Expire => self.expire().await?,
-            Step::DropWatch(_) if self.watches.is_empty() => {}
-            Step::DropWatch(number) => drop(self.watches.swap_remove(number % self.watches.len())),
-            step => self.ask(step).await?,
+        if matches!(step, Step::Expire) {
+            self.expire().await?;
+        } else if let Step::DropWatch(number) = step {
+            if !self.watches.is_empty() {
+                drop(self.watches.swap_remove(number % self.watches.len()));
+            }
+        } else {
+            self.ask(step).await?;
         }
         self.compare_events().await
     }
@@ -122,6 +125,7 @@ fn events(watch: &mut Watch) -> Vec<WatchEvent> {
 fn who(step: &Step) -> Who {
     match step {
         Step::Get(who, ..)
+        | Step::GetMany(who, ..)
         | Step::Exists(who, ..)
         | Step::Children(who, ..)
         | Step::GetAndWatch(who, ..)
@@ -143,6 +147,17 @@ async fn answer<S: Store>(step: &Step, stores: &[S], owners: &[i64]) -> Answered
     match step {
         Step::Get(_, path) => {
             said(store.get(path).await.map(|(data, stat)| ((data, facts(&stat)), None)))
+        }
+        Step::GetMany(_, paths) => {
+            let read = store.get_many(paths).await;
+            let read = read.map(|nodes| {
+                let words = nodes.into_iter().map(|node| match node {
+                    Ok((data, stat)) => format!("{data:?} {:?}", facts(&stat)),
+                    Err(error) => format!("{error:?}"),
+                });
+                (words.collect::<Vec<_>>(), None)
+            });
+            said(read)
         }
         Step::GetAndWatch(_, path) => {
             let read = store.get_and_watch(path).await;
