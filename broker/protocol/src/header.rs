@@ -1,7 +1,8 @@
 //! What stands before the body in every frame.
 //!
 //! Requests have three headers: version 1 adds the client's name, version 2 tagged fields. Which
-//! one applies follows from the API and its version. Responses have two, and `ApiVersions` always
+//! one applies follows from the API and its version; version 0 is left to the first
+//! `ControlledShutdown`. Responses have two, and `ApiVersions` always
 //! answers with the older: its reader may not know yet what the broker can do.
 //!
 //! Source: Kafka 3.9 `RequestHeader`, `ResponseHeader`, `ApiKeys`; KIP-511.
@@ -44,19 +45,23 @@ impl<'a> RequestHeader<'a> {
         let (api_key, api_version) = (reader.i16()?, reader.i16()?);
         let correlation_id = reader.i32()?;
         let api = ApiKey::from_i16(api_key).ok_or(DecodeError::UnknownApiKey(api_key))?;
-        let client_id = Wire::read(reader, FORM)?;
+        let client_id =
+            if has_client_id(api_key, api_version) { Wire::read(reader, FORM)? } else { None };
         if api.is_flexible(api_version) {
             reader.tagged_fields(|_, _| Ok(false))?;
         }
         Ok(Self { api_key, api_version, correlation_id, client_id })
     }
 
-    /// Writes the header; an unknown API gets header version 1.
+    /// Writes the header; an unknown API gets header version 1, and one without a place for the
+    /// client's name drops it.
     pub fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
         writer.i16(self.api_key);
         writer.i16(self.api_version);
         writer.i32(self.correlation_id);
-        self.client_id.write(writer, FORM)?;
+        if has_client_id(self.api_key, self.api_version) {
+            self.client_id.write(writer, FORM)?;
+        }
         if self.api().is_some_and(|api| api.is_flexible(self.api_version)) {
             writer.unsigned_varint(0);
         }
@@ -92,6 +97,10 @@ impl ResponseHeader {
             writer.unsigned_varint(0);
         }
     }
+}
+
+fn has_client_id(api_key: i16, version: i16) -> bool {
+    api_key != ApiKey::ControlledShutdown.code() || version > 0
 }
 
 fn has_tagged_fields(api_key: ApiKey, version: i16) -> bool {
@@ -136,6 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_controlled_shutdown_does_not_name_its_client() {
+        let api_key = ApiKey::ControlledShutdown.code();
+        for (api_version, size) in [(0, 8), (1, 13), (2, 13), (3, 14)] {
+            let client_id = (api_version > 0).then(|| "abc".into());
+            let named = Some("abc".into());
+            let header =
+                RequestHeader { api_key, api_version, correlation_id: 7, client_id: named };
+            let mut writer = Writer::new();
+            header.encode(&mut writer).expect("a short name");
+            assert_eq!(writer.position(), size, "version {api_version}");
+            let mut reader = Reader::new(writer.as_slice());
+            let expected = RequestHeader { client_id, ..header.clone() };
+            assert_eq!(RequestHeader::decode(&mut reader), Ok(expected));
+            assert_eq!(reader.remaining(), 0);
+        }
+    }
+
+    #[test]
     fn a_header_that_cannot_be_read_is_refused() {
         let unknown = [0x7f, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
         let error = RequestHeader::decode(&mut Reader::new(&unknown));
@@ -157,7 +184,7 @@ mod tests {
             }
             let mut reader = Reader::new(&noise);
             if let Ok(header) = RequestHeader::decode(&mut reader) {
-                assert!(reader.position() >= 10, "{header:?}");
+                assert!(reader.position() >= 8, "{header:?}");
             }
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! Source: Kafka 3.9 protocol guide; KIP-482 for compact types and tagged fields.
 
+mod owned;
 mod reader;
 mod records;
 #[cfg(feature = "sample")]
@@ -13,6 +14,7 @@ mod sample;
 mod wire;
 mod writer;
 
+pub use owned::IntoOwned;
 pub use reader::{DecodeError, Reader, UNKNOWN_TAGGED_FIELDS_MAX, UnknownTaggedField};
 pub use records::Records;
 #[cfg(feature = "sample")]

@@ -51,7 +51,7 @@ fn written<'a, M: Message<'a>>(message: &M, version: i16) -> Result<Vec<u8>, Enc
 }
 
 macro_rules! by_api {
-    ($($api:ident $module:ident $request:ident $response:ident;)*) => {
+    ($($api:ident $module:ident $request:ident $response:ident $(until $last:literal)?;)*) => {
         fn request_again(
             api: ApiKey,
             reader: &mut Reader<'_>,
@@ -82,7 +82,7 @@ fn requests_of_every_client_are_there() {
 #[test]
 fn requests_of_every_served_api_are_there() {
     let frames = support::captured::captured();
-    for api in ApiKey::ALL {
+    for api in ApiKey::ALL.iter().filter(|api| api.is_served()) {
         let of_api = |frame: &&Captured| frame.api_key == api.code();
         let served = |frame: &&Captured| api.versions().contains(&frame.version);
         let count = frames.iter().filter(of_api).filter(served).count();

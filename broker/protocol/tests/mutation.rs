@@ -56,7 +56,7 @@ struct Kind {
 }
 
 macro_rules! kinds {
-    ($($api:ident $module:ident $request:ident $response:ident;)*) => {
+    ($($api:ident $module:ident $request:ident $response:ident $(until $last:literal)?;)*) => {
         vec![$(
             kinds!(@one $api, $module, $request),
             kinds!(@one $api, $module, $response),

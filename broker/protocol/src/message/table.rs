@@ -180,6 +180,14 @@ macro_rules! parts {
             }
         }
 
+        impl $(<$life>)? crate::primitive::IntoOwned for $name $(<$life>)? {
+            type Owned = crate::message::table::owned!($name $($life)?);
+
+            fn into_owned(self) -> Self::Owned {
+                $name { $($field: crate::primitive::IntoOwned::into_owned(self.$field),)* }
+            }
+        }
+
         #[cfg(feature = "sample")]
         impl $(<$life>)? crate::primitive::Sample for $name $(<$life>)? {
             #[allow(unused_mut, unused_variables, reason = "tables without rows")]
@@ -225,6 +233,13 @@ macro_rules! parts {
     )*};
 }
 pub(super) use parts;
+
+/// The type of a struct that borrows nothing.
+macro_rules! owned {
+    ($name:ident) => { $name };
+    ($name:ident $life:lifetime) => { $name<'static> };
+}
+pub(super) use owned;
 
 /// The default of a row.
 macro_rules! default_of {

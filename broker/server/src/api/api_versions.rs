@@ -38,6 +38,7 @@ pub(crate) fn unsupported() -> ApiVersionsResponse<'static> {
 fn served() -> Vec<ApiVersion> {
     ApiKey::ALL
         .iter()
+        .filter(|key| key.is_served())
         .map(|key| ApiVersion {
             api_key: key.code(),
             min_version: *key.versions().start(),

@@ -190,7 +190,8 @@ enum Parsed<'a> {
 fn parse<'a>(reader: &mut Reader<'a>) -> Result<Parsed<'a>, Fault> {
     let header = RequestHeader::decode(reader).map_err(Fault::Header)?;
     let key = header.api_key;
-    let api = header.api().ok_or(Fault::UnknownApiKey { key })?;
+    let served = header.api().filter(|api| api.is_served());
+    let api = served.ok_or(Fault::UnknownApiKey { key })?;
     let (version, correlation_id) = (header.api_version, header.correlation_id);
     if api.versions().contains(&version) {
         return Ok(Parsed::Call(Call { api, version, correlation_id }, header));

@@ -63,7 +63,7 @@ pub(crate) fn peek(bytes: &[u8], max: usize) -> Result<Frame, FrameError> {
     }
     if let Some(key) = body.first_chunk::<2>() {
         let key = i16::from_be_bytes(*key);
-        if ApiKey::from_i16(key).is_none() {
+        if !ApiKey::from_i16(key).is_some_and(ApiKey::is_served) {
             return Err(FrameError::UnknownApiKey { key });
         }
     }

@@ -138,7 +138,8 @@ fn ask_everything(world: &mut World) {
         offset_delete OffsetDeleteRequest OffsetDeleteResponse offsets::offset_delete;
     };
     asked.sort_unstable();
-    assert_eq!(asked, ApiKey::ALL, "every API has its row");
+    let served = ApiKey::ALL.iter().copied().filter(|api| api.is_served());
+    assert_eq!(asked.to_vec(), served.collect::<Vec<_>>(), "every API has its row");
 }
 
 #[tokio::test]
