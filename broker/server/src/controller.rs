@@ -10,4 +10,6 @@ pub mod membership;
 pub mod old_run;
 pub mod old_state;
 pub mod placement;
+#[allow(dead_code, reason = "the cluster control path is being built")]
+pub mod state;
 pub mod topic_name;
