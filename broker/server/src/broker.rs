@@ -102,7 +102,7 @@ impl Broker {
 
         let node = register(&config.load(), &listeners, clock.wall().0);
         let broker_epoch = membership::register(&*store, broker_id, &node).await?;
-        let metadata = alone(broker_id, described(&config.load(), &node));
+        let metadata = alone(broker_id, described(&node));
         let controller = Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
         let seams = Seams {
             broker_id,
@@ -362,37 +362,33 @@ fn open_dirs(
 }
 
 fn register(config: &BrokerConfig, listeners: &[Bound], now_ms: i64) -> registration::Broker {
-    let protocols = listeners.iter().map(|bound| {
+    let endpoint = |bound: &Bound| {
         let protocol = config.security_protocol(&bound.advertised);
-        let protocol = protocol.map_or_else(|| bound.name.clone(), |p| format!("{p:?}"));
-        (bound.name.clone(), protocol.to_ascii_uppercase())
-    });
-    let first = listeners.first();
+        registration::Endpoint {
+            listener: bound.name.clone(),
+            security_protocol: protocol.map_or(&*bound.name, |protocol| protocol.as_str()).into(),
+            host: bound.advertised.host.clone(),
+            port: bound.advertised.port,
+        }
+    };
     registration::Broker {
-        features: BTreeMap::new(),
-        listener_security_protocol_map: protocols.collect(),
-        endpoints: listeners.iter().map(|bound| bound.advertised.to_string()).collect(),
-        rack: config.broker_rack.clone(),
-        jmx_port: -1,
-        port: first.map_or(-1, |bound| i32::from(bound.advertised.port)),
-        host: first.map(|bound| bound.advertised.host.clone()),
         version: 5,
-        timestamp: Some(now_ms.to_string()),
+        endpoints: listeners.iter().map(endpoint).collect(),
+        rack: config.broker_rack.clone(),
+        features: BTreeMap::new(),
+        timestamp_ms: now_ms,
     }
 }
 
-fn described(config: &BrokerConfig, node: &registration::Broker) -> metadata::Broker {
-    let endpoint = |text: &String| {
-        let listener = Listener::parse(text)?;
-        Some(metadata::Endpoint {
-            listener: listener.name.into(),
-            host: listener.host.into(),
-            port: listener.port,
-        })
+fn described(node: &registration::Broker) -> metadata::Broker {
+    let endpoint = |endpoint: &registration::Endpoint| metadata::Endpoint {
+        listener: endpoint.listener.as_str().into(),
+        host: endpoint.host.as_str().into(),
+        port: endpoint.port,
     };
     metadata::Broker {
-        rack: config.broker_rack.as_deref().map(Into::into),
-        endpoints: node.endpoints.iter().filter_map(endpoint).collect(),
+        rack: node.rack.as_deref().map(Into::into),
+        endpoints: node.endpoints.iter().map(endpoint).collect(),
     }
 }
 

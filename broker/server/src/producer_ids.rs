@@ -40,7 +40,7 @@ async fn claim(store: &dyn Store, broker_id: BrokerId) -> Result<Range<i64>, Tre
         let last = ProducerIdBlock::decode(path::PRODUCER_ID_BLOCK, &data)?;
         let next = ProducerIdBlock::after(last.as_ref(), broker_id.0);
         match store.set(path::PRODUCER_ID_BLOCK, &next.encode(), Some(stat.version)).await {
-            Ok(_) => return Ok(next.ids().unwrap_or_default()),
+            Ok(_) => return Ok(next.ids),
             Err(StoreError::BadVersion { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -60,12 +60,7 @@ pub(crate) async fn pass_over(
     // A log from elsewhere may claim any id: half of all stay to be given out.
     let blocks = known.clamp(0, i64::MAX / 2) / BLOCK_SIZE;
     let first = blocks * BLOCK_SIZE + UNKNOWN;
-    let block = ProducerIdBlock {
-        version: 1,
-        broker: broker_id.0,
-        block_start: first.to_string(),
-        block_end: (first + BLOCK_SIZE - 1).to_string(),
-    };
+    let block = ProducerIdBlock::beginning(first, broker_id.0);
     store.set(path::PRODUCER_ID_BLOCK, &block.encode(), Some(stat.version)).await?;
     Ok(())
 }

@@ -8,8 +8,16 @@ pub mod broker;
 pub mod cluster_id;
 pub mod config;
 pub mod controller;
+pub mod controller_epoch;
+pub mod feature;
+pub mod isr_change;
+pub mod log_dir_event;
+pub mod partition_list;
 pub mod partition_state;
+pub mod preferred_election;
 pub mod producer_id_block;
+pub mod reassignment;
+pub mod standing;
 pub mod topic;
 
 use serde::Serialize;
@@ -25,6 +33,14 @@ pub struct NodeError {
     pub what: &'static str,
     /// What the JSON reader says.
     pub source: serde_json::Error,
+}
+
+impl NodeError {
+    /// A node that is JSON but says what cannot be.
+    fn new(path: &str, what: &'static str, words: impl std::fmt::Display) -> Self {
+        let source = serde::de::Error::custom(words);
+        Self { path: path.to_owned(), what, source }
+    }
 }
 
 fn decode<T: DeserializeOwned>(

@@ -12,6 +12,18 @@ pub const CONTROLLER: &str = "/controller";
 pub const CONTROLLER_EPOCH: &str = "/controller_epoch";
 /// One child a topic that is to be deleted.
 pub const DELETE_TOPICS: &str = "/admin/delete_topics";
+/// Replicas that an old tool wants elsewhere; there while it is to be done.
+pub const REASSIGN_PARTITIONS: &str = "/admin/reassign_partitions";
+/// Partitions whose preferred replica an old tool wants to lead.
+pub const PREFERRED_REPLICA_ELECTION: &str = "/admin/preferred_replica_election";
+/// One sequential child a batch of states that leaders wrote themselves.
+pub const ISR_CHANGES: &str = "/isr_change_notification";
+/// One sequential child a log directory that failed.
+pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
+/// Its version gives ids to brokers that have none.
+pub const BROKER_SEQUENCE: &str = "/brokers/seqid";
+/// There once somebody has begun to move the cluster to KRaft.
+pub const MIGRATION: &str = "/migration";
 /// One child a topic that has configuration of its own.
 pub const CONFIG_TOPICS: &str = "/config/topics";
 /// One child a broker that has dynamic configuration, and [`DEFAULT_ENTITY`].
@@ -24,6 +36,8 @@ pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 pub const FEATURE: &str = "/feature";
 /// There while topics are taken over from log directories that came without a tree: ours, not Kafka's.
 pub const ADOPTION: &str = "/ottla_adoption";
+/// One child a broker that has unproven replicas: ours, not Kafka's. Its parents are made on need.
+pub const STANDING: &str = "/ottla/standing";
 /// The name that stands for all entities of a kind.
 pub const DEFAULT_ENTITY: &str = "<default>";
 
@@ -95,6 +109,21 @@ pub fn broker_config(id: Option<i32>) -> String {
 /// Returns the prefix of the sequential nodes that announce changes of configuration.
 pub fn config_change() -> String {
     format!("{CONFIG_CHANGES}/config_change_")
+}
+
+/// Returns the prefix of the sequential nodes that announce states that leaders wrote.
+pub fn isr_change() -> String {
+    format!("{ISR_CHANGES}/isr_change_")
+}
+
+/// Returns the prefix of the sequential nodes that announce failed log directories.
+pub fn log_dir_event() -> String {
+    format!("{LOG_DIR_EVENTS}/log_dir_event_")
+}
+
+/// Returns which replicas of broker `id` are unproven.
+pub fn standing(id: i32) -> String {
+    format!("{STANDING}/{id}")
 }
 
 /// Returns where old consumers, and OffsetCommit v0, keep an offset.

@@ -6,6 +6,7 @@ use broker_protocol::uuid::Uuid;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::node::cluster_id::ClusterId;
 use broker_zookeeper::node::controller::Controller;
+use broker_zookeeper::node::controller_epoch;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, OpResult, Store, StoreError};
 
@@ -78,9 +79,7 @@ pub async fn stand(
     now_ms: i64,
 ) -> Result<Option<Term>, TreeError> {
     let (data, stat) = store.get(path::CONTROLLER_EPOCH).await?;
-    let last: i32 =
-        std::str::from_utf8(&data).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
-    let epoch = last + 1;
+    let epoch = controller_epoch::decode(path::CONTROLLER_EPOCH, &data)? + 1;
     let won = store
         .multi(vec![
             Op::Create {
@@ -90,7 +89,7 @@ pub async fn stand(
             },
             Op::Set {
                 path: path::CONTROLLER_EPOCH.to_owned(),
-                data: epoch.to_string().into_bytes(),
+                data: controller_epoch::encode(epoch),
                 version: Some(stat.version),
             },
         ])

@@ -46,11 +46,7 @@ impl Topic {
                 .into_iter()
                 .map(|(partition, replicas)| Ok((partition.parse()?, replicas)))
                 .collect::<Result<_, std::num::ParseIntError>>()
-                .map_err(|error| NodeError {
-                    path: path.to_owned(),
-                    what: "topic",
-                    source: serde::de::Error::custom(error),
-                })
+                .map_err(|error| NodeError::new(path, "topic", error))
         };
         Ok(Self {
             partitions: numbered(json.partitions)?,
@@ -88,5 +84,9 @@ mod tests {
         assert_eq!(String::from_utf8(topic.encode()).unwrap(), live);
         let old = Topic::decode("/t", br#"{"version":1,"partitions":{"0":[1,2]}}"#).unwrap();
         assert_eq!((old.partitions[&0].as_slice(), old.topic_id), ([1, 2].as_slice(), None));
+        let moving = r#"{"version":2,"partitions":{"0":[3,1]},"adding_replicas":{"0":[3]},"removing_replicas":{"0":[1]}}"#;
+        let moving = Topic::decode("/t", moving.as_bytes()).unwrap();
+        assert_eq!(moving.adding_replicas, BTreeMap::from([(0, vec![3])]));
+        assert_eq!(moving.removing_replicas, BTreeMap::from([(0, vec![1])]));
     }
 }
