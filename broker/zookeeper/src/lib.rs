@@ -2,6 +2,7 @@
 
 pub mod embedded;
 pub mod error;
+pub mod faulty;
 mod limits;
 pub mod node;
 pub mod path;

@@ -55,6 +55,7 @@ const EXCEPTIONS: &[Exception] = &[
     allow("broker/storage/src/fs/", "std::fs", "the seam of the disk"),
     allow("broker/zookeeper/src/embedded", "std::fs", "the tree's own two files, below storage"),
     allow("broker/zookeeper/src/embedded", "SystemTime::now", "the creation time of a node"),
+    allow("broker/zookeeper/src/faulty.rs", "tokio::spawn", "it ends with the watch"),
     allow("broker/zookeeper/src/remote/", "tokio::spawn", "it ends with the session"),
     allow("e2e/", "std::fs", "the harness is outside the product"),
     allow("e2e/", "println!", "its output is for a person"),
