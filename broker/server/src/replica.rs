@@ -5,6 +5,7 @@
 //! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
 //! (compaction).
 
+pub mod attention;
 pub mod cleaner;
 pub mod counters;
 pub mod delayed;
@@ -14,6 +15,7 @@ pub mod manager;
 pub mod partition;
 pub mod partition_state;
 pub mod producer_id;
+pub mod progress;
 pub mod validate;
 
 #[cfg(test)]

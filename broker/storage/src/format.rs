@@ -103,6 +103,11 @@ pub fn future_dir_name(partition: &TopicPartition, id: &str) -> String {
     suffixed_dir_name(partition, id, FUTURE_DIR_SUFFIX)
 }
 
+/// Returns the name under which a log is kept that no topic of the cluster has any more.
+pub fn stray_dir_name(partition: &TopicPartition, id: &str) -> String {
+    suffixed_dir_name(partition, id, STRAY_DIR_SUFFIX)
+}
+
 fn suffixed_dir_name(partition: &TopicPartition, id: &str, suffix: &str) -> String {
     assert!(!id.contains(['-', '.', '/']), "the id must not look like a part of the name");
     let tail = format!("-{}.{id}{suffix}", partition.partition);

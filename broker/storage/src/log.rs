@@ -318,6 +318,11 @@ impl Log {
         Ok(())
     }
 
+    /// Forgets an epoch that began at the log's end and wrote nothing: it says nothing of the log.
+    pub fn forget_empty_epochs(&mut self) {
+        self.epochs.truncate_from_end(self.log_end_offset);
+    }
+
     /// Writes the latest epoch to disk, durably, if it has records and was not yet.
     ///
     /// Before a recovery point is written: recovery does not look into the batches below it.

@@ -215,6 +215,7 @@ fn position(partition: &FetchPartition) -> FetchPosition {
         max_bytes: partition.partition_max_bytes.max(0) as u32,
         current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
         last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+        log_start_offset: Offset(partition.log_start_offset),
     }
 }
 

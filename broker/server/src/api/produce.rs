@@ -88,6 +88,7 @@ fn settle(
             AckState::Pending => ErrorCode::RequestTimedOut,
             AckState::StorageFailed => ErrorCode::KafkaStorageError,
             AckState::NotLeader => ErrorCode::NotLeaderOrFollower,
+            AckState::NotEnoughReplicas => ErrorCode::NotEnoughReplicasAfterAppend,
         };
         let (topic, partition) = wait.place;
         let answer = &mut response.responses[topic].partition_responses[partition];

@@ -85,6 +85,7 @@ pub(crate) async fn acknowledged(
         AckState::Pending => Err(ErrorCode::RequestTimedOut),
         AckState::StorageFailed => Err(ErrorCode::KafkaStorageError),
         AckState::NotLeader => Err(ErrorCode::NotLeaderOrFollower),
+        AckState::NotEnoughReplicas => Err(ErrorCode::NotEnoughReplicasAfterAppend),
     }
 }
 
@@ -142,6 +143,7 @@ pub(crate) fn load(partition: &Partition, buffer_size: u32) -> Result<Vec<Loaded
             max_bytes: buffer_size,
             current_leader_epoch: LeaderEpoch(-1),
             last_fetched_epoch: LeaderEpoch(-1),
+            log_start_offset: Offset(-1),
         };
         let read = partition
             .read(&position, Isolation::ReadUncommitted, buffer_size, true)

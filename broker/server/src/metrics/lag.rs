@@ -46,6 +46,7 @@ fn timestamp_at(partition: &Partition, offset: Offset) -> Option<TimestampMs> {
         max_bytes: 1,
         current_leader_epoch: LeaderEpoch(-1),
         last_fetched_epoch: LeaderEpoch(-1),
+        log_start_offset: Offset(-1),
     };
     let slice = partition.read(&position, Isolation::ReadUncommitted, 1, true).ok()?.slice?;
     let mut bytes = vec![0; HEADER_SIZE];

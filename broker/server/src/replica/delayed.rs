@@ -136,6 +136,8 @@ pub enum AckState {
     StorageFailed,
     /// The partition is no longer led here.
     NotLeader,
+    /// The records are there, on fewer replicas than `min.insync.replicas` asks for.
+    NotEnoughReplicas,
 }
 
 impl AckState {
@@ -144,6 +146,7 @@ impl AckState {
             1 => Self::Done,
             2 => Self::StorageFailed,
             3 => Self::NotLeader,
+            4 => Self::NotEnoughReplicas,
             _ => Self::Pending,
         }
     }
@@ -154,6 +157,7 @@ impl AckState {
             Self::Done => 1,
             Self::StorageFailed => 2,
             Self::NotLeader => 3,
+            Self::NotEnoughReplicas => 4,
         }
     }
 }
@@ -233,15 +237,17 @@ impl AckWaiters {
         self.count.store(heap.len(), Ordering::Release);
     }
 
-    /// Settles everyone who waited for an offset up to `high_watermark`.
-    pub fn release(&self, high_watermark: Offset) {
+    /// Settles everyone who waited for an offset up to `high_watermark`: well, if enough replicas are
+    /// in sync.
+    pub fn release(&self, high_watermark: Offset, is_enough_in_sync: bool) {
+        let state = if is_enough_in_sync { AckState::Done } else { AckState::NotEnoughReplicas };
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut heap = self.heap.lock();
         while heap.peek().is_some_and(|Reverse(first)| first.required <= high_watermark) {
             if let Some(Reverse(waiter)) = heap.pop() {
-                waiter.acks.settle(waiter.index, AckState::Done);
+                waiter.acks.settle(waiter.index, state);
             }
         }
         self.count.store(heap.len(), Ordering::Release);
@@ -336,9 +342,9 @@ mod tests {
         waiters.push(Offset(20), &acks, 1);
         waiters.push(Offset(10), &acks, 0);
         waiters.push(Offset(30), &acks, 2);
-        waiters.release(Offset(9));
+        waiters.release(Offset(9), true);
         assert_eq!(acks.state(0), AckState::Pending);
-        waiters.release(Offset(20));
+        waiters.release(Offset(20), true);
         assert_eq!([acks.state(0), acks.state(1)], [AckState::Done; 2]);
         acks.settled(SystemClock.now()).await;
         assert_eq!(acks.state(2), AckState::Pending, "a deadline leaves the state as it is");

@@ -17,9 +17,12 @@ use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::format::{DirKind, parse_dir_name};
+use broker_storage::log::Log;
 use broker_storage::log_dir::{CreateError, LoadSettings, LogDir, NewLog, Progress};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
+use super::attention::Attention;
 use super::fetch_session::cache::SessionCache;
 use super::partition::Partition;
 use super::partition::admin::AdminError;
@@ -27,12 +30,16 @@ use super::partition_state::Role;
 use super::producer_id::ProducerIds;
 use crate::clock::SharedClock;
 
+mod apply;
 mod jobs;
 mod topics;
+mod truncate;
 
+pub use apply::{Become, Led, Outcome, Stop};
 use jobs::Trash;
 pub use topics::Topic;
 use topics::Topics;
+pub use truncate::{CutDone, Truncation};
 
 /// What the manager is told at the start.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +114,9 @@ pub struct Manager {
     sessions: Arc<SessionCache>,
     producer_ids: ProducerIds,
     clock: SharedClock,
+    attention: Arc<Attention>,
+    /// What this broker leads of internal topics.
+    led: watch::Sender<Arc<Led>>,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
     trash: Mutex<Trash>,
@@ -132,6 +142,7 @@ impl Manager {
         };
         let (topics, mut damaged, mut trash) = (Topics::default(), Vec::new(), Trash::default());
         let mut unloaded = Unloaded::default();
+        let attention: Arc<Attention> = Arc::default();
         for dir in &dirs {
             let loaded = match dir.load(load, config, &|done| progress(dir, done)) {
                 Ok(loaded) => loaded,
@@ -151,13 +162,13 @@ impl Manager {
                 let (log, high_watermark) = (log.log, log.high_watermark);
                 let dir = Arc::clone(dir);
                 partitions.push(Partition::new(
-                    name,
                     id,
                     dir,
                     log,
                     high_watermark,
                     config,
                     counters,
+                    Arc::clone(&attention),
                 ));
             }
             topics.insert_all(partitions);
@@ -173,6 +184,8 @@ impl Manager {
             sessions: SessionCache::new(settings.fetch_sessions_max),
             producer_ids,
             clock,
+            attention,
+            led: watch::Sender::default(),
             changing: Mutex::new(()),
             trash: Mutex::new(trash),
         });
@@ -233,6 +246,16 @@ impl Manager {
         &self.sessions
     }
 
+    /// Returns the partitions that may need another ISR.
+    pub fn attention(&self) -> &Arc<Attention> {
+        &self.attention
+    }
+
+    /// Returns what this broker leads of internal topics, now and from now on.
+    pub fn led(&self) -> watch::Receiver<Arc<Led>> {
+        self.led.subscribe()
+    }
+
     /// Returns the source of producer ids.
     pub fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
@@ -276,7 +299,7 @@ impl Manager {
         self.create(missing, topic_id, config)?;
         for (number, leader_epoch) in partitions {
             if let Some(partition) = self.partition(topic, *number)
-                && !partition.become_leader(*leader_epoch, assigned_replicas, Vec::new())
+                && !partition.become_leader(*leader_epoch, assigned_replicas, self.clock.now())
             {
                 tracing::warn!(partition = %partition.name(), %leader_epoch, "not led: older epoch");
             }
@@ -322,6 +345,15 @@ impl Manager {
         Ok(start)
     }
 
+    /// Makes a partition of a log that was just created for `change` in `dir`.
+    fn admit(&self, dir: &Arc<LogDir>, log: Log, change: &Become) -> Arc<Partition> {
+        let start = log.log_start_offset();
+        let counters = self.topics.counters(&change.partition.topic, change.topic_id);
+        let (dir, config) = (Arc::clone(dir), Arc::clone(&change.config));
+        let attention = Arc::clone(&self.attention);
+        Partition::new(change.topic_id, dir, log, start, config, counters, attention)
+    }
+
     fn delete_log(&self, partition: &Arc<Partition>) -> std::io::Result<()> {
         self.topics.remove(partition.name());
         partition.end(Role::Deleted);
@@ -350,9 +382,11 @@ impl Manager {
             });
             let logs = dir.create_logs(new.collect(), self.clock.wall())?;
             let partitions = logs.into_iter().map(|log| {
-                let (name, start) = (log.partition().clone(), log.log_start_offset());
+                let start = log.log_start_offset();
                 let (config, counters) = (Arc::clone(config), Arc::clone(&counters));
-                Partition::new(name, topic_id, Arc::clone(&dir), log, start, config, counters)
+                let attention = Arc::clone(&self.attention);
+                let dir = Arc::clone(&dir);
+                Partition::new(topic_id, dir, log, start, config, counters, attention)
             });
             self.topics.insert_all(partitions.collect());
         }

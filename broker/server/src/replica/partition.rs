@@ -5,7 +5,8 @@
 //!
 //! Concurrency: shared. One lock around log and state, never held across a wait, a sync or a
 //! wake-up; the commit thread takes it to advance the high watermark. Waiters are woken after it is
-//! released (why none is missed: `delayed`). The lists of waiters have locks of their own.
+//! released (why none is missed: `delayed`). The lists of waiters have locks of their own: consumers
+//! wait for the high watermark, replicas for the end of the log.
 //! Errors: an I/O error takes the log directory, and so this partition, offline.
 
 use std::sync::Arc;
@@ -21,11 +22,14 @@ use broker_storage::log::{AppendBatch, AppendError as LogAppendError, Log, LogEr
 use broker_storage::log_dir::LogDir;
 use parking_lot::Mutex;
 
+use super::attention::Attention;
 use super::counters::TopicCounters;
 use super::delayed::{AckState, AckWaiters, PendingAcks, Subscribers};
-use super::partition_state::{InSyncReplica, PartitionState, Role, StateError};
+use super::partition_state::{PartitionState, Role, StateError};
 
 pub mod admin;
+pub mod follower;
+pub mod leader;
 pub mod read;
 
 /// Why nothing was appended.
@@ -75,7 +79,11 @@ pub struct Partition {
     config: ArcSwap<TopicConfig>,
     counters: Arc<TopicCounters>,
     subscribers: Arc<Subscribers>,
+    replica_subscribers: Arc<Subscribers>,
     ack_waiters: AckWaiters,
+    attention: Arc<Attention>,
+    /// Whether `attention` knows that a member of the ISR lacks records.
+    has_laggard: AtomicBool,
     /// As the state says, for those who hold the partition and ask often.
     is_deleted: AtomicBool,
     /// Whether the last append met a full disk, or a lack of descriptors or memory.
@@ -91,13 +99,13 @@ struct Inner {
 impl Partition {
     /// Makes a partition of a log that was opened in `dir`.
     pub fn new(
-        name: TopicPartition,
         topic_id: Uuid,
         dir: Arc<LogDir>,
         log: Log,
         high_watermark: Offset,
         config: Arc<TopicConfig>,
         counters: Arc<TopicCounters>,
+        attention: Arc<Attention>,
     ) -> Arc<Self> {
         let state = PartitionState::opened(
             log.log_start_offset(),
@@ -105,6 +113,7 @@ impl Partition {
             high_watermark,
             durability(&config),
         );
+        let name = log.partition().clone();
         let inner = Inner { log, state };
         Arc::new(Self {
             name,
@@ -114,7 +123,10 @@ impl Partition {
             config: ArcSwap::new(config),
             counters,
             subscribers: Arc::default(),
+            replica_subscribers: Arc::default(),
             ack_waiters: AckWaiters::default(),
+            attention,
+            has_laggard: AtomicBool::new(false),
             is_deleted: AtomicBool::new(false),
             has_run_out: AtomicBool::new(false),
         })
@@ -150,9 +162,14 @@ impl Partition {
         &self.counters
     }
 
-    /// Returns who waits for the partition to move.
+    /// Returns the consumers that wait for the high watermark to move.
     pub fn subscribers(&self) -> &Arc<Subscribers> {
         &self.subscribers
+    }
+
+    /// Returns the replicas that wait for the end of the log to move.
+    pub fn replica_subscribers(&self) -> &Arc<Subscribers> {
+        &self.replica_subscribers
     }
 
     /// Appends batches that were validated, as the leader.
@@ -187,11 +204,10 @@ impl Partition {
         };
         let end = inner.log.log_end_offset();
         let moved = inner.state.appended(end);
-        let high_watermark = inner.state.high_watermark();
+        let has_laggard = inner.state.has_laggard();
         let required_offset = Offset(appended.last_offset.0 + 1);
-        if moved {
-            inner.log.on_high_watermark(high_watermark);
-        }
+        let advanced = self.advanced(&mut inner, moved);
+        let high_watermark = inner.state.high_watermark();
         drop(inner);
 
         if self.has_run_out.load(Ordering::Relaxed) {
@@ -202,8 +218,10 @@ impl Partition {
         } else if let Some(point) = appended.write_back {
             self.dir.committer().write_back(point);
         }
-        if moved {
-            self.advanced(high_watermark);
+        self.tell(advanced);
+        self.replica_subscribers.wake();
+        if has_laggard {
+            self.note_laggard();
         }
         Ok(Appended {
             base_offset: appended.first_offset,
@@ -220,37 +238,13 @@ impl Partition {
         self.ack_waiters.push(required, acks, index);
         let inner = self.inner.lock();
         let (role, high_watermark) = (inner.state.role(), inner.state.high_watermark());
+        let is_enough = self.is_enough_in_sync(&inner);
         drop(inner);
         match role {
-            Role::Leader => self.ack_waiters.release(high_watermark),
+            Role::Leader => self.ack_waiters.release(high_watermark, is_enough),
             Role::Offline => self.ack_waiters.fail(AckState::StorageFailed),
             Role::Follower | Role::Deleted => self.ack_waiters.fail(AckState::NotLeader),
         }
-    }
-
-    /// Leads the partition from now on.
-    ///
-    /// Returns false, and changes nothing, if `leader_epoch` is older than the one known. May wait for
-    /// the disk, which goes offline if it fails.
-    pub fn become_leader(
-        &self,
-        leader_epoch: LeaderEpoch,
-        assigned_replicas: u32,
-        others: Vec<InSyncReplica>,
-    ) -> bool {
-        let mut inner = self.inner.lock();
-        let became = inner.state.become_leader(leader_epoch, assigned_replicas, others);
-        let begun = if became { inner.log.begin_epoch(leader_epoch) } else { Ok(()) };
-        let high_watermark = inner.state.high_watermark();
-        inner.log.on_high_watermark(high_watermark);
-        drop(inner);
-        if became {
-            self.advanced(high_watermark);
-        }
-        if let Err(error) = begun {
-            self.note(&error);
-        }
-        became
     }
 
     /// Ends the partition: whoever waits is told, whoever holds it learns at the next call.
@@ -263,20 +257,24 @@ impl Partition {
         };
         self.ack_waiters.fail(acks);
         self.subscribers.wake();
+        self.replica_subscribers.wake();
     }
 
-    /// Uses `config` from now on.
-    pub fn set_config(&self, config: Arc<TopicConfig>) {
+    /// Uses `config` from now on. What a topic that becomes a synced one has is synced first of all.
+    pub fn set_config(self: &Arc<Self>, config: Arc<TopicConfig>) {
         let mut inner = self.inner.lock();
         inner.log.set_config(Arc::clone(&config));
-        let moved = inner.state.set_durability(durability(&config));
-        let high_watermark = inner.state.high_watermark();
-        inner.log.on_high_watermark(high_watermark);
+        let synced = inner.log.recovery_point();
+        let mut moved = inner.state.synced(synced);
+        moved |= inner.state.set_durability(durability(&config));
+        let advanced = self.advanced(&mut inner, moved);
+        let unsynced = inner.unsynced();
         self.config.store(config);
         drop(inner);
-        if moved {
-            self.advanced(high_watermark);
+        if let Some(point) = unsynced {
+            self.submit(point);
         }
+        self.tell(advanced);
     }
 
     /// Returns whether the partition was deleted: whoever holds it looks it up again.
@@ -289,19 +287,14 @@ impl Partition {
         self.dir.committer().submit(point, Arc::clone(self) as Arc<dyn Synced>);
     }
 
-    fn advance_durable(&self, end: Offset) {
+    fn advance_durable(&self) {
         let mut inner = self.inner.lock();
-        // Bytes that a truncation cut away were synced for nothing.
-        let end = end.min(inner.log.log_end_offset());
+        // Not what the commit thread says it synced: that may have been cut away, and written anew.
+        let end = inner.log.recovery_point();
         let moved = inner.state.synced(end);
-        let high_watermark = inner.state.high_watermark();
-        if moved {
-            inner.log.on_high_watermark(high_watermark);
-        }
+        let advanced = self.advanced(&mut inner, moved);
         drop(inner);
-        if moved {
-            self.advanced(high_watermark);
-        }
+        self.tell(advanced);
     }
 
     /// Logs an error of the log, and takes the directory offline if the disk is to blame.
@@ -323,16 +316,48 @@ impl Partition {
         }
     }
 
-    fn advanced(&self, high_watermark: Offset) {
-        self.ack_waiters.release(high_watermark);
-        self.subscribers.wake();
+    /// Tells the log of a high watermark that moved; returns whom to tell once the lock is released.
+    fn advanced(&self, inner: &mut Inner, moved: bool) -> Option<Advanced> {
+        moved.then(|| {
+            let high_watermark = inner.state.high_watermark();
+            inner.log.on_high_watermark(high_watermark);
+            Advanced { high_watermark, is_enough_in_sync: self.is_enough_in_sync(inner) }
+        })
     }
+
+    /// Wakes those who waited for the high watermark. Not to be called with the lock held.
+    fn tell(&self, advanced: Option<Advanced>) {
+        if let Some(Advanced { high_watermark, is_enough_in_sync }) = advanced {
+            self.ack_waiters.release(high_watermark, is_enough_in_sync);
+            self.subscribers.wake();
+        }
+    }
+
+    fn is_enough_in_sync(&self, inner: &Inner) -> bool {
+        let required = self.config.load().min_insync_replicas;
+        inner.state.check_still_in_sync(required.max(0) as u32).is_ok()
+    }
+
+    fn note_laggard(&self) {
+        if !self.has_laggard.load(Ordering::Relaxed)
+            && !self.has_laggard.swap(true, Ordering::AcqRel)
+        {
+            self.attention.lags(&self.name);
+        }
+    }
+}
+
+/// A high watermark that moved.
+#[derive(Debug, Clone, Copy)]
+struct Advanced {
+    high_watermark: Offset,
+    is_enough_in_sync: bool,
 }
 
 impl Synced for Partition {
     fn synced(&self, outcome: Result<Offset, CommitError>) {
         match outcome {
-            Ok(end) => self.advance_durable(end),
+            Ok(_) => self.advance_durable(),
             // The directory is offline, and with it this partition.
             Err(_) => self.end(Role::Offline),
         }
@@ -340,6 +365,12 @@ impl Synced for Partition {
 }
 
 impl Inner {
+    /// Returns what must be synced for this broker to vouch for all of the log.
+    fn unsynced(&mut self) -> Option<SyncPoint> {
+        let is_vouched = self.state.vouched_end_offset() >= self.log.log_end_offset();
+        (!is_vouched).then(|| self.log.sync_point())
+    }
+
     fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> EpochEndOffset {
         match self.log.end_offset_for_epoch(epoch) {
             Some((leader_epoch, end_offset)) => EpochEndOffset { leader_epoch, end_offset },

@@ -2,8 +2,8 @@
 //! clock, no lock, no I/O.
 //!
 //! Decides: leader or not, whether a request's leader epoch is ours, whether `acks=all` has enough
-//! replicas, and the high watermark. Does not decide where bytes go (`broker_storage::log`) or who
-//! leads (the controller).
+//! replicas, the high watermark, and who should be in sync (`isr`). Does not decide where bytes go
+//! (`broker_storage::log`) or who leads (the controller).
 //!
 //! Holds after every method, and asserted:
 //!
@@ -15,13 +15,22 @@
 //! * `stable_end_offset` (exclusive): what this broker itself vouches for. For a topic of replicated
 //!   durability that is the log end offset; for a synced topic what the group commit has made
 //!   durable, since a record that a power cut can take back must not be seen before.
-//! * `high_watermark` (exclusive): the lowest such offset over the in-sync replicas; consumers see
-//!   what is below it. It never moves back while this broker leads.
+//! * `high_watermark` (exclusive): of a leader, the lowest such offset over the in-sync replicas, those
+//!   that it asked the controller to add included; of a follower, what its leader said, as far as its own
+//!   log vouches for it. Consumers see what is below it. It never moves back but with a truncation.
 //!
 //! Source: Kafka 3.9 `Partition`; the synced stable end is ours (design decision 9).
 
+use std::time::Instant;
+
 use broker_config::topic::Durability;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
+
+use super::progress::{Progress, ReplicaFetch};
+
+mod isr;
+
+pub use isr::{Committed, IsrAnswer, IsrProposal};
 
 /// What this broker is for the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +45,63 @@ pub enum Role {
     Deleted,
 }
 
-/// One other replica that is in sync, as its fetches have shown it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InSyncReplica {
-    /// Who it is.
-    pub broker: BrokerId,
-    /// Everything below this offset is on that broker.
-    pub log_end_offset: Offset,
+/// What the controller says of a partition (one of `LeaderAndIsr`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leadership {
+    /// Who leads; nobody while no replica may.
+    pub leader: Option<BrokerId>,
+    /// How many leaders there have been.
+    pub leader_epoch: LeaderEpoch,
+    /// The version of this state; an ISR is changed against it.
+    pub partition_epoch: i32,
+    /// The replicas in sync, the leader included.
+    pub isr: Vec<BrokerId>,
+    /// All replicas assigned.
+    pub replicas: Vec<BrokerId>,
+    /// Those of them that a reassignment adds.
+    pub adding: Vec<BrokerId>,
+    /// Those of them that a reassignment removes.
+    pub removing: Vec<BrokerId>,
+    /// Whether the leader was elected out of the ISR, so that records may be missing.
+    pub recovering: bool,
+}
+
+impl Leadership {
+    /// Makes the leadership of a broker that is alone in sync, of `assigned_replicas`.
+    pub fn alone(leader: BrokerId, leader_epoch: LeaderEpoch, assigned_replicas: u32) -> Self {
+        let others = 1..assigned_replicas.max(1) as i32;
+        let others = others.map(|other| BrokerId(leader.0.saturating_add(other)));
+        Self {
+            leader: Some(leader),
+            leader_epoch,
+            partition_epoch: 0,
+            isr: vec![leader],
+            replicas: [leader].into_iter().chain(others).collect(),
+            adding: Vec::new(),
+            removing: Vec::new(),
+            recovering: false,
+        }
+    }
+}
+
+/// The partition knows a newer state than the one it was told, or has ended. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("leader epoch {asked} is not above {known}")]
+pub struct Stale {
+    /// The epoch that was told.
+    pub asked: LeaderEpoch,
+    /// The epoch that holds here.
+    pub known: LeaderEpoch,
+}
+
+/// What a step of the state machine changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use = "those who wait are woken by it"]
+pub struct Moved {
+    /// Whether the high watermark moved.
+    pub high_watermark: bool,
+    /// Whether a replica out of sync may now be in sync: a reason to propose another ISR.
+    pub may_join: bool,
 }
 
 /// How many replicas must be in sync: `min.insync.replicas` above the number of replicas asks for all.
@@ -94,22 +153,29 @@ pub enum StateError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
     role: Role,
-    leader_epoch: LeaderEpoch,
-    /// Replicas assigned, this broker included: `min.insync.replicas` cannot ask for more.
-    assigned_replicas: u32,
-    /// The in-sync replicas but this broker; empty in standalone.
-    others: Vec<InSyncReplica>,
+    /// As the controller last said, the ISR as it last confirmed it.
+    leadership: Leadership,
+    /// Whether nobody is followed, though the epoch stands: told nothing yet, or resigned.
+    is_unled: bool,
+    /// Where the log ended when this broker began to lead.
+    epoch_start_offset: Offset,
+    /// The other replicas, while this broker leads.
+    followers: Vec<Progress>,
+    /// What the controller was asked and has not answered.
+    proposed: Option<IsrProposal>,
     durability: Durability,
     log_start_offset: Offset,
     synced_end_offset: Offset,
     log_end_offset: Offset,
     high_watermark: Offset,
+    #[cfg(test)]
+    pub(super) wrong: Option<tests::Wrong>,
 }
 
 impl PartitionState {
     /// Makes the state of a log that was just opened: everything in it was recovered, hence durable.
     ///
-    /// The role is [`Role::Follower`] until [`PartitionState::become_leader`].
+    /// The role is [`Role::Follower`], of nobody, until [`PartitionState::lead`].
     pub fn opened(
         log_start_offset: Offset,
         log_end_offset: Offset,
@@ -117,38 +183,98 @@ impl PartitionState {
         durability: Durability,
     ) -> Self {
         let high_watermark = checkpointed_high_watermark.clamp(log_start_offset, log_end_offset);
+        let leadership = Leadership {
+            leader: None,
+            leader_epoch: LeaderEpoch(-1),
+            partition_epoch: -1,
+            isr: Vec::new(),
+            replicas: Vec::new(),
+            adding: Vec::new(),
+            removing: Vec::new(),
+            recovering: false,
+        };
         let state = Self {
             role: Role::Follower,
-            leader_epoch: LeaderEpoch(-1),
-            assigned_replicas: 1,
-            others: Vec::new(),
+            leadership,
+            is_unled: true,
+            epoch_start_offset: log_end_offset,
+            followers: Vec::new(),
+            proposed: None,
             durability,
             log_start_offset,
             synced_end_offset: log_end_offset,
             log_end_offset,
             high_watermark,
+            #[cfg(test)]
+            wrong: None,
         };
         state.assert_order();
         state
     }
 
-    /// Leads from now on in `leader_epoch`, with `others` in sync. Returns false, and changes nothing,
-    /// when the epoch is older than the one already known.
-    pub fn become_leader(
-        &mut self,
-        leader_epoch: LeaderEpoch,
-        assigned_replicas: u32,
-        others: Vec<InSyncReplica>,
-    ) -> bool {
-        if leader_epoch < self.leader_epoch || matches!(self.role, Role::Offline | Role::Deleted) {
-            return false;
+    /// Leads from now on, as `leadership` says.
+    ///
+    /// In the epoch that is led already only the ISR and the assignment are taken over. The high
+    /// watermark stays this broker's own until the others have fetched.
+    ///
+    /// # Errors
+    /// The epoch is older than the one known, or another broker leads in it.
+    ///
+    /// # Panics
+    /// If the leader is not among the ISR.
+    pub fn lead(&mut self, leadership: Leadership, now: Instant) -> Result<Moved, Stale> {
+        let is_led = self.role == Role::Leader && leadership.leader == self.leadership.leader;
+        self.check_newer(&leadership, is_led)?;
+        let leader = leadership.leader;
+        assert!(
+            leader.is_some_and(|leader| leadership.isr.contains(&leader)),
+            "a leader is in sync with itself: {leadership:?}"
+        );
+        let is_new = !is_led || leadership.leader_epoch > self.leadership.leader_epoch;
+        assert!(
+            leadership.leader_epoch >= self.leadership.leader_epoch,
+            "leader epochs rise: {leadership:?}"
+        );
+        if is_new {
+            self.followers.clear();
+            self.epoch_start_offset = self.log_end_offset;
         }
         self.role = Role::Leader;
-        self.leader_epoch = leader_epoch;
-        self.assigned_replicas = assigned_replicas.max(1);
-        self.others = others;
-        self.advance();
-        true
+        self.is_unled = false;
+        self.proposed = None;
+        self.leadership = leadership;
+        self.settle_followers(now);
+        Ok(Moved { high_watermark: self.advance(), may_join: false })
+    }
+
+    /// Follows `leadership.leader`, or nobody, from now on. Nothing is taken from it before the log was
+    /// brought in line with its.
+    ///
+    /// # Errors
+    /// The epoch is older than the one known, or this broker leads in it.
+    pub fn follow(&mut self, leadership: Leadership) -> Result<(), Stale> {
+        let is_followed =
+            self.role == Role::Follower && leadership.leader == self.leadership.leader;
+        self.check_newer(&leadership, is_followed)?;
+        self.role = Role::Follower;
+        self.is_unled = false;
+        self.proposed = None;
+        self.followers.clear();
+        self.leadership = leadership;
+        self.assert_order();
+        Ok(())
+    }
+
+    /// Neither leads nor follows any more, until it is told anew: the epoch stands.
+    pub fn resign(&mut self) {
+        if matches!(self.role, Role::Leader | Role::Follower) {
+            self.role = Role::Follower;
+            self.is_unled = true;
+            self.proposed = None;
+            self.followers.clear();
+            self.leadership.leader = None;
+        }
+        self.assert_order();
     }
 
     /// Gives up for good: the directory failed, or the partition was deleted.
@@ -161,6 +287,8 @@ impl PartitionState {
         if self.role != Role::Deleted {
             self.role = role;
         }
+        self.proposed = None;
+        self.followers.clear();
     }
 
     /// Checks that this broker leads, in the epoch that the client believes in.
@@ -170,28 +298,84 @@ impl PartitionState {
     /// # Errors
     /// Every [`StateError`] but `NotEnoughReplicas`.
     pub fn check_leader(&self, current_leader_epoch: LeaderEpoch) -> Result<(), StateError> {
+        self.check_epoch(current_leader_epoch)?;
+        if self.role == Role::Leader { Ok(()) } else { Err(StateError::NotLeader) }
+    }
+
+    /// Checks that the log can be used, leader or not, in the epoch that the client believes in.
+    ///
+    /// # Errors
+    /// As [`PartitionState::check_leader`], but for `NotLeader`.
+    pub fn check_epoch(&self, current_leader_epoch: LeaderEpoch) -> Result<(), StateError> {
         match self.role {
             Role::Offline => return Err(StateError::Offline),
             Role::Deleted => return Err(StateError::Deleted),
             Role::Leader | Role::Follower => {}
         }
-        let (requested, current) = (current_leader_epoch, self.leader_epoch);
+        let (requested, current) = (current_leader_epoch, self.leadership.leader_epoch);
         if requested.0 >= 0 && requested < current {
             return Err(StateError::FencedLeaderEpoch { requested, current });
         }
         if requested.0 >= 0 && requested > current {
             return Err(StateError::UnknownLeaderEpoch { requested, current });
         }
-        if self.role == Role::Leader { Ok(()) } else { Err(StateError::NotLeader) }
+        Ok(())
     }
 
-    /// Checks that `acks=all` may be promised.
+    /// Checks that this broker follows in exactly the epoch in which something was asked of the leader.
+    ///
+    /// # Errors
+    /// The epoch has changed since, or this broker follows nobody.
+    pub fn check_follower(&self, expected_epoch: LeaderEpoch) -> Result<(), StateError> {
+        self.check_epoch(expected_epoch)?;
+        if self.role == Role::Follower && self.leadership.leader.is_some() {
+            Ok(())
+        } else {
+            Err(StateError::NotLeader)
+        }
+    }
+
+    /// Checks that `broker` may fetch as a replica.
+    ///
+    /// # Errors
+    /// It is not among the replicas assigned, as far as is known here.
+    pub fn check_replica(
+        &self,
+        broker: BrokerId,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<(), StateError> {
+        let (requested, current) = (current_leader_epoch, self.leadership.leader_epoch);
+        match self.followers.iter().any(|follower| follower.broker() == broker) {
+            true => Ok(()),
+            // It may know of a reassignment that we have not heard of.
+            false if requested.0 >= 0 => Err(StateError::UnknownLeaderEpoch { requested, current }),
+            false => Err(StateError::NotLeader),
+        }
+    }
+
+    /// Checks that `acks=all` may be promised: by the ISR that the controller has confirmed.
     ///
     /// # Errors
     /// `NotEnoughReplicas`.
     pub fn check_in_sync(&self, min_insync_replicas: u32) -> Result<(), StateError> {
-        let in_sync = self.others.len() as u32 + 1;
-        let required = required_in_sync(min_insync_replicas, self.assigned_replicas);
+        self.check_count(self.leadership.isr.len(), min_insync_replicas)
+    }
+
+    /// Checks that `acks=all` is kept, once the high watermark is there: everyone whom it waited for
+    /// counts.
+    ///
+    /// # Errors
+    /// `NotEnoughReplicas`: the records are there, and fewer replicas have them than was asked for.
+    ///
+    /// Source: Kafka 3.9 `Partition.checkEnoughReplicasReachOffset`.
+    pub fn check_still_in_sync(&self, min_insync_replicas: u32) -> Result<(), StateError> {
+        self.check_count(self.maximal_isr().count(), min_insync_replicas)
+    }
+
+    fn check_count(&self, in_sync: usize, min_insync_replicas: u32) -> Result<(), StateError> {
+        let in_sync = in_sync.max(1) as u32;
+        let assigned = self.leadership.replicas.len().max(1) as u32;
+        let required = required_in_sync(min_insync_replicas, assigned);
         if in_sync < required {
             return Err(StateError::NotEnoughReplicas { in_sync, required });
         }
@@ -218,15 +402,51 @@ impl PartitionState {
         self.advance()
     }
 
-    /// Records how far an in-sync replica has fetched. Returns whether the high watermark moved.
+    /// Records a fetch of another replica, whose leader epoch was found to be ours.
     ///
-    /// A broker that is not in sync changes nothing.
-    pub fn replica_fetched(&mut self, broker: BrokerId, log_end_offset: Offset) -> bool {
-        let Some(replica) = self.others.iter_mut().find(|replica| replica.broker == broker) else {
-            return false;
-        };
-        replica.log_end_offset = log_end_offset;
-        self.advance()
+    /// A broker that is no replica, or a fetch that comes when this broker no longer leads, changes
+    /// nothing.
+    pub fn replica_fetched(&mut self, fetch: &ReplicaFetch) -> Moved {
+        if self.role != Role::Leader {
+            return Moved::default();
+        }
+        let leader_end = self.log_end_offset;
+        let follower = self.followers.iter_mut().find(|known| known.broker() == fetch.broker);
+        let Some(follower) = follower else { return Moved::default() };
+        follower.fetched(fetch, leader_end);
+        let high_watermark = self.advance();
+        let may_join = self.may_join(fetch.broker);
+        Moved { high_watermark, may_join }
+    }
+
+    /// Records what a fetch from the leader gave: the log now ends at `end`.
+    ///
+    /// The high watermark is believed as far as this broker vouches for its own log.
+    ///
+    /// # Panics
+    /// If this broker does not follow, or the end moves back.
+    pub fn followed(&mut self, end: Offset, leader_high_watermark: Offset) -> bool {
+        assert_eq!(self.role, Role::Follower, "only a follower is told of a high watermark");
+        assert!(end >= self.log_end_offset, "a fetch moves the log end forward");
+        self.log_end_offset = end;
+        let before = self.high_watermark;
+        self.high_watermark = before.max(leader_high_watermark.min(self.vouched_end_offset()));
+        self.assert_order();
+        self.high_watermark > before
+    }
+
+    /// Records that the log was cut, and now begins at `log_start_offset` and ends at `end`.
+    ///
+    /// # Panics
+    /// If this broker leads: a leader's log is the truth.
+    pub fn truncated(&mut self, log_start_offset: Offset, end: Offset) {
+        assert_ne!(self.role, Role::Leader, "a leader does not truncate");
+        assert!(log_start_offset <= end, "a log starts at or below its end");
+        self.log_start_offset = log_start_offset;
+        self.log_end_offset = end;
+        self.synced_end_offset = self.synced_end_offset.clamp(log_start_offset, end);
+        self.high_watermark = self.high_watermark.clamp(log_start_offset, end);
+        self.assert_order();
     }
 
     /// Records a new start of the log (retention, `DeleteRecords`).
@@ -251,7 +471,23 @@ impl PartitionState {
 
     /// Returns the epoch of the leader, -1 before there was one.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.leader_epoch
+        self.leadership.leader_epoch
+    }
+
+    /// Returns what the controller last said, if it still holds: nothing before it said anything, and
+    /// after this broker resigned.
+    pub fn leadership(&self) -> Option<&Leadership> {
+        (!self.is_unled).then_some(&self.leadership)
+    }
+
+    /// Returns the other replicas, as far as they are known; none unless this broker leads.
+    pub fn followers(&self) -> &[Progress] {
+        &self.followers
+    }
+
+    /// Returns where the log ended when this broker began to lead.
+    pub fn epoch_start_offset(&self) -> Offset {
+        self.epoch_start_offset
     }
 
     /// Returns the first offset that consumers do not see.
@@ -259,12 +495,23 @@ impl PartitionState {
         self.high_watermark
     }
 
-    /// Returns the first offset that this broker does not vouch for yet.
-    pub fn stable_end_offset(&self) -> Offset {
+    /// Returns the offset after the last record.
+    pub fn log_end_offset(&self) -> Offset {
+        self.log_end_offset
+    }
+
+    /// Returns the first offset that this broker does not vouch for: where it fetches from a leader.
+    pub fn vouched_end_offset(&self) -> Offset {
         match self.durability {
             Durability::Replicated => self.log_end_offset,
-            Durability::Synced => self.synced_end_offset.max(self.high_watermark),
+            Durability::Synced => self.synced_end_offset,
         }
+    }
+
+    /// Returns the first offset that this broker does not vouch for yet; never below the high watermark,
+    /// for what was seen stays seen when a topic becomes a synced one.
+    pub fn stable_end_offset(&self) -> Offset {
+        self.vouched_end_offset().max(self.high_watermark)
     }
 
     /// Returns how `acks=all` is kept.
@@ -272,144 +519,68 @@ impl PartitionState {
         self.durability
     }
 
+    fn check_newer(&self, asked: &Leadership, is_same_leader: bool) -> Result<(), Stale> {
+        let known = self.leadership.leader_epoch;
+        let has_ended = matches!(self.role, Role::Offline | Role::Deleted);
+        let is_older = asked.leader_epoch < known;
+        let is_known = asked.leader_epoch == known && !self.is_unled;
+        let is_refresh = is_same_leader && asked.partition_epoch >= self.leadership.partition_epoch;
+        if has_ended || is_older || (is_known && !is_refresh) {
+            return Err(Stale { asked: asked.leader_epoch, known });
+        }
+        Ok(())
+    }
+
+    /// Brings the list of followers in line with the assignment; what is known of those that stay, stays.
+    fn settle_followers(&mut self, now: Instant) {
+        let Leadership { leader, replicas, isr, .. } = &self.leadership;
+        self.followers.retain(|known| replicas.contains(&known.broker()));
+        for broker in replicas.iter().chain(isr).copied() {
+            let is_known = self.followers.iter().any(|known| known.broker() == broker);
+            if Some(broker) != *leader && !is_known {
+                let in_sync_at = isr.contains(&broker).then_some(now);
+                self.followers.push(Progress::unknown(broker, in_sync_at));
+            }
+        }
+    }
+
     fn advance(&mut self) -> bool {
         let before = self.high_watermark;
         if self.role == Role::Leader {
-            let own = self.stable_end_offset();
-            let ends = self.others.iter().map(|replica| replica.log_end_offset).chain([own]);
-            self.high_watermark = next_high_watermark(before, ends).min(self.log_end_offset);
+            let vouched = self.vouched_by_isr();
+            if let Some(lowest) = vouched.filter(|lowest| *lowest > before) {
+                self.high_watermark = lowest;
+            }
+            assert!(
+                self.high_watermark == before || self.high_watermark <= self.vouched_end_offset(),
+                "the high watermark moves only where this broker vouches for it"
+            );
         }
         self.assert_order();
         self.high_watermark > before
+    }
+
+    /// Returns the lowest end that the maximal ISR vouches for; none while a member has not fetched.
+    fn vouched_by_isr(&self) -> Option<Offset> {
+        let own = self.vouched_end_offset();
+        let leader = self.leadership.leader;
+        self.waited_for().try_fold(own, |lowest, broker| {
+            if Some(broker) == leader {
+                return Some(lowest);
+            }
+            let follower = self.followers.iter().find(|known| known.broker() == broker)?;
+            follower.vouched_end().map(|end| end.min(lowest))
+        })
     }
 
     fn assert_order(&self) {
         assert!(self.log_start_offset <= self.high_watermark, "log start above high watermark");
         assert!(self.high_watermark <= self.stable_end_offset(), "high watermark above stable end");
         assert!(self.stable_end_offset() <= self.log_end_offset, "stable end above log end");
+        let is_idle = self.followers.is_empty() && self.proposed.is_none();
+        assert!(self.role == Role::Leader || is_idle, "only a leader knows of others");
     }
-}
-
-/// Returns the lowest end over the in-sync replicas, never less than `current`.
-fn next_high_watermark(current: Offset, isr_ends: impl Iterator<Item = Offset>) -> Offset {
-    isr_ends.min().map_or(current, |lowest| lowest.max(current))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leader(durability: Durability, others: Vec<InSyncReplica>) -> PartitionState {
-        let mut state = PartitionState::opened(Offset(0), Offset(0), Offset(0), durability);
-        assert!(state.become_leader(LeaderEpoch(5), 3, others));
-        state
-    }
-
-    /// The high watermark is the lowest end in the ISR and never moves back.
-    ///
-    /// Method: pure table. A row is (name, current, ISR ends, expected).
-    #[test]
-    fn high_watermark_is_lowest_isr_end_and_monotonic() {
-        let cases: [(&str, i64, &[i64], i64); 4] = [
-            ("a leader alone advances it at once", 5, &[9], 9),
-            ("the slowest member holds it back", 5, &[9, 7, 8], 7),
-            ("a member that is behind cannot pull it back", 7, &[9, 3], 7),
-            ("nothing new, nothing moves", 9, &[9, 9], 9),
-        ];
-        for (name, current, ends, expected) in cases {
-            let ends = ends.iter().copied().map(Offset);
-            assert_eq!(next_high_watermark(Offset(current), ends), Offset(expected), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_replicated_topic_shows_a_record_at_once_and_a_synced_one_after_the_sync() {
-        let mut replicated = leader(Durability::Replicated, Vec::new());
-        assert!(replicated.appended(Offset(4)));
-        assert_eq!(replicated.high_watermark(), Offset(4));
-
-        let mut synced = leader(Durability::Synced, Vec::new());
-        assert!(!synced.appended(Offset(4)));
-        assert_eq!(synced.high_watermark(), Offset(0));
-        assert!(synced.synced(Offset(3)));
-        assert_eq!(synced.high_watermark(), Offset(3));
-        assert!(!synced.synced(Offset(2)), "an older sync that ends later moves nothing");
-        assert!(synced.synced(Offset(4)));
-    }
-
-    #[test]
-    fn a_change_of_durability_moves_the_high_watermark_forward_only() {
-        let mut state = leader(Durability::Synced, Vec::new());
-        state.appended(Offset(4));
-        assert!(state.set_durability(Durability::Replicated));
-        assert_eq!(state.high_watermark(), Offset(4));
-        assert!(!state.set_durability(Durability::Synced));
-        assert_eq!(state.high_watermark(), Offset(4), "what was seen stays seen");
-    }
-
-    #[test]
-    fn an_in_sync_replica_holds_the_high_watermark_back_until_it_fetches() {
-        let other = InSyncReplica { broker: BrokerId(2), log_end_offset: Offset(0) };
-        let mut state = leader(Durability::Replicated, vec![other]);
-        assert!(!state.appended(Offset(4)));
-        assert!(!state.replica_fetched(BrokerId(3), Offset(4)), "a stranger moves nothing");
-        assert!(state.replica_fetched(BrokerId(2), Offset(3)));
-        assert_eq!(state.high_watermark(), Offset(3));
-    }
-
-    /// Method: table of (name, role, epoch asked for, expected) against a state in epoch 5.
-    #[test]
-    fn requests_are_fenced_by_role_and_epoch() {
-        let older =
-            StateError::FencedLeaderEpoch { requested: LeaderEpoch(4), current: LeaderEpoch(5) };
-        let newer =
-            StateError::UnknownLeaderEpoch { requested: LeaderEpoch(6), current: LeaderEpoch(5) };
-        let cases = [
-            ("the client does not say", None, -1, Ok(())),
-            ("the same epoch", None, 5, Ok(())),
-            ("an older epoch", None, 4, Err(older)),
-            ("a newer epoch", None, 6, Err(newer)),
-            ("a broken disk comes first", Some(Role::Offline), 4, Err(StateError::Offline)),
-            ("a deleted partition", Some(Role::Deleted), -1, Err(StateError::Deleted)),
-        ];
-        for (name, end, epoch, expected) in cases {
-            let mut state = leader(Durability::Replicated, Vec::new());
-            if let Some(role) = end {
-                state.end(role);
-            }
-            assert_eq!(state.check_leader(LeaderEpoch(epoch)), expected, "{name}");
-        }
-        let follower =
-            PartitionState::opened(Offset(0), Offset(0), Offset(0), Durability::Replicated);
-        assert_eq!(follower.check_leader(LeaderEpoch(-1)), Err(StateError::NotLeader));
-    }
-
-    #[test]
-    fn an_older_epoch_cannot_take_the_lead_and_an_ended_partition_never_leads_again() {
-        let mut state = leader(Durability::Replicated, Vec::new());
-        assert!(!state.become_leader(LeaderEpoch(4), 1, Vec::new()));
-        assert_eq!(state.leader_epoch(), LeaderEpoch(5));
-        state.end(Role::Deleted);
-        state.end(Role::Offline);
-        assert_eq!(state.role(), Role::Deleted);
-        assert!(!state.become_leader(LeaderEpoch(9), 1, Vec::new()));
-    }
-
-    #[test]
-    fn min_insync_replicas_never_asks_for_more_than_are_assigned() {
-        let mut alone = PartitionState::opened(Offset(0), Offset(0), Offset(0), Durability::Synced);
-        alone.become_leader(LeaderEpoch(0), 1, Vec::new());
-        assert_eq!(alone.check_in_sync(2), Ok(()));
-        let of_three = leader(Durability::Synced, Vec::new());
-        let expected = StateError::NotEnoughReplicas { in_sync: 1, required: 2 };
-        assert_eq!(of_three.check_in_sync(2), Err(expected));
-    }
-
-    #[test]
-    fn the_start_of_the_log_carries_the_high_watermark_with_it() {
-        let mut state = leader(Durability::Synced, Vec::new());
-        state.appended(Offset(9));
-        state.log_start_moved(Offset(6));
-        assert_eq!(state.high_watermark(), Offset(6));
-    }
-}
+mod tests;

@@ -106,6 +106,7 @@ pub(super) fn at(offset: i64) -> FetchPosition {
         max_bytes: 1 << 20,
         current_leader_epoch: NO_EPOCH,
         last_fetched_epoch: NO_EPOCH,
+        log_start_offset: Offset(-1),
     }
 }
 

@@ -343,6 +343,7 @@ fn codecs(replica: &Replica) -> Vec<Compression> {
         max_bytes: 1 << 20,
         current_leader_epoch: LeaderEpoch(-1),
         last_fetched_epoch: LeaderEpoch(-1),
+        log_start_offset: Offset(-1),
     };
     let read = replica.read(&position, Isolation::ReadUncommitted, 1 << 20, true).unwrap();
     let slice = read.slice.expect("bytes");

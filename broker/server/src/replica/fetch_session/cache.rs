@@ -217,6 +217,7 @@ mod tests {
             max_bytes: 1,
             current_leader_epoch: LeaderEpoch(-1),
             last_fetched_epoch: LeaderEpoch(-1),
+            log_start_offset: Offset(-1),
         };
         let mut session = FetchSession::new(false, Isolation::ReadUncommitted);
         for partition in 0..partitions {

@@ -153,7 +153,7 @@ impl Partition {
         inner.state.check_leader(current_leader_epoch)?;
         let (log, high_watermark) = (&inner.log, inner.state.high_watermark());
         let visible_end = match isolation {
-            None => log.log_end_offset(),
+            None | Some(Isolation::LogEnd) => log.log_end_offset(),
             Some(Isolation::ReadUncommitted) => high_watermark,
             Some(Isolation::ReadCommitted) => log.last_stable_offset(high_watermark),
         };
@@ -442,6 +442,19 @@ impl Partition {
         let inner = self.inner.lock();
         assert_eq!(inner.state.role(), Role::Deleted, "a log is deleted after its partition");
         self.dir.delete_log(&inner.log)
+    }
+
+    /// Renames the log away, durably, to be kept. The partition must have ended.
+    ///
+    /// # Errors
+    /// The disk's; its directory is then offline.
+    ///
+    /// # Panics
+    /// If the partition goes on.
+    pub fn rename_as_stray(&self) -> io::Result<()> {
+        let inner = self.inner.lock();
+        assert_eq!(inner.state.role(), Role::Deleted, "a log is renamed after its partition");
+        self.dir.rename_as_stray(&inner.log)
     }
 
     /// Asks for the sync that `flush.ms` makes due.

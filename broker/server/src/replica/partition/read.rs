@@ -1,11 +1,14 @@
 //! How a partition is read: by consumers, who see a part of it, and by replicas, who see all.
 
-use broker_protocol::quantity::{LeaderEpoch, Offset};
+use std::time::Instant;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_storage::log::{ReadError as LogReadError, Slice};
 use broker_storage::transaction_index::AbortedTxn;
 
-use super::{EpochEndOffset, Partition};
-use crate::replica::partition_state::StateError;
+use super::{Advanced, EpochEndOffset, Inner, Partition};
+use crate::replica::partition_state::{Moved, StateError};
+use crate::replica::progress::ReplicaFetch;
 
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +17,30 @@ pub enum Isolation {
     ReadUncommitted,
     /// Up to the last stable offset: no record of an open transaction.
     ReadCommitted,
+    /// Up to the end of the log: replicas.
+    LogEnd,
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A client, which sees a part of the log.
+    Consumer(Isolation),
+    /// A replica, which sees all of it, and shows by its position what it has.
+    Replica {
+        /// Who it is.
+        broker: BrokerId,
+        /// Its registration, -1 if it does not say.
+        broker_epoch: i64,
+        /// When its request came.
+        at: Instant,
+    },
+}
+
+impl From<Isolation> for Reader {
+    fn from(isolation: Isolation) -> Self {
+        Self::Consumer(isolation)
+    }
 }
 
 /// What a reader asks of a partition.
@@ -27,6 +54,8 @@ pub struct FetchPosition {
     pub current_leader_epoch: LeaderEpoch,
     /// The epoch of the last record that the client has, -1 for none.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Where the log of a replica starts, -1 for clients.
+    pub log_start_offset: Offset,
 }
 
 /// Why nothing was read.
@@ -90,7 +119,7 @@ impl Read {
 }
 
 impl Partition {
-    /// Reads whole batches from `position` on, as far as `isolation` sees.
+    /// Reads whole batches from `position` on, as far as `reader` sees; a replica's position is recorded.
     ///
     /// `max_bytes` is what the whole answer still takes; with `at_least_one` the first batch comes
     /// whatever its size. A position in a hole that compaction left gives the next batch.
@@ -100,68 +129,136 @@ impl Partition {
     pub fn read(
         &self,
         position: &FetchPosition,
-        isolation: Isolation,
+        reader: impl Into<Reader>,
         max_bytes: u32,
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
-        let inner = self.inner.lock();
-        inner.state.check_leader(position.current_leader_epoch)?;
-        let log = &inner.log;
-        let high_watermark = inner.state.high_watermark();
-        let last_stable_offset = log.last_stable_offset(high_watermark);
-        let visible_end_offset = match isolation {
-            Isolation::ReadUncommitted => high_watermark,
-            Isolation::ReadCommitted => last_stable_offset,
+        let reader = reader.into();
+        let mut inner = self.inner.lock();
+        inner.check_reader(position, reader)?;
+        if let Some(diverging) = inner.diverging(position)? {
+            let isolation = reader.isolation();
+            return Ok(Read { diverging: Some(diverging), ..inner.nothing(position, isolation) });
+        }
+        inner.check_range(position)?;
+        let (moved, advanced) = self.note_replica(&mut inner, position, reader);
+        let isolation = reader.isolation();
+        let mut read = inner.nothing(position, isolation);
+        read.max_bytes = max_bytes.min(position.max_bytes);
+        let wants_any = read.max_bytes > 0 || at_least_one;
+        let found = if position.fetch_offset < read.visible_end_offset && wants_any {
+            inner.fill(&mut read, isolation, at_least_one)
+        } else {
+            Ok(())
         };
-        let mut read = Read {
+        drop(inner);
+        self.tell_moved(moved, advanced);
+        if let Err(LogReadError::Log(error)) = &found {
+            self.note(error);
+        }
+        found?;
+        Ok(read)
+    }
+
+    fn note_replica(
+        &self,
+        inner: &mut Inner,
+        position: &FetchPosition,
+        reader: Reader,
+    ) -> (Moved, Option<Advanced>) {
+        let Reader::Replica { broker, broker_epoch, at } = reader else {
+            return (Moved::default(), None);
+        };
+        let FetchPosition { fetch_offset: offset, log_start_offset, .. } = *position;
+        let fetch = ReplicaFetch { broker, broker_epoch, offset, log_start_offset, at };
+        let moved = inner.state.replica_fetched(&fetch);
+        let advanced = self.advanced(inner, moved.high_watermark);
+        (moved, advanced)
+    }
+}
+
+impl Reader {
+    fn isolation(self) -> Isolation {
+        match self {
+            Self::Consumer(isolation) => isolation,
+            Self::Replica { .. } => Isolation::LogEnd,
+        }
+    }
+}
+
+impl Inner {
+    fn check_reader(&self, position: &FetchPosition, reader: Reader) -> Result<(), StateError> {
+        let epoch = position.current_leader_epoch;
+        self.state.check_leader(epoch)?;
+        match reader {
+            Reader::Consumer(_) => Ok(()),
+            Reader::Replica { broker, .. } => self.state.check_replica(broker, epoch),
+        }
+    }
+
+    /// Returns where the reader's log differs from ours, if it says what it read last and it does.
+    fn diverging(&self, position: &FetchPosition) -> Result<Option<EpochEndOffset>, ReadError> {
+        let last_fetched = position.last_fetched_epoch;
+        if last_fetched.0 < 0 {
+            return Ok(None);
+        }
+        let end = self.end_offset_for_epoch(last_fetched);
+        if end.end_offset.0 < 0 || end.leader_epoch.0 < 0 {
+            return Err(self.out_of_range(position));
+        }
+        let differs = end.leader_epoch < last_fetched || end.end_offset < position.fetch_offset;
+        Ok(differs.then_some(end))
+    }
+
+    fn check_range(&self, position: &FetchPosition) -> Result<(), ReadError> {
+        let range = self.log.log_start_offset()..=self.log.log_end_offset();
+        let is_within = range.contains(&position.fetch_offset);
+        if is_within { Ok(()) } else { Err(self.out_of_range(position)) }
+    }
+
+    fn out_of_range(&self, position: &FetchPosition) -> ReadError {
+        ReadError::OffsetOutOfRange {
+            offset: position.fetch_offset,
+            log_start_offset: self.log.log_start_offset(),
+            end_offset: self.log.log_end_offset(),
+        }
+    }
+
+    /// Returns what a reader is told besides records.
+    fn nothing(&self, position: &FetchPosition, isolation: Isolation) -> Read {
+        let high_watermark = self.state.high_watermark();
+        let last_stable_offset = self.log.last_stable_offset(high_watermark);
+        Read {
             slice: None,
             high_watermark,
             last_stable_offset,
-            log_start_offset: log.log_start_offset(),
-            visible_end_offset,
+            log_start_offset: self.log.log_start_offset(),
+            visible_end_offset: match isolation {
+                Isolation::ReadUncommitted => high_watermark,
+                Isolation::ReadCommitted => last_stable_offset,
+                Isolation::LogEnd => self.log.log_end_offset(),
+            },
             aborted: Vec::new(),
             fetch_offset: position.fetch_offset,
-            max_bytes: max_bytes.min(position.max_bytes),
+            max_bytes: position.max_bytes,
             diverging: None,
-        };
-        let offset = position.fetch_offset;
-        let out_of_range = || ReadError::OffsetOutOfRange {
-            offset,
-            log_start_offset: log.log_start_offset(),
-            end_offset: log.log_end_offset(),
-        };
-        if position.last_fetched_epoch.0 >= 0 {
-            let end = inner.end_offset_for_epoch(position.last_fetched_epoch);
-            if end.end_offset.0 < 0 || end.leader_epoch.0 < 0 {
-                return Err(out_of_range());
-            }
-            if end.leader_epoch < position.last_fetched_epoch || end.end_offset < offset {
-                read.diverging = Some(end);
-                return Ok(read);
-            }
         }
-        if offset < log.log_start_offset() || offset > log.log_end_offset() {
-            return Err(out_of_range());
+    }
+
+    fn fill(
+        &self,
+        read: &mut Read,
+        isolation: Isolation,
+        at_least_one: bool,
+    ) -> Result<(), LogReadError> {
+        let (offset, end) = (read.fetch_offset, read.visible_end_offset);
+        let slice = self.log.read(offset, read.max_bytes, end, at_least_one)?;
+        // A piece of a batch is of no use to anyone: who wants large ones asks for at least one.
+        let is_whole = slice.size > 0 && !slice.is_first_batch_incomplete;
+        read.slice = Some(slice).filter(|_| is_whole);
+        if isolation == Isolation::ReadCommitted {
+            read.aborted = self.log.aborted_transactions(offset, end);
         }
-        if offset < visible_end_offset && (read.max_bytes > 0 || at_least_one) {
-            let slice = log.read(offset, read.max_bytes, visible_end_offset, at_least_one);
-            let slice = match slice {
-                Ok(slice) => slice,
-                Err(error) => {
-                    drop(inner);
-                    if let LogReadError::Log(error) = &error {
-                        self.note(error);
-                    }
-                    return Err(error.into());
-                }
-            };
-            // A piece of a batch is of no use to anyone: who wants large ones asks for at least one.
-            let is_whole = slice.size > 0 && !slice.is_first_batch_incomplete;
-            read.slice = Some(slice).filter(|_| is_whole);
-            if isolation == Isolation::ReadCommitted {
-                read.aborted = log.aborted_transactions(offset, visible_end_offset);
-            }
-        }
-        Ok(read)
+        Ok(())
     }
 }

@@ -130,7 +130,7 @@ impl Promises {
 
 /// Leads a partition in an epoch that no life reaches.
 fn lead_one(partition: &Arc<Partition>) {
-    assert!(partition.become_leader(LeaderEpoch(99), 1, Vec::new()));
+    assert!(partition.become_leader(LeaderEpoch(99), 1, SystemClock.now()));
 }
 
 /// One life on one disk. Every step goes on when the last one failed, as the threads of a broker do.
@@ -197,7 +197,7 @@ impl Life {
         self.epoch += 1;
         let partitions = self.manager.iter().flat_map(|manager| manager.partitions());
         for partition in partitions {
-            partition.become_leader(LeaderEpoch(self.epoch), 1, Vec::new());
+            partition.become_leader(LeaderEpoch(self.epoch), 1, SystemClock.now());
         }
     }
 

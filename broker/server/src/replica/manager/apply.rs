@@ -1,0 +1,244 @@
+//! What the controller's requests do to the replicas of this broker: lead, follow, stop, delete.
+//!
+//! All logs that a request needs are created with one sync of each directory; a directory that fails
+//! on the way hands its share to the others. Nothing is ever deleted because of a topic id that does
+//! not fit: only the controller's StopReplica does, and what it no longer names is renamed away.
+//!
+//! Every function waits for the disk. Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`,
+//! `stopReplicas` and `LogManager.handleStrayLogs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::LeaderEpoch;
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use broker_storage::log_dir::NewLog;
+
+use super::Manager;
+use crate::metadata::is_internal;
+use crate::replica::partition::Partition;
+use crate::replica::partition_state::{Leadership, Role};
+
+/// What one partition is to become here.
+#[derive(Debug, Clone)]
+pub struct Become {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Its topic's id, zero where there is none.
+    pub topic_id: Uuid,
+    /// Its topic's settings.
+    pub config: Arc<TopicConfig>,
+    /// Who leads and who is in sync.
+    pub leadership: Leadership,
+    /// Whether this broker is the leader.
+    pub leads: bool,
+    /// Whether the replica is new: it then has no log yet, wherever one might be hidden.
+    pub is_new: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is so now.
+    Done(Arc<Partition>),
+    /// A newer state is known here.
+    Stale,
+    /// The log here is of another topic of that name.
+    InconsistentTopicId,
+    /// The log is in a directory that failed, or is damaged, or cannot be created.
+    Offline,
+}
+
+/// A replica that this broker is to give up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Whether its log goes, too.
+    pub delete: bool,
+}
+
+/// The partitions of internal topics that this broker leads, each with its topic's id and epoch.
+pub type Led = BTreeMap<TopicPartition, (Uuid, LeaderEpoch)>;
+
+/// What is here of a partition that is to become something.
+enum Found {
+    Here(Arc<Partition>),
+    Missing,
+    Refused(Outcome),
+}
+
+impl Manager {
+    /// Brings partitions into the state that the controller says; answers in the same order.
+    pub fn apply(&self, changes: Vec<Become>) -> Vec<Outcome> {
+        let _turn = self.changing.lock();
+        let mut found: Vec<_> = changes.iter().map(|change| self.find(change)).collect();
+        let missing = changes.iter().zip(&found);
+        let missing = missing.filter(|(_, found)| matches!(found, Found::Missing));
+        self.create_all(missing.map(|(change, _)| change).collect());
+        for (change, found) in changes.iter().zip(&mut found) {
+            if let Found::Missing = found {
+                let name = &change.partition;
+                *found = match self.partition(&name.topic, name.partition) {
+                    Some(created) => Found::Here(created),
+                    None => Found::Refused(Outcome::Offline),
+                };
+            }
+        }
+        let concerns_internal = changes.iter().any(|change| is_internal(&change.partition.topic));
+        let outcomes = changes.into_iter().zip(found).map(|(change, found)| match found {
+            Found::Here(partition) => self.turn(partition, change),
+            Found::Missing => Outcome::Offline,
+            Found::Refused(outcome) => outcome,
+        });
+        let outcomes = outcomes.collect();
+        if concerns_internal {
+            self.publish_led();
+        }
+        outcomes
+    }
+
+    fn find(&self, change: &Become) -> Found {
+        let name = &change.partition;
+        let Some(known) = self.partition(&name.topic, name.partition) else {
+            let is_lost = self.damaged.contains(name)
+                || self.unloaded.logs.contains(name)
+                || (self.unloaded.is_unknown && !change.is_new);
+            return if is_lost { Found::Refused(Outcome::Offline) } else { Found::Missing };
+        };
+        let id = known.topic_id();
+        if id != change.topic_id && !id.is_zero() && !change.topic_id.is_zero() {
+            return Found::Refused(Outcome::InconsistentTopicId);
+        }
+        if known.dir().offline().is_offline() {
+            return Found::Refused(Outcome::Offline);
+        }
+        Found::Here(known)
+    }
+
+    fn turn(&self, partition: Arc<Partition>, change: Become) -> Outcome {
+        partition.set_config(change.config);
+        let turned = if change.leads {
+            partition.lead(change.leadership, self.clock.now())
+        } else {
+            partition.follow(change.leadership)
+        };
+        match turned {
+            Ok(()) => Outcome::Done(partition),
+            Err(_) if partition.dir().offline().is_offline() => Outcome::Offline,
+            Err(stale) => {
+                tracing::debug!(partition = %partition.name(), %stale, "a state that is over");
+                Outcome::Stale
+            }
+        }
+    }
+
+    /// Creates logs in the least loaded directories that work.
+    fn create_all(&self, mut missing: Vec<&Become>) {
+        let now = self.clock.wall();
+        while !missing.is_empty() {
+            let by_name: HashMap<_, _> =
+                missing.iter().map(|change| (change.partition.clone(), *change)).collect();
+            let names = missing.iter().map(|change| change.partition.clone()).collect();
+            missing.clear();
+            let spread = match self.spread(names) {
+                Ok(spread) => spread,
+                Err(error) => {
+                    tracing::error!(%error, "logs are not created");
+                    return;
+                }
+            };
+            for (dir, names) in spread {
+                let wanted: Vec<_> =
+                    names.iter().filter_map(|name| by_name.get(name).copied()).collect();
+                let new = wanted.iter().map(|change| NewLog {
+                    partition: change.partition.clone(),
+                    topic_id: Some(change.topic_id).filter(|id| !id.is_zero()),
+                    config: Arc::clone(&change.config),
+                });
+                match dir.create_logs(new.collect(), now) {
+                    Ok(logs) => {
+                        let logs = logs.into_iter().zip(&wanted);
+                        let partitions = logs.map(|(log, change)| self.admit(&dir, log, change));
+                        self.topics.insert_all(partitions.collect());
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(dir = %dir.path().display(), error, "logs are not created");
+                        if dir.offline().is_offline() {
+                            missing.extend(wanted);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives up replicas; answers in the same order. One that is not here is given up already.
+    pub fn stop(&self, stops: &[Stop]) -> Vec<std::io::Result<()>> {
+        let _turn = self.changing.lock();
+        let stop = |stop: &Stop| {
+            let name = &stop.partition;
+            let Some(partition) = self.partition(&name.topic, name.partition) else {
+                return Ok(());
+            };
+            if stop.delete {
+                return self.delete_log(&partition);
+            }
+            partition.resign();
+            Ok(())
+        };
+        let stopped = stops.iter().map(stop).collect();
+        if stops.iter().any(|stop| is_internal(&stop.partition.topic)) {
+            self.publish_led();
+        }
+        stopped
+    }
+
+    /// Neither leads nor follows anything until it is told anew: the session with the cluster is over.
+    pub fn resign(&self) {
+        let _turn = self.changing.lock();
+        for partition in self.partitions() {
+            partition.resign();
+        }
+        self.publish_led();
+    }
+
+    /// Renames the logs away that a full LeaderAndIsr does not name, and returns them: their topics were
+    /// deleted or their replicas moved while this broker was away. Their records stay on the disk.
+    pub fn sweep_strays(&self, is_named: &dyn Fn(&TopicPartition) -> bool) -> Vec<TopicPartition> {
+        let _turn = self.changing.lock();
+        let strays = self.partitions().into_iter().filter(|stray| !is_named(stray.name()));
+        let strays: Vec<_> = strays.collect();
+        for stray in &strays {
+            self.topics.remove(stray.name());
+            stray.end(Role::Deleted);
+            if let Err(error) = stray.rename_as_stray() {
+                tracing::error!(partition = %stray.name(), %error, "a stray log is not renamed");
+            }
+        }
+        strays.iter().map(|stray| stray.name().clone()).collect()
+    }
+
+    fn publish_led(&self) {
+        let mut led = Led::new();
+        for topic in self.topics().iter().filter(|topic| is_internal(topic.name())) {
+            for partition in topic.partitions() {
+                let offsets = partition.offsets();
+                if offsets.role == Role::Leader {
+                    let led_now = (partition.topic_id(), offsets.leader_epoch);
+                    led.insert(partition.name().clone(), led_now);
+                }
+            }
+        }
+        self.led.send_if_modified(|known| {
+            let differs = **known != led;
+            if differs {
+                *known = Arc::new(led);
+            }
+            differs
+        });
+    }
+}

@@ -1,0 +1,225 @@
+//! A partition that follows: it keeps its log in line with the leader's.
+
+use std::sync::Arc;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
+use broker_storage::commit::{Callback, SyncPoint};
+use broker_storage::log::{AppendError as LogAppendError, DeletedSegment, LogError};
+
+use super::{EpochEndOffset, Partition};
+use crate::replica::partition_state::{Leadership, Stale, StateError};
+
+/// Where a follower stands: what it asks its leader for.
+#[derive(Debug, Clone)]
+pub struct FollowerPosition {
+    /// Whom it follows.
+    pub leader: BrokerId,
+    /// In which epoch: what is asked in it may only be used in it.
+    pub leader_epoch: LeaderEpoch,
+    /// Where to fetch: this broker vouches for everything below.
+    pub fetch_offset: Offset,
+    /// The epoch of the last record, -1 if there is none.
+    pub last_fetched_epoch: LeaderEpoch,
+    /// Where the log starts.
+    pub log_start_offset: Offset,
+    /// The high watermark, as far as it is known here.
+    pub high_watermark: Offset,
+    /// What must be synced before anything is fetched: only then the log ends where it is vouched for.
+    pub unsynced: Option<SyncPoint>,
+}
+
+/// What a leader answered to a fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct FromLeader<'a> {
+    /// Whole batches as it stores them; a torn last one is left out.
+    pub batches: &'a [u8],
+    /// The epoch in which the fetch was sent.
+    pub leader_epoch: LeaderEpoch,
+    /// The leader's high watermark.
+    pub high_watermark: Offset,
+    /// Where the leader's log starts.
+    pub log_start_offset: Offset,
+}
+
+/// What an answer of the leader changed.
+#[derive(Debug)]
+pub struct Followed {
+    /// Where the log ends now.
+    pub log_end_offset: Offset,
+    /// What must be synced before the next fetch (a synced topic that got records).
+    pub unsynced: Option<SyncPoint>,
+}
+
+/// Why an answer of the leader was not used, or in part only.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The epoch has changed since the question, or the log is of no use.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log refused or failed. Batches before the one that is wrong are in the log.
+    #[error(transparent)]
+    Log(#[from] LogAppendError),
+}
+
+/// Where to cut a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// As the leader says where an epoch ended.
+    EpochEnd(EpochEndOffset),
+    /// At an offset.
+    At(Offset),
+    /// At the high watermark: where the leader knows no epoch at all.
+    HighWatermark,
+    /// Everything goes; the log begins anew at an offset.
+    BeginAt(Offset),
+}
+
+/// What a cut did.
+#[derive(Debug)]
+pub struct Truncated {
+    /// Whether the log now agrees with the leader's as far as it goes; otherwise the leader is to be asked
+    /// again.
+    pub is_complete: bool,
+    /// What must be synced, and the recovery points written, before anything is appended.
+    pub unsynced: Option<SyncPoint>,
+    /// Segments that fell away.
+    pub(in crate::replica) deleted: Vec<DeletedSegment>,
+}
+
+/// Why a log was not cut.
+#[derive(Debug, thiserror::Error)]
+pub enum TruncateError {
+    /// The epoch has changed since the question, or the log is of no use.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The disk failed; the directory is offline.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Partition {
+    /// Follows `leadership.leader` from now on, or nobody; whoever waits is told "not leader".
+    ///
+    /// # Errors
+    /// The epoch is not newer than the one known, here or in the log; nothing was changed.
+    pub fn follow(&self, leadership: Leadership) -> Result<(), Stale> {
+        let mut inner = self.inner.lock();
+        inner.check_rising(leadership.leader_epoch)?;
+        inner.state.follow(leadership)?;
+        inner.log.forget_empty_epochs();
+        drop(inner);
+        self.left_office();
+        Ok(())
+    }
+
+    /// Returns where this follower stands; `None` unless it follows somebody.
+    pub fn follower_position(&self) -> Option<FollowerPosition> {
+        let mut inner = self.inner.lock();
+        let leadership = inner.state.leadership()?;
+        let (leader, leader_epoch) = (leadership.leader?, leadership.leader_epoch);
+        inner.state.check_follower(leader_epoch).ok()?;
+        let fetch_offset = inner.state.vouched_end_offset();
+        let last = Offset(fetch_offset.0 - 1);
+        let last_fetched_epoch = inner.log.epoch_for_offset(last).unwrap_or(LeaderEpoch(-1));
+        Some(FollowerPosition {
+            leader,
+            leader_epoch,
+            fetch_offset,
+            last_fetched_epoch,
+            log_start_offset: inner.log.log_start_offset(),
+            high_watermark: inner.state.high_watermark(),
+            unsynced: inner.unsynced(),
+        })
+    }
+
+    /// Appends what the leader answered, and takes over its high watermark and log start.
+    ///
+    /// # Errors
+    /// As [`FollowError`]; an I/O error has taken the directory offline.
+    pub fn append_as_follower(
+        self: &Arc<Self>,
+        answer: &FromLeader<'_>,
+        now: TimestampMs,
+    ) -> Result<Followed, FollowError> {
+        let mut inner = self.inner.lock();
+        inner.state.check_follower(answer.leader_epoch)?;
+        let appended = inner.log.append_as_follower(answer.batches, now);
+        let end = inner.log.log_end_offset();
+        let moved = inner.state.followed(end, answer.high_watermark);
+        let advanced = self.advanced(&mut inner, moved);
+        let unsynced = inner.unsynced();
+        drop(inner);
+        self.tell(advanced);
+        match appended {
+            Ok(appended) => {
+                if let Some(point) = appended.and_then(|appended| appended.write_back) {
+                    self.dir.committer().write_back(point);
+                }
+                Ok(Followed { log_end_offset: end, unsynced })
+            }
+            Err(error) => {
+                if let LogAppendError::Log(error) = &error {
+                    self.note(error);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Has `point` synced with the next group commit; `done` runs on the commit thread, after the
+    /// partition vouches for it. It must not block.
+    pub fn sync_then(self: &Arc<Self>, point: SyncPoint, done: Callback) {
+        self.dir.committer().submit_and(point, Arc::clone(self) as _, done);
+    }
+
+    /// Cuts the log where it differs from the leader's. [`super::super::manager::Manager::truncate`] calls it, which
+    /// also makes it durable.
+    ///
+    /// # Errors
+    /// As [`TruncateError`].
+    pub(in crate::replica) fn truncate(
+        &self,
+        leader_epoch: LeaderEpoch,
+        cut: Cut,
+        now: TimestampMs,
+    ) -> Result<Truncated, TruncateError> {
+        let mut inner = self.inner.lock();
+        inner.state.check_follower(leader_epoch)?;
+        let high_watermark = inner.state.high_watermark();
+        let log = &mut inner.log;
+        let done = match cut {
+            Cut::EpochEnd(EpochEndOffset { leader_epoch, end_offset }) => log
+                .truncate_to_epoch_end(leader_epoch, end_offset, now)
+                .map(|cut| (cut.deleted, cut.is_complete)),
+            Cut::At(offset) => log.truncate_to(offset, now).map(|deleted| (deleted, true)),
+            Cut::HighWatermark => {
+                log.truncate_to(high_watermark, now).map(|deleted| (deleted, true))
+            }
+            Cut::BeginAt(offset) => {
+                log.truncate_fully_and_start_at(offset, now).map(|deleted| (deleted, true))
+            }
+        };
+        let (start, end) = (inner.log.log_start_offset(), inner.log.log_end_offset());
+        inner.state.truncated(start, end);
+        let unsynced = inner.unsynced();
+        drop(inner);
+        match done {
+            Ok((deleted, is_complete)) => Ok(Truncated { is_complete, unsynced, deleted }),
+            Err(error) => {
+                self.note(&error);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl super::Inner {
+    /// Checks that `leader_epoch` is not below that of any record: the cluster's state would have gone
+    /// back in time.
+    pub(super) fn check_rising(&self, leader_epoch: LeaderEpoch) -> Result<(), Stale> {
+        match self.log.latest_epoch() {
+            Some(known) if known > leader_epoch => Err(Stale { asked: leader_epoch, known }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

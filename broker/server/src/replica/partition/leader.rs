@@ -1,0 +1,118 @@
+//! A partition that leads: it takes office, hears of the others' progress, and asks for another ISR.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+
+use super::Partition;
+use crate::replica::delayed::AckState;
+use crate::replica::partition_state::{IsrAnswer, IsrProposal, Leadership, Moved, Role, Stale};
+
+impl Partition {
+    /// Leads the partition from now on, as `leadership` says.
+    ///
+    /// May wait for the disk, which goes offline if it fails.
+    ///
+    /// # Errors
+    /// The epoch is not newer than the one known, here or in the log; nothing was changed.
+    pub fn lead(self: &Arc<Self>, leadership: Leadership, now: Instant) -> Result<(), Stale> {
+        let mut inner = self.inner.lock();
+        let epoch = leadership.leader_epoch;
+        inner.check_rising(epoch)?;
+        let moved = inner.state.lead(leadership, now)?;
+        let begun = inner.log.begin_epoch(epoch);
+        let advanced = self.advanced(&mut inner, moved.high_watermark);
+        let high_watermark = inner.state.high_watermark();
+        inner.log.on_high_watermark(high_watermark);
+        let unsynced = inner.unsynced();
+        let has_laggard = inner.state.has_laggard();
+        drop(inner);
+        if let Some(point) = unsynced {
+            self.submit(point);
+        }
+        self.tell(advanced);
+        self.subscribers.wake();
+        self.replica_subscribers.wake();
+        if has_laggard {
+            self.note_laggard();
+        }
+        if let Err(error) = begun {
+            self.note(&error);
+        }
+        Ok(())
+    }
+
+    /// Leads alone, in sync with nobody; the way of a broker without a cluster.
+    ///
+    /// Returns false, and changes nothing, if `leader_epoch` is older than the one known.
+    pub fn become_leader(
+        self: &Arc<Self>,
+        leader_epoch: LeaderEpoch,
+        assigned_replicas: u32,
+        now: Instant,
+    ) -> bool {
+        let leadership = Leadership::alone(BrokerId(0), leader_epoch, assigned_replicas);
+        self.lead(leadership, now).is_ok()
+    }
+
+    /// Neither leads nor follows until it is told anew: whoever waits is told "not leader".
+    pub fn resign(&self) {
+        self.inner.lock().state.resign();
+        self.left_office();
+    }
+
+    /// Fails those who wait for acknowledgements, and wakes readers to see for themselves.
+    pub(super) fn left_office(&self) {
+        self.ack_waiters.fail(AckState::NotLeader);
+        self.subscribers.wake();
+        self.replica_subscribers.wake();
+    }
+
+    /// Decides whether another ISR is due; the caller asks the controller for it and brings the answer to
+    /// [`Partition::answered`]. Nothing else is proposed until then.
+    ///
+    /// `live` gives the registration of a broker that lives and does not shut down.
+    pub fn propose(
+        &self,
+        now: Instant,
+        lag_max: Duration,
+        live: &dyn Fn(BrokerId) -> Option<i64>,
+    ) -> Option<IsrProposal> {
+        let mut inner = self.inner.lock();
+        let proposal = inner.state.propose(now, lag_max, live);
+        let has_laggard = inner.state.role() == Role::Leader && inner.state.has_laggard();
+        drop(inner);
+        if has_laggard {
+            self.note_laggard();
+        } else if self.has_laggard.swap(false, Ordering::AcqRel) {
+            self.attention.is_level(&self.name);
+            // An append in between found the flag set.
+            if self.inner.lock().state.has_laggard() {
+                self.note_laggard();
+            }
+        }
+        proposal
+    }
+
+    /// Takes in what the controller said to `proposal`.
+    pub fn answered(&self, proposal: &IsrProposal, answer: IsrAnswer) {
+        let mut inner = self.inner.lock();
+        let moved = inner.state.answered(proposal, answer);
+        let advanced = self.advanced(&mut inner, moved.high_watermark);
+        drop(inner);
+        self.tell(advanced);
+        if moved.may_join {
+            self.attention.may_join(&self.name);
+        }
+    }
+
+    /// Wakes whom a fetch of a replica concerns. Not to be called with the lock held.
+    pub(super) fn tell_moved(&self, moved: Moved, advanced: Option<super::Advanced>) {
+        self.tell(advanced);
+        if moved.may_join {
+            self.attention.may_join(&self.name);
+        }
+    }
+}
