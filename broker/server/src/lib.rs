@@ -10,6 +10,8 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod context;
+#[allow(dead_code, reason = "the cluster control path is being built")]
+mod control;
 pub mod controller;
 pub mod dynamic_config;
 pub mod group;

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod delayed;
 pub mod fetch;
 pub mod fetch_session;
+pub mod fetcher;
 pub mod manager;
 pub mod partition;
 pub mod partition_state;

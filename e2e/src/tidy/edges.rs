@@ -88,7 +88,7 @@ const DOMAIN: usize = 5;
 const PARTITION_USERS: [&str; 2] = ["group", "txn"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 5] = ["partition_state", "election", "state", "roll", "assignment"];
+const PURE: [&str; 6] = ["partition_state", "election", "state", "roll", "assignment", "plan"];
 
 /// What pure files leave out.
 const IMPURE: [&str; 6] =

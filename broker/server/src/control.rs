@@ -1,0 +1,3 @@
+//! What this broker does about a controller's orders.
+
+pub(crate) mod state;

@@ -1,0 +1,3 @@
+//! Copying partitions from the brokers that lead them.
+
+pub mod plan;
