@@ -26,6 +26,8 @@ pub fn is_internal(topic: &str) -> bool {
 pub struct Metadata {
     /// The broker that decides, if one is elected.
     pub controller: Option<BrokerId>,
+    /// How often a controller had been elected when that one was; 0 before the first was heard of.
+    pub controller_epoch: i32,
     /// The live brokers, by id.
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// All topics, by name.
@@ -59,9 +61,9 @@ pub struct Endpoint {
 pub struct Topic {
     /// Its name.
     pub name: Arc<str>,
-    /// Its id, never zero.
+    /// Its id; zero if it was made by a Kafka that had none, and no controller has given it one since.
     pub id: Uuid,
-    /// Its partitions, in order, without holes.
+    /// Its partitions, in order, without holes; an [unknown](Partition::unknown) one fills a hole.
     pub partitions: Vec<Partition>,
 }
 
@@ -78,6 +80,24 @@ pub struct Partition {
     pub isr: Vec<BrokerId>,
     /// Replicas that are down, or whose log directory is.
     pub offline: Vec<BrokerId>,
+}
+
+impl Partition {
+    /// Makes a partition of which nothing has been told, or that is being deleted.
+    pub fn unknown() -> Self {
+        Self {
+            leader: None,
+            leader_epoch: LeaderEpoch(-1),
+            replicas: Vec::new(),
+            isr: Vec::new(),
+            offline: Vec::new(),
+        }
+    }
+
+    /// Returns whether nothing has been told of it.
+    pub fn is_unknown(&self) -> bool {
+        self.replicas.is_empty()
+    }
 }
 
 impl Metadata {
@@ -99,7 +119,9 @@ impl Metadata {
     /// Adds or replaces `topic`.
     pub fn insert_topic(&mut self, topic: Topic) {
         self.remove_topic(&topic.name.clone());
-        self.names.insert(topic.id, Arc::clone(&topic.name));
+        if !topic.id.is_zero() {
+            self.names.insert(topic.id, Arc::clone(&topic.name));
+        }
         self.topics.insert(Arc::clone(&topic.name), Arc::new(topic));
     }
 

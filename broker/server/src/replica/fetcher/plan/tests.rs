@@ -232,7 +232,9 @@ fn the_session_of_the_source_is_what_the_plan_fetches() {
                 _ if keys.is_empty() => {}
                 3 => {
                     let gone = plan.get(any(&mut rng, &keys)).map(|(name, _)| name.clone());
-                    gone.iter().for_each(|gone| plan.remove(gone));
+                    if let Some(gone) = gone {
+                        plan.remove(&gone);
+                    }
                 }
                 4 => plan.hold(any(&mut rng, &keys)),
                 5 | 6 => {
