@@ -2,9 +2,9 @@
 //!
 //! The client library connects, pings, and connects again. A request that is made while there is no
 //! connection waits for the next one; a request whose answer is lost is a
-//! [`StoreError::ConnectionLoss`], and is repeated neither here nor in the library. When no server
-//! was heard for 7/5 of the session's time-out, or a server says so, the session is over: every
-//! call answers [`StoreError::SessionExpired`], every watch reports it, and a new store is needed.
+//! [`StoreError::ConnectionLoss`], and is repeated neither here nor in the library. The session is
+//! over when a server says so, and not before, see `session`: then every call answers
+//! [`StoreError::SessionExpired`], every watch reports it, and a new store is needed.
 //!
 //! Watches: the server's are shared, see `hub`. A task hands on each event, so that it may come a
 //! moment after the answer of a later read; never is one left out.
@@ -14,11 +14,13 @@ mod connect;
 mod convert;
 mod hub;
 mod inner;
+mod session;
 mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use zookeeper_client as zk;
 
 pub use self::connect::ConnectError;
@@ -38,6 +40,7 @@ const READ_AT_ONCE: usize = 500;
 #[derive(Debug)]
 pub struct RemoteStore {
     inner: Arc<Inner>,
+    session_timeout: Duration,
 }
 
 /// What is needed to end a session from outside, for example after its connection was given up.
@@ -83,53 +86,59 @@ impl RemoteStore {
     ) -> Result<Self, ConnectError> {
         let target = Target::parse(connect)?;
         let client = target.connect(session_timeout, connection_timeout).await?;
-        let inner = Arc::new(Inner::new(client, target));
-        sources::session(&inner);
-        Ok(Self { inner })
+        let session_timeout = client.session_timeout();
+        let inner = Arc::new(Inner::new(client.clone(), target));
+        session::follow(&inner, &client);
+        Ok(Self { inner, session_timeout })
     }
 
     /// Returns the time-out that the servers gave.
     pub fn session_timeout(&self) -> Duration {
-        self.client().session_timeout()
+        self.session_timeout
     }
 
     /// Returns whether there is a connection.
     pub fn connection(&self) -> Connection {
-        match self.client().state() {
-            zk::SessionState::SyncConnected | zk::SessionState::ConnectedReadOnly => {
-                Connection::Connected
-            }
-            zk::SessionState::Disconnected => Connection::Disconnected,
-            zk::SessionState::AuthFailed | zk::SessionState::Expired | zk::SessionState::Closed => {
-                Connection::Expired
-            }
-        }
+        *self.inner.connection().borrow()
+    }
+
+    /// Returns whether there is a connection, now and from now on.
+    pub fn connections(&self) -> watch::Receiver<Connection> {
+        self.inner.connection().subscribe()
     }
 
     /// Waits until the session is over. Cancel-safe.
     pub async fn expired(&self) {
-        let mut states = self.client().state_watcher();
-        let mut state = self.client().state();
-        while !state.is_terminated() {
-            state = states.changed().await;
-        }
+        // The sender lives as long as this store.
+        let _ = self.connections().wait_for(|now| *now == Connection::Expired).await;
     }
 
     /// Returns what is needed to end this session from outside.
     pub fn session(&self) -> PastSession {
-        let session = self.client().session().clone();
-        PastSession { target: self.inner.target.clone(), session }
+        PastSession { target: self.inner.target.clone(), session: self.inner.session.clone() }
     }
 
-    /// Closes the session; returns once the server has done so.
+    /// Closes the session; returns once the server has done so. Without a connection it is left to
+    /// its time-out.
     pub async fn close(self) {
-        let client = self.client().clone();
+        let client = self.inner.client_now();
         drop(self);
-        connect::close(client).await;
+        if let Some(client) = client {
+            connect::close(client).await;
+        }
     }
 
-    fn client(&self) -> &zk::Client {
-        &self.inner.client
+    async fn client(&self) -> Result<zk::Client, StoreError> {
+        self.inner.client().await
+    }
+
+    /// Translates why a request failed: the end of a client is not that of the session.
+    fn error(&self, asked: Asked<'_>, error: &zk::Error) -> StoreError {
+        let error = convert::error(asked, error);
+        if error == StoreError::SessionExpired && !self.inner.is_over() {
+            return StoreError::ConnectionLoss;
+        }
+        error
     }
 
     /// Reads a node and waits for a change of `kind`: by `watching` if the server has no watch there
@@ -163,32 +172,33 @@ impl RemoteStore {
             Err(error) => {
                 drop(events);
                 self.inner.hub().forget_closed(path);
-                Err(convert::error(Asked::Read(path), &error))
+                Err(self.error(Asked::Read(path), &error))
             }
         }
     }
 
     /// Asks for some nodes in one request, which is sent at once.
     fn read_chunk<'a>(
-        &self,
+        &'a self,
+        client: &'a zk::Client,
         paths: &'a [String],
-    ) -> Result<impl Future<Output = Result<Vec<NodeRead>, StoreError>> + use<'a, '_>, StoreError>
-    {
-        let mut reader = self.client().new_multi_reader();
+    ) -> Result<impl Future<Output = Result<Vec<NodeRead>, StoreError>> + use<'a>, StoreError> {
+        let mut reader = client.new_multi_reader();
         for path in paths {
             let added = reader.add_get_data(path);
-            added.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            added.map_err(|error| self.error(Asked::Read(path), &error))?;
         }
         let asked = reader.commit();
         Ok(async move {
-            let results = asked.await.map_err(|error| convert::error(Asked::Read("/"), &error))?;
+            let results = asked.await.map_err(|error| self.error(Asked::Read("/"), &error))?;
             Ok(paths.iter().zip(results).map(|(path, result)| node_read(path, result)).collect())
         })
     }
 
     async fn write(&self, ops: &[Op]) -> Result<Vec<OpResult>, StoreError> {
         limits::check(ops, self.inner.chroot_length())?;
-        let mut writer = self.client().new_multi_writer();
+        let client = self.client().await?;
+        let mut writer = client.new_multi_writer();
         for op in ops {
             let added = match op {
                 Op::Create { path, data, mode } => {
@@ -204,16 +214,16 @@ impl RemoteStore {
                     writer.add_check_version(path, convert::version(*version))
                 }
             };
-            added.map_err(|error| convert::error(Asked::of(op), &error))?;
+            added.map_err(|error| self.error(Asked::of(op), &error))?;
         }
         let results = match writer.commit().await {
             Ok(results) => results,
             Err(zk::MultiWriteError::OperationFailed { index, source }) => {
                 let asked = ops.get(index).map_or(Asked::Read("/"), Asked::of);
-                return Err(convert::error(asked, &source));
+                return Err(self.error(asked, &source));
             }
             Err(zk::MultiWriteError::RequestFailed { source }) => {
-                return Err(convert::error(Asked::Read("/"), &source));
+                return Err(self.error(Asked::Read("/"), &source));
             }
         };
         Ok(results.into_iter().map(result).collect())
@@ -243,7 +253,7 @@ fn result(result: zk::MultiWriteResult) -> OpResult {
 
 impl Store for RemoteStore {
     fn session_id(&self) -> i64 {
-        self.client().session_id().0
+        self.inner.session.id().0
     }
 
     fn create<'a>(
@@ -256,9 +266,10 @@ impl Store for RemoteStore {
             let op = [Op::Create { path: path.to_owned(), data: data.to_owned(), mode }];
             limits::check(&op, self.inner.chroot_length())?;
             let options = convert::create_options(mode);
-            let created = self.client().create(path, data, &options).await;
+            let client = self.client().await?;
+            let created = client.create(path, data, &options).await;
             let (stat, number) =
-                created.map_err(|error| convert::error(Asked::Create(path), &error))?;
+                created.map_err(|error| self.error(Asked::Create(path), &error))?;
             let path = match mode {
                 CreateMode::PersistentSequential => format!("{path}{number}"),
                 CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
@@ -270,8 +281,9 @@ impl Store for RemoteStore {
     fn get<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat)> {
         Box::pin(async move {
             limits::check_path(path)?;
-            let read = self.client().get_data(path).await;
-            let (data, stat) = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            let client = self.client().await?;
+            let read = client.get_data(path).await;
+            let (data, stat) = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             Ok((data, convert::stat(&stat)))
         })
     }
@@ -279,9 +291,10 @@ impl Store for RemoteStore {
     fn get_many<'a>(&'a self, paths: &'a [String]) -> Answer<'a, Vec<NodeRead>> {
         Box::pin(async move {
             paths.iter().try_for_each(|path| limits::check_path(path))?;
+            let client = self.client().await?;
             // Each is sent when it is made: they wait for one round trip together.
             let asked: Vec<_> =
-                paths.chunks(READ_AT_ONCE).map(|chunk| self.read_chunk(chunk)).collect();
+                paths.chunks(READ_AT_ONCE).map(|chunk| self.read_chunk(&client, chunk)).collect();
             let mut read = Vec::with_capacity(paths.len());
             for chunk in asked {
                 read.extend(chunk?.await?);
@@ -292,11 +305,12 @@ impl Store for RemoteStore {
 
     fn get_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat, Watch)> {
         Box::pin(async move {
+            let client = self.client().await?;
             let watching = || async {
-                let (data, stat, watcher) = self.client().get_and_watch_data(path).await?;
+                let (data, stat, watcher) = client.get_and_watch_data(path).await?;
                 Ok(((data, stat), watcher))
             };
-            let reading = || self.client().get_data(path);
+            let reading = || client.get_data(path);
             let ((data, stat), watch) =
                 self.read_and_watch(path, Kind::Node, watching, reading).await?;
             Ok((data, convert::stat(&stat), watch))
@@ -306,16 +320,18 @@ impl Store for RemoteStore {
     fn exists<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Stat>> {
         Box::pin(async move {
             limits::check_path(path)?;
-            let read = self.client().check_stat(path).await;
-            let stat = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            let client = self.client().await?;
+            let read = client.check_stat(path).await;
+            let stat = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             Ok(stat.as_ref().map(convert::stat))
         })
     }
 
     fn exists_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Option<Stat>, Watch)> {
         Box::pin(async move {
-            let watching = || self.client().check_and_watch_stat(path);
-            let reading = || self.client().check_stat(path);
+            let client = self.client().await?;
+            let watching = || client.check_and_watch_stat(path);
+            let reading = || client.check_stat(path);
             let (stat, watch) = self.read_and_watch(path, Kind::Node, watching, reading).await?;
             Ok((stat.as_ref().map(convert::stat), watch))
         })
@@ -324,8 +340,9 @@ impl Store for RemoteStore {
     fn children<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<String>> {
         Box::pin(async move {
             limits::check_path(path)?;
-            let read = self.client().list_children(path).await;
-            let mut names = read.map_err(|error| convert::error(Asked::Read(path), &error))?;
+            let client = self.client().await?;
+            let read = client.list_children(path).await;
+            let mut names = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             names.sort_unstable();
             Ok(names)
         })
@@ -333,8 +350,9 @@ impl Store for RemoteStore {
 
     fn children_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<String>, Watch)> {
         Box::pin(async move {
-            let watching = || self.client().list_and_watch_children(path);
-            let reading = || self.client().list_children(path);
+            let client = self.client().await?;
+            let watching = || client.list_and_watch_children(path);
+            let reading = || client.list_children(path);
             let (mut names, watch) =
                 self.read_and_watch(path, Kind::Children, watching, reading).await?;
             names.sort_unstable();
@@ -346,8 +364,9 @@ impl Store for RemoteStore {
         Box::pin(async move {
             let op = [Op::Set { path: path.to_owned(), data: data.to_owned(), version }];
             limits::check(&op, self.inner.chroot_length())?;
-            let set = self.client().set_data(path, data, version.map(convert::version)).await;
-            let stat = set.map_err(|error| convert::error(Asked::of(&op[0]), &error))?;
+            let client = self.client().await?;
+            let set = client.set_data(path, data, version.map(convert::version)).await;
+            let stat = set.map_err(|error| self.error(Asked::of(&op[0]), &error))?;
             Ok(convert::stat(&stat))
         })
     }
@@ -356,8 +375,9 @@ impl Store for RemoteStore {
         Box::pin(async move {
             let op = [Op::Delete { path: path.to_owned(), version }];
             limits::check(&op, self.inner.chroot_length())?;
-            let deleted = self.client().delete(path, version.map(convert::version)).await;
-            deleted.map_err(|error| convert::error(Asked::of(&op[0]), &error))
+            let client = self.client().await?;
+            let deleted = client.delete(path, version.map(convert::version)).await;
+            deleted.map_err(|error| self.error(Asked::of(&op[0]), &error))
         })
     }
 
@@ -368,23 +388,25 @@ impl Store for RemoteStore {
     fn sync<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             limits::check_path(path)?;
-            let synced = self.client().sync(path).await;
-            synced.map_err(|error| convert::error(Asked::Read(path), &error))
+            let client = self.client().await?;
+            let synced = client.sync(path).await;
+            synced.map_err(|error| self.error(Asked::Read(path), &error))
         })
     }
 
     fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch> {
         Box::pin(async move {
             limits::check_path(path)?;
+            let client = self.client().await?;
             let _setting = self.inner.setting.lock().await;
             let (events, asks) = self.inner.hub().lasting(path, mode);
             if asks {
-                match self.client().watch(path, convert::watch_mode(mode)).await {
+                let _asking = sources::Asking { inner: &self.inner, path };
+                match client.watch(path, convert::watch_mode(mode)).await {
                     Ok(watcher) => sources::lasting(&self.inner, path, mode, watcher),
                     Err(error) => {
                         drop(events);
-                        self.inner.hub().forget_closed(path);
-                        return Err(convert::error(Asked::Read(path), &error));
+                        return Err(self.error(Asked::Read(path), &error));
                     }
                 }
             }

@@ -23,6 +23,9 @@ use wire::Wire;
 /// Long enough that no session ends by itself on a busy machine.
 const SESSION: Duration = Duration::from_secs(30);
 
+/// The shortest that the harness's server gives.
+const SHORT_SESSION: Duration = Duration::from_secs(4);
+
 /// What a real server may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -114,6 +117,55 @@ async fn the_end_of_a_session_reaches_everybody() -> Result<()> {
     ensure!(soon("deletion", seen.next()).await?.kind == EventKind::Deleted);
     // What is over can be ended again.
     ours.session().end(PATIENCE).await?;
+    Ok(())
+}
+
+/// What no server says is not so: servers that were away for longer than the time-out give the
+/// session back with all that it had, and whoever watches hears that something was missed.
+#[tokio::test]
+async fn a_session_is_over_only_when_a_server_says_so() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("contract-outage", directory.path(), None)?;
+    let wire = Wire::open(&zookeeper.address).await?;
+    let ours = RemoteStore::connect(wire.address(), SHORT_SESSION, PATIENCE).await?;
+    ours.create("/e", b"x", CreateMode::Ephemeral).await?;
+    let (_, mut once) = ours.exists_and_watch("/once").await?;
+    let mut lasting = ours.watch("/lasting", WatchMode::Persistent).await?;
+
+    wire.cut();
+    drop(zookeeper);
+    let mut connections = ours.connections();
+    soon("the cut", connections.wait_for(|now| *now == Connection::Disconnected)).await??;
+    // The library holds it back until it gives the session up.
+    ensure!(soon("the loss", ours.get("/e")).await? == Err(StoreError::ConnectionLoss));
+    ensure!(ours.connection() == Connection::Disconnected);
+
+    let zookeeper = Zookeeper::start("contract-outage", directory.path(), None)?;
+    wire.lead_to(&zookeeper.address);
+    wire.mend();
+    ensure!(soon("one-shot watch", once.next()).await?.kind == EventKind::Missed);
+    ensure!(soon("lasting watch", lasting.next()).await?.kind == EventKind::Missed);
+    let (_, stat) = soon("the node", ours.get("/e")).await??;
+    ensure!(stat.ephemeral_owner == ours.session_id());
+    ensure!(ours.connection() == Connection::Connected);
+
+    let other = connect(&zookeeper.address).await?;
+    let (_, mut once) = ours.exists_and_watch("/once").await?;
+    for path in ["/once", "/lasting"] {
+        other.create(path, b"", CreateMode::Persistent).await?;
+    }
+    ensure!(soon("one-shot watch", once.next()).await?.kind == EventKind::Created);
+    ensure!(soon("lasting watch", lasting.next()).await?.kind == EventKind::Created);
+
+    // A server that lives counts the time-out.
+    let (_, mut seen) = other.exists_and_watch("/e").await?;
+    wire.cut();
+    ensure!(soon("deletion", seen.next()).await?.kind == EventKind::Deleted);
+    ensure!(ours.connection() == Connection::Disconnected);
+    wire.mend();
+    soon("the end", ours.expired()).await?;
+    ensure!(ours.get("/").await == Err(StoreError::SessionExpired));
+    ensure!(soon("lasting watch", lasting.next()).await?.kind == EventKind::SessionExpired);
     Ok(())
 }
 

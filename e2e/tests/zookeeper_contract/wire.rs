@@ -1,6 +1,6 @@
 //! A wire to a server, which a test can cut, mend, and stop in one direction.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Wire {
     address: String,
+    server: Arc<Mutex<String>>,
     state: Arc<watch::Sender<State>>,
 }
 
@@ -28,19 +29,26 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let state = Arc::new(watch::Sender::new(State::Whole));
-        let (server, states) = (server.to_owned(), state.clone());
+        let server = Arc::new(Mutex::new(server.to_owned()));
+        let (ends_at, states) = (server.clone(), state.clone());
         spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 // A cut wire takes connections and drops them, as a server that goes down does.
                 if *states.borrow() == State::Cut {
                     continue;
                 }
+                let server = ends_at.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Ok(server) = TcpStream::connect(&server).await {
                     join(client, server, &states);
                 }
             }
         });
-        Ok(Self { address, state })
+        Ok(Self { address, server, state })
+    }
+
+    /// Lets new connections end at `server`.
+    pub(crate) fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Where it begins.

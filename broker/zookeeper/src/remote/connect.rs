@@ -74,9 +74,30 @@ impl Target {
             Ok::<_, ConnectError>(client)
         });
         let client = client.await.map_err(|_| self.unreachable(connection_timeout))??;
-        client
-            .chroot(self.chroot.as_str())
-            .map_err(|_| ConnectError::BadConnect { connect: self.chroot.clone() })
+        self.below_chroot(client)
+    }
+
+    fn below_chroot(&self, client: zk::Client) -> Result<zk::Client, ConnectError> {
+        let below = client.chroot(self.chroot.as_str());
+        below.map_err(|_| ConnectError::BadConnect { connect: self.chroot.clone() })
+    }
+
+    /// Takes over a session, whose chroot is there.
+    ///
+    /// What is read with the new client is no older than anything that the old one has seen: a server
+    /// that lags has caught up.
+    pub(super) async fn resume(
+        &self,
+        session: &zk::SessionInfo,
+        session_timeout: Duration,
+    ) -> Result<zk::Client, ConnectError> {
+        let connector = || {
+            let connector = zk::Client::connector().with_session(session.clone());
+            connector.with_session_timeout(session_timeout)
+        };
+        let client = self.session(connector).await?;
+        client.sync("/").await.map_err(|source| self.refused(source))?;
+        self.below_chroot(client)
     }
 
     /// Takes over a session and closes it.

@@ -43,14 +43,25 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
+/// Who waits for one event.
+#[derive(Debug)]
+struct Once {
+    kind: Kind,
+    events: UnboundedSender<WatchEvent>,
+    /// It came while a lasting watch was asked for, and may have read before that was set.
+    is_unsure: bool,
+}
+
 #[derive(Debug, Default)]
 struct Place {
-    once: Vec<(Kind, UnboundedSender<WatchEvent>)>,
+    once: Vec<Once>,
     lasting: Vec<(WatchMode, UnboundedSender<WatchEvent>)>,
     /// How many one-shot watches of the server are set, by kind.
     node_sources: usize,
     children_sources: usize,
     lasting_source: Option<(WatchMode, Generation)>,
+    /// How many lasting watches the server is being asked for.
+    lasting_asked: usize,
 }
 
 impl Place {
@@ -62,7 +73,7 @@ impl Place {
     }
 
     fn drop_closed(&mut self) {
-        self.once.retain(|(_, events)| !events.is_closed());
+        self.once.retain(|waiter| !waiter.events.is_closed());
         self.lasting.retain(|(_, events)| !events.is_closed());
     }
 
@@ -74,15 +85,20 @@ impl Place {
         !self.has_waiters()
             && self.node_sources + self.children_sources == 0
             && self.lasting_source.is_none()
+            && self.lasting_asked == 0
     }
 
     fn fire_once(&mut self, event: &WatchEvent) {
-        self.once.retain(|(kind, events)| {
-            let covered = kind.covers(event.kind);
-            if covered {
-                let _ = events.send(event.clone());
+        self.fire_once_where(event, |waiter| waiter.kind.covers(event.kind));
+    }
+
+    fn fire_once_where(&mut self, event: &WatchEvent, is_due: impl Fn(&Once) -> bool) {
+        self.once.retain(|waiter| {
+            let is_due = is_due(waiter);
+            if is_due {
+                let _ = waiter.events.send(event.clone());
             }
-            !covered && !events.is_closed()
+            !is_due && !waiter.events.is_closed()
         });
     }
 
@@ -106,8 +122,10 @@ impl Hub {
         let (events, receiver) = unbounded_channel();
         let place = self.places.entry(path.to_owned()).or_default();
         place.drop_closed();
-        place.once.push((kind, events));
-        let asks = place.lasting_source.is_none() && *place.sources(kind) == 0;
+        // One that comes behind a lasting watch on its way would take its place at the server.
+        let is_asked = place.lasting_asked > 0;
+        let asks = !is_asked && place.lasting_source.is_none() && *place.sources(kind) == 0;
+        place.once.push(Once { kind, events, is_unsure: is_asked });
         (receiver, asks)
     }
 
@@ -125,6 +143,7 @@ impl Hub {
             None => true,
             Some((there, _)) => there != mode && there == WatchMode::Persistent,
         };
+        place.lasting_asked += usize::from(asks);
         (receiver, asks)
     }
 
@@ -141,6 +160,52 @@ impl Hub {
     /// Notes that the server has a one-shot watch on `path`.
     pub(super) fn once_is_set(&mut self, path: &str, kind: Kind) {
         *self.places.entry(path.to_owned()).or_default().sources(kind) += 1;
+    }
+
+    /// Notes that the server was asked for a lasting watch on `path`, which it may have by now.
+    ///
+    /// Who came while it was asked may have read before it was set: those are told to read again.
+    pub(super) fn lasting_was_asked(&mut self, path: &str) {
+        if let Some(place) = self.places.get_mut(path) {
+            place.lasting_asked = place.lasting_asked.saturating_sub(1);
+            place.fire_once_where(&missed(path), |waiter| waiter.is_unsure);
+        }
+        self.forget_closed(path);
+    }
+
+    /// Whether the lasting watch of the server on `path` is still `generation`.
+    pub(super) fn is_current(&self, path: &str, generation: Generation) -> bool {
+        let source = self.places.get(path).and_then(|place| place.lasting_source);
+        source.is_some_and(|(_, current)| current == generation)
+    }
+
+    /// Begins with a client of whom the server has no watches: waiters for one event are told that
+    /// they missed something, the lasting watches to be set are returned.
+    pub(super) fn restart(&mut self) -> Vec<(String, WatchMode)> {
+        let mut wanted = Vec::new();
+        self.places.retain(|path, place| {
+            (place.node_sources, place.children_sources) = (0, 0);
+            place.lasting_source = None;
+            place.drop_closed();
+            place.fire_once(&missed(path));
+            let recursive = WatchMode::PersistentRecursive;
+            let is_recursive = place.lasting.iter().any(|(mode, _)| *mode == recursive);
+            if !place.lasting.is_empty() {
+                let mode = if is_recursive { recursive } else { WatchMode::Persistent };
+                wanted.push((path.clone(), mode));
+            }
+            !place.is_unused()
+        });
+        wanted
+    }
+
+    /// Tells every lasting waiter of `path` that it missed something.
+    pub(super) fn has_missed(&mut self, path: &str) {
+        if let Some(place) = self.places.get_mut(path) {
+            place.fire_once(&missed(path));
+            place.fire_lasting(WatchMode::Persistent, &missed(path));
+            place.fire_lasting(WatchMode::PersistentRecursive, &missed(path));
+        }
     }
 
     /// Notes that the server has a lasting watch on `path`, in place of any that was there.
@@ -202,6 +267,10 @@ impl Hub {
     pub(super) fn end(&mut self) {
         self.places.clear();
     }
+}
+
+fn missed(path: &str) -> WatchEvent {
+    WatchEvent { kind: EventKind::Missed, path: path.to_owned() }
 }
 
 fn is_child(path: &str, parent: &str) -> bool {
@@ -269,15 +338,48 @@ mod tests {
         let (lasting, asks) = hub.lasting("/b", WatchMode::Persistent);
         assert!(asks);
         let old = hub.lasting_is_set("/b", WatchMode::Persistent);
+        hub.lasting_was_asked("/b");
         let (recursive, asks) = hub.lasting("/b", WatchMode::PersistentRecursive);
         assert!(asks, "a recursive watch says more");
         let new = hub.lasting_is_set("/b", WatchMode::PersistentRecursive);
+        hub.lasting_was_asked("/b");
         let changed = event(EventKind::DataChanged, "/b");
         assert!(!hub.fire_lasting("/b", old, &changed));
         assert!(hub.fire_lasting("/b", new, &changed));
         drop((lasting, recursive));
         assert!(!hub.fire_lasting("/b", new, &changed));
         assert!(!hub.places.contains_key("/b"));
+    }
+
+    /// A client that takes over begins without watches: all that is waited for is asked for again.
+    #[test]
+    fn a_new_client_watches_what_is_waited_for() {
+        let mut hub = Hub::default();
+        let (mut once, _) = hub.once("/a", Kind::Node);
+        hub.once_is_set("/a", Kind::Node);
+        let (mut lasting, _) = hub.lasting("/b", WatchMode::Persistent);
+        let old = hub.lasting_is_set("/b", WatchMode::Persistent);
+        hub.lasting_was_asked("/b");
+        let (mut below, _) = hub.lasting("/b", WatchMode::PersistentRecursive);
+        assert_eq!(hub.restart(), [("/b".to_owned(), WatchMode::PersistentRecursive)]);
+        assert_eq!(kinds(&mut once), [EventKind::Missed]);
+        assert!(hub.once("/a", Kind::Node).1, "the server is asked anew");
+        assert!(!hub.is_current("/b", old));
+        hub.has_missed("/b");
+        assert_eq!(kinds(&mut lasting), [EventKind::Missed]);
+        assert_eq!(kinds(&mut below), [EventKind::Missed]);
+    }
+
+    /// A one-shot watch must not reach the server behind a lasting one: it waits for that one's events.
+    #[test]
+    fn a_one_shot_watch_waits_for_a_lasting_one_on_its_way() {
+        let mut hub = Hub::default();
+        let (_lasting, _) = hub.lasting("/a", WatchMode::Persistent);
+        let (mut once, asks) = hub.once("/a", Kind::Node);
+        assert!(!asks);
+        hub.lasting_is_set("/a", WatchMode::Persistent);
+        hub.lasting_was_asked("/a");
+        assert_eq!(kinds(&mut once), [EventKind::Missed], "it may have read before");
     }
 
     /// After the end there is nobody left: a receiver sees its channel closed.

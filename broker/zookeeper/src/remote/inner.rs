@@ -1,16 +1,32 @@
-//! What a store and the tasks behind its watches share. Only the store keeps it alive.
+//! What a store and the tasks behind it share. Only the store keeps it alive.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use zookeeper_client as zk;
 
+use super::Connection;
 use super::connect::Target;
 use super::hub::Hub;
+use crate::store::StoreError;
+
+/// What requests of the session go through.
+#[derive(Debug)]
+enum Line {
+    /// The client of the session.
+    Client(zk::Client),
+    /// The client has given up; another takes the session over, or hears that it is over.
+    Between,
+    /// The session is over.
+    Over,
+}
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) client: zk::Client,
     pub(super) target: Target,
+    pub(super) session: zk::SessionInfo,
+    line: watch::Sender<Line>,
+    connection: watch::Sender<Connection>,
     hub: Mutex<Hub>,
     /// Held while a lasting watch is set: two at once could leave the lesser one.
     pub(super) setting: tokio::sync::Mutex<()>,
@@ -18,7 +34,14 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(client: zk::Client, target: Target) -> Self {
-        Self { client, target, hub: Mutex::default(), setting: tokio::sync::Mutex::default() }
+        Self {
+            target,
+            session: client.session().clone(),
+            line: watch::Sender::new(Line::Client(client)),
+            connection: watch::Sender::new(Connection::Connected),
+            hub: Mutex::default(),
+            setting: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Locks the hub; nobody waits while it is locked.
@@ -29,5 +52,53 @@ impl Inner {
     /// Returns how much longer the server's paths are.
     pub(super) fn chroot_length(&self) -> usize {
         if self.target.chroot == "/" { 0 } else { self.target.chroot.len() }
+    }
+
+    /// Returns the client, once there is one. Cancel-safe.
+    pub(super) async fn client(&self) -> Result<zk::Client, StoreError> {
+        let mut line = self.line.subscribe();
+        loop {
+            match &*line.borrow_and_update() {
+                Line::Client(client) => return Ok(client.clone()),
+                Line::Over => return Err(StoreError::SessionExpired),
+                Line::Between => {}
+            }
+            line.changed().await.map_err(|_| StoreError::SessionExpired)?;
+        }
+    }
+
+    /// Returns the client, if there is one.
+    pub(super) fn client_now(&self) -> Option<zk::Client> {
+        match &*self.line.borrow() {
+            Line::Client(client) => Some(client.clone()),
+            Line::Between | Line::Over => None,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.line.borrow(), Line::Over)
+    }
+
+    /// Takes the client away that has given up.
+    pub(super) fn lose_client(&self) {
+        self.line.send_replace(Line::Between);
+        self.connection.send_replace(Connection::Disconnected);
+    }
+
+    /// Lets requests through to the session's next client.
+    pub(super) fn put_client(&self, client: zk::Client) {
+        self.line.send_replace(Line::Client(client));
+        self.connection.send_replace(Connection::Connected);
+    }
+
+    /// Ends the session: every request and every watch is told.
+    pub(super) fn end(&self) {
+        self.line.send_replace(Line::Over);
+        self.connection.send_replace(Connection::Expired);
+        self.hub().end();
+    }
+
+    pub(super) fn connection(&self) -> &watch::Sender<Connection> {
+        &self.connection
     }
 }

@@ -18,6 +18,18 @@ use crate::store::{EventKind, WatchEvent, WatchMode};
 /// How long a server that refuses a watch for now is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A lasting watch is being asked for, until this is dropped.
+pub(super) struct Asking<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) path: &'a str,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.inner.hub().lasting_was_asked(self.path);
+    }
+}
+
 /// Hands on the one event of `watcher`.
 #[allow(clippy::disallowed_methods, reason = "it ends with the session, which the store owns")]
 pub(super) fn once(inner: &Arc<Inner>, path: &str, kind: Kind, watcher: zk::OneshotWatcher) {
@@ -43,23 +55,6 @@ pub(super) fn lasting(
     let generation = inner.hub().lasting_is_set(path, mode);
     let source = Lasting { inner: Arc::downgrade(inner), path: path.to_owned(), mode, generation };
     tokio::spawn(source.run(watcher));
-}
-
-/// Ends the hub with the session.
-#[allow(clippy::disallowed_methods, reason = "it ends with the session, which the store owns")]
-pub(super) fn session(inner: &Arc<Inner>) {
-    let mut states = inner.client.state_watcher();
-    let mut state = inner.client.state();
-    let inner = Arc::downgrade(inner);
-    tokio::spawn(async move {
-        while !state.is_terminated() {
-            state = states.changed().await;
-        }
-        tracing::info!(%state, "the session with ZooKeeper is over");
-        if let Some(inner) = inner.upgrade() {
-            inner.hub().end();
-        }
-    });
 }
 
 struct Lasting {
@@ -93,18 +88,25 @@ impl Lasting {
         }
     }
 
-    /// Sets the watch on the new connection; `None` when that is gone too, and another will come.
+    /// Sets the watch on the new connection; `None` when that is gone too, and another will come, or
+    /// when the watch is not this task's any more.
     async fn set_again(&self) -> Option<zk::PersistentWatcher> {
         loop {
             let inner = self.inner.upgrade()?;
-            let error = match inner.client.watch(&self.path, convert::watch_mode(self.mode)).await {
+            let setting = inner.setting.lock().await;
+            if !inner.hub().is_current(&self.path, self.generation) {
+                return None;
+            }
+            let client = inner.client_now()?;
+            let error = match client.watch(&self.path, convert::watch_mode(self.mode)).await {
                 Ok(watcher) => return Some(watcher),
                 Err(error) => error,
             };
-            if inner.client.state() != zk::SessionState::SyncConnected {
+            if client.state() != zk::SessionState::SyncConnected {
                 return None;
             }
-            drop(inner);
+            drop(setting);
+            drop((client, inner));
             tracing::warn!(%error, path = self.path, "a watch cannot be set again yet");
             tokio::time::sleep(PAUSE).await;
         }
