@@ -7,5 +7,6 @@ mod limits;
 pub mod node;
 pub mod path;
 pub mod remote;
+pub mod sessions;
 pub mod settle;
 pub mod store;

@@ -99,12 +99,12 @@ impl RemoteStore {
 
     /// Returns whether there is a connection.
     pub fn connection(&self) -> Connection {
-        *self.inner.connection().borrow()
+        *self.connections().borrow()
     }
 
     /// Returns whether there is a connection, now and from now on.
     pub fn connections(&self) -> watch::Receiver<Connection> {
-        self.inner.connection().subscribe()
+        self.inner.connections()
     }
 
     /// Waits until the session is over. Cancel-safe.
@@ -120,9 +120,9 @@ impl RemoteStore {
 
     /// Closes the session; returns once the server has done so. Without a connection it is left to
     /// its time-out.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         let client = self.inner.client_now();
-        drop(self);
+        self.inner.end();
         if let Some(client) = client {
             connect::close(client).await;
         }

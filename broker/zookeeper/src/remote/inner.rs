@@ -79,16 +79,37 @@ impl Inner {
         matches!(*self.line.borrow(), Line::Over)
     }
 
-    /// Takes the client away that has given up.
+    /// Takes the client away that has given up, unless the session is over.
     pub(super) fn lose_client(&self) {
-        self.line.send_replace(Line::Between);
-        self.connection.send_replace(Connection::Disconnected);
+        self.replace(Line::Between);
+        self.say(Connection::Disconnected);
     }
 
-    /// Lets requests through to the session's next client.
+    /// Lets requests through to the session's next client, unless the session is over.
     pub(super) fn put_client(&self, client: zk::Client) {
-        self.line.send_replace(Line::Client(client));
-        self.connection.send_replace(Connection::Connected);
+        self.replace(Line::Client(client));
+        self.say(Connection::Connected);
+    }
+
+    /// Says whether there is a connection, unless the session is over.
+    pub(super) fn say(&self, now: Connection) {
+        self.connection.send_if_modified(|before| {
+            let is_news = *before != now && *before != Connection::Expired;
+            if is_news {
+                *before = now;
+            }
+            is_news
+        });
+    }
+
+    fn replace(&self, next: Line) {
+        self.line.send_if_modified(|line| {
+            let goes_on = !matches!(line, Line::Over);
+            if goes_on {
+                *line = next;
+            }
+            goes_on
+        });
     }
 
     /// Ends the session: every request and every watch is told.
@@ -98,7 +119,7 @@ impl Inner {
         self.hub().end();
     }
 
-    pub(super) fn connection(&self) -> &watch::Sender<Connection> {
-        &self.connection
+    pub(super) fn connections(&self) -> watch::Receiver<Connection> {
+        self.connection.subscribe()
     }
 }

@@ -47,6 +47,9 @@ impl Life {
                 state = states.changed().await;
             }
             let Some(inner) = self.inner.upgrade() else { return };
+            if inner.is_over() {
+                return;
+            }
             tracing::warn!(%state, "the session with ZooKeeper has lost its client");
             inner.lose_client();
             drop(inner);
@@ -70,7 +73,7 @@ impl Life {
             | zk::SessionState::Expired
             | zk::SessionState::Closed => Connection::Disconnected,
         };
-        inner.connection().send_if_modified(|before| std::mem::replace(before, now) != now);
+        inner.say(now);
     }
 
     /// Tries until a server gives the session back, or says that it is over; `None` for the latter, or
