@@ -11,12 +11,14 @@ use crate::{
     key::{self, Key, Status},
     listener::{self, Listener},
     raw::Properties,
+    release::Release,
     render,
     value::items,
 };
 
 pub use crate::value::{
-    CleanupPolicy, CompressionType, Durability, MetricsPartitions, SecurityProtocol, TimestampType,
+    CleanupPolicy, CompressionType, Durability, MetricsPartitions, ReplicaSelector,
+    SecurityProtocol, TimestampType,
 };
 
 crate::settings::settings! {
@@ -27,8 +29,10 @@ crate::settings::settings! {
         auto_create_topics_enable: bool = "auto.create.topics.enable",
         /// Whether the controller moves leadership back to preferred replicas.
         auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
-        /// This broker's number in its cluster; the standalone broker is 0.
+        /// This broker's number in its cluster; -1 is one from ZooKeeper, alone it is 0.
         broker_id: i32 = "broker.id",
+        /// Whether a broker without a number is given one.
+        broker_id_generation_enable: bool = "broker.id.generation.enable",
         /// Rack or zone of this broker, shown to clients and used to spread replicas.
         broker_rack: Option<String> = "broker.rack",
         /// Level of gzip when the broker compresses; -1 is the library's own choice.
@@ -41,6 +45,8 @@ crate::settings::settings! {
         compression_zstd_level: i32 = "compression.zstd.level",
         /// A connection without traffic for this long is closed.
         connections_max_idle_ms: i64 = "connections.max.idle.ms",
+        /// Listener reserved for the controller's requests.
+        control_plane_listener_name: Option<String> = "control.plane.listener.name",
         /// Whether leadership is handed over before the broker stops.
         controlled_shutdown_enable: bool = "controlled.shutdown.enable",
         /// Attempts to hand leadership over.
@@ -55,6 +61,8 @@ crate::settings::settings! {
         delete_topic_enable: bool = "delete.topic.enable",
         /// Most bytes in one Fetch response, whatever the client asks for.
         fetch_max_bytes: i32 = "fetch.max.bytes",
+        /// Bytes a second that throttled followers may fetch.
+        follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate",
         /// Wait for more members before a new group's first rebalance.
         group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms",
         /// Longest session a group member may ask for.
@@ -65,10 +73,14 @@ crate::settings::settings! {
         group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
         /// Listener that brokers use among themselves.
         inter_broker_listener_name: Option<String> = "inter.broker.listener.name",
+        /// Which versions this broker uses towards others.
+        inter_broker_protocol_version: Release = "inter.broker.protocol.version",
         /// Interval of the search for brokers that lead too much.
         leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
         /// Share of non-preferred leaders that starts a rebalance.
         leader_imbalance_per_broker_percentage: i32 = "leader.imbalance.per.broker.percentage",
+        /// Bytes a second that throttled leaders may send.
+        leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate",
         /// What each listener name speaks.
         listener_security_protocol_map: String = "listener.security.protocol.map",
         /// Wait of the cleaner when nothing needs it.
@@ -159,6 +171,8 @@ crate::settings::settings! {
         num_partitions: i32 = "num.partitions",
         /// Threads a log directory uses to load and recover logs.
         num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir",
+        /// Threads that move replicas between directories; null is one a directory.
+        num_replica_alter_log_dirs_threads: Option<i32> = "num.replica.alter.log.dirs.threads",
         /// Connections to each source broker for replication.
         num_replica_fetchers: i32 = "num.replica.fetchers",
         /// Longest text a client may store beside a committed offset.
@@ -187,6 +201,8 @@ crate::settings::settings! {
         producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
         /// Bytes of requests read and not yet answered; -1 is no bound.
         queued_max_request_bytes: i64 = "queued.max.request.bytes",
+        /// Bytes a second of moves between log directories.
+        replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second",
         /// Wait of a fetcher after an error.
         replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
         /// Bytes of one partition in a replica's fetch.
@@ -201,14 +217,24 @@ crate::settings::settings! {
         replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         /// Time behind the leader after which a replica leaves the ISR.
         replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+        /// Which replica a consumer is sent to; null is the leader.
+        replica_selector_class: Option<ReplicaSelector> = "replica.selector.class",
         /// Socket receive buffer of a fetcher.
         replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
         /// Socket timeout of a fetcher.
         replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
+        /// Samples kept for replication quotas.
+        replication_quota_window_num: i32 = "replication.quota.window.num",
+        /// Length of one such sample.
+        replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds",
         /// Timeout of this broker's requests to others.
         request_timeout_ms: i32 = "request.timeout.ms",
         /// Highest broker number that may be chosen by hand.
         reserved_broker_max_id: i32 = "reserved.broker.max.id",
+        /// Longest timeout of connecting to another broker.
+        socket_connection_setup_timeout_max_ms: i64 = "socket.connection.setup.timeout.max.ms",
+        /// First timeout of connecting to another broker.
+        socket_connection_setup_timeout_ms: i64 = "socket.connection.setup.timeout.ms",
         /// Connections the kernel keeps until they are accepted.
         socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
         /// Socket receive buffer; -1 leaves it to the kernel.
@@ -231,6 +257,12 @@ crate::settings::settings! {
         transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
         /// Whether a replica out of sync may lead when no other can.
         unclean_leader_election_enable: bool = "unclean.leader.election.enable",
+        /// Addresses of the ZooKeeper ensemble, with a path; null keeps the coordination tree here.
+        zookeeper_connect: Option<String> = "zookeeper.connect",
+        /// Longest wait for ZooKeeper at start; null is the session's timeout.
+        zookeeper_connection_timeout_ms: Option<i32> = "zookeeper.connection.timeout.ms",
+        /// Requests to ZooKeeper without an answer.
+        zookeeper_max_in_flight_requests: i32 = "zookeeper.max.in.flight.requests",
         /// Silence after which ZooKeeper drops the broker.
         zookeeper_session_timeout_ms: i32 = "zookeeper.session.timeout.ms",
         /// A new connection that sends no whole request for this long is closed.
@@ -249,6 +281,8 @@ crate::settings::settings! {
         advertised_listeners: Vec<Listener>,
         /// The listener that other brokers use.
         inter_broker_listener: Listener,
+        /// The listener reserved for the controller: `control.plane.listener.name`.
+        control_plane_listener: Option<Listener>,
         /// Log directories: `log.dirs`, else `log.dir`.
         log_dirs: Vec<PathBuf>,
         /// The texts that all of the above was read from.
@@ -357,7 +391,7 @@ impl BrokerConfig {
         listener::host_and_port(&self.metrics_listener)
     }
 
-    /// Returns the broker's id.
+    /// Returns the broker's id; -1 where ZooKeeper is to give one.
     ///
     /// The standalone broker is 0 unless it is told otherwise.
     pub fn id(&self) -> i32 {
@@ -377,12 +411,12 @@ impl BrokerConfig {
         self.log_dirs = items(&dirs).map(PathBuf::from).collect();
         self.advertised_listeners =
             if advertised.is_empty() { listeners.clone() } else { advertised };
+        let named = |wanted: &str| {
+            listeners.iter().find(|listener| listener.name.eq_ignore_ascii_case(wanted)).cloned()
+        };
         let wanted = self.inter_broker_listener_name.as_deref().unwrap_or("PLAINTEXT");
-        self.inter_broker_listener = listeners
-            .iter()
-            .find(|listener| listener.name.eq_ignore_ascii_case(wanted))
-            .cloned()
-            .unwrap_or_default();
+        self.inter_broker_listener = named(wanted).unwrap_or_default();
+        self.control_plane_listener = self.control_plane_listener_name.as_deref().and_then(named);
         self.listeners = listeners;
     }
 
@@ -426,7 +460,56 @@ impl BrokerConfig {
                 return conflict("advertised.listeners", "listeners", reason);
             }
         }
-        self.check_sizes()
+        self.check_sizes()?;
+        self.check_peers()
+    }
+
+    /// Checks what matters between brokers.
+    fn check_peers(&self) -> Result<(), ConfigError> {
+        let conflict = |key, other, reason: &str| {
+            Err(ConfigError::Conflict { key, other, reason: reason.to_owned() })
+        };
+        if self.inter_broker_listener.name.is_empty() {
+            let reason = "no listener has the name that other brokers use";
+            return conflict("inter.broker.listener.name", "listeners", reason);
+        }
+        if self.control_plane_listener_name.is_some() {
+            let Some(listener) = &self.control_plane_listener else {
+                let reason = "no listener has the name that the controller uses";
+                return conflict("control.plane.listener.name", "listeners", reason);
+            };
+            if listener.name == self.inter_broker_listener.name {
+                let reason = "the controller's listener must be another than that of replication";
+                return conflict(
+                    "control.plane.listener.name",
+                    "inter.broker.listener.name",
+                    reason,
+                );
+            }
+        }
+        self.check_id()
+    }
+
+    /// Checks the broker's number: chosen by hand, or given by ZooKeeper above those.
+    fn check_id(&self) -> Result<(), ConfigError> {
+        let conflict =
+            |other, reason: String| Err(ConfigError::Conflict { key: "broker.id", other, reason });
+        if self.zookeeper_connect.is_none() {
+            if self.broker_id < 0 {
+                let reason = "only ZooKeeper gives numbers".to_owned();
+                return conflict("zookeeper.connect", reason);
+            }
+        } else if !self.broker_id_generation_enable {
+            if self.broker_id < 0 {
+                let reason = "a number must be chosen where none is given".to_owned();
+                return conflict("broker.id.generation.enable", reason);
+            }
+        } else if self.broker_id > self.reserved_broker_max_id {
+            let most = self.reserved_broker_max_id;
+            let reason = format!("numbers above {most} are given by ZooKeeper");
+            return conflict("reserved.broker.max.id", reason);
+        }
+        Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -434,10 +517,6 @@ impl BrokerConfig {
             |key, other, reason: String| Err(ConfigError::Conflict { key, other, reason });
         if self.listeners.is_empty() {
             return conflict("listeners", "listeners", "there must be one".to_owned());
-        }
-        if self.inter_broker_listener.name.is_empty() {
-            let reason = "no listener has the name that other brokers use".to_owned();
-            return conflict("inter.broker.listener.name", "listeners", reason);
         }
         if self.log_dirs.is_empty() {
             return conflict("log.dirs", "log.dir", "there must be one".to_owned());

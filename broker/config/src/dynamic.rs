@@ -125,11 +125,16 @@ impl Layers {
             }
         }
         for name in names {
-            if let Some(value) = key::default_text(name) {
+            if let Some(value) = key::default_text(name, self.is_in_cluster()) {
                 found.push(Synonym { name, value: Some(value), source: Source::Default });
             }
         }
         found
+    }
+
+    /// Tells whether there are other brokers, as far as the file says.
+    fn is_in_cluster(&self) -> bool {
+        self.static_broker.get("zookeeper.connect").is_some_and(|text| !text.trim().is_empty())
     }
 
     /// Returns the text in force for a broker key, synonyms converted to the key's unit.
@@ -173,7 +178,7 @@ pub(crate) fn topic_entry(
             let source = inherited.first().map_or(Source::Default, |winner| winner.source);
             (self::inherited(layers, key), source)
         }
-        (None, None) => (key::default_text(key.name), Source::Default),
+        (None, None) => (key::default_text(key.name, false), Source::Default),
     };
     if let Some(broker) = key.synonym {
         synonyms.extend(layers.synonyms(&synonym_names(broker)));
@@ -185,13 +190,13 @@ pub(crate) fn topic_entry(
 pub(crate) fn inherited(layers: &Layers, key: &'static Key) -> Option<String> {
     match key.synonym {
         Some(broker) => layers.text(broker),
-        None => key::default_text(key.name),
+        None => key::default_text(key.name, false),
     }
 }
 
 /// Returns what a key of either table has when nobody sets it, coarser units converted.
 pub(crate) fn default_text(name: &'static str) -> Option<String> {
-    Layers::default().text(name).or_else(|| key::default_text(name))
+    Layers::default().text(name).or_else(|| key::default_text(name, false))
 }
 
 fn hide(mut entry: Entry) -> Entry {

@@ -21,6 +21,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use crate::{
     error::ConfigError,
     listener::{self, Listener},
+    release::Release,
     suggest,
     value::{Value, items},
 };
@@ -135,6 +136,8 @@ pub struct Key {
     pub kind: Kind,
     /// The value when nobody sets the key; `None` is Kafka's null.
     pub default: Option<&'static str>,
+    /// The value when nobody sets the key of a broker that has `zookeeper.connect`, where it differs.
+    pub cluster_default: Option<&'static str>,
     /// Kafka's default in words, where ours differs.
     pub kafka_default: Option<&'static str>,
     /// Which values are accepted.
@@ -155,6 +158,7 @@ impl Key {
             name,
             kind,
             default: None,
+            cluster_default: None,
             kafka_default: None,
             limit: Limit::Any,
             scope: Scope::ReadOnly,
@@ -165,6 +169,10 @@ impl Key {
     }
     const fn default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
+        self
+    }
+    const fn cluster_default(mut self, default: &'static str) -> Self {
+        self.cluster_default = Some(default);
         self
     }
     const fn kafka_default(mut self, words: &'static str) -> Self {
@@ -301,7 +309,7 @@ impl Key {
                 items(value).all(|item| listener::address_count(item).is_some())
             }
             Limit::ThrottledReplicas => value == "*" || items(value).all(is_replica),
-            Limit::Release => is_release(value),
+            Limit::Release => Release::parse(value).is_some(),
             Limit::Any
             | Limit::AtLeast(_)
             | Limit::Between(..)
@@ -319,26 +327,6 @@ fn is_replica(text: &str) -> bool {
     text.split_once(':').is_some_and(|(partition, broker)| {
         partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
     })
-}
-
-/// Releases are `0.8.0` to `0.11.0` and `1.0` to `3.9`, each with an optional patch or `-IVn`.
-fn is_release(text: &str) -> bool {
-    let (release, iv) = text.split_once("-IV").unwrap_or((text, "0"));
-    let mut numbers = Vec::new();
-    for part in release.split('.') {
-        match part.parse::<u32>() {
-            Ok(number) => numbers.push(number),
-            Err(_) => return false,
-        }
-    }
-    let known = match numbers[..] {
-        [0, minor, ..] => (8..=11).contains(&minor),
-        [1, minor, ..] => minor <= 1,
-        [2, minor, ..] => minor <= 8,
-        [3, minor, ..] => minor <= 9,
-        _ => false,
-    };
-    known && numbers.len() <= 4 && iv.parse::<u8>().is_ok()
 }
 
 type Index = LazyLock<HashMap<&'static str, &'static Key>>;
@@ -404,10 +392,11 @@ pub fn topic(name: &str) -> Result<&'static Key, ConfigError> {
     })
 }
 
-/// Returns the default of a broker or topic key as text.
-pub(crate) fn default_text(name: &str) -> Option<String> {
+/// Returns the default of a broker or topic key as text, of a broker with or without ZooKeeper.
+pub(crate) fn default_text(name: &str, in_cluster: bool) -> Option<String> {
     let key = find(name).or_else(|| find_topic(name))?;
-    key.default.map(str::to_owned)
+    let default = key.cluster_default.filter(|_| in_cluster).or(key.default);
+    default.map(str::to_owned)
 }
 
 /// Keys that carry a listener's or mechanism's name, or a plug-in's own settings, in front.

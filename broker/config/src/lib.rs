@@ -10,6 +10,7 @@ pub mod error;
 pub mod key;
 pub mod listener;
 pub mod raw;
+pub mod release;
 pub mod render;
 mod settings;
 pub mod suggest;

@@ -178,3 +178,14 @@ choice! {
         SaslSsl = "SASL_SSL",
     }
 }
+
+choice! {
+    /// Which replica a consumer is sent to: `replica.selector.class`.
+    ReplicaSelector {
+        /// The leader.
+        #[default]
+        Leader = "org.apache.kafka.common.replica.LeaderSelector",
+        /// One in the consumer's rack, if there is one in sync (KIP-392).
+        RackAware = "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+    }
+}

@@ -223,6 +223,9 @@ fn network_threads(config: &BrokerConfig) -> usize {
 }
 
 fn open_tree(config: &BrokerConfig) -> Result<EmbeddedTree> {
+    if config.zookeeper_connect.is_some() {
+        bail!("`zookeeper.connect` cannot be honoured yet: leave the key out");
+    }
     let Some(dir) = config.log_dirs.first() else { bail!("log.dirs names no directory") };
     let path = dir.join(TREE_FILE);
     EmbeddedTree::open(&path).with_context(|| {

@@ -60,21 +60,64 @@ fn fields_and_rows_agree() {
 }
 
 #[test]
-fn the_file_that_kafka_ships_is_accepted_but_for_zookeeper() {
+fn the_file_that_kafka_ships_is_accepted() {
     let shipped = "broker.id=0\nnum.network.threads=3\nnum.io.threads=8\n\
         socket.send.buffer.bytes=102400\nsocket.receive.buffer.bytes=102400\n\
         socket.request.max.bytes=104857600\nlog.dirs=/tmp/kafka-logs\nnum.partitions=1\n\
         num.recovery.threads.per.data.dir=1\noffsets.topic.replication.factor=1\n\
         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
         log.retention.hours=168\nlog.retention.check.interval.ms=300000\n\
+        zookeeper.connect=localhost:2181\n\
         zookeeper.connection.timeout.ms=18000\ngroup.initial.rebalance.delay.ms=0\n";
     let config = read(shipped).expect("accepted");
     assert_eq!(config.num_network_threads, Some(3));
     let warned: Vec<_> = config.without_effect().into_iter().map(|(name, _)| name).collect();
     assert_eq!(warned, ["zookeeper.connection.timeout.ms"]);
-    let with = format!("{shipped}zookeeper.connect=localhost:2181\n");
-    let error = read(&with).expect_err("refused");
-    assert!(error.starts_with("server.properties:17: `zookeeper.connect` cannot be honoured:"));
+    assert_eq!(config.zookeeper_connect.as_deref(), Some("localhost:2181"));
+    assert_eq!(config.zookeeper_connection_timeout_ms, Some(18_000));
+}
+
+/// A row is a key, its value alone, and its value where `zookeeper.connect` is set, as in Kafka.
+#[test]
+fn a_broker_of_a_cluster_has_the_defaults_of_kafka() {
+    let alone = read("").expect("accepted");
+    let member = read("zookeeper.connect=a:1,b:1/c").expect("accepted");
+    let of = |config: &BrokerConfig, name: &str| {
+        let entries = config.entries();
+        let entry = entries.iter().find(|entry| entry.key.name == name).expect(name);
+        assert_eq!(entry.source, Source::Default, "{name}");
+        entry.value.clone().expect(name)
+    };
+    let cases = [
+        ("broker.id", "0", "-1"),
+        ("default.replication.factor", "1", "1"),
+        ("inter.broker.protocol.version", "3.9-IV0", "3.9-IV0"),
+        ("offsets.topic.replication.factor", "1", "3"),
+        ("transaction.state.log.min.isr", "1", "2"),
+        ("transaction.state.log.replication.factor", "1", "3"),
+    ];
+    for (name, by_itself, in_cluster) in cases {
+        assert_eq!(of(&alone, name), by_itself, "{name}");
+        assert_eq!(of(&member, name), in_cluster, "{name}");
+    }
+    assert_eq!((member.id(), member.offsets_topic_replication_factor), (-1, 3));
+    let chosen = read("zookeeper.connect=a:1\noffsets.topic.replication.factor=2\nbroker.id=7");
+    let chosen = chosen.expect("accepted");
+    assert_eq!((chosen.id(), chosen.offsets_topic_replication_factor), (7, 2));
+    assert_eq!(read("zookeeper.connect=").expect("accepted").id(), 0);
+}
+
+#[test]
+fn what_brokers_say_to_each_other_is_typed() {
+    let config = read(
+        "listeners=PLAINTEXT://a:9092,CONTROLLER://a:9093\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         inter.broker.protocol.version=2.7\n",
+    )
+    .expect("accepted");
+    assert_eq!(config.inter_broker_protocol_version, Release::V2_7_IV2);
+    assert_eq!(config.control_plane_listener, None);
+    assert_eq!(config.without_effect(), []);
 }
 
 #[test]
@@ -100,6 +143,12 @@ fn contradictions_are_refused() {
         ("group.min.session.timeout.ms=1800001", "the shortest timeout exceeds the longest"),
         ("queued.max.request.bytes=1000", "one request of 104857600 bytes would never fit"),
         ("listeners=", "there must be one"),
+        ("broker.id=-1", "only ZooKeeper gives numbers"),
+        (
+            "zookeeper.connect=a:1\nbroker.id.generation.enable=false",
+            "a number must be chosen where none is given",
+        ),
+        ("zookeeper.connect=a:1\nbroker.id=1001", "numbers above 1000 are given by ZooKeeper"),
     ];
     for (text, message) in cases {
         let error = read(text).expect_err(text);

@@ -22,11 +22,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "broker.id",
         Kind::Int,
-        "This broker's number in its cluster; the standalone broker is 0.",
+        "This broker's number in its cluster; -1 is one from ZooKeeper, alone it is 0.",
     )
     .default("0")
+    .cluster_default("-1")
     .kafka_default("-1, a number from ZooKeeper")
-    .limit(Limit::AtLeast(0)),
+    .limit(Limit::AtLeast(-1)),
     Key::new(
         "broker.rack",
         Kind::String,

@@ -3,12 +3,14 @@
 //! Names, types, ranges and defaults are facts of Kafka 3.9; see the header of the table.
 
 use super::{Key, Kind, Limit, Scope, Status};
+use crate::value::ReplicaSelector;
 
 const BGT: Status = Status::NoEffect("background work has one task each");
 const CLS: Status = Status::NeverServed("Java classes cannot be loaded: remove the key");
 const JMX: Status = Status::NoEffect("there is no JMX: scrape metrics.listener");
 const PURG: Status = Status::NoEffect("a finished request leaves nothing to purge");
 const QUO: Status = Status::NoEffect("quotas are not served yet");
+const SEL: Status = Status::NotServedYet("consumers read from leaders: leave the key out");
 const UNS: Status = Status::NeverServed("only final versions are offered: leave the key out");
 
 pub(super) const KEYS: &[Key] = &[
@@ -116,9 +118,10 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "replica.selector.class",
         Kind::String,
-        "Java class that chooses the replica a consumer reads from.",
+        "Which replica a consumer reads from: its leader, or one in its rack.",
     )
-    .status(CLS),
+    .limit(Limit::OneOf(&[ReplicaSelector::Leader.as_str(), ReplicaSelector::RackAware.as_str()]))
+    .status(SEL),
     Key::new("replication.quota.window.num", Kind::Int, "Samples kept for replication quotas.")
         .default("11")
         .limit(Limit::AtLeast(1))

@@ -9,7 +9,6 @@ const CPL: Status =
 const HAND: Status = Status::NoEffect("a broker that runs alone has nobody to hand leadership to");
 const UNC: Status =
     Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
-const IBP: Status = Status::NoEffect("a broker that runs alone has no peers");
 const REP: Status = Status::NoEffect("a broker that runs alone has no peers");
 const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
 
@@ -66,8 +65,7 @@ pub(super) const KEYS: &[Key] = &[
         "Release whose protocol brokers use among themselves.",
     )
     .default("3.9-IV0")
-    .limit(Limit::Release)
-    .status(IBP),
+    .limit(Limit::Release),
     Key::new(
         "leader.imbalance.check.interval.seconds",
         Kind::Long,

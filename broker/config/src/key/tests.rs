@@ -118,7 +118,8 @@ fn what_is_not_served_is_refused_by_name_unless_it_is_the_default() {
     let cases = [
         ("process.roles", "broker", false),
         ("process.roles", "", true),
-        ("zookeeper.connect", "localhost:2181", false),
+        ("zookeeper.set.acl", "true", false),
+        ("replica.selector.class", "x.Y", false),
         ("zookeeper.connection.timeout.ms", "18000", true),
         ("create.topic.policy.class.name", "x.Y", false),
         ("ssl.keystore.location", "/k.jks", false),

@@ -4,8 +4,6 @@
 
 use super::{Key, Kind, Limit, Status};
 
-const ZK: Status =
-    Status::NotServedYet("cluster state is kept by this process for now: leave the key out");
 const ZKN: Status = Status::NoEffect("there is no ZooKeeper session yet");
 const ZK_Y: Status = Status::NotServedYet("ZooKeeper is not reached yet: leave the key out");
 
@@ -15,9 +13,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "zookeeper.connect",
         Kind::String,
-        "Addresses of the ZooKeeper ensemble, with a path.",
-    )
-    .status(ZK),
+        "Addresses of the ZooKeeper ensemble, with a path; without it the broker is alone.",
+    ),
     Key::new("zookeeper.connection.timeout.ms", Kind::Int, "Longest wait for ZooKeeper at start.")
         .status(ZKN),
     Key::new(
