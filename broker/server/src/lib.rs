@@ -30,3 +30,5 @@ pub mod peer;
 mod producer_ids;
 pub mod replica;
 pub mod tasks;
+#[allow(dead_code, reason = "the cluster control path is being built")]
+mod version;

@@ -77,6 +77,7 @@ const LAYERS: [&[&str]; 7] = [
         "open_files",
         "order",
         "peer",
+        "version",
     ],
 ];
 
@@ -88,7 +89,8 @@ const DOMAIN: usize = 5;
 const PARTITION_USERS: [&str; 2] = ["group", "txn"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 6] = ["partition_state", "election", "state", "roll", "assignment", "plan"];
+const PURE: [&str; 7] =
+    ["partition_state", "election", "state", "roll", "assignment", "plan", "version"];
 
 /// What pure files leave out.
 const IMPURE: [&str; 6] =
