@@ -3,7 +3,7 @@
 //! Reading path: `partition_state` (the rules, pure), `partition` (rules and log under one lock),
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
 //! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
-//! (compaction).
+//! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look).
 
 pub mod attention;
 pub mod cleaner;
@@ -12,6 +12,7 @@ pub mod delayed;
 pub mod fetch;
 pub mod fetch_session;
 pub mod fetcher;
+pub mod isr;
 pub mod manager;
 pub mod partition;
 pub mod partition_state;

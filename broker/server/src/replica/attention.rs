@@ -12,9 +12,15 @@ use broker_protocol::topic_partition::TopicPartition;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::counters::Counter;
+
 /// Partitions to look at.
 #[derive(Debug, Default)]
 pub struct Attention {
+    /// ISRs that grew.
+    pub expansions: Counter,
+    /// ISRs that shrank.
+    pub shrinks: Counter,
     sets: Mutex<Sets>,
     changed: Notify,
 }

@@ -117,6 +117,8 @@ pub struct Manager {
     attention: Arc<Attention>,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
+    /// How many log directories have failed.
+    failed_dirs: watch::Sender<usize>,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
     trash: Mutex<Trash>,
@@ -186,6 +188,7 @@ impl Manager {
             clock,
             attention,
             led: watch::Sender::default(),
+            failed_dirs: watch::Sender::default(),
             changing: Mutex::new(()),
             trash: Mutex::new(trash),
         });
@@ -254,6 +257,11 @@ impl Manager {
     /// Returns what this broker leads of internal topics, now and from now on.
     pub fn led(&self) -> watch::Receiver<Arc<Led>> {
         self.led.subscribe()
+    }
+
+    /// Returns how many log directories have failed, now and from now on.
+    pub fn failed_dirs(&self) -> watch::Receiver<usize> {
+        self.failed_dirs.subscribe()
     }
 
     /// Returns the source of producer ids.
@@ -429,6 +437,8 @@ fn watch_for_offline(manager: &Weak<Manager>, dir: &Arc<LogDir>) {
                 partition.end(Role::Offline);
             }
         }
+        // Only now, for the controller asks at once what is still here.
+        manager.failed_dirs.send_modify(|count| *count += 1);
     };
     let end = Arc::new(end);
     dir.offline().on_offline(Box::new(move |_, _| {

@@ -32,6 +32,7 @@ use crate::clock::{Clock, SystemClock};
 
 mod durability;
 mod power_loss;
+mod replication;
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);

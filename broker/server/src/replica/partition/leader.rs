@@ -96,16 +96,31 @@ impl Partition {
         proposal
     }
 
+    /// Returns whether `proposal` still waits for an answer.
+    pub fn is_proposed(&self, proposal: &IsrProposal) -> bool {
+        self.inner.lock().state.proposed() == Some(proposal)
+    }
+
+    /// Returns whether the partition recovers from a leader that was elected out of the ISR.
+    pub fn is_recovering(&self) -> bool {
+        self.inner.lock().state.leadership().is_some_and(|leadership| leadership.recovering)
+    }
+
     /// Takes in what the controller said to `proposal`.
     pub fn answered(&self, proposal: &IsrProposal, answer: IsrAnswer) {
         let mut inner = self.inner.lock();
+        let before = inner.state.in_sync_count();
         let moved = inner.state.answered(proposal, answer);
+        let after = inner.state.in_sync_count();
+        let has_laggard = inner.state.has_laggard();
         let advanced = self.advanced(&mut inner, moved.high_watermark);
         drop(inner);
-        self.tell(advanced);
-        if moved.may_join {
-            self.attention.may_join(&self.name);
+        if has_laggard {
+            self.note_laggard();
         }
+        self.attention.expansions.add(u64::from(after > before));
+        self.attention.shrinks.add(u64::from(after < before));
+        self.tell_moved(moved, advanced);
     }
 
     /// Wakes whom a fetch of a replica concerns. Not to be called with the lock held.

@@ -63,6 +63,11 @@ impl PartitionState {
         confirmed.iter().copied().chain(added)
     }
 
+    /// Returns how many replicas the controller has confirmed to be in sync; 0 unless this broker leads.
+    pub fn in_sync_count(&self) -> usize {
+        if self.role == Role::Leader { self.leadership.isr.len() } else { 0 }
+    }
+
     /// Returns what waits for the controller's answer.
     pub fn proposed(&self) -> Option<&IsrProposal> {
         self.proposed.as_ref()
@@ -124,7 +129,11 @@ impl PartitionState {
         }
         match answer {
             IsrAnswer::Awaited => return Moved::default(),
-            IsrAnswer::Refused => self.proposed = None,
+            IsrAnswer::Refused => {
+                self.proposed = None;
+                // Its next fetch has it proposed again: the controller may know better by then.
+                return Moved { high_watermark: self.advance(), may_join: false };
+            }
             IsrAnswer::Committed(committed) => {
                 let is_ours = committed.leader_epoch == self.leadership.leader_epoch
                     && committed.partition_epoch >= self.leadership.partition_epoch;

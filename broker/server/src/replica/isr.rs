@@ -1,0 +1,181 @@
+//! Keeps the ISRs of the partitions that this broker leads: asks the controller for members that have
+//! caught up, and to be rid of those that fell behind. Which those are is `partition_state`'s.
+//!
+//! One request at a time, with all that is due; what is due meanwhile waits for the next. The controller
+//! is asked for ever, every 50 ms where it gives no answer: a leader that gave up would wait for a dead
+//! member for ever.
+//!
+//! Joins are looked at as they come, laggards every half `replica.lag.time.max.ms`; a partition that
+//! stands still is looked at never (`attention`).
+//!
+//! Owner: the task of [`Keeper::run`]; what it waits for ends with it, and the partitions' proposals
+//! with the epoch they are of. Source: Kafka 3.9 `AlterPartitionManager`, `ReplicaManager.maybeShrinkIsr`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+use broker_protocol::quantity::BrokerId;
+use broker_protocol::topic_partition::TopicPartition;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::manager::Manager;
+use super::partition_state::IsrAnswer;
+
+mod state;
+
+use state::Asked;
+
+/// How long a controller that gave no answer is left alone (Kafka's `AlterPartitionManager`).
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Sends a request to the controller of the moment; `None` where no answer came. It must end.
+pub type Ask = Box<
+    dyn Fn(AlterPartitionRequest<'static>) -> Answer<Option<AlterPartitionResponse<'static>>>
+        + Send
+        + Sync,
+>;
+
+/// What a seam answers in time.
+pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Returns the registration of a broker that lives and does not shut down; -1 where the cluster does not
+/// tell it.
+pub type Live = Box<dyn Fn(BrokerId) -> Option<i64> + Send + Sync>;
+
+/// What keeps the ISRs of one broker, and how it reaches the cluster.
+pub struct Keeper {
+    /// The partitions.
+    pub replicas: Arc<Manager>,
+    /// This broker.
+    pub broker_id: BrokerId,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+    /// The way to the controller.
+    pub ask: Ask,
+    /// Returns this broker's registration.
+    pub broker_epoch: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// Who lives.
+    pub live: Live,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Keeper").field("broker_id", &self.broker_id).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// Runs until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.keep() => {}
+        }
+    }
+
+    async fn keep(self) {
+        let attention = Arc::clone(self.replicas.attention());
+        let mut laggards = interval((self.lag_max / 2).max(Duration::from_millis(1)));
+        laggards.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = Vec::new();
+        loop {
+            // A round that settled nothing comes again on its own.
+            if asked.is_empty() {
+                tokio::select! {
+                    () = attention.changed() => {}
+                    _ = laggards.tick() => self.propose(attention.lagging(), &mut asked),
+                }
+            }
+            self.propose(attention.take_joining(), &mut asked);
+            if asked.is_empty() {
+                continue;
+            }
+            let request = state::request(self.broker_id, (self.broker_epoch)(), &asked);
+            let response = (self.ask)(request).await;
+            if !self.settle(response.as_ref(), &mut asked) {
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Adds what partitions want to be asked.
+    fn propose(&self, partitions: Vec<TopicPartition>, asked: &mut Vec<Asked>) {
+        let now = self.replicas.clock().now();
+        for name in partitions {
+            let Some(partition) = self.replicas.partition(&name.topic, name.partition) else {
+                self.replicas.attention().is_level(&name);
+                continue;
+            };
+            if let Some(proposal) = partition.propose(now, self.lag_max, &*self.live) {
+                tracing::info!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
+                asked.push(Asked {
+                    topic_id: partition.topic_id(),
+                    recovering: partition.is_recovering(),
+                    partition: name,
+                    proposal,
+                });
+            }
+        }
+    }
+
+    /// Tells the partitions what became of their proposals, and keeps what must be asked again. Returns
+    /// whether all of them were done as asked.
+    fn settle(
+        &self,
+        response: Option<&AlterPartitionResponse<'_>>,
+        asked: &mut Vec<Asked>,
+    ) -> bool {
+        let answers = response.map(|response| state::answers(asked, response));
+        let mut answers = answers.unwrap_or_default().into_iter();
+        let mut are_done = true;
+        asked.retain(|asked| {
+            let (name, answer) = (&asked.partition, answers.next().flatten());
+            let Some(partition) = self.replicas.partition(&name.topic, name.partition) else {
+                return false;
+            };
+            let Some(answer) = answer else {
+                are_done = false;
+                // Over with the epoch that it is of, and then no longer asked.
+                return partition.is_proposed(&asked.proposal);
+            };
+            if !matches!(answer, IsrAnswer::Committed(_)) {
+                are_done = false;
+                tracing::info!(partition = %name, ?answer, "the isr stays as it is for now");
+            }
+            partition.answered(&asked.proposal, answer);
+            false
+        });
+        are_done
+    }
+}
+
+/// Tells the cluster of each log directory that fails, until `shutdown`: others must lead what is in it.
+///
+/// `tell` returns whether it was heard; it is tried again until it is.
+pub async fn tell_of_failed_dirs(
+    replicas: Arc<Manager>,
+    tell: Box<dyn Fn() -> Answer<bool> + Send + Sync>,
+    shutdown: CancellationToken,
+) {
+    let mut failed = replicas.failed_dirs();
+    let mut told = 0;
+    let telling = async {
+        loop {
+            let Ok(count) = failed.wait_for(|count| *count > told).await.map(|count| *count) else {
+                return;
+            };
+            while !tell().await {
+                sleep(RETRY).await;
+            }
+            told = count;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = telling => {}
+    }
+}
