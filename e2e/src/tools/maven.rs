@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{fingerprint, install as install_dir, installed, step};
 
 /// A release of Apache Kafka whose broker, clients or tools the tests run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Release {
     /// Kafka's own version.
     pub version: &'static str,
@@ -24,17 +24,19 @@ pub struct Release {
 const SIMPLE: Option<&str> = Some("slf4j-simple");
 
 /// The release whose broker and ZooKeeper are the reference.
-pub const REFERENCE: &Release = &RELEASES[6];
+pub const REFERENCE: &Release =
+    &Release { version: "3.9.2", scala: "2.13", tools: true, logging: Some("slf4j-reload4j") };
 
-/// Every release whose clients must work, oldest first.
+/// Every release whose clients or tools must work, oldest first.
 pub const RELEASES: &[Release] = &[
+    Release { version: "0.8.1.1", scala: "2.10", tools: false, logging: SIMPLE },
     Release { version: "0.8.2.2", scala: "2.10", tools: false, logging: SIMPLE },
     Release { version: "0.9.0.1", scala: "2.11", tools: true, logging: None },
     Release { version: "0.10.2.2", scala: "2.11", tools: true, logging: None },
     Release { version: "0.11.0.3", scala: "2.11", tools: true, logging: None },
     Release { version: "1.1.1", scala: "2.11", tools: true, logging: None },
     Release { version: "2.8.2", scala: "2.13", tools: true, logging: SIMPLE },
-    Release { version: "3.9.2", scala: "2.13", tools: true, logging: Some("slf4j-reload4j") },
+    *REFERENCE,
     Release { version: "4.3.1", scala: "2.13", tools: true, logging: SIMPLE },
 ];
 
