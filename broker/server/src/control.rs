@@ -14,15 +14,18 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use broker_protocol::quantity::BrokerId;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::dynamic_config::{Applied, DynamicConfig};
 use crate::metadata::Cache;
 use crate::order::Order;
+use crate::replica::fetcher::Fetchers;
 use crate::replica::manager::Manager;
 
 mod cluster;
+mod leadership;
 pub(crate) mod state;
+mod stop;
 
 use state::{ControlState, Sender};
 
@@ -37,6 +40,10 @@ pub(crate) struct Parts {
     pub(crate) replicas: Arc<Manager>,
     /// What its clients are told.
     pub(crate) metadata: Arc<Cache>,
+    /// Who copies its replicas.
+    pub(crate) fetchers: Fetchers,
+    /// The listener through which brokers reach each other.
+    pub(crate) inter_broker_listener: Arc<str>,
     /// The settings of topics.
     pub(crate) dynamic_config: Arc<DynamicConfig>,
     /// Set once all that was there at the start is led or copied, and clients may be told.
@@ -48,12 +55,14 @@ pub(crate) struct Parts {
 pub(crate) struct Control {
     parts: Parts,
     state: ControlState,
+    /// Whether a LeaderAndIsr was obeyed since this broker registered.
+    is_told: bool,
 }
 
 impl Control {
     /// Makes a loop that has heard of no controller later than `controller_epoch` (-1: of none).
     pub(crate) fn new(parts: Parts, controller_epoch: i32) -> Self {
-        Self { parts, state: ControlState::new(controller_epoch) }
+        Self { parts, state: ControlState::new(controller_epoch), is_told: false }
     }
 
     /// Obeys until nobody is left who gives orders.
@@ -61,8 +70,12 @@ impl Control {
         while let Some(order) = orders.recv().await {
             // Who does not wait for an answer has gone; the order was obeyed all the same.
             match order {
-                Order::LeaderAndIsr(_, answer) => drop(answer),
-                Order::StopReplica(_, answer) => drop(answer),
+                Order::LeaderAndIsr(request, answer) => {
+                    let _ = answer.send(self.leader_and_isr(&request).await);
+                }
+                Order::StopReplica(request, answer) => {
+                    let _ = answer.send(self.stop_replica(&request).await);
+                }
                 Order::UpdateMetadata(request, answer) => {
                     let _ = answer.send(self.update_metadata(&request));
                 }
@@ -71,7 +84,7 @@ impl Control {
                     let _ = done.send(());
                 }
                 Order::Resign(done) => {
-                    self.state.resign(self.broker_epoch());
+                    self.resign().await;
                     let _ = done.send(());
                 }
             }
@@ -93,8 +106,27 @@ impl Control {
         }
         let mut metadata = (*self.parts.metadata.load()).clone();
         cluster::update(&mut metadata, request);
+        let listener = &self.parts.inter_broker_listener;
+        self.parts.fetchers.reach(metadata.brokers.keys().filter_map(|broker| {
+            let endpoint = metadata.endpoint(*broker, listener)?;
+            Some((*broker, &*endpoint.host, endpoint.port))
+        }));
         self.parts.metadata.publish(metadata);
+        // Our own controller tells everything, in this order, when this broker begins; another's tells
+        // of its cluster first, and of our replicas only if there are any.
+        if self.is_told || sender.controller != self.parts.broker_id {
+            self.parts.loaded.send_replace(true);
+        }
         UpdateMetadataResponse { error_code: ErrorCode::None.code() }
+    }
+
+    /// Gives up all that it was told, until it is told anew in another session.
+    async fn resign(&mut self) {
+        self.state.resign(self.broker_epoch());
+        self.is_told = false;
+        self.parts.fetchers.stop();
+        let replicas = Arc::clone(&self.parts.replicas);
+        on_disk_thread(move || replicas.resign()).await;
     }
 
     /// Gives settings that changed to the partitions that they are of.
@@ -111,6 +143,17 @@ impl Control {
                 Ok(config) => self.parts.replicas.set_config(&topic, &config),
                 Err(error) => warn!(topic, %error, "settings of the topic stay as they were"),
             }
+        }
+    }
+}
+
+/// Runs what waits for the disk where nothing else waits for it; `None` if it was cut short.
+async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            error!(%error, "work on the disk was not finished");
+            None
         }
     }
 }

@@ -210,6 +210,11 @@ impl Plan {
         }
     }
 
+    /// Returns when the first wait after an error ends, if there is one.
+    pub fn next_wait(&self) -> Option<Instant> {
+        self.waits.peek().map(|Reverse((until, _))| *until)
+    }
+
     /// Makes the next request, with topic ids if `may_use_topic_ids` and every topic has one.
     pub fn ask(&mut self, may_use_topic_ids: bool) -> Ask {
         let uses_topic_ids = may_use_topic_ids && self.without_id_count == 0;

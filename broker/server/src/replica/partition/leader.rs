@@ -70,6 +70,12 @@ impl Partition {
         self.replica_subscribers.wake();
     }
 
+    /// Returns the epoch of the last order of a controller (-1: of none), and whether none is obeyed now.
+    pub fn obeyed(&self) -> (LeaderEpoch, bool) {
+        let inner = self.inner.lock();
+        (inner.state.leader_epoch(), inner.state.leadership().is_none())
+    }
+
     /// Decides whether another ISR is due; the caller asks the controller for it and brings the answer to
     /// [`Partition::answered`]. Nothing else is proposed until then.
     ///

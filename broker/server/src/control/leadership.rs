@@ -1,0 +1,257 @@
+//! LeaderAndIsr: the replicas that this broker leads or copies, as its controller says.
+//!
+//! In this order, so that nothing that was asked in an older epoch is used in a newer one: the request is
+//! admitted, each partition judged, all of them turned at once where nobody waits for the disk (which
+//! fences whatever is on its way), fetchers changed, and only then the answer.
+//!
+//! Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_config::topic::TopicConfig;
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::leader_and_isr::{
+    LeaderAndIsrPartitionError, LeaderAndIsrPartitionState, LeaderAndIsrRequest,
+    LeaderAndIsrResponse, LeaderAndIsrTopicError,
+};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use tracing::{error, info, warn};
+
+use super::state::{self, Asked, Known, Sender, Verdict};
+use super::{Control, on_disk_thread};
+use crate::replica::manager::{Become, Outcome};
+use crate::replica::partition_state::Leadership;
+
+/// The type of a request that names every partition of the broker.
+const FULL: i8 = 2;
+
+/// The recovery state of a partition whose leader was elected out of the ISR.
+const RECOVERING: i8 = 1;
+
+/// How often, and after which pause, a topic's settings are asked for before its partitions are refused:
+/// the controller has just written to the same tree.
+const SETTINGS_ATTEMPTS: u32 = 20;
+const SETTINGS_PAUSE: Duration = Duration::from_millis(100);
+
+impl Control {
+    pub(super) async fn leader_and_isr(
+        &mut self,
+        request: &LeaderAndIsrRequest<'_>,
+    ) -> LeaderAndIsrResponse<'static> {
+        let sender = Sender {
+            controller: BrokerId(request.controller_id),
+            controller_epoch: request.controller_epoch,
+            broker_epoch: request.broker_epoch,
+        };
+        if let Err(code) = self.state.admit(sender, self.broker_epoch()) {
+            warn!(controller = request.controller_id, ?code, "order of another time refused");
+            return respond(request, code, |_| code);
+        }
+        self.is_told = true;
+        let leaders = request.live_leaders.iter();
+        self.parts.fetchers.reach(leaders.filter_map(|leader| {
+            let port = u16::try_from(leader.port).ok()?;
+            Some((BrokerId(leader.broker_id), &*leader.host_name, port))
+        }));
+        let mut codes = vec![ErrorCode::None; request.partitions().count()];
+        let mut changes = Vec::new();
+        let mut places = Vec::new();
+        let mut settings = HashMap::new();
+        let mut name: Arc<str> = Arc::default();
+        for (place, (topic, id, state)) in request.partitions().enumerate() {
+            if *name != *topic {
+                name = Arc::from(topic);
+            }
+            let partition =
+                TopicPartition { topic: Arc::clone(&name), partition: state.partition_index };
+            match self.judge(partition, id, state, &mut settings).await {
+                Ok(Some(change)) => {
+                    changes.push(change);
+                    places.push(place);
+                }
+                Ok(None) => {}
+                Err(code) => codes[place] = code,
+            }
+        }
+        for (place, code) in places.into_iter().zip(self.turn(changes).await) {
+            codes[place] = code;
+        }
+        if request.request_type == FULL {
+            self.sweep(request).await;
+        }
+        respond(request, ErrorCode::None, |place| codes[place])
+    }
+
+    /// Decides what a partition becomes; `None` if it stays as it is and that is no error.
+    async fn judge(
+        &self,
+        partition: TopicPartition,
+        topic_id: Uuid,
+        state: &LeaderAndIsrPartitionState,
+        settings: &mut HashMap<Arc<str>, Option<Arc<TopicConfig>>>,
+    ) -> Result<Option<Become>, ErrorCode> {
+        let me = self.parts.broker_id;
+        let here = self.parts.replicas.partition(&partition.topic, partition.partition);
+        let known = here.as_ref().map_or(Known::Absent, |here| {
+            if here.dir().offline().is_offline() {
+                return Known::Unusable;
+            }
+            let (leader_epoch, is_resigned) = here.obeyed();
+            Known::Present { topic_id: here.topic_id(), leader_epoch, is_resigned }
+        });
+        let leads = state.leader == me.0;
+        let asked = Asked {
+            topic_id,
+            leader_epoch: LeaderEpoch(state.leader_epoch),
+            is_leader: leads,
+            is_replica: state.replicas.contains(&me.0),
+        };
+        match state::partition(known, asked) {
+            Verdict::Refuse(code) => return Err(code),
+            // The id is taken with the next leader: a log is given one when it is opened.
+            Verdict::AssignTopicId => return Ok(None),
+            Verdict::Lead if !state.isr.contains(&me.0) => return Err(ErrorCode::InvalidRequest),
+            Verdict::Lead | Verdict::Follow => {}
+        }
+        let config = match here {
+            // Kept up to date by the notifications of changes.
+            Some(here) => Arc::clone(&here.config()),
+            None => self.settings(&partition.topic, settings).await?,
+        };
+        Ok(Some(Become {
+            partition,
+            topic_id,
+            config,
+            leadership: leadership(state),
+            leads,
+            is_new: state.is_new,
+        }))
+    }
+
+    async fn settings(
+        &self,
+        topic: &Arc<str>,
+        read: &mut HashMap<Arc<str>, Option<Arc<TopicConfig>>>,
+    ) -> Result<Arc<TopicConfig>, ErrorCode> {
+        if !read.contains_key(topic) {
+            let settings = self.read_settings(topic).await;
+            read.insert(Arc::clone(topic), settings);
+        }
+        read.get(topic).cloned().flatten().ok_or(ErrorCode::UnknownServerError)
+    }
+
+    async fn read_settings(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        for attempt in 1.. {
+            match self.parts.dynamic_config.topic(topic).await {
+                Ok(settings) => return Some(settings),
+                Err(error) if attempt < SETTINGS_ATTEMPTS => {
+                    warn!(topic, %error, "settings of the topic cannot be read yet");
+                    tokio::time::sleep(SETTINGS_PAUSE).await;
+                }
+                Err(error) => {
+                    error!(topic, %error, "no replica of the topic is served: its settings cannot be read");
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    /// Turns the partitions and the fetchers; answers in the same order.
+    async fn turn(&mut self, changes: Vec<Become>) -> Vec<ErrorCode> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let count = changes.len();
+        let names: Vec<_> = changes.iter().map(|change| change.partition.clone()).collect();
+        let follows: Vec<_> = changes.iter().map(|change| !change.leads).collect();
+        let replicas = Arc::clone(&self.parts.replicas);
+        let Some(outcomes) = on_disk_thread(move || replicas.apply(changes)).await else {
+            return vec![ErrorCode::KafkaStorageError; count];
+        };
+        let (mut copied, mut left) = (Vec::new(), Vec::new());
+        let mut codes = Vec::with_capacity(count);
+        for ((outcome, name), follows) in outcomes.into_iter().zip(names).zip(follows) {
+            codes.push(match outcome {
+                Outcome::Done(partition) => {
+                    if follows {
+                        copied.push(partition);
+                    } else {
+                        left.push(name);
+                    }
+                    ErrorCode::None
+                }
+                Outcome::Stale => ErrorCode::StaleControllerEpoch,
+                Outcome::InconsistentTopicId => ErrorCode::InconsistentTopicId,
+                Outcome::Offline => {
+                    left.push(name);
+                    ErrorCode::KafkaStorageError
+                }
+            });
+        }
+        self.parts.fetchers.leave(&left).await;
+        self.parts.fetchers.follow(copied).await;
+        codes
+    }
+
+    /// Puts aside the logs that a controller that named all of this broker's did not name.
+    async fn sweep(&self, request: &LeaderAndIsrRequest<'_>) {
+        let named: HashSet<TopicPartition> = request
+            .partitions()
+            .map(|(topic, _, state)| TopicPartition {
+                topic: topic.into(),
+                partition: state.partition_index,
+            })
+            .collect();
+        let replicas = Arc::clone(&self.parts.replicas);
+        let swept =
+            on_disk_thread(move || replicas.sweep_strays(&|name| named.contains(name))).await;
+        for stray in swept.unwrap_or_default() {
+            info!(partition = %stray, "the cluster knows nothing of this replica; it is put aside");
+        }
+    }
+}
+
+fn leadership(state: &LeaderAndIsrPartitionState) -> Leadership {
+    let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
+    Leadership {
+        leader: (state.leader >= 0).then_some(BrokerId(state.leader)),
+        leader_epoch: LeaderEpoch(state.leader_epoch),
+        partition_epoch: state.partition_epoch,
+        isr: ids(&state.isr),
+        replicas: ids(&state.replicas),
+        adding: ids(&state.adding_replicas),
+        removing: ids(&state.removing_replicas),
+        recovering: state.leader_recovery_state == RECOVERING,
+    }
+}
+
+/// Makes the answer, with partitions named in both ways.
+fn respond(
+    request: &LeaderAndIsrRequest<'_>,
+    error: ErrorCode,
+    code: impl Fn(usize) -> ErrorCode,
+) -> LeaderAndIsrResponse<'static> {
+    let mut response =
+        LeaderAndIsrResponse { error_code: error.code(), ..LeaderAndIsrResponse::default() };
+    for (place, (topic, id, state)) in request.partitions().enumerate() {
+        let answer = LeaderAndIsrPartitionError {
+            topic_name: topic.to_owned().into(),
+            partition_index: state.partition_index,
+            error_code: code(place).code(),
+        };
+        match response.topics.last_mut().filter(|topic| topic.topic_id == id) {
+            Some(topic) => topic.partition_errors.push(answer.clone()),
+            None => response.topics.push(LeaderAndIsrTopicError {
+                topic_id: id,
+                partition_errors: vec![answer.clone()],
+            }),
+        }
+        response.partition_errors.push(answer);
+    }
+    response
+}
