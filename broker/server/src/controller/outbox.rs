@@ -1,0 +1,279 @@
+//! What a broker is still to be told. Pure.
+//!
+//! Not a queue: of each partition only the newest directive of a kind waits, so that what waits is
+//! bounded by the partitions there are, however long a broker does not answer. Within a batch
+//! letters go in Kafka's order: LeaderAndIsr, UpdateMetadata, StopReplica. A directive that must not
+//! overtake one that waits begins another batch: to lead after a stop, or a stop of another kind.
+//!
+//! Source: Kafka 3.9 `ControllerBrokerRequestBatch`, which keeps every request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+
+use super::state::effect::{Directive, View};
+use super::state::event::LiveBroker;
+
+/// The registered brokers.
+pub(super) type Brokers = Arc<BTreeMap<BrokerId, LiveBroker>>;
+
+/// One request to be, its partitions in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Letter {
+    /// LeaderAndIsr.
+    Lead {
+        /// Whether these are all replicas of the broker.
+        whole: bool,
+        /// The partitions, each with whether its replica is new.
+        partitions: Vec<(Arc<View>, bool)>,
+    },
+    /// UpdateMetadata.
+    Announce {
+        /// Every live broker.
+        brokers: Brokers,
+        /// The partitions, each with whether it is to be forgotten.
+        partitions: Vec<(Arc<View>, bool)>,
+    },
+    /// StopReplica.
+    Stop(Vec<Stop>),
+}
+
+/// A replica to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) partition: TopicPartition,
+    pub(super) topic_id: Uuid,
+    pub(super) delete: bool,
+    pub(super) leader_epoch: LeaderEpoch,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    /// Whether a LeaderAndIsr of all replicas is due, even of none.
+    whole: bool,
+    lead: BTreeMap<TopicPartition, (Arc<View>, bool)>,
+    /// Whether an UpdateMetadata is due, even without partitions.
+    brokers: bool,
+    announce: BTreeMap<TopicPartition, (Arc<View>, bool)>,
+    stop: BTreeMap<TopicPartition, Stop>,
+}
+
+impl Batch {
+    /// Whether `directive` may go with, or in place of, what waits in this batch.
+    fn fits(&self, directive: &Directive) -> bool {
+        match directive {
+            Directive::Lead { view, .. } => !self.stop.contains_key(&view.partition),
+            Directive::Announce(_) | Directive::Forget(_) => true,
+            Directive::Stop { partition, topic_id, delete, .. } => {
+                let waiting = self.stop.get(partition);
+                waiting.is_none_or(|stop| stop.topic_id == *topic_id && stop.delete == *delete)
+            }
+        }
+    }
+
+    fn add(&mut self, directive: Directive) {
+        match directive {
+            Directive::Lead { view, is_new } => {
+                let waiting = self.lead.get(&view.partition);
+                // What was never said is still new.
+                let was_new =
+                    waiting.is_some_and(|(old, is_new)| *is_new && old.topic_id == view.topic_id);
+                self.lead.insert(view.partition.clone(), (view, is_new || was_new));
+            }
+            Directive::Announce(view) => {
+                self.announce.insert(view.partition.clone(), (view, false));
+            }
+            Directive::Forget(view) => {
+                self.announce.insert(view.partition.clone(), (view, true));
+            }
+            Directive::Stop { partition, topic_id, delete, leader_epoch } => {
+                let stop = Stop { partition: partition.clone(), topic_id, delete, leader_epoch };
+                self.stop.insert(partition, stop);
+            }
+        }
+    }
+}
+
+/// What one broker is still to be told.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    batches: VecDeque<Batch>,
+    brokers: Brokers,
+}
+
+impl Outbox {
+    /// Has every letter from here on name these brokers, and one sent at least.
+    pub(super) fn brokers(&mut self, brokers: Brokers) {
+        self.brokers = brokers;
+        self.last().brokers = true;
+    }
+
+    /// Adds directives, in order; `whole` replaces all that waits.
+    pub(super) fn add(&mut self, whole: bool, directives: Vec<Directive>) {
+        if whole {
+            self.batches.clear();
+            let batch = self.last();
+            (batch.whole, batch.brokers) = (true, true);
+        }
+        for directive in directives {
+            if !self.last().fits(&directive) {
+                self.batches.push_back(Batch::default());
+            }
+            self.last().add(directive);
+        }
+    }
+
+    /// Takes the next letter out, if there is one.
+    pub(super) fn next(&mut self) -> Option<Letter> {
+        while let Some(batch) = self.batches.front_mut() {
+            if batch.whole || !batch.lead.is_empty() {
+                let whole = std::mem::take(&mut batch.whole);
+                let partitions = std::mem::take(&mut batch.lead).into_values().collect();
+                return Some(Letter::Lead { whole, partitions });
+            }
+            if batch.brokers || !batch.announce.is_empty() {
+                batch.brokers = false;
+                let partitions = std::mem::take(&mut batch.announce).into_values().collect();
+                return Some(Letter::Announce { brokers: Arc::clone(&self.brokers), partitions });
+            }
+            if !batch.stop.is_empty() {
+                let stops = std::mem::take(&mut batch.stop).into_values().collect();
+                return Some(Letter::Stop(stops));
+            }
+            self.batches.pop_front();
+        }
+        None
+    }
+
+    /// Returns the registered brokers, as they were said last.
+    pub(super) fn known_brokers(&self) -> Brokers {
+        Arc::clone(&self.brokers)
+    }
+
+    fn last(&mut self) -> &mut Batch {
+        if self.batches.is_empty() {
+            self.batches.push_back(Batch::default());
+        }
+        let last = self.batches.len() - 1;
+        &mut self.batches[last]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::state::event::Assignment;
+
+    fn view(partition: i32, leader_epoch: i32, id: u8) -> Arc<View> {
+        Arc::new(View {
+            partition: TopicPartition { topic: "t".into(), partition },
+            topic_id: Uuid::from_bytes([id; 16]),
+            assignment: Arc::new(Assignment::default()),
+            leader: None,
+            leader_epoch: LeaderEpoch(leader_epoch),
+            isr: Vec::new(),
+            partition_epoch: 0,
+            controller_epoch: 1,
+            recovering: false,
+            offline: Vec::new(),
+        })
+    }
+
+    fn stop(partition: i32, id: u8, delete: bool) -> Directive {
+        Directive::Stop {
+            partition: TopicPartition { topic: "t".into(), partition },
+            topic_id: Uuid::from_bytes([id; 16]),
+            delete,
+            leader_epoch: LeaderEpoch(1),
+        }
+    }
+
+    /// Says a letter in a few characters: its kind, then partition and epoch of each.
+    fn said(letter: &Letter) -> String {
+        let of = |(view, mark): &(Arc<View>, bool)| {
+            let mark = if *mark { "!" } else { "" };
+            format!(" {}@{}{mark}", view.partition.partition, view.leader_epoch.0)
+        };
+        match letter {
+            Letter::Lead { whole, partitions } => {
+                let all = if *whole { " all" } else { "" };
+                format!("lead{all}{}", partitions.iter().map(of).collect::<String>())
+            }
+            Letter::Announce { partitions, .. } => {
+                format!("announce{}", partitions.iter().map(of).collect::<String>())
+            }
+            Letter::Stop(stops) => {
+                let of = |stop: &Stop| {
+                    let mark = if stop.delete { "!" } else { "" };
+                    format!(" {}{mark}", stop.partition.partition)
+                };
+                format!("stop{}", stops.iter().map(of).collect::<String>())
+            }
+        }
+    }
+
+    fn lead(view: Arc<View>) -> Directive {
+        Directive::Lead { view, is_new: false }
+    }
+
+    fn all(outbox: &mut Outbox) -> Vec<String> {
+        let letters = std::iter::from_fn(|| outbox.next());
+        letters.map(|letter| said(&letter)).collect()
+    }
+
+    /// Method: table of (name, directives, letters).
+    #[test]
+    fn what_waits_is_merged_and_nothing_overtakes_what_it_must_follow() {
+        let new = |view| Directive::Lead { view, is_new: true };
+        let cases: [(&str, Vec<Directive>, &[&str]); 6] = [
+            (
+                "a decision goes in Kafka's order",
+                vec![stop(1, 1, false), Directive::Announce(view(0, 1, 1)), lead(view(0, 1, 1))],
+                &["lead 0@1", "announce 0@1", "stop 1"],
+            ),
+            (
+                "the newest of a partition stands, and what is new stays new",
+                vec![new(view(0, 1, 1)), lead(view(1, 1, 1)), lead(view(0, 2, 1))],
+                &["lead 0@2! 1@1"],
+            ),
+            (
+                "a topic made again is not new because the one before was",
+                vec![new(view(0, 1, 1)), lead(view(0, 0, 2))],
+                &["lead 0@0"],
+            ),
+            (
+                "to lead again follows the stop",
+                vec![stop(0, 1, true), lead(view(0, 3, 2)), Directive::Announce(view(0, 3, 2))],
+                &["stop 0!", "lead 0@3", "announce 0@3"],
+            ),
+            (
+                "a deletion does not take the place of the stop before it",
+                vec![stop(0, 1, false), stop(0, 1, false), stop(0, 1, true)],
+                &["stop 0", "stop 0!"],
+            ),
+            (
+                "what is forgotten and comes again is announced",
+                vec![Directive::Forget(view(0, 1, 1)), Directive::Announce(view(0, 0, 2))],
+                &["announce 0@0"],
+            ),
+        ];
+        for (name, directives, expected) in cases {
+            let mut outbox = Outbox::default();
+            outbox.add(false, directives);
+            assert_eq!(all(&mut outbox), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_whole_telling_replaces_what_waits_and_is_sent_even_if_it_is_empty() {
+        let mut outbox = Outbox::default();
+        outbox.add(false, vec![lead(view(0, 1, 1)), stop(0, 1, true), lead(view(0, 1, 2))]);
+        outbox.add(true, Vec::new());
+        assert_eq!(all(&mut outbox), ["lead all", "announce"]);
+        outbox.brokers(Brokers::default());
+        assert_eq!(all(&mut outbox), ["announce"]);
+    }
+}

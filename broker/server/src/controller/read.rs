@@ -1,0 +1,329 @@
+//! What the controller reads in the tree, in the words of its state.
+//!
+//! Many nodes are read by one request. A node that cannot be understood is left out with a warning:
+//! one bad topic must not stop the others. What is read is no snapshot; whatever changes meanwhile
+//! is told by a watch that was set before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use broker_zookeeper::node::config::Config;
+use broker_zookeeper::node::log_dir_event::LogDirEvent;
+use broker_zookeeper::node::partition_list::PartitionName;
+use broker_zookeeper::node::partition_state::PartitionState;
+use broker_zookeeper::node::producer_id_block::ProducerIdBlock;
+use broker_zookeeper::node::standing::Standing;
+use broker_zookeeper::node::{
+    NodeError, broker, isr_change, preferred_election, reassignment, topic,
+};
+use broker_zookeeper::path;
+use broker_zookeeper::store::{NodeRead, Store, StoreError};
+use tracing::warn;
+
+use super::state::event::{
+    Assignment, Endpoint, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead,
+};
+
+/// Nodes that are read by one request.
+const MANY: usize = 500;
+
+/// The setting of a topic that the controller itself obeys.
+const UNCLEAN: &str = "unclean.leader.election.enable";
+
+/// States of partitions, `None` where there is none yet.
+pub(super) type States = Vec<(TopicPartition, Option<StateRead>)>;
+
+/// Paths of notifications, with what they are about.
+#[derive(Debug)]
+pub(super) struct Notified<T> {
+    pub(super) paths: Vec<Arc<str>>,
+    pub(super) about: BTreeSet<T>,
+}
+
+/// Reads everything that a new controller must know.
+pub(super) async fn everything(store: &dyn Store) -> Result<Snapshot, StoreError> {
+    let mut notifications = Vec::new();
+    for parent in [path::ISR_CHANGES, path::LOG_DIR_EVENTS] {
+        let children = store.children(parent).await?;
+        notifications.extend(children.iter().map(|name| format!("{parent}/{name}").into()));
+    }
+    let names = store.children(path::TOPICS).await?.into_iter().map(Arc::from).collect();
+    let (topics, _) = topics(store, &names).await?;
+    Ok(Snapshot {
+        brokers: brokers(store).await?,
+        topics,
+        deletions: deletions(store).await?,
+        reassignments: reassignments(store).await?,
+        preferred: preferred(store).await?,
+        unclean: unclean(store).await?,
+        notifications,
+    })
+}
+
+/// Reads the registrations.
+pub(super) async fn brokers(
+    store: &dyn Store,
+) -> Result<BTreeMap<BrokerId, LiveBroker>, StoreError> {
+    let ids: Vec<i32> =
+        store.children(path::BROKER_IDS).await?.iter().filter_map(|id| id.parse().ok()).collect();
+    let nodes = store.get_many(&paths(&ids, |id| path::broker_id(*id))).await?;
+    let standings = store.get_many(&paths(&ids, |id| path::standing(*id))).await?;
+    let mut brokers = BTreeMap::new();
+    for ((id, node), standing) in ids.into_iter().zip(nodes).zip(standings) {
+        let Some((data, stat)) = found(node)? else { continue };
+        let unproven = match found(standing)? {
+            Some((data, _)) => understood(Standing::decode(&path::standing(id), &data)),
+            None => None,
+        };
+        let Some(node) = understood(broker::Broker::decode(&path::broker_id(id), &data)) else {
+            continue;
+        };
+        let live = LiveBroker {
+            epoch: stat.czxid,
+            endpoints: node.endpoints.iter().map(endpoint).collect(),
+            rack: node.rack.map(Into::into),
+            unproven: Arc::new(unproven.map(names_of).unwrap_or_default()),
+        };
+        brokers.insert(BrokerId(id), live);
+    }
+    Ok(brokers)
+}
+
+fn endpoint(node: &broker::Endpoint) -> Endpoint {
+    let security_protocol = match node.security_protocol.as_str() {
+        "SSL" => 1,
+        "SASL_PLAINTEXT" => 2,
+        "SASL_SSL" => 3,
+        _ => 0,
+    };
+    Endpoint {
+        listener: node.listener.as_str().into(),
+        security_protocol,
+        host: node.host.as_str().into(),
+        port: node.port,
+    }
+}
+
+fn names_of(standing: Standing) -> BTreeSet<TopicPartition> {
+    let of_topic = |(topic, partitions): (String, BTreeSet<i32>)| {
+        let topic: Arc<str> = topic.into();
+        let name = move |partition| TopicPartition { topic: Arc::clone(&topic), partition };
+        partitions.into_iter().map(name).collect::<Vec<_>>()
+    };
+    standing.unproven.into_iter().flat_map(of_topic).collect()
+}
+
+/// Reads topics with the states of their partitions; also returns those that are gone.
+pub(super) async fn topics(
+    store: &dyn Store,
+    names: &BTreeSet<Arc<str>>,
+) -> Result<(Vec<TopicRead>, Vec<Arc<str>>), StoreError> {
+    let (mut read, mut gone) = (Vec::with_capacity(names.len()), Vec::new());
+    let names: Vec<_> = names.iter().collect();
+    for names in names.chunks(MANY) {
+        let nodes = store.get_many(&paths(names, |name| path::topic(name))).await?;
+        for (name, node) in names.iter().zip(nodes) {
+            match found(node)? {
+                Some((data, stat)) => read.extend(topic_read(name, &data, stat.version)),
+                None => gone.push(Arc::clone(name)),
+            }
+        }
+    }
+    let partitions: Vec<_> = read
+        .iter()
+        .enumerate()
+        .flat_map(|(at, topic)| topic.partitions.keys().map(move |number| (at, *number)))
+        .collect();
+    for chunk in partitions.chunks(MANY) {
+        let nodes = paths(chunk, |(at, number)| path::partition_state(&read[*at].name, *number));
+        for ((at, number), node) in chunk.iter().zip(store.get_many(&nodes).await?) {
+            if let Some(state) = state_read(&read[*at].name, *number, node)? {
+                read[*at].states.insert(*number, state);
+            }
+        }
+    }
+    Ok((read, gone))
+}
+
+fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
+    let node = understood(topic::Topic::decode(&path::topic(name), data))?;
+    let of = |all: &BTreeMap<i32, Vec<i32>>, number: i32| {
+        all.get(&number).into_iter().flatten().copied().map(BrokerId).collect::<Vec<_>>()
+    };
+    let assignment = |number: i32| Assignment {
+        replicas: of(&node.partitions, number),
+        adding: of(&node.adding_replicas, number),
+        removing: of(&node.removing_replicas, number),
+    };
+    if !node.partitions.keys().copied().eq(0..node.partitions.len() as i32) {
+        warn!(topic = %name, "topic ignored: its partitions are not numbered from 0 without holes");
+        return None;
+    }
+    Some(TopicRead {
+        name: Arc::clone(name),
+        version,
+        id: node.topic_id.as_deref().and_then(|id| id.parse().ok()),
+        spare_id: fresh_id(),
+        partitions: node.partitions.keys().map(|number| (*number, assignment(*number))).collect(),
+        states: BTreeMap::new(),
+    })
+}
+
+/// Reads states.
+pub(super) async fn states(
+    store: &dyn Store,
+    partitions: &BTreeSet<TopicPartition>,
+) -> Result<States, StoreError> {
+    let all: Vec<_> = partitions.iter().collect();
+    let mut read = Vec::with_capacity(all.len());
+    for chunk in all.chunks(MANY) {
+        let nodes = paths(chunk, |one| path::partition_state(&one.topic, one.partition));
+        for (name, node) in chunk.iter().zip(store.get_many(&nodes).await?) {
+            read.push(((*name).clone(), state_read(&name.topic, name.partition, node)?));
+        }
+    }
+    Ok(read)
+}
+
+fn state_read(topic: &str, number: i32, node: NodeRead) -> Result<Option<StateRead>, StoreError> {
+    let Some((data, stat)) = found(node)? else { return Ok(None) };
+    let path = path::partition_state(topic, number);
+    Ok(understood(PartitionState::decode(&path, &data)).map(|node| StateRead {
+        leader: Some(BrokerId(node.leader)).filter(|leader| leader.0 >= 0),
+        leader_epoch: LeaderEpoch(node.leader_epoch),
+        isr: node.isr.into_iter().map(BrokerId).collect(),
+        recovering: node.leader_recovery_state != 0,
+        controller_epoch: node.controller_epoch,
+        version: stat.version,
+    }))
+}
+
+/// Reads which topics are marked for deletion.
+pub(super) async fn deletions(store: &dyn Store) -> Result<BTreeSet<Arc<str>>, StoreError> {
+    Ok(store.children(path::DELETE_TOPICS).await?.into_iter().map(Arc::from).collect())
+}
+
+/// Reads which partitions a tool wants to move.
+pub(super) async fn reassignments(
+    store: &dyn Store,
+) -> Result<BTreeMap<TopicPartition, Vec<BrokerId>>, StoreError> {
+    let path = path::REASSIGN_PARTITIONS;
+    let Some((data, _)) = found(store.get(path).await)? else { return Ok(BTreeMap::new()) };
+    let asked = understood(reassignment::decode(path, &data)).unwrap_or_default();
+    let of_one = |one: reassignment::Reassigned| {
+        let name = TopicPartition { topic: one.topic.into(), partition: one.partition };
+        (name, one.replicas.into_iter().map(BrokerId).collect())
+    };
+    Ok(asked.into_iter().map(of_one).collect())
+}
+
+/// Reads which partitions a tool wants to be led by their first replicas; `None` if none asks.
+pub(super) async fn preferred(
+    store: &dyn Store,
+) -> Result<Option<BTreeSet<TopicPartition>>, StoreError> {
+    let path = path::PREFERRED_REPLICA_ELECTION;
+    let Some((data, _)) = found(store.get(path).await)? else { return Ok(None) };
+    let asked = understood(preferred_election::decode(path, &data)).unwrap_or_default();
+    Ok(Some(asked.into_iter().map(named).collect()))
+}
+
+/// Reads which topics say themselves whether they elect uncleanly.
+async fn unclean(store: &dyn Store) -> Result<BTreeMap<Arc<str>, bool>, StoreError> {
+    let topics = store.children(path::CONFIG_TOPICS).await?;
+    let mut unclean = BTreeMap::new();
+    for topics in topics.chunks(MANY) {
+        let nodes = store.get_many(&paths(topics, |topic| path::topic_config(topic))).await?;
+        for (topic, node) in topics.iter().zip(nodes) {
+            let Some((data, _)) = found(node)? else { continue };
+            let node = understood(Config::decode(&path::topic_config(topic), &data));
+            let said = node.and_then(|node| node.config.get(UNCLEAN)?.parse().ok());
+            unclean.extend(said.map(|said| (Arc::from(topic.as_str()), said)));
+        }
+    }
+    Ok(unclean)
+}
+
+/// Reads whether a topic elects uncleanly, if it says so.
+pub(super) async fn unclean_of(store: &dyn Store, topic: &str) -> Result<Option<bool>, StoreError> {
+    let path = path::topic_config(topic);
+    let Some((data, _)) = found(store.get(&path).await)? else { return Ok(None) };
+    let node = understood(Config::decode(&path, &data));
+    Ok(node.and_then(|node| node.config.get(UNCLEAN)?.parse().ok()))
+}
+
+/// Reads which partitions' in-sync replicas were changed by their leaders.
+pub(super) async fn isr_changes(store: &dyn Store) -> Result<Notified<TopicPartition>, StoreError> {
+    let mut notified = Notified { paths: Vec::new(), about: BTreeSet::new() };
+    for (path, data) in notifications(store, path::ISR_CHANGES).await? {
+        let partitions = understood(isr_change::decode(&path, &data)).unwrap_or_default();
+        notified.about.extend(partitions.into_iter().map(named));
+        notified.paths.push(path.into());
+    }
+    Ok(notified)
+}
+
+/// Reads which brokers lost a log directory.
+pub(super) async fn log_dirs(store: &dyn Store) -> Result<Notified<BrokerId>, StoreError> {
+    let mut notified = Notified { paths: Vec::new(), about: BTreeSet::new() };
+    for (path, data) in notifications(store, path::LOG_DIR_EVENTS).await? {
+        let event = understood(LogDirEvent::decode(&path, &data));
+        notified.about.extend(event.map(|event| BrokerId(event.broker)));
+        notified.paths.push(path.into());
+    }
+    Ok(notified)
+}
+
+async fn notifications(
+    store: &dyn Store,
+    parent: &str,
+) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let children = store.children(parent).await?;
+    let paths = paths(&children, |name| format!("{parent}/{name}"));
+    let nodes = store.get_many(&paths).await?;
+    let mut read = Vec::with_capacity(paths.len());
+    for (path, node) in paths.into_iter().zip(nodes) {
+        read.extend(found(node)?.map(|(data, _)| (path, data)));
+    }
+    Ok(read)
+}
+
+/// Reads which producer ids were handed out. Of a node that cannot be understood all were: none may
+/// be given out twice.
+pub(super) async fn producer_ids(store: &dyn Store) -> Result<ProducerIdsRead, StoreError> {
+    let path = path::PRODUCER_ID_BLOCK;
+    let (data, stat) = store.get(path).await?;
+    let next = match understood(ProducerIdBlock::decode(path, &data)) {
+        Some(last) => last.map_or(0, |last| last.ids.end),
+        None => i64::MAX,
+    };
+    Ok(ProducerIdsRead { next, version: stat.version })
+}
+
+fn named(name: PartitionName) -> TopicPartition {
+    TopicPartition { topic: name.topic.into(), partition: name.partition }
+}
+
+fn paths<T>(of: &[T], path: impl Fn(&T) -> String) -> Vec<String> {
+    of.iter().map(path).collect()
+}
+
+/// A node that does not exist is no failure.
+fn found<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::NoNode { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn understood<T>(node: Result<T, NodeError>) -> Option<T> {
+    node.inspect_err(|error| warn!(%error, "node ignored")).ok()
+}
+
+/// Makes a topic id that is none of Kafka's reserved ones.
+pub(crate) fn fresh_id() -> Uuid {
+    Uuid::from_bytes(uuid::Uuid::new_v4().into_bytes())
+}

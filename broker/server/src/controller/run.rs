@@ -1,0 +1,289 @@
+//! The controller's loop: reads the tree, asks brokers and takes questions; [`State`] decides what
+//! follows, and the loop does it.
+//!
+//! One loop owns the state. The effects of an event are carried out in order before the next event
+//! is taken; a write is awaited, and what it gave is the next event. Everything is read again from time to
+//! time, so that a watch that was lost costs time and nothing else.
+//!
+//! Errors: the loop ends when its session or its term does; nothing of it survives.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_zookeeper::path;
+use broker_zookeeper::store::{Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::channel::{Channels, Common};
+use super::ends;
+use super::handle::{ControllerHandle, Mail};
+use super::membership::Term;
+use super::read;
+use super::state::effect::{Effect, What};
+use super::state::event::Event;
+use super::state::request::{Reply, Token};
+use super::state::{Settings, State};
+use super::tree::{Ended, Tree};
+use super::watches::{Dirty, Watches};
+
+/// How often the state is told the time.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often everything is read again, whatever the watches say.
+const FULL_PASS: Duration = Duration::from_mins(1);
+
+/// Answers of brokers that wait for the loop; a channel waits with the next until there is room.
+pub(crate) const EVENTS: usize = 1_024;
+
+/// Gives the settings as they are now.
+pub(crate) type CurrentSettings = Box<dyn Fn() -> Settings + Send>;
+
+/// The elected controller.
+pub(crate) struct Controller {
+    store: Arc<dyn Store>,
+    tree: Tree,
+    term: Term,
+    state: State,
+    settings: CurrentSettings,
+    common: Common,
+    channels: Channels,
+    events: mpsc::Receiver<Event>,
+    handle: Arc<ControllerHandle>,
+    replies: BTreeMap<Token, oneshot::Sender<Reply>>,
+    next_token: u64,
+    /// Topics that were read, so that one that goes unseen is missed.
+    topics: BTreeSet<Arc<str>>,
+    began: Instant,
+}
+
+impl Controller {
+    /// Takes office for `term`, in the session of `store`. `events` is the other end of
+    /// `common.events`.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        term: Term,
+        settings: CurrentSettings,
+        common: Common,
+        events: mpsc::Receiver<Event>,
+        handle: Arc<ControllerHandle>,
+    ) -> Self {
+        Self {
+            tree: Tree::new(Arc::clone(&store), term),
+            store,
+            term,
+            state: State::new(term.epoch, settings()),
+            settings,
+            channels: Channels::new(common.clone()),
+            common,
+            events,
+            handle,
+            replies: BTreeMap::new(),
+            next_token: 0,
+            topics: BTreeSet::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Runs until shutdown, or until the session or the term is over.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        info!(epoch = self.term.epoch, "controller elected");
+        let mail = self.handle.attach();
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            ended = self.work(mail) => ended,
+        };
+        self.handle.detach();
+        match ended {
+            Ok(()) | Err(Ended::Fenced) => info!(epoch = self.term.epoch, "controller resigned"),
+            Err(Ended::Store(error)) => {
+                error!(%error, epoch = self.term.epoch, "controller resigned");
+            }
+        }
+    }
+
+    async fn work(&mut self, mut mail: mpsc::Receiver<Mail>) -> Result<(), Ended> {
+        // Watched before it is read: what changes in between is read again.
+        let mut watches = Watches::set(&*self.store).await?;
+        self.check_office().await?;
+        let snapshot = again(|| read::everything(&*self.store)).await?;
+        self.topics = snapshot.topics.iter().map(|topic| Arc::clone(&topic.name)).collect();
+        self.take(Event::Loaded(Box::new(snapshot))).await?;
+        let (mut ticks, mut passes) = (every(TICK), every(FULL_PASS));
+        loop {
+            tokio::select! {
+                dirty = watches.next() => {
+                    let dirty = dirty?;
+                    if !dirty.is_clean() {
+                        self.read_again(dirty).await?;
+                    }
+                }
+                Some(event) = self.events.recv() => self.take(event).await?,
+                Some(mail) = mail.recv() => self.open(mail).await?,
+                _ = ticks.tick() => self.take(Event::Tick(self.began.elapsed())).await?,
+                _ = passes.tick() => self.read_again(Dirty::everything()).await?,
+            }
+        }
+    }
+
+    /// Takes an event and carries out all that follows from it.
+    async fn take(&mut self, event: Event) -> Result<(), Ended> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.state.apply(event) {
+                match effect {
+                    Effect::Write { batch, changes } => {
+                        let outcome = self.tree.write(&changes).await?;
+                        events.push_front(Event::Written { batch, outcome });
+                    }
+                    Effect::Brokers(brokers) => self.channels.brokers(&brokers),
+                    Effect::Send { broker, whole, directives } => {
+                        self.channels.send(broker, whole, directives);
+                    }
+                    Effect::Reply { token, reply } => {
+                        if let Some(asker) = self.replies.remove(&token) {
+                            // One who does not wait any more is no loss.
+                            let _ = asker.send(reply);
+                        }
+                    }
+                    Effect::AskEnds(replicas) => {
+                        let (common, events) = (self.common.clone(), self.common.events.clone());
+                        let asked = self.channels.reached(replicas);
+                        self.common.tasks.spawn("controller-ends", async move {
+                            // A controller that has ended needs no answer.
+                            let _ = events.send(Event::Ends(ends::ask(common, asked).await)).await;
+                        });
+                    }
+                    Effect::Read(what) => events.extend(self.read(what).await?),
+                    Effect::Resign => return Err(Ended::Fenced),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, what: What) -> Result<Vec<Event>, Ended> {
+        let store = &*self.store;
+        Ok(match what {
+            What::States(of) => vec![Event::States(again(|| read::states(store, &of)).await?)],
+            What::ProducerIds => {
+                vec![Event::ProducerIds(again(|| read::producer_ids(store)).await?)]
+            }
+            What::Topics(names) => self.read_topics(&names).await?,
+        })
+    }
+
+    async fn read_topics(&mut self, names: &BTreeSet<Arc<str>>) -> Result<Vec<Event>, Ended> {
+        let (read, gone) = again(|| read::topics(&*self.store, names)).await?;
+        self.topics.extend(read.iter().map(|topic| Arc::clone(&topic.name)));
+        self.topics.retain(|topic| !gone.contains(topic));
+        let mut events = Vec::with_capacity(2);
+        if !gone.is_empty() {
+            events.push(Event::TopicsGone(gone));
+        }
+        if !read.is_empty() {
+            events.push(Event::Topics(read));
+        }
+        Ok(events)
+    }
+
+    /// Reads what may differ, and tells the state.
+    async fn read_again(&mut self, dirty: Dirty) -> Result<(), Ended> {
+        let store = Arc::clone(&self.store);
+        let store = &*store;
+        if dirty.controller {
+            self.check_office().await?;
+        }
+        if dirty.brokers {
+            self.take(Event::Brokers(again(|| read::brokers(store)).await?)).await?;
+        }
+        let mut topics: BTreeSet<Arc<str>> = dirty.topics.into_iter().map(Arc::from).collect();
+        if dirty.all_topics {
+            let names = again(|| store.children(path::TOPICS)).await?;
+            topics.extend(names.into_iter().map(Arc::from));
+            topics.extend(self.topics.iter().cloned());
+        }
+        if !topics.is_empty() {
+            for event in self.read_topics(&topics).await? {
+                self.take(event).await?;
+            }
+        }
+        if dirty.deletions {
+            self.take(Event::DeletionsAsked(again(|| read::deletions(store)).await?)).await?;
+        }
+        if dirty.reassign {
+            self.take(Event::ReassignmentsAsked(again(|| read::reassignments(store)).await?))
+                .await?;
+        }
+        if dirty.preferred
+            && let Some(asked) = again(|| read::preferred(store)).await?
+        {
+            self.take(Event::PreferredAsked(asked)).await?;
+        }
+        if dirty.isr_changes {
+            let notified = again(|| read::isr_changes(store)).await?;
+            if !notified.paths.is_empty() {
+                let states = again(|| read::states(store, &notified.about)).await?;
+                self.take(Event::IsrChanged { notifications: notified.paths, states }).await?;
+            }
+        }
+        if dirty.log_dirs {
+            let notified = again(|| read::log_dirs(store)).await?;
+            if !notified.paths.is_empty() {
+                let (notifications, brokers) = (notified.paths, notified.about);
+                self.take(Event::LogDirFailed { notifications, brokers }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, mail: Mail) -> Result<(), Ended> {
+        match mail {
+            Mail::Ask(request, reply) => {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                self.replies.insert(token, reply);
+                self.take(Event::Asked { token, request }).await
+            }
+            Mail::TopicConfig(topic) => {
+                let unclean = again(|| read::unclean_of(&*self.store, &topic)).await?;
+                self.take(Event::Unclean(topic.into(), unclean)).await
+            }
+            Mail::BrokerConfig => self.take(Event::Settings((self.settings)())).await,
+            Mail::Summary(reply) => {
+                // One who does not wait any more is no loss.
+                let _ = reply.send(self.state.summary());
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks that the controller's node is ours: tools delete it to have another one elected.
+    async fn check_office(&self) -> Result<(), Ended> {
+        let stat = again(|| self.store.exists(path::CONTROLLER)).await?;
+        let is_ours = stat.is_some_and(|stat| stat.ephemeral_owner == self.store.session_id());
+        if is_ours { Ok(()) } else { Err(Ended::Fenced) }
+    }
+}
+
+/// Reads until the connection holds. Not a busy loop: a store waits until it is connected again.
+async fn again<T, F: Future<Output = Result<T, StoreError>>>(
+    read: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    loop {
+        match read().await {
+            Err(StoreError::ConnectionLoss) => {}
+            read => return read,
+        }
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,232 @@
+//! The controller's writes: transactions that its epoch fences, each change made or not by itself.
+//!
+//! Changes are put together into transactions of a bounded size. One that cannot be made is taken
+//! out, and the others are made. An answer that was lost is settled by reading: a transaction is
+//! done as a whole, so one of its nodes tells about all. What stays open counts as a conflict, upon which the
+//! state reads again.
+//!
+//! Errors: a check that fails means that a later controller has begun; nothing is written then.
+//! Source: Kafka 3.9 `KafkaZkClient.retryRequestsUntilConnected`, with its epoch check in each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_zookeeper::path;
+use broker_zookeeper::settle::{self, Outcome};
+use broker_zookeeper::store::{Op, OpResult, Store, StoreError};
+use tracing::{debug, warn};
+
+use super::membership::Term;
+use super::state::effect::Change;
+use super::state::event::WriteError;
+use steps::{May, Step};
+
+mod steps;
+
+/// Operations in one transaction.
+const OPS: usize = 500;
+
+/// Bytes in one transaction: half of what ZooKeeper takes at once (`jute.maxbuffer`).
+const BYTES: usize = 512 * 1024;
+
+/// How long a write waits for space on the tree's disk before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a change gave: the node's new version, 0 where it has none.
+pub(super) type Made = Result<i32, WriteError>;
+
+/// Why the controller can write no more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// A later controller has begun.
+    #[error("another broker has become controller")]
+    Fenced,
+    /// The tree cannot be reached any more, or refuses.
+    #[error("the coordination tree")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::BadVersion { path, .. } | StoreError::NoNode { path } = &error
+            && path == path::CONTROLLER_EPOCH
+        {
+            return Self::Fenced;
+        }
+        Self::Store(error)
+    }
+}
+
+/// The tree as a controller writes it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    store: Arc<dyn Store>,
+    term: Term,
+}
+
+/// Steps of one change that go into one transaction.
+#[derive(Debug)]
+struct Piece {
+    change: usize,
+    steps: Vec<Step>,
+}
+
+impl Tree {
+    /// Writes to `store` as the controller of `term`.
+    pub(super) fn new(store: Arc<dyn Store>, term: Term) -> Self {
+        Self { store, term }
+    }
+
+    /// Makes the changes, in order; returns what became of each.
+    pub(super) async fn write(&self, changes: &[Change]) -> Result<Vec<Made>, Ended> {
+        let mut made: Vec<Made> = vec![Ok(0); changes.len()];
+        let mut left: VecDeque<Piece> = VecDeque::new();
+        for (change, said) in changes.iter().enumerate() {
+            let steps = steps::steps(said, self.term.epoch);
+            left.extend(steps.chunks(OPS).map(|steps| Piece { change, steps: steps.to_vec() }));
+        }
+        while !left.is_empty() {
+            let batch = take_batch(&mut left);
+            self.transact(batch, &mut made).await?;
+        }
+        Ok(made)
+    }
+
+    /// Makes one transaction of `batch`, leaving out what cannot be made.
+    async fn transact(&self, mut batch: Vec<Piece>, made: &mut [Made]) -> Result<(), Ended> {
+        // A change that failed in an earlier transaction has no later part.
+        batch.retain(|piece| made[piece.change].is_ok());
+        while batch.iter().any(|piece| !piece.steps.is_empty()) {
+            let steps = batch.iter().flat_map(|piece| piece.steps.iter().map(|s| s.op.clone()));
+            let ops = std::iter::once(self.term.check()).chain(steps).collect();
+            match self.store.multi(ops).await {
+                Ok(results) => {
+                    note_versions(&batch, &results, made);
+                    return Ok(());
+                }
+                Err(error @ StoreError::Full) => {
+                    warn!(%error, "the controller waits for space");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                Err(StoreError::ConnectionLoss) => match self.settle(&batch).await? {
+                    Outcome::Done(_) => {
+                        note_settled(&batch, made);
+                        return Ok(());
+                    }
+                    Outcome::NotDone => {}
+                    Outcome::Overtaken => {
+                        for piece in &batch {
+                            made[piece.change] = Err(WriteError::Conflict);
+                        }
+                        return Ok(());
+                    }
+                },
+                Err(error) => self.leave_out(&mut batch, error, made).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out of `batch` what `error` is about.
+    async fn leave_out(
+        &self,
+        batch: &mut Vec<Piece>,
+        error: StoreError,
+        made: &mut [Made],
+    ) -> Result<(), Ended> {
+        let place = batch.iter().enumerate().find_map(|(at, piece)| {
+            Some((at, piece.steps.iter().position(|step| step.is_of(&error))?))
+        });
+        let Some((at, step)) = place else { return Err(error.into()) };
+        debug!(%error, "a change to the tree is left out");
+        if batch[at].steps[step].tolerates(&error) {
+            batch[at].steps.remove(step);
+            return Ok(());
+        }
+        if let (StoreError::NotEmpty { path }, Op::Delete { .. }) =
+            (&error, &batch[at].steps[step].op)
+        {
+            // Somebody put nodes there that are none of Kafka's.
+            let mut below = Vec::new();
+            for child in self.store.children(path).await? {
+                below.push(steps::delete(format!("{path}/{child}")));
+            }
+            batch[at].steps.splice(step..step, below);
+            return Ok(());
+        }
+        if let StoreError::NoNode { path } = &error
+            && path.ends_with("/partitions")
+            && batch[at].steps[step].may == May::Exist
+        {
+            batch[at].steps.insert(0, steps::parent(path.clone()));
+            return Ok(());
+        }
+        let Some(failed) = steps::write_error(&error) else { return Err(error.into()) };
+        made[batch[at].change] = Err(failed);
+        batch.remove(at);
+        Ok(())
+    }
+
+    /// Says what became of a transaction whose answer was lost.
+    async fn settle(&self, batch: &[Piece]) -> Result<Outcome, Ended> {
+        let store = &*self.store;
+        for step in batch.iter().flat_map(|piece| &piece.steps) {
+            return Ok(match &step.op {
+                Op::Create { path, data, mode } if step.may == May::Succeed => {
+                    settle::created(store, path, data, *mode).await?
+                }
+                Op::Set { path, data, version: Some(version) } => {
+                    settle::replaced(store, path, data, *version).await?
+                }
+                Op::Create { .. } | Op::Set { .. } | Op::Delete { .. } | Op::Check { .. } => {
+                    continue;
+                }
+            });
+        }
+        // Deletions of whatever is there, and notes that are replaced as they are: they may be repeated.
+        Ok(Outcome::NotDone)
+    }
+}
+
+/// Takes as many pieces as one transaction holds, at least one; two pieces of a change never share one,
+/// as the second may rely on the first.
+fn take_batch(left: &mut VecDeque<Piece>) -> Vec<Piece> {
+    let (mut ops, mut bytes, mut batch) = (0, 0, Vec::<Piece>::new());
+    while let Some(piece) = left.front() {
+        ops += piece.steps.len();
+        bytes += piece.steps.iter().map(Step::size).sum::<usize>();
+        let is_full = ops > OPS || bytes > BYTES;
+        let follows = batch.last().is_some_and(|last| last.change == piece.change);
+        if !batch.is_empty() && (is_full || follows) {
+            break;
+        }
+        batch.extend(left.pop_front());
+    }
+    batch
+}
+
+fn note_versions(batch: &[Piece], results: &[OpResult], made: &mut [Made]) {
+    let mut results = results.iter().skip(1);
+    for piece in batch {
+        for result in results.by_ref().take(piece.steps.len()) {
+            if let OpResult::Set { stat } | OpResult::Created { stat, .. } = result {
+                made[piece.change] = Ok(stat.version);
+            }
+        }
+    }
+}
+
+/// As [`note_versions`], from what was asked: every set names the version that it replaced.
+fn note_settled(batch: &[Piece], made: &mut [Made]) {
+    for piece in batch {
+        for step in &piece.steps {
+            if let Op::Set { version: Some(version), .. } = step.op {
+                made[piece.change] = Ok(version.wrapping_add(1));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
