@@ -19,6 +19,8 @@ pub mod http;
 pub mod in_flight;
 mod jobs;
 pub mod logging;
+#[allow(dead_code, reason = "the cluster control path is being built")]
+mod membership;
 pub mod metadata;
 pub mod metrics;
 pub mod net;

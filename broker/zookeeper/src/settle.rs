@@ -72,7 +72,10 @@ pub async fn deleted(store: &dyn Store, path: &str, version: i32) -> Result<Outc
 }
 
 /// Reads a node as it is after every write that was done so far; `None` if it does not exist.
-async fn current(store: &dyn Store, path: &str) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+///
+/// # Errors
+/// Any but [`StoreError::ConnectionLoss`].
+pub async fn current(store: &dyn Store, path: &str) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
     loop {
         // Another server may answer now, and be behind the one that did the write.
         let read = match store.sync(path).await {

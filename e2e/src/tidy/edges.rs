@@ -65,7 +65,7 @@ const LAYERS: [&[&str]; 7] = [
     &["net", "http", "admin"],
     &["api"],
     &["context"],
-    &["control", "old_control", "producer_ids"],
+    &["control", "old_control", "producer_ids", "membership"],
     &["replica", "group", "txn", "controller", "security"],
     &[
         "metadata",

@@ -8,6 +8,7 @@ use broker_zookeeper::node::cluster_id::ClusterId;
 use broker_zookeeper::node::controller::Controller;
 use broker_zookeeper::node::controller_epoch;
 use broker_zookeeper::path;
+use broker_zookeeper::settle;
 use broker_zookeeper::store::{CreateMode, Op, OpResult, Store, StoreError};
 
 use broker_zookeeper::error::TreeError;
@@ -40,9 +41,13 @@ pub async fn ensure_paths(store: &dyn Store) -> Result<(), TreeError> {
 
 /// Makes a persistent node, unless it exists.
 pub async fn ensure(store: &dyn Store, path: &str, data: &[u8]) -> Result<(), TreeError> {
-    match store.create(path, data, CreateMode::Persistent).await {
-        Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    loop {
+        return match store.create(path, data, CreateMode::Persistent).await {
+            Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
+            // Whoever makes it, it is there: this write may be repeated.
+            Err(StoreError::ConnectionLoss) => continue,
+            Err(error) => Err(error.into()),
+        };
     }
 }
 
@@ -50,7 +55,8 @@ pub async fn ensure(store: &dyn Store, path: &str, data: &[u8]) -> Result<(), Tr
 pub async fn cluster_id(store: &dyn Store, fresh: Uuid) -> Result<String, TreeError> {
     let node = ClusterId::new(&fresh.to_string());
     ensure(store, path::CLUSTER_ID, &node.encode()).await?;
-    let (data, _) = store.get(path::CLUSTER_ID).await?;
+    let found = settle::current(store, path::CLUSTER_ID).await?;
+    let (data, _) = found.ok_or(StoreError::NoNode { path: path::CLUSTER_ID.to_owned() })?;
     Ok(ClusterId::decode(path::CLUSTER_ID, &data)?.id)
 }
 

@@ -1,0 +1,163 @@
+//! The file `ottla-session`, by which a broker that starts again knows its own last session.
+//!
+//! A registration that is still there after a crash may be this broker's own, or that of another
+//! process with the same id. Whoever holds the directory's lock and finds the registration's owner in
+//! this file knows that it is its own, and need not wait for its time-out. The sessions are written
+//! before one of them can own anything.
+//!
+//! It also keeps the highest controller epoch that was ever seen: a tree that shows a lower one was put
+//! back to an older state.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use broker_storage::fs::{Fs, Open, read_file, replace_file};
+
+/// The file's name in the first log directory that works.
+pub(crate) const FILE: &str = "ottla-session";
+
+/// Where the kernel says which start of the machine this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Characters of a boot id.
+const BOOT_ID_SIZE: usize = 36;
+
+/// More than any such file has.
+const SIZE_MAX: u64 = 0x1_0000;
+
+/// Sessions that are kept: one that ended while its successor could not register, and so on.
+const SESSIONS_MAX: usize = 16;
+
+/// What a run of this broker leaves for the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Identity {
+    /// The sessions that may own the registration, the newest first.
+    pub(crate) sessions: Vec<i64>,
+    /// The broker epoch of the last registration, or -1.
+    pub(crate) broker_epoch: i64,
+    /// The highest controller epoch that was seen.
+    pub(crate) controller_epoch: i32,
+    /// Which start of the machine wrote this.
+    pub(crate) boot_id: String,
+}
+
+impl Identity {
+    /// Reads what the last run left in `dir`; `None` if there is nothing, or nothing that can be
+    /// believed: then nothing is proven.
+    pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Self>> {
+        match read_file(fs, &dir.join(FILE), SIZE_MAX) {
+            Ok(bytes) => Ok(Self::parse(&bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces what is in `dir`, durably.
+    pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+        replace_file(fs, &dir.join(FILE), self.render().as_bytes())
+    }
+
+    /// Puts a session before the others.
+    pub(crate) fn add_session(&mut self, session: i64) {
+        self.sessions.retain(|past| *past != session);
+        self.sessions.insert(0, session);
+        self.sessions.truncate(SESSIONS_MAX);
+    }
+
+    fn render(&self) -> String {
+        let Self { sessions, broker_epoch, controller_epoch, boot_id } = self;
+        let sessions: Vec<String> = sessions.iter().map(|id| format!("{id:#x}")).collect();
+        let mut text = String::from("version=0\n");
+        // Writing to a `String` cannot fail.
+        _ = writeln!(text, "sessions={}", sessions.join(","));
+        _ = writeln!(text, "broker.epoch={broker_epoch}");
+        _ = writeln!(text, "controller.epoch={controller_epoch}");
+        _ = writeln!(text, "boot.id={boot_id}");
+        text
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut read = Self { broker_epoch: -1, ..Self::default() };
+        let mut is_known = false;
+        for line in std::str::from_utf8(bytes).ok()?.lines() {
+            let (key, value) = line.split_once('=')?;
+            match key {
+                "version" => is_known = value == "0",
+                "sessions" => {
+                    let ids = value.split(',').filter(|id| !id.is_empty());
+                    read.sessions = ids.map(session).collect::<Option<_>>()?;
+                }
+                "broker.epoch" => read.broker_epoch = value.parse().ok()?,
+                "controller.epoch" => read.controller_epoch = value.parse().ok()?,
+                "boot.id" => value.clone_into(&mut read.boot_id),
+                _ => {}
+            }
+        }
+        is_known.then_some(read)
+    }
+}
+
+/// Session ids are compared bit by bit: one may be negative, and is written as it is in logs.
+fn session(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok().map(u64::cast_signed)
+}
+
+/// Returns which start of the machine this is: after another, what was not synced may be gone.
+pub(crate) fn boot_id(fs: &dyn Fs) -> io::Result<String> {
+    let mut bytes = [0; BOOT_ID_SIZE];
+    fs.open(Path::new(BOOT_ID), Open::Read)?.read_exact_at(&mut bytes, 0)?;
+    String::from_utf8(bytes.to_vec()).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_storage::fs::real::RealFs;
+
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity {
+            sessions: vec![-2, 0x1_0000_abcd],
+            broker_epoch: 77,
+            controller_epoch: 3,
+            boot_id: "b".to_owned(),
+        }
+    }
+
+    /// What one run writes the next reads; without a file there is nothing.
+    #[test]
+    fn the_next_run_reads_what_this_one_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::read(&RealFs, dir.path()).unwrap(), None);
+        let mut identity = identity();
+        identity.write(&RealFs, dir.path()).unwrap();
+        assert_eq!(Identity::read(&RealFs, dir.path()).unwrap(), Some(identity.clone()));
+        identity.add_session(5);
+        identity.add_session(-2);
+        assert_eq!(identity.sessions, [-2, 5, 0x1_0000_abcd]);
+    }
+
+    /// A file that is damaged, or of a later version, proves nothing.
+    #[test]
+    fn what_cannot_be_believed_is_nothing() {
+        let whole = identity().render();
+        for text in [
+            String::new(),
+            whole.replace("version=0", "version=1"),
+            whole.replace("0x", ""),
+            whole.replace("77", "?"),
+            whole.replace('=', ""),
+        ] {
+            assert_eq!(Identity::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    /// The machine says the same twice.
+    #[test]
+    fn a_boot_has_an_id() {
+        let first = boot_id(&RealFs).unwrap();
+        assert_eq!((first.len(), &first), (BOOT_ID_SIZE, &boot_id(&RealFs).unwrap()));
+    }
+}
