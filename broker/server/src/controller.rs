@@ -9,6 +9,8 @@ pub mod admin;
 #[allow(dead_code, reason = "the cluster control path is being built")]
 pub(crate) mod channel;
 #[allow(dead_code, reason = "the cluster control path is being built")]
+pub mod election;
+#[allow(dead_code, reason = "the cluster control path is being built")]
 mod ends;
 #[allow(dead_code, reason = "the cluster control path is being built")]
 pub mod handle;

@@ -126,7 +126,8 @@ pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
 fn is_pure(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let product = path.starts_with("broker/server/src/") || path.starts_with("operator/src/");
-    product && PURE.contains(&name.trim_end_matches(".rs"))
+    let is_of_state = path.contains("/controller/state/");
+    product && (is_of_state || PURE.contains(&name.trim_end_matches(".rs")))
 }
 
 /// What is wrong with the modules of the server that `line` of `file` names.

@@ -17,14 +17,43 @@
 //! Source: Kafka 3.9 `KafkaController`, `PartitionStateMachine`, `ReplicaStateMachine`,
 //! `TopicDeletionManager`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use broker_protocol::quantity::BrokerId;
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+
+mod alter_partition;
+mod balance;
+mod brokers;
+mod check;
+mod decide;
+mod deletion;
 pub mod effect;
 pub mod event;
+mod load;
+mod log_dirs;
+mod producer_ids;
+mod reassign;
 pub mod request;
+mod shutdown;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod turn;
 
-use effect::Effect;
-use event::Event;
+use alter_partition::Alteration;
+use balance::BalanceClock;
+use deletion::Deletion;
+use effect::{Effect, View};
+use event::{Assignment, Event, LiveBroker};
+use producer_ids::ProducerIds;
+use request::Request;
+use standing::Question;
+use turn::{Pending, Turn, Waiting};
 
 /// What the controller is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,31 +106,287 @@ pub struct Summary {
 pub struct State {
     controller_epoch: i32,
     settings: Settings,
+    /// The time since this controller began.
+    now: Duration,
+    /// The registered brokers.
+    brokers: Arc<BTreeMap<BrokerId, LiveBroker>>,
+    /// Registered brokers that have asked to stop.
+    shutting_down: BTreeSet<BrokerId>,
+    /// Registered brokers whose port refuses.
+    suspects: BTreeSet<BrokerId>,
+    topics: BTreeMap<Arc<str>, Topic>,
+    names: BTreeMap<Uuid, Arc<str>>,
+    /// Topics whose nodes lack what is known: the id, or a reassignment that a tool overwrote.
+    lacking: BTreeSet<Arc<str>>,
+    /// `unclean.leader.election.enable` of the topics that set it.
+    unclean: BTreeMap<Arc<str>, bool>,
+    facts: Facts,
+    /// Topics that are marked for deletion.
+    deletions: BTreeSet<Arc<str>>,
+    /// What `/admin/reassign_partitions` holds.
+    legacy: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    producer_ids: ProducerIds,
+    balance: BalanceClock,
+    turn: Turn,
+    pending: Option<Pending>,
+    next_batch: u64,
+    /// The ISR changes that are being written.
+    altering: Option<Alteration>,
+    waiting: Vec<Waiting>,
+    has_resigned: bool,
+    elections: u64,
+    unclean_elections: u64,
+    #[cfg(test)]
+    planted: Option<Planted>,
+}
+
+/// What is known of single partitions beside their states; most have none of it.
+#[derive(Debug, Default)]
+struct Facts {
+    /// Replicas on failed log directories.
+    failed: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// Replicas whose broker has restarted, so that what the state says is of an earlier life.
+    bounced: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// Replicas that cannot prove that they are complete, by broker.
+    unproven: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
+    /// Partitions that another has written: nothing is decided before they are read again.
+    stale: BTreeSet<TopicPartition>,
+    /// Partitions that need a new leader epoch, whatever else is decided.
+    bump: BTreeSet<TopicPartition>,
+    /// Partitions whose first replica was asked for.
+    prefer: BTreeSet<TopicPartition>,
+    /// Partitions for which an unclean election was asked for.
+    unclean: BTreeSet<TopicPartition>,
+    /// Assignments that were asked for and are not begun.
+    wanted: BTreeMap<TopicPartition, Arc<Assignment>>,
+    /// Assignments whose partition state is written, and whose topic node is not.
+    ready: BTreeMap<TopicPartition, Arc<Assignment>>,
+    /// Whose logs were asked for their ends.
+    questions: BTreeMap<TopicPartition, Question>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    id: Uuid,
+    /// The version of its node.
+    version: i32,
+    partitions: BTreeMap<i32, Partition>,
+    /// Whether its node names its id.
+    has_id: bool,
+    /// Whether the node's version is no longer known.
+    is_stale: bool,
+    deletion: Option<Deletion>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    assignment: Arc<Assignment>,
+    /// Its state as it stands in the tree; `None` before there is one.
+    view: Option<Arc<View>>,
+}
+
+/// Wrong rules that the random-event test plants, and must catch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    RemovalWithoutEpoch,
+    ElectionOutsideIsr,
+    NoPartitionEpochCheck,
+    NoLivenessCheck,
 }
 
 impl State {
     /// Begins a term: the first event must be [`Event::Loaded`].
     pub fn new(controller_epoch: i32, settings: Settings) -> Self {
-        Self { controller_epoch, settings }
+        Self {
+            controller_epoch,
+            settings,
+            now: Duration::ZERO,
+            brokers: Arc::default(),
+            shutting_down: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            lacking: BTreeSet::new(),
+            unclean: BTreeMap::new(),
+            facts: Facts::default(),
+            deletions: BTreeSet::new(),
+            legacy: BTreeMap::new(),
+            producer_ids: ProducerIds::default(),
+            balance: BalanceClock::default(),
+            turn: Turn::default(),
+            pending: None,
+            next_batch: 0,
+            altering: None,
+            waiting: Vec::new(),
+            has_resigned: false,
+            elections: 0,
+            unclean_elections: 0,
+            #[cfg(test)]
+            planted: None,
+        }
     }
 
     /// Takes an event in; returns what follows from it, to be carried out in order.
     ///
     /// # Panics
-    /// When an event other than `Written` comes while a write is under way.
+    /// When an event other than `Written` comes while a write is under way, or the reverse.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
-        let _ = (event, &self.settings, self.controller_epoch);
-        Vec::new()
+        if self.has_resigned {
+            return Vec::new();
+        }
+        assert_eq!(
+            self.pending.is_some(),
+            matches!(event, Event::Written { .. }),
+            "a write is answered before any other event, and nothing else is answered so"
+        );
+        self.take(event);
+        if self.has_resigned {
+            return vec![Effect::Resign];
+        }
+        self.go_on();
+        self.turn.take_effects()
     }
 
-    /// Counts, for metrics.
-    pub fn summary(&self) -> Summary {
-        Summary::default()
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Loaded(snapshot) => self.load(*snapshot),
+            Event::Brokers(brokers) => self.brokers_read(brokers),
+            Event::Topics(topics) => self.topics_read(topics),
+            Event::TopicsGone(topics) => self.topics_gone(&topics),
+            Event::DeletionsAsked(topics) => self.deletions_asked(topics),
+            Event::ReassignmentsAsked(asked) => self.reassignments_asked(asked),
+            Event::PreferredAsked(partitions) => self.preferred_asked(partitions),
+            Event::States(states) => self.states_read(states),
+            Event::IsrChanged { notifications, states } => {
+                self.states_read(states);
+                self.notified(notifications);
+            }
+            Event::LogDirFailed { notifications, brokers } => {
+                self.log_dirs_failed(brokers);
+                self.notified(notifications);
+            }
+            Event::ProducerIds(read) => self.producer_ids_read(read),
+            Event::Unclean(topic, is_enabled) => self.unclean_set(&topic, is_enabled),
+            Event::Settings(settings) => self.settings_changed(settings),
+            Event::Asked { token, request } => self.asked(token, request),
+            Event::Answered { broker, epoch, answer } => self.answered(broker, epoch, answer),
+            Event::Refused { broker, epoch } => self.refused(broker, epoch),
+            Event::Reached { broker, epoch } => self.reached(broker, epoch),
+            Event::Ends(ends) => self.ends_known(ends),
+            Event::Written { batch, outcome } => self.written(batch, outcome),
+            Event::Tick(now) => self.tick(now),
+        }
     }
 
-    /// Asserts the invariants of everything; costs a pass over all partitions.
-    ///
-    /// # Panics
-    /// When one is broken.
-    pub fn check(&self) {}
+    fn asked(&mut self, token: request::Token, request: Request) {
+        match request {
+            Request::AlterPartition { broker, broker_epoch, knows_ineligible, partitions } => {
+                self.alter_partition(token, broker, broker_epoch, knows_ineligible, partitions);
+            }
+            Request::ControlledShutdown { broker, broker_epoch } => {
+                self.controlled_shutdown(token, broker, broker_epoch);
+            }
+            Request::ElectLeaders { kind, partitions } => {
+                self.elect_leaders(token, kind, partitions);
+            }
+            Request::Reassign(asked) => self.reassign(token, asked),
+            Request::ListReassignments(partitions) => self.list_reassignments(token, partitions),
+            Request::AllocateProducerIds { broker, broker_epoch } => {
+                self.allocate_producer_ids(token, broker, broker_epoch);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Duration) {
+        self.now = now;
+        self.ask_again();
+        self.delete_again();
+        self.balance_if_due();
+    }
+
+    fn settings_changed(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.doubt_leaderless(None);
+    }
+
+    fn unclean_set(&mut self, topic: &Arc<str>, is_enabled: Option<bool>) {
+        match is_enabled {
+            Some(is_enabled) => self.unclean.insert(Arc::clone(topic), is_enabled),
+            None => self.unclean.remove(topic),
+        };
+        self.doubt_leaderless(Some(topic));
+    }
+
+    /// Has the partitions without a leader decided again, of one topic or of all.
+    fn doubt_leaderless(&mut self, topic: Option<&str>) {
+        let is_meant = |name: &Arc<str>| topic.is_none_or(|topic| **name == *topic);
+        for (name, known) in self.topics.iter().filter(|(name, _)| is_meant(name)) {
+            for (number, partition) in &known.partitions {
+                if partition.view.as_ref().is_none_or(|view| view.leader.is_none()) {
+                    self.turn.doubt(named(name, *number));
+                }
+            }
+        }
+    }
+
+    fn partition(&self, partition: &TopicPartition) -> Option<&Partition> {
+        self.topics.get(&partition.topic)?.partitions.get(&partition.partition)
+    }
+
+    fn view(&self, partition: &TopicPartition) -> Option<&Arc<View>> {
+        self.partition(partition)?.view.as_ref()
+    }
+
+    /// Whether `epoch` is that of a registered broker's present life.
+    fn is_current(&self, broker: BrokerId, epoch: i64) -> bool {
+        self.brokers.get(&broker).is_some_and(|known| known.epoch == epoch)
+    }
+
+    /// Every partition that `holds` is true of. For what is rare: it is a pass over all.
+    fn partitions_where(&self, holds: impl Fn(&Partition) -> bool) -> Vec<TopicPartition> {
+        let of_topic = |(name, topic): (&Arc<str>, &Topic)| {
+            let held = topic.partitions.iter().filter(|(_, partition)| holds(partition));
+            held.map(|(number, _)| named(name, *number)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(of_topic).collect()
+    }
+
+    /// Whether a test has planted this wrong rule.
+    #[cfg(test)]
+    fn planted(&self, rule: Planted) -> bool {
+        self.planted == Some(rule)
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "tests plant wrong rules")]
+    const fn planted(&self, _rule: Planted) -> bool {
+        false
+    }
+}
+
+impl Facts {
+    /// Forgets a partition that is gone.
+    fn forget(&mut self, partition: &TopicPartition) {
+        self.failed.remove(partition);
+        for of_broker in self.unproven.values_mut() {
+            of_broker.remove(partition);
+        }
+        self.stale.remove(partition);
+        self.wanted.remove(partition);
+        self.ready.remove(partition);
+        self.settled(partition);
+    }
+
+    /// Forgets what a decision has answered.
+    fn settled(&mut self, partition: &TopicPartition) {
+        self.bounced.remove(partition);
+        self.bump.remove(partition);
+        self.prefer.remove(partition);
+        self.unclean.remove(partition);
+        self.questions.remove(partition);
+    }
+}
+
+fn named(topic: &Arc<str>, partition: i32) -> TopicPartition {
+    TopicPartition { topic: Arc::clone(topic), partition }
 }

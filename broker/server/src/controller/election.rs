@@ -1,0 +1,279 @@
+//! Who leads a partition, and who stays in its ISR. Pure: one table of facts in, one decision out.
+//!
+//! | leader | then |
+//! |---|---|
+//! | is up and proven | stays, unless the first replica is asked for and can lead |
+//! | is leaving, and another member of the ISR can lead | the first such replica leads |
+//! | is leaving, and no other can | stays: nothing is moved |
+//! | is gone, unproven, or not to be kept | the first replica in the ISR that is up and proven leads |
+//! | nobody in the ISR can prove that it is complete | once all of the ISR is here, who has most leads |
+//! | nobody in the ISR is left, unclean elections on | the first replica that is up leads, alone |
+//! | else | nobody leads, and the ISR stays what it was: it says who may lead again |
+//!
+//! A led partition's ISR keeps its leader and those members that are up. Where the leader changes,
+//! members that cannot prove their logs go too: the new leader does not know what they lack.
+//! Source: Kafka 3.9 `PartitionLeaderElectionAlgorithms`, `ReplicaStateMachine`; proof is ours.
+
+use std::collections::BTreeMap;
+
+use broker_protocol::quantity::BrokerId;
+
+use super::state::event::End;
+
+/// How a broker stands towards one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is registered, and its replica's directory works.
+    Up {
+        /// Whether nothing casts doubt on its log's being complete.
+        proven: bool,
+    },
+    /// It is registered, but shutting down, or its port refuses.
+    Leaving,
+    /// It is not registered, or its replica's directory failed.
+    Gone,
+}
+
+/// What an election looks at.
+pub struct Facts<'a> {
+    /// The replicas that may lead or stay in the ISR, in order of preference.
+    pub replicas: &'a [BrokerId],
+    /// Who leads, if somebody does and has not restarted since.
+    pub leader: Option<BrokerId>,
+    /// The ISR in its order; never empty.
+    pub isr: &'a [BrokerId],
+    /// How each broker stands.
+    pub presence: &'a dyn Fn(BrokerId) -> Presence,
+    /// Whether the first replica is to lead if it can.
+    pub prefers_first: bool,
+    /// Whether a replica outside of the ISR may lead.
+    pub is_unclean: bool,
+    /// Where the logs of unproven members end, as far as they have said.
+    pub ends: &'a BTreeMap<BrokerId, End>,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elected {
+    /// The leader, if there can be one.
+    pub leader: Option<BrokerId>,
+    /// The ISR.
+    pub isr: Vec<BrokerId>,
+    /// Whether the leader was not in the ISR.
+    pub is_unclean: bool,
+    /// Whose ends must be known before anybody is elected.
+    pub ask: Vec<BrokerId>,
+}
+
+impl Facts<'_> {
+    fn is_up(&self, id: BrokerId) -> bool {
+        matches!((self.presence)(id), Presence::Up { .. })
+    }
+
+    fn is_kept(&self, id: BrokerId) -> bool {
+        self.replicas.contains(&id)
+    }
+
+    /// Whether ISR membership is enough for `id` to lead.
+    fn can_lead(&self, id: BrokerId) -> bool {
+        self.isr.contains(&id) && (self.presence)(id) == Presence::Up { proven: true }
+    }
+
+    fn stays(&self, any_other: bool) -> Option<BrokerId> {
+        let leader = self.leader?;
+        let stays = match (self.presence)(leader) {
+            Presence::Up { proven } => proven,
+            Presence::Leaving => !any_other,
+            Presence::Gone => false,
+        };
+        (stays && self.is_kept(leader) && self.isr.contains(&leader)).then_some(leader)
+    }
+}
+
+/// Makes the state of a partition that never had one: all live replicas are in sync.
+pub fn first(replicas: &[BrokerId], is_up: impl Fn(BrokerId) -> bool) -> Option<Elected> {
+    let isr: Vec<_> = replicas.iter().copied().filter(|id| is_up(*id)).collect();
+    let leader = isr.first().copied()?;
+    Some(Elected { leader: Some(leader), isr, is_unclean: false, ask: Vec::new() })
+}
+
+/// Decides who leads and who stays in the ISR.
+pub fn elect(facts: &Facts<'_>) -> Elected {
+    let first = facts.replicas.iter().copied().find(|id| facts.can_lead(*id));
+    let preferred = facts.replicas.first().copied().filter(|id| facts.can_lead(*id));
+    let preferred = preferred.filter(|_| facts.prefers_first);
+    let Some(leader) = preferred.or_else(|| facts.stays(first.is_some())).or(first) else {
+        return without_proof(facts);
+    };
+    let stays = |id: &BrokerId| match (facts.presence)(*id) {
+        _ if *id == leader => true,
+        Presence::Up { proven } => proven || facts.leader == Some(leader),
+        Presence::Leaving | Presence::Gone => false,
+    };
+    let isr = facts.isr.iter().copied().filter(|id| facts.is_kept(*id)).filter(stays).collect();
+    Elected { leader: Some(leader), isr, is_unclean: false, ask: Vec::new() }
+}
+
+/// Decides where ISR membership proves nothing, or where nobody of the ISR is here.
+fn without_proof(facts: &Facts<'_>) -> Elected {
+    let alone = |leader, is_unclean| Elected {
+        leader: Some(leader),
+        isr: vec![leader],
+        is_unclean,
+        ask: Vec::new(),
+    };
+    let nobody = |ask| {
+        let kept: Vec<_> = facts.isr.iter().copied().filter(|id| facts.is_kept(*id)).collect();
+        let isr = if kept.is_empty() { facts.isr.to_vec() } else { kept };
+        Elected { leader: None, isr, is_unclean: false, ask }
+    };
+    let is_member = |id: &BrokerId| facts.isr.contains(id);
+    let here: Vec<_> = facts.replicas.iter().copied().filter(is_member).collect();
+    let here: Vec<_> = here.into_iter().filter(|id| facts.is_up(*id)).collect();
+    if here.is_empty() {
+        let is_gone = |id: &BrokerId| (facts.presence)(*id) == Presence::Gone;
+        let winner = facts.replicas.iter().copied().find(|id| facts.is_up(*id));
+        return match winner {
+            Some(winner) if facts.is_unclean && facts.isr.iter().all(is_gone) => {
+                alone(winner, true)
+            }
+            _ => nobody(Vec::new()),
+        };
+    }
+    // One that is away may be able to prove more: it is waited for, unless loss is allowed.
+    if here.len() < facts.isr.len() && !facts.is_unclean {
+        return nobody(Vec::new());
+    }
+    if let [only] = here[..] {
+        return alone(only, false);
+    }
+    let ends: Option<Vec<_>> =
+        here.iter().map(|id| facts.ends.get(id).map(|end| (*end, *id))).collect();
+    let Some(ends) = ends else { return nobody(here) };
+    // Of equals the first in order; `max_by_key` takes the last.
+    let winner = ends.iter().rev().max_by_key(|(end, _)| *end).map(|(_, id)| *id);
+    winner.map_or_else(|| nobody(Vec::new()), |winner| alone(winner, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_protocol::quantity::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    const UP: Presence = Presence::Up { proven: true };
+    const DOUBTED: Presence = Presence::Up { proven: false };
+    const LEAVING: Presence = Presence::Leaving;
+    const GONE: Presence = Presence::Gone;
+
+    fn ids(numbers: &[i32]) -> Vec<BrokerId> {
+        numbers.iter().copied().map(BrokerId).collect()
+    }
+
+    /// Elects among replicas 1, 2 and 3, which stand as `presence` says.
+    fn run(
+        presence: [Presence; 3],
+        leader: i32,
+        isr: &[i32],
+        change: impl Fn(&mut Facts<'_>),
+    ) -> (i32, Vec<i32>, Vec<i32>) {
+        let (replicas, isr, ends) = (ids(&[1, 2, 3]), ids(isr), BTreeMap::new());
+        let presence = |id: BrokerId| presence[id.0 as usize - 1];
+        let mut facts = Facts {
+            replicas: &replicas,
+            leader: Some(BrokerId(leader)).filter(|leader| leader.0 > 0),
+            isr: &isr,
+            presence: &presence,
+            prefers_first: false,
+            is_unclean: false,
+            ends: &ends,
+        };
+        change(&mut facts);
+        let elected = elect(&facts);
+        let numbers = |ids: Vec<BrokerId>| ids.iter().map(|id| id.0).collect();
+        (elected.leader.map_or(-1, |id| id.0), numbers(elected.isr), numbers(elected.ask))
+    }
+
+    /// Method: pure table. A row is (name, presence of 1 2 3, leader, ISR, leader and ISR then).
+    #[test]
+    fn the_first_replica_that_is_up_and_in_sync_leads() {
+        type Row = (&'static str, [Presence; 3], i32, &'static [i32], i32, &'static [i32]);
+        let rows: [Row; 14] = [
+            ("a healthy partition is left alone", [UP; 3], 2, &[3, 2, 1], 2, &[3, 2, 1]),
+            ("a dead leader is followed by the first in sync", [GONE, UP, UP], 1, &[1, 3], 3, &[3]),
+            ("by order of replicas, not of the ISR", [GONE, UP, UP], 1, &[3, 1, 2], 2, &[3, 2]),
+            ("a dead follower leaves the ISR", [UP, GONE, UP], 1, &[1, 2, 3], 1, &[1, 3]),
+            ("nobody in sync is up: the ISR stands", [GONE, UP, UP], 1, &[1], -1, &[1]),
+            ("all are dead: the ISR stands", [GONE; 3], 1, &[1, 2], -1, &[1, 2]),
+            ("it comes back", [UP, GONE, UP], -1, &[1, 2], 1, &[1]),
+            ("who leaves hands over", [LEAVING, UP, UP], 1, &[1, 2, 3], 2, &[2, 3]),
+            ("who leaves and is alone in sync stays", [LEAVING, UP, UP], 1, &[1], 1, &[1]),
+            ("a follower that leaves goes", [UP, LEAVING, UP], 1, &[1, 2], 1, &[1]),
+            ("nobody is elected who leaves", [GONE, LEAVING, GONE], 1, &[1, 2], -1, &[1, 2]),
+            ("the doubted give way", [DOUBTED, UP, UP], 1, &[1, 2, 3], 2, &[2, 3]),
+            ("the doubted wait for the others", [DOUBTED, GONE, UP], -1, &[1, 2], -1, &[1, 2]),
+            ("the doubted lead if the ISR is they alone", [DOUBTED, UP, UP], -1, &[1], 1, &[1]),
+        ];
+        for (name, presence, leader, isr, then, isr_then) in rows {
+            let (leader, isr, _) = run(presence, leader, isr, |_| ());
+            assert_eq!((leader, isr.as_slice()), (then, isr_then), "{name}");
+        }
+    }
+
+    /// Where nobody of the ISR is left, one that is up leads alone; who may come back is waited for.
+    #[test]
+    fn unclean_elections_take_any_replica_once_the_isr_is_gone() {
+        let unclean = |facts: &mut Facts<'_>| facts.is_unclean = true;
+        assert_eq!(run([GONE, UP, UP], 1, &[1], unclean), (2, vec![2], vec![]));
+        assert_eq!(run([GONE, UP, UP], 1, &[1, 3], unclean), (3, vec![3], vec![]));
+        assert_eq!(run([LEAVING, UP, UP], 1, &[1], unclean), (1, vec![1], vec![]));
+        assert_eq!(run([GONE, LEAVING, UP], 1, &[1, 2], unclean), (-1, vec![1, 2], vec![]));
+        assert_eq!(run([DOUBTED, GONE, UP], -1, &[1, 2], unclean), (1, vec![1], vec![]));
+    }
+
+    /// The first replica leads when it is asked for, in sync and up.
+    #[test]
+    fn the_preferred_replica_leads_if_it_can() {
+        let prefer = |facts: &mut Facts<'_>| facts.prefers_first = true;
+        assert_eq!(run([UP; 3], 3, &[3, 1], prefer), (1, vec![3, 1], vec![]));
+        assert_eq!(run([UP; 3], 3, &[3, 2], prefer), (3, vec![3, 2], vec![]));
+        assert_eq!(run([LEAVING, UP, UP], 3, &[3, 1], prefer), (3, vec![3], vec![]));
+    }
+
+    /// If none can prove its log, they are asked, and who has most leads alone.
+    #[test]
+    fn of_the_doubted_who_has_most_leads() {
+        let doubted = [DOUBTED, DOUBTED, UP];
+        assert_eq!(run(doubted, -1, &[1, 2], |_| ()), (-1, vec![1, 2], vec![1, 2]));
+        let end = |leader_epoch, end| End {
+            leader_epoch: LeaderEpoch(leader_epoch),
+            log_end_offset: Offset(end),
+        };
+        for (one, two, winner) in
+            [(end(3, 10), end(3, 11), 2), (end(4, 1), end(3, 11), 1), (end(3, 10), end(3, 10), 1)]
+        {
+            let ends = BTreeMap::from([(BrokerId(1), one), (BrokerId(2), two)]);
+            let elected = run(doubted, -1, &[1, 2], |facts| {
+                // The table outlives the call, not the closure's argument.
+                facts.ends = Box::leak(Box::new(ends.clone()));
+            });
+            assert_eq!(elected, (winner, vec![winner], vec![]));
+        }
+    }
+
+    /// A replica that is not to be kept neither leads nor stays in the ISR.
+    #[test]
+    fn who_is_removed_hands_over() {
+        let keep = |facts: &mut Facts<'_>| facts.replicas = &[BrokerId(3), BrokerId(2)];
+        assert_eq!(run([UP; 3], 1, &[1, 2, 3], keep), (3, vec![2, 3], vec![]));
+        assert_eq!(run([UP; 3], 1, &[1], keep).0, -1);
+    }
+
+    /// A new partition begins with all its live replicas in sync, or not at all.
+    #[test]
+    fn a_new_partition_needs_one_live_replica() {
+        let elected = first(&ids(&[1, 2, 3]), |id| id.0 != 1).unwrap();
+        assert_eq!((elected.leader, elected.isr), (Some(BrokerId(2)), ids(&[2, 3])));
+        assert_eq!(first(&ids(&[1]), |_| false), None);
+    }
+}

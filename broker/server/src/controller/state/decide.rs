@@ -1,0 +1,288 @@
+//! What a partition's state should be, from all that is known of it; and what it is once written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::topic_partition::TopicPartition;
+
+use super::effect::{Change, StateWrite, View};
+use super::event::{Assignment, End, StateRead};
+use super::standing::Question;
+use super::turn::Reason;
+use super::{Partition, Planted, State};
+use crate::controller::election::{self, Elected, Facts, Presence};
+
+impl State {
+    /// Decides one partition, and has written what differs from what is.
+    pub(super) fn decide(&mut self, partition: &TopicPartition) {
+        let Some(topic) = self.topics.get(&partition.topic) else { return };
+        let Some(held) = topic.partitions.get(&partition.partition) else { return };
+        if topic.deletion.is_some() || self.facts.stale.contains(partition) {
+            return;
+        }
+        let Some(view) = held.view.clone() else {
+            self.begin_partition(partition, &Arc::clone(&held.assignment));
+            return;
+        };
+        let ready = self.facts.ready.get(partition);
+        let begins = if ready.is_some() { None } else { self.next_assignment(partition, held) };
+        if let Some(then) = begins {
+            let elected = self.elect(partition, &view, &then.replicas);
+            let is_possible = elected.leader.is_some()
+                || view.isr.iter().all(|member| then.replicas.contains(member));
+            if is_possible {
+                self.decided(partition, &view, elected, Some(then));
+                return;
+            }
+        }
+        let replicas = ready.map_or_else(|| &held.assignment.replicas, |ready| &ready.replicas);
+        let elected = self.elect(partition, &view, &replicas.clone());
+        self.decided(partition, &view, elected, None);
+    }
+
+    /// Gives a partition that has no state its first one, or once its state was lost the next.
+    fn begin_partition(&mut self, partition: &TopicPartition, assignment: &Arc<Assignment>) {
+        if let Some(wanted) = self.facts.wanted.remove(partition) {
+            // Nothing is to be handed over: the new replicas begin.
+            self.facts.ready.insert(partition.clone(), wanted);
+        }
+        if self.facts.ready.contains_key(partition) {
+            return;
+        }
+        let is_up = |id| matches!(self.presence(id, partition), Presence::Up { .. });
+        let Some(elected) = election::first(&assignment.replicas, is_up) else { return };
+        let topic = self.topics.get(&partition.topic);
+        let is_first =
+            topic.is_some_and(|topic| topic.partitions.values().all(|known| known.view.is_none()));
+        let state = StateWrite {
+            leader: elected.leader,
+            leader_epoch: LeaderEpoch(0),
+            isr: elected.isr,
+            recovering: false,
+        };
+        let change = Change::CreateState { partition: partition.clone(), state, is_first };
+        self.turn.change(change, Reason::Decided { then: None, is_unclean: false });
+    }
+
+    /// Elects among `replicas`: first as if members that restarted were gone; if nobody is left,
+    /// then with them, for what they have is still theirs.
+    fn elect(&self, partition: &TopicPartition, view: &View, replicas: &[BrokerId]) -> Elected {
+        let nobody = BTreeSet::new();
+        let bounced = self.facts.bounced.get(partition).unwrap_or(&nobody);
+        let ends: BTreeMap<BrokerId, End> =
+            self.facts.questions.get(partition).map(Question::ends).unwrap_or_default();
+        let present = |id| self.presence(id, partition);
+        let without = |id: BrokerId| {
+            if bounced.contains(&id) { Presence::Gone } else { self.presence(id, partition) }
+        };
+        let facts = |leader, presence, is_unclean| Facts {
+            replicas,
+            leader,
+            isr: &view.isr,
+            presence,
+            prefers_first: self.facts.prefer.contains(partition),
+            is_unclean,
+            ends: &ends,
+        };
+        let is_unclean = self.is_unclean(partition);
+        if bounced.is_empty() {
+            return self.elect_by(&facts(view.leader, &present, is_unclean));
+        }
+        let elected = self.elect_by(&facts(view.leader, &without, false));
+        if elected.leader.is_some() {
+            return elected;
+        }
+        let leader = view.leader.filter(|leader| !bounced.contains(leader));
+        self.elect_by(&facts(leader, &present, is_unclean))
+    }
+
+    fn elect_by(&self, facts: &Facts<'_>) -> Elected {
+        let elected = election::elect(facts);
+        if elected.leader.is_none() && self.planted(Planted::ElectionOutsideIsr) {
+            let is_up = |id: &BrokerId| matches!((facts.presence)(*id), Presence::Up { .. });
+            let any = facts.replicas.iter().copied().find(is_up);
+            let isr = any.map_or(elected.isr, |any| vec![any]);
+            return Elected { leader: any, isr, is_unclean: false, ask: Vec::new() };
+        }
+        elected
+    }
+
+    /// Compares a decision with what is, and has the difference written.
+    fn decided(
+        &mut self,
+        partition: &TopicPartition,
+        view: &View,
+        elected: Elected,
+        then: Option<Arc<Assignment>>,
+    ) {
+        let Elected { leader, isr, is_unclean, ask } = elected;
+        self.ask_for_ends(partition, &ask);
+        let has_restarted = |leader: BrokerId| {
+            self.facts.bounced.get(partition).is_some_and(|bounced| bounced.contains(&leader))
+        };
+        let must = then.is_some()
+            || self.facts.bump.contains(partition)
+            || view.leader.is_some_and(has_restarted);
+        if !must && leader == view.leader && isr == view.isr {
+            if ask.is_empty() {
+                self.facts.settled(partition);
+            }
+            return;
+        }
+        let keeps_epoch = leader == view.leader && self.planted(Planted::RemovalWithoutEpoch);
+        let state = StateWrite {
+            leader,
+            leader_epoch: LeaderEpoch(view.leader_epoch.0 + i32::from(!keeps_epoch)),
+            isr,
+            recovering: if is_unclean { self.settings.marks_recovery } else { view.recovering },
+        };
+        let version = view.partition_epoch;
+        let change = Change::SetState { partition: partition.clone(), version, state };
+        self.turn.change(change, Reason::Decided { then, is_unclean });
+    }
+
+    /// How a broker stands towards a partition.
+    pub(super) fn presence(&self, id: BrokerId, partition: &TopicPartition) -> Presence {
+        let has_failed =
+            self.facts.failed.get(partition).is_some_and(|failed| failed.contains(&id));
+        if has_failed || !self.brokers.contains_key(&id) {
+            return Presence::Gone;
+        }
+        if self.shutting_down.contains(&id) || self.suspects.contains(&id) {
+            return Presence::Leaving;
+        }
+        let is_doubted =
+            self.facts.unproven.get(&id).is_some_and(|of_broker| of_broker.contains(partition));
+        Presence::Up { proven: !is_doubted }
+    }
+
+    /// Which of `replicas` are known not to work.
+    pub(super) fn offline(
+        &self,
+        partition: &TopicPartition,
+        replicas: &[BrokerId],
+    ) -> Vec<BrokerId> {
+        let is_gone = |id: &BrokerId| self.presence(*id, partition) == Presence::Gone;
+        replicas.iter().copied().filter(is_gone).collect()
+    }
+
+    fn is_unclean(&self, partition: &TopicPartition) -> bool {
+        let of_topic = self.unclean.get(&partition.topic).copied();
+        of_topic.unwrap_or(self.settings.elects_uncleanly) || self.facts.unclean.contains(partition)
+    }
+
+    /// A state of ours is in the tree.
+    pub(super) fn state_is(
+        &mut self,
+        partition: &TopicPartition,
+        state: StateWrite,
+        version: i32,
+        reason: &Reason,
+    ) {
+        let read = StateRead {
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            isr: state.isr,
+            recovering: state.recovering,
+            controller_epoch: self.controller_epoch,
+            version,
+        };
+        let former = self.view(partition).cloned();
+        self.hold(partition, read);
+        let Some(view) = self.view(partition).cloned() else { return };
+        self.assert_step(former.as_deref(), &view, matches!(reason, Reason::Proposed(_)));
+        self.prove(partition, former.as_deref());
+        match reason {
+            Reason::Decided { then, is_unclean } => {
+                self.count_election(former.as_deref(), &view, *is_unclean);
+                self.facts.settled(partition);
+                if let Some(then) = then {
+                    self.facts.wanted.remove(partition);
+                    self.facts.ready.insert(partition.clone(), Arc::clone(then));
+                }
+                if former.is_none() {
+                    self.turn.lead_new(partition.clone(), &view.assignment.replicas);
+                } else {
+                    self.turn.lead(partition.clone());
+                }
+            }
+            Reason::Proposed(_) | Reason::Plain => self.turn.announce(partition.clone()),
+        }
+        self.turn.doubt(partition.clone());
+    }
+
+    fn count_election(&mut self, former: Option<&View>, view: &View, is_unclean: bool) {
+        if former.is_none_or(|former| former.leader != view.leader) && view.leader.is_some() {
+            self.elections += 1;
+            self.unclean_elections += u64::from(is_unclean);
+        }
+    }
+
+    /// Holds a partition's state as it stands in the tree.
+    pub(super) fn hold(&mut self, partition: &TopicPartition, read: StateRead) {
+        let Some(topic) = self.topics.get(&partition.topic) else { return };
+        let Some(held) = topic.partitions.get(&partition.partition) else { return };
+        let view = View {
+            partition: partition.clone(),
+            topic_id: topic.id,
+            assignment: Arc::clone(&held.assignment),
+            leader: read.leader,
+            leader_epoch: read.leader_epoch,
+            isr: read.isr,
+            partition_epoch: read.version,
+            controller_epoch: read.controller_epoch,
+            recovering: read.recovering,
+            offline: self.offline(partition, &held.assignment.replicas),
+        };
+        if let Some(held) = self.partition_mut(partition) {
+            held.view = Some(Arc::new(view));
+        }
+    }
+
+    pub(super) fn partition_mut(&mut self, partition: &TopicPartition) -> Option<&mut Partition> {
+        self.topics.get_mut(&partition.topic)?.partitions.get_mut(&partition.partition)
+    }
+
+    /// States were read: of a leader's own change, or after a write of ours met one.
+    pub(super) fn states_read(&mut self, states: Vec<(TopicPartition, Option<StateRead>)>) {
+        for (partition, read) in states {
+            if self.partition(&partition).is_none() {
+                continue;
+            }
+            let known = self.view(&partition).map(|view| view.partition_epoch);
+            let Some(read) = read else {
+                self.state_is_missing(&partition);
+                continue;
+            };
+            if read.controller_epoch > self.controller_epoch {
+                self.has_resigned = true;
+                return;
+            }
+            let was_stale = self.facts.stale.remove(&partition);
+            if known.is_none_or(|known| known < read.version) {
+                let former = self.view(&partition).cloned();
+                self.hold(&partition, read);
+                self.prove(&partition, former.as_deref());
+                // Who leads may have been told of another partition epoch by nobody but itself.
+                self.turn.announce(partition.clone());
+            }
+            if was_stale || known.is_none_or(|known| known != self.epoch_of(&partition)) {
+                self.turn.doubt(partition);
+            }
+        }
+    }
+
+    fn epoch_of(&self, partition: &TopicPartition) -> i32 {
+        self.view(partition).map_or(-1, |view| view.partition_epoch)
+    }
+
+    /// A state that was there is not: its topic is going, or somebody's hand was in the tree.
+    fn state_is_missing(&mut self, partition: &TopicPartition) {
+        if self.view(partition).is_some() {
+            self.turn.read_topic(Arc::clone(&partition.topic));
+        } else if self.facts.stale.remove(partition) {
+            self.turn.doubt(partition.clone());
+        }
+    }
+}

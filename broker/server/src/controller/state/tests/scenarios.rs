@@ -1,0 +1,440 @@
+//! One thing at a time: what is written and told, in the order that clients and brokers see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+
+use super::world::{World, ids, part};
+use crate::controller::state::effect::{Change, Directive, Effect};
+use crate::controller::state::event::{Answer, Event, Outcome};
+use crate::controller::state::request::{ElectionKind, IsrProposal, Reply, Request, TopicRef};
+
+fn sends(effects: &[Effect]) -> Vec<(i32, Vec<Directive>)> {
+    let of = |effect: &Effect| {
+        let Effect::Send { broker, directives, .. } = effect else { return None };
+        Some((broker.0, directives.clone()))
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+/// A topic of three partitions on brokers 1, 2 and 3, led by 1, 2 and 3.
+fn three() -> World {
+    let mut world = World::new(3, 1);
+    world.create("t", &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world
+}
+
+/// Standing alone is the same code: a new topic is one write, then what its leader is told.
+#[test]
+fn a_new_topic_is_one_write_and_then_directives() {
+    let mut world = World::new(1, 1);
+    let before = world.writes;
+    world.create("t", &[&[1], &[1]], true);
+    world.topic_seen("t");
+    assert_eq!(world.writes, before + 1);
+    let Effect::Write { changes, .. } = &world.effects[0] else { panic!("{:?}", world.effects) };
+    let is_first = |change: &Change| matches!(change, Change::CreateState { is_first: true, .. });
+    assert!(changes.len() == 2 && changes.iter().all(is_first));
+    let sends = sends(&world.effects[1..]);
+    let [(1, directives)] = &sends[..] else { panic!("{sends:?}") };
+    let kinds = directives.iter().map(|directive| match directive {
+        Directive::Lead { is_new, view } => (true, *is_new, view.leader_epoch.0),
+        Directive::Announce(view) => (false, false, view.leader_epoch.0),
+        Directive::Forget(_) | Directive::Stop { .. } => panic!("{directive:?}"),
+    });
+    let kinds: BTreeSet<_> = kinds.collect();
+    assert_eq!(kinds, BTreeSet::from([(true, true, 0), (false, false, 0)]));
+    assert_eq!(world.state_of(&part("t", 0)), (1, 0, vec![1]));
+    world.settle();
+    world.topic_seen("t");
+    assert!(world.effects.is_empty(), "what is known already changes nothing");
+}
+
+/// A new controller announces healthy partitions, and writes nothing.
+#[test]
+fn a_new_controller_leaves_healthy_partitions_alone() {
+    let mut world = three();
+    let writes = world.writes;
+    world.fail_over();
+    assert_eq!(world.writes, writes);
+    for (_, directives) in sends(&world.effects) {
+        assert_eq!(directives.len(), 6, "three to lead or follow, three to announce");
+    }
+    assert_eq!(world.state_of(&part("t", 0)), (1, 0, vec![1, 2, 3]));
+}
+
+/// An old tool's topic gets an id before anybody hears of it.
+#[test]
+fn a_topic_without_an_id_is_given_one() {
+    let mut world = World::new(1, 1);
+    world.create("t", &[&[1]], false);
+    world.topic_seen("t");
+    assert!(world.tree.topics["t"].id.is_some());
+    let writes: Vec<_> =
+        world.effects.iter().filter(|effect| matches!(effect, Effect::Write { .. })).collect();
+    assert_eq!(writes.len(), 2);
+    assert_eq!(sends(&world.effects).len(), 1);
+}
+
+/// A dead leader is replaced, a dead follower leaves the ISR; both have a new leader epoch.
+#[test]
+fn a_broker_that_dies_leads_nothing_and_is_in_no_isr() {
+    let mut world = three();
+    world.kill(BrokerId(1));
+    world.expire(BrokerId(1));
+    let writes = world.writes;
+    world.brokers_seen();
+    assert_eq!(world.writes, writes + 1);
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("t", 1)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("t", 2)), (3, 1, vec![3, 2]));
+    world.start(BrokerId(1), BTreeSet::new());
+    world.brokers_seen();
+    let told = sends(&world.effects);
+    let (_, directives) = told.iter().find(|(id, _)| *id == 1).unwrap();
+    assert_eq!(directives.len(), 6);
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+}
+
+/// A restart between two readings is a failure and a start.
+#[test]
+fn a_bounced_broker_loses_what_it_led() {
+    let mut world = three();
+    world.kill(BrokerId(1));
+    world.start(BrokerId(1), BTreeSet::new());
+    world.brokers_seen();
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("t", 1)), (2, 1, vec![2, 3]));
+    let mut alone = World::new(1, 1);
+    alone.create("t", &[&[1]], true);
+    alone.topic_seen("t");
+    alone.kill(BrokerId(1));
+    alone.start(BrokerId(1), BTreeSet::new());
+    alone.brokers_seen();
+    assert_eq!(alone.state_of(&part("t", 0)), (1, 1, vec![1]));
+}
+
+/// Who stops hands over first, is told so, and is let go once that is written.
+#[test]
+fn controlled_shutdown_moves_leaders_first() {
+    let mut world = three();
+    world.create("single", &[&[1]], true);
+    world.topic_seen("single");
+    let epoch = world.tree.brokers[&BrokerId(1)].epoch;
+    let shutdown = |broker_epoch| Request::ControlledShutdown { broker: BrokerId(1), broker_epoch };
+    let token = world.ask(shutdown(epoch));
+    assert_eq!(world.replies[&token], Reply::ControlledShutdown(Ok(vec![])));
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("t", 2)), (3, 1, vec![3, 2]));
+    assert_eq!(world.state_of(&part("single", 0)), (1, 0, vec![1]));
+    let told = sends(&world.effects);
+    let (_, directives) = told.iter().find(|(id, _)| *id == 1).unwrap();
+    let leads = directives.iter().filter(|d| matches!(d, Directive::Lead { .. })).count();
+    let stops = directives.iter().filter(|d| matches!(d, Directive::Stop { delete: false, .. }));
+    assert_eq!((leads, stops.count()), (1, 2));
+    let stale = world.ask(shutdown(epoch - 1));
+    let refused = Reply::ControlledShutdown(Err(ErrorCode::StaleBrokerEpoch));
+    assert_eq!(world.replies[&stale], refused);
+}
+
+fn proposal(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> IsrProposal {
+    IsrProposal {
+        topic: TopicRef::Name("t".into()),
+        partition: 0,
+        leader_epoch: LeaderEpoch(leader_epoch),
+        partition_epoch,
+        isr: isr.iter().map(|id| (BrokerId(*id), -1)).collect(),
+        recovering: false,
+    }
+}
+
+/// Method: one proposal a row, each on a fresh cluster whose partition is at leader epoch 1 and
+/// partition epoch 1, with broker 1 dead, 2 leading, and 2 and 3 in sync.
+#[test]
+fn proposals_are_judged_one_by_one() {
+    let rows = [
+        ("a shrink", proposal(1, 1, &[2]), Ok((vec![2], 2))),
+        ("what is so already", proposal(1, 0, &[3, 2]), Ok((vec![2, 3], 1))),
+        ("an old leader epoch", proposal(0, 1, &[2]), Err(ErrorCode::FencedLeaderEpoch)),
+        ("a leader epoch of the future", proposal(2, 1, &[2]), Err(ErrorCode::NotController)),
+        ("a partition epoch of the future", proposal(1, 2, &[2]), Err(ErrorCode::NotController)),
+        ("an old partition epoch", proposal(1, 0, &[2]), Err(ErrorCode::InvalidUpdateVersion)),
+        ("a dead member", proposal(1, 1, &[2, 3, 1]), Err(ErrorCode::IneligibleReplica)),
+        ("no replica", proposal(1, 1, &[2, 9]), Err(ErrorCode::InvalidRequest)),
+        ("without the leader", proposal(1, 1, &[3]), Err(ErrorCode::InvalidRequest)),
+        ("nobody", proposal(1, 1, &[]), Err(ErrorCode::InvalidRequest)),
+    ];
+    for (name, proposal, expected) in rows {
+        let mut world = three();
+        world.kill(BrokerId(1));
+        world.expire(BrokerId(1));
+        world.brokers_seen();
+        let broker_epoch = world.tree.brokers[&BrokerId(2)].epoch;
+        world.tree.proposals.push((BrokerId(2), part("t", 0), proposal.clone()));
+        let token = world.ask(Request::AlterPartition {
+            broker: BrokerId(2),
+            broker_epoch,
+            knows_ineligible: true,
+            partitions: vec![proposal],
+        });
+        let Reply::AlterPartition(Ok(results)) = &world.replies[&token] else { panic!("{name}") };
+        let result = results[0].1.clone().map(|altered| {
+            assert_eq!((altered.leader, altered.leader_epoch), (BrokerId(2), LeaderEpoch(1)));
+            (altered.isr.iter().map(|id| id.0).collect(), altered.partition_epoch)
+        });
+        assert_eq!(result, expected, "{name}");
+    }
+}
+
+/// A move adds, waits for the ISR, hands over and removes, as a live 3.9.2 writes it.
+#[test]
+fn a_reassignment_goes_by_way_of_the_isr() {
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1]], true);
+    world.topic_seen("t");
+    let name = part("t", 0);
+    let to = BTreeMap::from([(name.clone(), Some(ids(&[2])))]);
+    let token = world.ask(Request::Reassign(to));
+    let done = BTreeMap::from([(name.clone(), ErrorCode::None)]);
+    assert_eq!(world.replies[&token], Reply::Reassign(done));
+    let node = world.tree.assignment(&name).unwrap();
+    assert_eq!(
+        (&node.replicas, &node.adding, &node.removing),
+        (&ids(&[2, 1]), &ids(&[2]), &ids(&[1]))
+    );
+    assert_eq!(world.state_of(&name), (1, 1, vec![1]));
+    world.settle();
+    world.tree.proposals.push((BrokerId(1), name.clone(), proposal(1, 1, &[1, 2])));
+    let broker_epoch = world.tree.brokers[&BrokerId(1)].epoch;
+    world.ask(Request::AlterPartition {
+        broker: BrokerId(1),
+        broker_epoch,
+        knows_ineligible: true,
+        partitions: vec![proposal(1, 1, &[1, 2])],
+    });
+    assert_eq!(world.state_of(&name), (2, 2, vec![2]));
+    let node = world.tree.assignment(&name).unwrap();
+    assert!(node.replicas == ids(&[2]) && !node.is_moving());
+    let told = sends(&world.effects);
+    let stops = |d: &Directive| matches!(d, Directive::Stop { delete: true, .. });
+    assert!(told.iter().any(|(id, directives)| *id == 1 && directives.iter().any(stops)));
+}
+
+/// A move that is cancelled leaves no trace; one that is not there cannot be cancelled.
+#[test]
+fn a_cancelled_reassignment_goes_back() {
+    let mut world = World::new(3, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    let name = part("t", 0);
+    let cancel = || Request::Reassign(BTreeMap::from([(name.clone(), None)]));
+    let token = world.ask(cancel());
+    let refused = BTreeMap::from([(name.clone(), ErrorCode::NoReassignmentInProgress)]);
+    assert_eq!(world.replies[&token], Reply::Reassign(refused));
+    world.ask(Request::Reassign(BTreeMap::from([(name.clone(), Some(ids(&[3])))])));
+    assert!(world.tree.assignment(&name).unwrap().is_moving());
+    let token = world.ask(cancel());
+    let done = BTreeMap::from([(name.clone(), ErrorCode::None)]);
+    assert_eq!(world.replies[&token], Reply::Reassign(done));
+    assert_eq!(world.tree.assignment(&name).unwrap().replicas, ids(&[1, 2]));
+}
+
+/// All replicas stop, then all delete, then the nodes go; a broker that is down is waited for.
+#[test]
+fn a_topic_is_deleted_step_by_step() {
+    let mut world = three();
+    world.kill(BrokerId(3));
+    world.expire(BrokerId(3));
+    world.brokers_seen();
+    world.settle();
+    world.tree.marks.insert("t".into());
+    world.apply(Event::DeletionsAsked(world.tree.marks.clone()));
+    let is_stop = |d: &&Directive| matches!(d, Directive::Stop { delete: false, .. });
+    for (_, directives) in sends(&world.effects) {
+        assert_eq!(directives.iter().filter(is_stop).count(), 3);
+        assert!(matches!(directives[0], Directive::Forget(_)));
+    }
+    world.settle();
+    assert!(world.processes.values().all(|process| process.replicas.is_empty()));
+    assert!(world.tree.topics.contains_key("t"), "broker 3 still has it");
+    world.start(BrokerId(3), BTreeSet::new());
+    world.brokers_seen();
+    world.settle();
+    assert!(world.tree.topics.is_empty() && world.tree.marks.is_empty());
+    assert!(world.processes.values().all(|process| process.replicas.is_empty()));
+    world.tree.marks.insert("unknown".into());
+    world.apply(Event::DeletionsAsked(world.tree.marks.clone()));
+    world.settle();
+    assert!(world.tree.marks.is_empty());
+}
+
+/// A port that refuses moves leadership where another can take it, and nothing else.
+#[test]
+fn a_refused_port_moves_leaders_and_no_more() {
+    let mut world = three();
+    world.create("single", &[&[1]], true);
+    world.topic_seen("single");
+    let epoch = world.tree.brokers[&BrokerId(1)].epoch;
+    world.apply(Event::Refused { broker: BrokerId(1), epoch: epoch - 1 });
+    assert!(world.effects.is_empty(), "a hint of an earlier life");
+    world.apply(Event::Refused { broker: BrokerId(1), epoch });
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("single", 0)), (1, 0, vec![1]));
+    assert_eq!(world.state.summary().brokers, 3);
+    world.apply(Event::Reached { broker: BrokerId(1), epoch });
+    let is_whole = |e: &Effect| matches!(e, Effect::Send { broker: BrokerId(1), whole: true, .. });
+    assert!(world.effects.iter().any(is_whole));
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+}
+
+/// A replica on a failed directory leads nothing; its broker's other replicas go on.
+#[test]
+fn a_failed_directory_moves_its_partitions_alone() {
+    let mut world = three();
+    world
+        .processes
+        .get_mut(&BrokerId(1))
+        .unwrap()
+        .replicas
+        .get_mut(&part("t", 0))
+        .unwrap()
+        .has_failed = true;
+    world.tree.notifications.insert("/n/1".into());
+    world.apply(Event::LogDirFailed {
+        notifications: vec!["/n/1".into()],
+        brokers: [BrokerId(1)].into(),
+    });
+    assert!(world.tree.notifications.is_empty());
+    world.settle();
+    assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
+    assert_eq!(world.state_of(&part("t", 2)), (3, 0, vec![3, 1, 2]));
+    let view = &world.processes[&BrokerId(2)].metadata[&part("t", 0)];
+    assert_eq!(view.offline, ids(&[1]));
+}
+
+/// Leaders go back to the first replicas: by themselves, on request, by an old tool's node.
+#[test]
+fn leaders_go_back_to_the_first_replicas() {
+    let away = || {
+        let mut world = three();
+        let name = part("t", 0);
+        world.apply(Event::Refused { broker: BrokerId(1), epoch: 1 });
+        world.apply(Event::Reached { broker: BrokerId(1), epoch: 1 });
+        world.settle();
+        world.tree.proposals.push((BrokerId(2), name.clone(), proposal(1, 1, &[2, 3, 1])));
+        world.ask(Request::AlterPartition {
+            broker: BrokerId(2),
+            broker_epoch: 2,
+            knows_ineligible: true,
+            partitions: vec![proposal(1, 1, &[2, 3, 1])],
+        });
+        assert_eq!(world.state_of(&name), (2, 1, vec![2, 3, 1]));
+        world
+    };
+    let mut world = away();
+    world.tick(Duration::from_secs(4));
+    assert_eq!(world.state_of(&part("t", 0)).0, 2);
+    world.tick(Duration::from_secs(2));
+    assert_eq!(world.state_of(&part("t", 0)), (1, 2, vec![2, 3, 1]));
+    let mut world = away();
+    let kind = ElectionKind::Preferred;
+    let token = world.ask(Request::ElectLeaders { kind, partitions: None });
+    let done = BTreeMap::from([(part("t", 0), ErrorCode::None)]);
+    assert_eq!(world.replies[&token], Reply::ElectLeaders(done));
+    let partitions = Some(vec![part("t", 0), part("t", 9)]);
+    let token = world.ask(Request::ElectLeaders { kind, partitions });
+    let refused = BTreeMap::from([
+        (part("t", 0), ErrorCode::ElectionNotNeeded),
+        (part("t", 9), ErrorCode::UnknownTopicOrPartition),
+    ]);
+    assert_eq!(world.replies[&token], Reply::ElectLeaders(refused));
+    let mut world = away();
+    world.tree.preferred = Some([part("t", 0)].into());
+    world.apply(Event::PreferredAsked([part("t", 0)].into()));
+    assert_eq!(world.state_of(&part("t", 0)).0, 1);
+    assert_eq!(world.tree.preferred, None);
+}
+
+/// The node that old tools write is emptied as its moves are done, then deleted.
+#[test]
+fn moves_of_old_tools_are_taken_out_as_they_are_done() {
+    let mut world = three();
+    let asked = BTreeMap::from([
+        (part("t", 0), ids(&[3, 2, 1])),
+        (part("t", 9), ids(&[1])),
+        (part("t", 1), ids(&[7])),
+    ]);
+    world.tree.reassignments.clone_from(&asked);
+    world.apply(Event::ReassignmentsAsked(asked));
+    assert_eq!(world.tree.reassignments, BTreeMap::new());
+    assert_eq!(world.tree.assignment(&part("t", 0)).unwrap().replicas, ids(&[3, 2, 1]));
+    assert_eq!(world.tree.assignment(&part("t", 1)).unwrap().replicas, ids(&[2, 3, 1]));
+}
+
+/// The last replica standing: who cannot prove its log waits for the others, then who has most leads.
+#[test]
+fn an_unproven_replica_does_not_lead_while_another_can_prove_more() {
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    let name = part("t", 0);
+    for (id, log) in [(1, vec![(0, 1)]), (2, vec![(0, 1), (0, 2)])] {
+        let process = world.processes.get_mut(&BrokerId(id)).unwrap();
+        process.replicas.get_mut(&name).unwrap().log = log;
+        world.kill(BrokerId(id));
+        world.expire(BrokerId(id));
+    }
+    world.brokers_seen();
+    assert_eq!(world.state_of(&name), (-1, 1, vec![1, 2]));
+    world.start(BrokerId(1), [name.clone()].into());
+    world.brokers_seen();
+    world.settle();
+    assert_eq!(world.state_of(&name), (-1, 1, vec![1, 2]), "broker 2 may have more");
+    world.start(BrokerId(2), [name.clone()].into());
+    world.brokers_seen();
+    world.settle();
+    assert_eq!(world.state_of(&name), (2, 2, vec![2]), "it has");
+}
+
+/// Ids go in blocks, never twice, whoever else takes them from the tree.
+#[test]
+fn producer_ids_are_given_once() {
+    let mut world = World::new(2, 1);
+    let block = |world: &mut World, broker, broker_epoch| {
+        world.ask(Request::AllocateProducerIds { broker: BrokerId(broker), broker_epoch })
+    };
+    let first = block(&mut world, 1, 1);
+    world.settle();
+    let second = block(&mut world, 2, 2);
+    world.tree.next_producer_id += 1000;
+    world.tree.producer_ids_version += 1;
+    let third = block(&mut world, 1, 1);
+    world.settle();
+    let stale = block(&mut world, 1, 9);
+    let replies = [first, second, third, stale].map(|token| world.replies[&token].clone());
+    let expected = [Ok(0), Ok(1000), Ok(3000), Err(ErrorCode::StaleBrokerEpoch)];
+    assert_eq!(replies, expected.map(Reply::AllocateProducerIds));
+}
+
+/// Answers of an earlier life, and of a topic of before, count for nothing.
+#[test]
+fn stale_answers_are_dropped() {
+    let mut world = three();
+    let outcome = |topic_id| Outcome {
+        partition: part("t", 0),
+        topic_id,
+        error: ErrorCode::KafkaStorageError,
+    };
+    let id = world.tree.topics["t"].id.unwrap();
+    let other = world.tree.fresh_id();
+    for (epoch, topic_id) in [(0, id), (1, other)] {
+        let answer = Answer::Led(vec![outcome(topic_id)]);
+        world.apply(Event::Answered { broker: BrokerId(1), epoch, answer });
+        assert!(world.effects.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! Topics as the tree has them: new, grown, made again, gone; and what is written to their nodes.
+//!
+//! Old tools write nodes without an id, and rewrite them without what a reassignment has added: the
+//! controller puts both back, and tells nobody of a topic before its id is in the tree.
+//! Source: Kafka 3.9 `processTopicChange`, `processPartitionModifications`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use broker_protocol::topic_partition::TopicPartition;
+
+use super::effect::{Change, Directive, View};
+use super::event::{Assignment, StateRead, TopicRead, WriteError};
+use super::turn::{Reason, stop, stop_for_ever};
+use super::{Partition, State, Topic, named};
+
+impl State {
+    /// Topics were read.
+    pub(super) fn topics_read(&mut self, topics: Vec<TopicRead>) {
+        for read in topics {
+            if self.has_resigned {
+                return;
+            }
+            self.topic_read(read);
+        }
+    }
+
+    fn topic_read(&mut self, read: TopicRead) {
+        let Some(known) = self.topics.get(&read.name) else {
+            self.topic_is_new(read);
+            return;
+        };
+        let is_another = read.id.is_some_and(|id| id != known.id);
+        if is_another && known.has_id {
+            // Deleted and made again between two readings: what was there is another topic.
+            self.drop_topic(&Arc::clone(&read.name), true);
+            self.topic_is_new(read);
+        } else if read.version >= known.version {
+            if let Some(id) = read.id.filter(|_| is_another) {
+                self.take_id(&read.name, id);
+            }
+            self.topic_is_known(read);
+        }
+    }
+
+    /// A tool has given the topic another id than the one that nobody has been told yet.
+    fn take_id(&mut self, name: &Arc<str>, id: broker_protocol::uuid::Uuid) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        self.names.remove(&topic.id);
+        self.names.insert(id, Arc::clone(name));
+        topic.id = id;
+        for partition in topic.partitions.values_mut() {
+            if let Some(view) = &mut partition.view {
+                *view = Arc::new(View { topic_id: id, ..View::clone(view) });
+            }
+        }
+    }
+
+    fn topic_is_new(&mut self, read: TopicRead) {
+        let TopicRead { name, version, id, spare_id, partitions, mut states } = read;
+        let topic = Topic {
+            id: id.unwrap_or(spare_id),
+            version,
+            partitions: BTreeMap::new(),
+            has_id: id.is_some(),
+            is_stale: false,
+            deletion: None,
+        };
+        self.names.insert(topic.id, Arc::clone(&name));
+        self.topics.insert(Arc::clone(&name), topic);
+        if id.is_none() {
+            self.lacking.insert(Arc::clone(&name));
+        }
+        for (number, assignment) in partitions {
+            self.partition_is_new(named(&name, number), assignment, states.remove(&number));
+        }
+        self.begin_deletion(&name);
+    }
+
+    fn partition_is_new(
+        &mut self,
+        partition: TopicPartition,
+        assignment: Assignment,
+        state: Option<StateRead>,
+    ) {
+        let is_moving = assignment.is_moving();
+        let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
+        let held = Partition { assignment: Arc::new(assignment), view: None };
+        topic.partitions.insert(partition.partition, held);
+        if let Some(state) = state {
+            if state.controller_epoch > self.controller_epoch {
+                self.has_resigned = true;
+                return;
+            }
+            self.hold(&partition, state);
+            self.turn.lead(partition.clone());
+            if is_moving {
+                // The replicas that are added may not be known to the leader in its epoch.
+                self.facts.bump.insert(partition.clone());
+            }
+        }
+        self.turn.doubt(partition);
+    }
+
+    fn topic_is_known(&mut self, read: TopicRead) {
+        let TopicRead { name, version, id, partitions, mut states, .. } = read;
+        let Some(topic) = self.topics.get_mut(&name) else { return };
+        topic.version = version;
+        topic.has_id = id.is_some();
+        topic.is_stale = false;
+        let is_overwritten = |(number, held): (&i32, &Partition)| {
+            held.assignment.is_moving() && partitions.get(number) != Some(&*held.assignment)
+        };
+        if id.is_none() || topic.partitions.iter().any(is_overwritten) {
+            self.lacking.insert(Arc::clone(&name));
+        } else {
+            self.lacking.remove(&name);
+        }
+        let is_known = |number: &i32| topic.partitions.contains_key(number);
+        let (known, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            partitions.into_iter().partition(|(number, _)| is_known(number));
+        for (number, assignment) in new {
+            self.partition_is_new(named(&name, number), assignment, states.remove(&number));
+        }
+        let read = known.keys().map(|number| (named(&name, *number), states.remove(number)));
+        let read = read.filter(|(_, state)| state.is_some()).collect();
+        self.states_read(read);
+    }
+
+    /// The nodes of topics are gone, by another hand than this controller's.
+    pub(super) fn topics_gone(&mut self, topics: &[Arc<str>]) {
+        for name in topics {
+            self.drop_topic(name, false);
+            if self.deletions.contains(name) {
+                self.turn.change(Change::DeleteMark(Arc::clone(name)), Reason::Plain);
+            }
+        }
+    }
+
+    /// Forgets a topic that is no longer in the tree, and has its replicas stopped.
+    fn drop_topic(&mut self, name: &Arc<str>, delete: bool) {
+        for view in self.forget_topic(name) {
+            for broker in self.brokers.keys() {
+                self.turn.tell(*broker, Directive::Forget(Arc::clone(&view)));
+                if view.assignment.replicas.contains(broker) {
+                    self.turn.tell(*broker, stop_for_ever(&view, delete));
+                }
+            }
+        }
+    }
+
+    /// Forgets a topic; returns what its partitions were.
+    pub(super) fn forget_topic(&mut self, name: &Arc<str>) -> Vec<Arc<View>> {
+        let Some(topic) = self.topics.remove(name) else { return Vec::new() };
+        self.names.remove(&topic.id);
+        self.lacking.remove(name);
+        for number in topic.partitions.keys() {
+            let partition = named(name, *number);
+            self.facts.forget(&partition);
+            self.turn.forget(&partition);
+        }
+        topic.partitions.into_values().filter_map(|partition| partition.view).collect()
+    }
+
+    /// Writes the nodes of topics whose partitions are ready for it, or that lack something.
+    pub(super) fn write_topics(&mut self) {
+        let mut due = self.lacking.clone();
+        due.extend(self.facts.ready.keys().map(|partition| Arc::clone(&partition.topic)));
+        for name in due {
+            let Some(topic) = self.topics.get(&name) else { continue };
+            if topic.is_stale || topic.deletion.is_some() {
+                continue;
+            }
+            let of = |(number, held): (&i32, &Partition)| {
+                let ready = self.facts.ready.get(&named(&name, *number));
+                (*number, Assignment::clone(ready.unwrap_or(&held.assignment)))
+            };
+            let change = Change::SetTopic {
+                partitions: topic.partitions.iter().map(of).collect(),
+                version: topic.version,
+                id: topic.id,
+                topic: name,
+            };
+            self.turn.change(change, Reason::Plain);
+        }
+    }
+
+    /// Takes in what became of a topic's node.
+    pub(super) fn topic_written(
+        &mut self,
+        name: &Arc<str>,
+        partitions: BTreeMap<i32, Assignment>,
+        outcome: Result<i32, WriteError>,
+    ) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Ok(version) = outcome else {
+            topic.is_stale = true;
+            self.turn.read_topic(Arc::clone(name));
+            return;
+        };
+        topic.version = version;
+        topic.has_id = true;
+        self.lacking.remove(name);
+        for (number, assignment) in partitions {
+            let partition = named(name, number);
+            if self.facts.ready.remove(&partition).is_some() {
+                self.assignment_is(&partition, assignment);
+            }
+        }
+    }
+
+    /// An assignment of ours is in the tree: replicas that left it are stopped and deleted.
+    fn assignment_is(&mut self, partition: &TopicPartition, assignment: Assignment) {
+        let assignment = Arc::new(assignment);
+        let offline = self.offline(partition, &assignment.replicas);
+        let Some(held) = self.partition_mut(partition) else { return };
+        let former = std::mem::replace(&mut held.assignment, Arc::clone(&assignment));
+        let Some(view) = held.view.take() else {
+            self.turn.doubt(partition.clone());
+            return;
+        };
+        let view = Arc::new(View { assignment, offline, ..View::clone(&view) });
+        held.view = Some(Arc::clone(&view));
+        let replicas = &view.assignment.replicas;
+        for broker in former.replicas.iter().filter(|broker| !replicas.contains(broker)) {
+            self.turn.tell(*broker, stop(&view, true, view.leader_epoch));
+            if let Some(failed) = self.facts.failed.get_mut(partition) {
+                failed.remove(broker);
+            }
+        }
+        let is_new = |broker: &&_| !former.replicas.contains(*broker);
+        let new: Vec<_> = replicas.iter().filter(is_new).copied().collect();
+        self.turn.lead_new(partition.clone(), &new);
+        self.turn.doubt(partition.clone());
+    }
+}
+
+impl Assignment {
+    /// Whether a reassignment is under way.
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+}
