@@ -137,7 +137,7 @@ impl Broker {
 }
 
 /// The address in a line that says where `listener` listens; colours of a terminal are no hindrance.
-fn bound_address(line: &str, listener: &str) -> Option<String> {
+pub(crate) fn bound_address(line: &str, listener: &str) -> Option<String> {
     let plain = without_escapes(line);
     let word = |key: &str| {
         let from = plain.find(&format!(" {key}="))? + key.len() + 2;

@@ -49,6 +49,11 @@ impl Deadline {
     }
 }
 
+/// Lets `time` pass: for how long a fault lasts, and how often a load comes. Not for waiting.
+pub fn pass(time: Duration) {
+    thread::sleep(time);
+}
+
 /// A running stopwatch.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch {

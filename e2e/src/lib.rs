@@ -20,6 +20,7 @@ pub mod bench;
 pub mod broker;
 pub mod capture;
 pub mod clients;
+pub mod cluster;
 pub mod deadline;
 pub mod java;
 pub mod kafka;

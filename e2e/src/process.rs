@@ -95,6 +95,11 @@ impl Process {
         self.child.stdin.take()
     }
 
+    /// Whether `pick` holds for a line printed so far.
+    pub fn has_said(&self, mut pick: impl FnMut(&str) -> bool) -> bool {
+        self.output.lock().lines.iter().any(|line| pick(line))
+    }
+
     /// Every line printed so far, on either stream.
     pub fn lines(&self) -> Vec<String> {
         self.output.lock().lines.clone()
@@ -169,7 +174,13 @@ impl Process {
         Ok(())
     }
 
-    fn signal(&mut self, signal: Signal) -> Result<()> {
+    /// Whether it has ended by itself or been ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Sends a signal to the process group of a child that still runs.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.child.try_wait()?.is_some() {
             bail!("{} had already ended; its log is {}", self.name, self.log.display());
         }

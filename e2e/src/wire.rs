@@ -5,7 +5,7 @@
 //! which is held to independent ones elsewhere.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -35,7 +35,8 @@ const ANSWER_SIZE_MAX: usize = 64 << 20;
 
 /// The last version of Produce and Fetch that names topics by name.
 pub const PRODUCE_VERSION: i16 = 9;
-const FETCH_VERSION: i16 = 12;
+/// See [`PRODUCE_VERSION`].
+pub const FETCH_VERSION: i16 = 12;
 
 /// One connection to a broker.
 #[derive(Debug)]
@@ -126,6 +127,16 @@ impl Connection {
         Ok(Self { stream, next_correlation_id: 1 })
     }
 
+    /// As [`Connection::open`], with bounds for a host that may be gone.
+    pub fn open_within(address: SocketAddr, connect: Duration, answer: Duration) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, connect)
+            .with_context(|| format!("connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(answer))?;
+        stream.set_write_timeout(Some(answer))?;
+        Ok(Self { stream, next_correlation_id: 1 })
+    }
+
     /// Gives each answer as much time.
     pub fn waiting_up_to(self, answer: Duration) -> Result<Self> {
         self.stream.set_read_timeout(Some(answer))?;
@@ -176,11 +187,21 @@ impl Connection {
         }
     }
 
-    /// Creates a topic with one replica and waits until it can be written to.
+    /// Creates a topic with one replica.
     pub fn create_topic(
         &mut self,
         name: &str,
         num_partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        self.create_topic_of(name, (num_partitions, 1), configs)
+    }
+
+    /// Creates a topic with a number of partitions and of replicas of each.
+    pub fn create_topic_of(
+        &mut self,
+        name: &str,
+        (num_partitions, replication_factor): (i32, i16),
         configs: &[(&str, &str)],
     ) -> Result<()> {
         let configs = configs.iter().map(|(key, value)| CreatableTopicConfig {
@@ -190,7 +211,7 @@ impl Connection {
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions,
-            replication_factor: 1,
+            replication_factor,
             configs: configs.collect(),
             ..Default::default()
         };
@@ -275,7 +296,8 @@ pub fn produce_request<'a>(topic: &'a str, index: i32, records: &'a [u8]) -> Pro
     ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data, ..Default::default() }
 }
 
-fn fetch_request(topic: &str, partition: i32, fetch_offset: i64) -> FetchRequest<'_> {
+/// A Fetch request for one partition, as a consumer sends it.
+pub fn fetch_request(topic: &str, partition: i32, fetch_offset: i64) -> FetchRequest<'_> {
     let partition = FetchPartition {
         partition,
         fetch_offset,
@@ -288,7 +310,7 @@ fn fetch_request(topic: &str, partition: i32, fetch_offset: i64) -> FetchRequest
 }
 
 /// Appends the records from `start` on; returns the offset after the last batch.
-fn read_batches(bytes: &[u8], start: i64, seen: &mut Vec<Seen>) -> Result<i64> {
+pub fn read_batches(bytes: &[u8], start: i64, seen: &mut Vec<Seen>) -> Result<i64> {
     let mut next = start;
     for entry in entries(bytes) {
         // A Fetch may end within a batch.

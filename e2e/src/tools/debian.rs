@@ -14,7 +14,7 @@ struct Needed {
 }
 
 /// Every command that a test runs, with an invocation that succeeds when it is there.
-const NEEDED: [Needed; 9] = [
+const NEEDED: [Needed; 11] = [
     // Pinned: its librdkafka decides which protocol versions the kcat row of the matrix speaks.
     Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
     Needed { command: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" },
@@ -23,6 +23,9 @@ const NEEDED: [Needed; 9] = [
     Needed { command: "npm", probe: &["--version"], package: "npm" },
     Needed { command: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" },
     Needed { command: "go", probe: &["version"], package: "golang-go" },
+    // The hosts of the test bed: namespaces, and the routes and rules between them.
+    Needed { command: "ip", probe: &["-V"], package: "iproute2" },
+    Needed { command: "unshare", probe: &["--version"], package: "util-linux" },
     Needed { command: "strace", probe: &["-V"], package: "strace" },
     // Brings promtool too.
     Needed { command: "prometheus", probe: &["--version"], package: "prometheus" },

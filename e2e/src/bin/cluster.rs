@@ -1,0 +1,127 @@
+//! The test bed: `cargo run --release -p e2e --bin cluster -- --minutes 30 --seed 7`.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use e2e::broker;
+use e2e::cluster::checker::Checker;
+use e2e::cluster::enter;
+use e2e::cluster::fault::Fault;
+use e2e::cluster::node::Kind;
+use e2e::cluster::run::{self, Plan};
+
+/// Runs a cluster under load and faults, and judges what clients and disks saw.
+///
+/// Ends with success only if nothing acknowledged was lost, duplicated, reordered or diverged, and every
+/// partition accepted acks=all within 30 s of the end of all faults.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long faults and load go on
+    #[arg(long, default_value_t = 3.0)]
+    minutes: f64,
+    /// What all choices come from; a fresh one when it is not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The brokers, `ottla` or `kafka` each
+    #[arg(long, default_value = "ottla,ottla,ottla")]
+    brokers: String,
+    /// ZooKeeper servers
+    #[arg(long, default_value_t = 3)]
+    zookeepers: u8,
+    /// The most faults at once
+    #[arg(long, default_value_t = 3)]
+    overlapping: usize,
+    /// Kinds of faults, by a part of their names, separated by commas; all when it is not given
+    #[arg(long)]
+    faults: Option<String>,
+    /// The mean time in milliseconds between a fault's end and the next in its place
+    #[arg(long, default_value_t = 2_000)]
+    pause: u64,
+    /// The mean time in milliseconds between two rounds of a producer
+    #[arg(long, default_value_t = 60)]
+    pace: u64,
+    /// Judges a history that a run has kept, and runs nothing
+    #[arg(long)]
+    check: Option<PathBuf>,
+    /// Says that the namespaces are there already
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+fn main() -> ExitCode {
+    match act(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(arguments: Arguments) -> Result<bool> {
+    if let Some(file) = &arguments.check {
+        return check(file);
+    }
+    let kinds = Kind::parse_list(&arguments.brokers)?;
+    let faults = chosen(arguments.faults.as_deref())?;
+    if !arguments.inside {
+        if kinds.contains(&Kind::Ottla) {
+            // Compiled out here, where cargo may print.
+            broker::binary()?;
+        }
+        let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        let mut again: Vec<_> = env::args_os().skip(1).collect();
+        if arguments.seed.is_none() {
+            again.push(format!("--seed={seed}").into());
+        }
+        println!("cluster: seed {seed}; the same again: add --seed {seed}");
+        again.push("--inside".into());
+        enter::enter(&again)?;
+    }
+    let plan = Plan {
+        kinds,
+        zookeepers: arguments.zookeepers,
+        time: Duration::from_secs_f64(arguments.minutes * 60.0),
+        seed: arguments.seed.context("a seed")?,
+        overlapping: arguments.overlapping,
+        faults,
+        pause: Duration::from_millis(arguments.pause),
+        pace: Duration::from_millis(arguments.pace),
+    };
+    let report = run::run(plan)?;
+    print!("{report}");
+    println!("history: {}", run::history_file().display());
+    Ok(report.is_clean())
+}
+
+fn chosen(words: Option<&str>) -> Result<Vec<Fault>> {
+    let Some(words) = words else { return Ok(Fault::all().collect()) };
+    let words: Vec<&str> = words.split(',').collect();
+    let faults: Vec<Fault> = Fault::all()
+        .filter(|fault| words.iter().any(|word| fault.to_string().contains(word)))
+        .collect();
+    if faults.is_empty() {
+        let names: Vec<String> = Fault::all().map(|fault| fault.to_string()).collect();
+        bail!("no fault is named like that; they are: {}", names.join(", "));
+    }
+    Ok(faults)
+}
+
+fn check(file: &PathBuf) -> Result<bool> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let mut checker = Checker::default();
+    for line in text.lines() {
+        checker.observe(&line.parse()?);
+    }
+    for violation in checker.finish() {
+        println!("{}: {}", violation.rule, violation.what);
+    }
+    println!("{} acknowledged, {} read back", checker.acknowledged(), checker.verified());
+    Ok(checker.counts().is_empty())
+}

@@ -1,0 +1,26 @@
+//! The test bed: clusters of brokers and ZooKeeper servers as processes, each on a host of its own,
+//! under faults and load, with a checker that judges what clients and disks saw.
+//!
+//! Reading path: [`enter`] (namespaces of our own), [`network`] (hosts, and cuts between them),
+//! [`server`] (a process on a host), [`zookeeper`] and [`node`] (what runs there), [`bed`] (all of
+//! it together), [`fault`] (what is done to it), [`workload`] (what is asked of it), [`history`]
+//! (what came of that, a line an event), [`checker`] (the rules), [`run`] (a run from start to
+//! verdict) and [`table`] (how it is told).
+//!
+//! Nothing here knows what a broker should do beyond the protocol: Apache Kafka and Ottla are judged
+//! by the same rules.
+
+pub mod bed;
+pub mod checker;
+pub mod enter;
+pub mod fault;
+pub mod history;
+pub mod network;
+pub mod node;
+pub mod run;
+pub mod server;
+pub mod table;
+pub mod tree;
+pub mod view;
+pub mod workload;
+pub mod zookeeper;

@@ -1,0 +1,233 @@
+//! The whole cluster: its network, its ensemble, its brokers, and the thread that keeps them up.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::network::Network;
+use super::node::{Kind, Node};
+use super::view::{self, View};
+use super::workload::{self, TOPICS};
+use super::zookeeper::Ensemble;
+use crate::deadline::{self, Deadline};
+use crate::tools::maven::Release;
+use crate::wire::Connection;
+
+/// Below this all disks of a run are mounted; gone with the run's namespaces.
+const ROOT: &str = "/run/bed";
+/// Three virtual machines that start at once on two cores.
+const START_SECONDS: u64 = 120;
+const REPLICATION_FACTOR: i16 = 3;
+
+/// A cluster.
+#[derive(Debug)]
+pub struct Bed {
+    /// The router and its rules.
+    pub network: Network,
+    /// ZooKeeper.
+    pub ensemble: Ensemble,
+    /// The brokers; broker `N` of the list has id `N + 1`.
+    pub nodes: Vec<Node>,
+    /// What clients know of them.
+    pub view: Arc<View>,
+    /// Whether a fault has hold of the broker of this index, or, last, of ZooKeeper.
+    claims: Vec<AtomicBool>,
+    /// Tells that the harness itself ends the brokers.
+    closing: AtomicBool,
+}
+
+/// What a fault has to itself, until it is dropped.
+pub struct Claim<'a>(&'a AtomicBool);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claim")
+    }
+}
+
+impl Bed {
+    /// Starts `zookeepers` servers of `release`'s ZooKeeper and brokers of `kinds`, and waits until all
+    /// serve. Call once a process, inside [`super::enter`].
+    pub fn start(release: &'static Release, zookeepers: u8, kinds: &[Kind]) -> Result<Self> {
+        let mut network = Network::new()?;
+        let root = PathBuf::from(ROOT);
+        let ensemble = Ensemble::start(&mut network, release, zookeepers, &root)?;
+        let mut nodes = Vec::new();
+        for (id, kind) in (1..).zip(kinds) {
+            let host = network.add(&format!("broker{id}"))?;
+            nodes.push(Node::new(id, *kind, host, &ensemble.connect_string(), &root)?);
+        }
+        let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
+        let claims = (0..=nodes.len()).map(|_| AtomicBool::new(false)).collect();
+        let view = Arc::new(View::new(brokers));
+        let closing = AtomicBool::new(false);
+        let bed = Self { network, ensemble, nodes, view, claims, closing };
+        for node in &bed.nodes {
+            node.server.start()?;
+        }
+        for node in &bed.nodes {
+            node.server.wait_until_it_serves(Deadline::seconds(START_SECONDS))?;
+        }
+        Ok(bed)
+    }
+
+    /// Makes the topics that are judged, and waits until every partition has a leader and all replicas.
+    pub fn create_topics(&self) -> Result<()> {
+        let deadline = Deadline::seconds(START_SECONDS);
+        for topic in TOPICS {
+            deadline.poll("a controller that makes topics", || {
+                if self.view.refresh(&[]).is_err() {
+                    return Ok(None);
+                }
+                let Some((_, address)) = self.view.controller() else { return Ok(None) };
+                let mut connection =
+                    Connection::open_within(address, view::CONNECT, 5 * view::ANSWER)?;
+                let partitions = i32::from(topic.partitions);
+                let made = connection.create_topic_of(
+                    topic.name,
+                    (partitions, REPLICATION_FACTOR.min(self.nodes.len() as i16)),
+                    &[],
+                );
+                // An answer may have been lost: then the topic is there.
+                Ok(made.or_else(|_| self.view.refresh(&[topic.name])).ok())
+            })?;
+        }
+        deadline.poll("leaders of all partitions", || {
+            let known = self.view.refresh(&workload::names()).is_ok();
+            Ok((known && self.is_whole()).then_some(()))
+        })
+    }
+
+    /// Whether each broker says that every judged partition has a leader and all its replicas in sync.
+    pub fn is_whole(&self) -> bool {
+        self.not_whole().is_empty()
+    }
+
+    /// What keeps the cluster from being whole, in words.
+    pub fn not_whole(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for node in &self.nodes {
+            match view::ask(node.address(), &workload::names()) {
+                Err(error) => missing.push(format!("broker {}: {error:#}", node.id)),
+                Ok((partitions, _)) => {
+                    for ((topic, partition), seen) in partitions {
+                        if seen.leader < 0 || seen.isr.len() < seen.replicas.len() {
+                            missing.push(format!(
+                                "broker {} has {topic}-{partition} led by {} with isr {:?}",
+                                node.id, seen.leader, seen.isr
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        missing.sort();
+        missing
+    }
+
+    /// Claims broker `index`, or ZooKeeper with the number of brokers, unless another fault has it.
+    pub fn claim(&self, index: usize) -> Option<Claim<'_>> {
+        let claim = self.claims.get(index)?;
+        (!claim.swap(true, Ordering::SeqCst)).then_some(Claim(claim))
+    }
+
+    /// The addresses of all brokers but `index`.
+    pub fn peers_of(&self, index: usize) -> Vec<Ipv4Addr> {
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+        others.map(|(_, node)| node.server.host.address).collect()
+    }
+
+    /// The addresses of the ensemble.
+    pub fn zookeepers(&self) -> Vec<Ipv4Addr> {
+        self.ensemble.servers.iter().map(|server| server.host.address).collect()
+    }
+
+    /// Whether broker `index` is in no ISR of the judged topics, as ZooKeeper has it.
+    pub fn is_out_of_every_isr(&self, index: usize) -> Result<bool> {
+        let mut tree = self.ensemble.tree()?;
+        let id = i64::from(self.nodes[index].id);
+        for topic in tree.children("/brokers/topics")? {
+            for partition in tree.children(&format!("/brokers/topics/{topic}/partitions"))? {
+                let path = format!("/brokers/topics/{topic}/partitions/{partition}/state");
+                let Some(node) = tree.get(&path)? else { continue };
+                let state: serde_json::Value =
+                    serde_json::from_slice(&node.data).context("a partition's state")?;
+                let isr = state["isr"].as_array().context("an ISR")?;
+                if isr.iter().any(|member| member.as_i64() == Some(id)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts again, until the bed closes, whatever has ended and is not held down by a fault.
+    pub fn keep_up(self: &Arc<Self>) -> JoinHandle<()> {
+        let bed = Arc::clone(self);
+        thread::spawn(move || {
+            while !bed.closing.load(Ordering::SeqCst) {
+                for server in &bed.ensemble.servers {
+                    // What cannot be started now is tried again.
+                    let _ = server.keep_up(|| true);
+                }
+                for node in &bed.nodes {
+                    let _ = node.server.keep_up(|| bed.may_start(node));
+                }
+                deadline::pass(Duration::from_millis(100));
+            }
+        })
+    }
+
+    /// Kafka refuses to start while the session that it had before lives on.
+    fn may_start(&self, node: &Node) -> bool {
+        match node.kind {
+            Kind::Ottla => true,
+            Kind::Kafka => matches!(self.ensemble.session(node.id), Ok(None)),
+        }
+    }
+
+    /// Waits until every server of both kinds serves.
+    pub fn wait_until_all_serve(&self, deadline: Deadline) -> Result<()> {
+        deadline.poll("the ensemble", || Ok(self.ensemble.tree().ok().map(drop)))?;
+        for node in &self.nodes {
+            node.server.wait_until_it_serves(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Stops every broker in order and starts all again.
+    pub fn restart_all(&self) -> Result<()> {
+        for node in &self.nodes {
+            node.server.hold();
+        }
+        for node in &self.nodes {
+            node.server.stop()?;
+        }
+        for node in &self.nodes {
+            node.server.release();
+        }
+        self.wait_until_all_serve(Deadline::seconds(START_SECONDS))
+    }
+
+    /// Stops every broker in order, for good.
+    pub fn close(&self) -> Result<()> {
+        self.closing.store(true, Ordering::SeqCst);
+        for node in &self.nodes {
+            node.server.hold();
+            ensure!(node.server.stop()?, "{} did not end in order", node.server.name);
+        }
+        Ok(())
+    }
+}

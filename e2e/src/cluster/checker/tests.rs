@@ -1,0 +1,213 @@
+//! A golden bad history for each rule, the smallest there is, and one that nearly breaks it.
+
+use anyhow::Result;
+
+use super::{Checker, Rule};
+use crate::cluster::history::Event;
+
+/// The rules that a history breaks, each once; lines without the time and with it are the same.
+fn broken(lines: &str) -> Result<Vec<Rule>> {
+    let mut checker = Checker::default();
+    for (at, line) in lines.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+        checker.observe(&format!("{at} {line}").parse::<Event>()?);
+    }
+    checker.finish();
+    Ok(checker.counts().keys().copied().collect())
+}
+
+/// A rule, a history that breaks it and it alone, and one that does not.
+struct Golden {
+    rule: Rule,
+    bad: &'static str,
+    near_miss: &'static str,
+}
+
+const GOLDEN: [Golden; 14] = [
+    Golden {
+        rule: Rule::InconsistentOffsets,
+        bad: "1 send 0/0 1:0+1
+              2 send 0/0 2:0+1
+              9 poll 0/0 1 0=1:0+1
+              8 poll 0/0 1 0=2:0+1",
+        near_miss: "1 send 0/0 1:0+1
+                    2 send 0/1 2:0+1
+                    9 poll 0/0 1 0=1:0+1
+                    8 poll 0/1 1 0=2:0+1",
+    },
+    Golden {
+        rule: Rule::Duplicate,
+        bad: "1 send 0/0 1:0+1
+              9 poll 0/0 2 0=1:0+1,1=1:0+1",
+        near_miss: "1 send 0/0 1:0+1
+                    9 poll 0/0 1 0=1:0+1
+                    9 seek 0/0
+                    9 poll 0/0 1 0=1:0+1",
+    },
+    Golden {
+        rule: Rule::LostWrite,
+        bad: "1 send 0/0 1:0+1
+              1 sent 0/0 1:0+1 0
+              2 send 0/0 2:0+1
+              9 seek 0/0
+              9 poll 0/0 2 1=2:0+1",
+        // Nobody was promised the first.
+        near_miss: "1 send 0/0 1:0+1
+                    2 send 0/0 2:0+1
+                    9 seek 0/0
+                    9 poll 0/0 2 1=2:0+1",
+    },
+    Golden {
+        rule: Rule::Unseen,
+        bad: "1 send 0/0 1:0+2
+              1 sent 0/0 1:0+2 0
+              9 poll 0/0 1 0=1:0+1",
+        near_miss: "1 send 0/0 1:0+2
+                    1 sent 0/0 1:0+2 0
+                    9 poll 0/0 1 0=1:0+1
+                    9 poll 0/0 2 1=1:1+1",
+    },
+    Golden {
+        rule: Rule::PollSkip,
+        bad: "1 send 0/0 1:0+3
+              9 poll 0/0 1 0=1:0+1
+              9 poll 0/0 3 2=1:2+1
+              8 poll 0/0 3 0=1:0+3",
+        // Nothing was ever seen between them: a gap in the offsets.
+        near_miss: "1 send 0/0 1:0+3
+                    9 poll 0/0 1 0=1:0+1
+                    9 poll 0/0 3 2=1:2+1",
+    },
+    Golden {
+        rule: Rule::NonmonotonicPoll,
+        bad: "1 send 0/0 1:0+2
+              9 poll 0/0 2 0=1:0+2
+              9 poll 0/0 1 0=1:0+1",
+        near_miss: "1 send 0/0 1:0+2
+                    9 poll 0/0 2 0=1:0+2
+                    9 seek 0/0
+                    9 poll 0/0 1 0=1:0+1",
+    },
+    Golden {
+        rule: Rule::NonmonotonicSend,
+        bad: "1 send 0/0 1:0+1
+              1 send 0/0 1:1+1
+              9 poll 0/0 2 0=1:1+1,1=1:0+1",
+        // Writers owe each other no order.
+        near_miss: "1 send 0/0 1:0+1
+                    2 send 0/0 2:0+1
+                    9 poll 0/0 2 0=2:0+1,1=1:0+1",
+    },
+    Golden {
+        rule: Rule::Phantom,
+        bad: "1 send 0/0 1:0+1
+              9 poll 0/0 1 0=1:1+1",
+        near_miss: "1 send 0/0 1:0+2
+                    9 poll 0/0 1 0=1:1+1",
+    },
+    Golden {
+        rule: Rule::RefusedRead,
+        bad: "1 send 0/0 1:0+1
+              1 refused 0/0 1:0+1
+              9 poll 0/0 1 0=1:0+1",
+        near_miss: "1 send 0/0 1:0+1
+                    1 refused 0/0 1:0+1
+                    2 send 0/0 2:0+1
+                    9 poll 0/0 1 0=2:0+1",
+    },
+    Golden {
+        rule: Rule::OffsetKnownBefore,
+        // Nothing was seen at 0 itself, so that no other rule is broken.
+        bad: "1 send 0/0 1:0+1
+              1 sent 0/0 1:0+1 1
+              2 send 0/0 2:0+1
+              2 sent 0/0 2:0+1 0
+              9 poll 0/0 2 0=2:0+1,1=1:0+1",
+        // The second was on its way before the first was known.
+        near_miss: "1 send 0/0 1:0+1
+                    2 send 0/0 2:0+1
+                    1 sent 0/0 1:0+1 1
+                    2 sent 0/0 2:0+1 0
+                    9 poll 0/0 2 0=2:0+1,1=1:0+1",
+    },
+    Golden {
+        rule: Rule::CommitRegression,
+        bad: "4 commit 0 -1 0/0 5
+              4 committed 0 -1 0/0 5
+              5 ask 0 0/0
+              5 told 0 0/0 -1",
+        // It asked before the commit was accepted.
+        near_miss: "4 commit 0 -1 0/0 5
+                    5 ask 0 0/0
+                    4 committed 0 -1 0/0 5
+                    5 told 0 0/0 -1",
+    },
+    Golden {
+        rule: Rule::CommitPhantom,
+        bad: "4 commit 0 -1 0/0 5
+              5 ask 0 0/0
+              5 told 0 0/0 6",
+        // Nobody answered the commit, which may have been made.
+        near_miss: "4 commit 0 -1 0/0 5
+                    5 ask 0 0/0
+                    5 told 0 0/0 5",
+    },
+    Golden {
+        rule: Rule::DoubleOwner,
+        bad: "4 owns 0 3 0/0,0/1
+              5 owns 0 3 0/1",
+        near_miss: "4 owns 0 3 0/0,0/1
+                    5 owns 0 4 0/1",
+    },
+    Golden {
+        rule: Rule::StaleCommit,
+        bad: "4 owns 0 3 0/0
+              5 owns 0 4 0/0
+              4 commit 0 3 0/0 7
+              4 committed 0 3 0/0 7",
+        // It was on its way before the generation had begun.
+        near_miss: "4 owns 0 3 0/0
+                    4 commit 0 3 0/0 7
+                    5 owns 0 4 0/0
+                    4 committed 0 3 0/0 7",
+    },
+];
+
+#[test]
+fn the_smallest_bad_history_of_each_rule_is_found_and_breaks_no_other() -> Result<()> {
+    for Golden { rule, bad, .. } in GOLDEN {
+        assert_eq!(broken(bad)?, [rule], "{rule}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_history_that_nearly_breaks_a_rule_breaks_none() -> Result<()> {
+    for Golden { rule, near_miss, .. } in GOLDEN {
+        assert_eq!(broken(near_miss)?, [], "{rule}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_harness_itself_found_is_counted() -> Result<()> {
+    assert_eq!(broken("0 wrong unavailable partition 0/1 for 31 s")?, [Rule::Unavailable]);
+    Ok(())
+}
+
+#[test]
+fn a_million_records_are_judged_in_little_room() -> Result<()> {
+    let mut checker = Checker::default();
+    let mut observe = |line: String| -> Result<()> {
+        checker.observe(&line.parse::<Event>()?);
+        Ok(())
+    };
+    for batch in 0..10_000_u32 {
+        let (first, offset) = (batch * 100, batch * 100);
+        observe(format!("{batch} 1 send 0/0 1:{first}+100"))?;
+        observe(format!("{batch} 1 sent 0/0 1:{first}+100 {offset}"))?;
+        observe(format!("{batch} 9 poll 0/0 {} {offset}=1:{first}+100", offset + 100))?;
+    }
+    assert_eq!(checker.finish(), []);
+    assert_eq!(checker.verified(), 1_000_000);
+    Ok(())
+}

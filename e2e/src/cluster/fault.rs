@@ -1,0 +1,287 @@
+//! What is done to the cluster: faults, whom they hit, and how they end.
+//!
+//! A fault has its target to itself, so that up to three may go on at once without undoing each
+//! other. It ends when what it hit is told to work again, not when it does.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::bed::{Bed, Claim};
+use super::network::both_ways;
+use super::node::{self, SESSION_SECONDS};
+use super::workload::{TOPICS, places};
+use crate::deadline::{self, Deadline};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// SIGKILL to a broker, which is started again after a while or at once.
+    Kill,
+    /// SIGTERM to a broker, which is started again.
+    Stop,
+    /// SIGSTOP for less than the session timeout.
+    PauseShort,
+    /// SIGSTOP for longer than the session timeout.
+    PauseLong,
+    /// A broker and the other brokers do not reach each other.
+    IsolatePeers,
+    /// A broker and ZooKeeper do not reach each other.
+    IsolateZookeeper,
+    /// Nothing passes in one direction between a broker and the others, or ZooKeeper.
+    OneWay,
+    /// A broker's host reaches nobody and is reached by nobody.
+    Vanish,
+    /// SIGKILL to the server that leads the ensemble.
+    KillZookeeperLeader,
+    /// SIGKILL to the whole ensemble.
+    KillEnsemble,
+    /// A broker's session is ended.
+    Expire,
+    /// A broker's disk is full for a while.
+    FillDisk,
+    /// A broker that is in no ISR any more comes back with an empty disk.
+    WipeDisk,
+}
+
+/// The kinds and how often each is drawn.
+const KINDS: [(Fault, u32); 13] = [
+    (Fault::Kill, 5),
+    (Fault::Stop, 3),
+    (Fault::PauseShort, 3),
+    (Fault::PauseLong, 2),
+    (Fault::IsolatePeers, 3),
+    (Fault::IsolateZookeeper, 3),
+    (Fault::OneWay, 3),
+    (Fault::Vanish, 3),
+    (Fault::KillZookeeperLeader, 2),
+    (Fault::KillEnsemble, 1),
+    (Fault::Expire, 3),
+    (Fault::FillDisk, 1),
+    (Fault::WipeDisk, 1),
+];
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kill => "kill -9",
+            Self::Stop => "SIGTERM",
+            Self::PauseShort => "SIGSTOP below the session timeout",
+            Self::PauseLong => "SIGSTOP beyond the session timeout",
+            Self::IsolatePeers => "cut off from its peers",
+            Self::IsolateZookeeper => "cut off from ZooKeeper",
+            Self::OneWay => "cut off in one direction",
+            Self::Vanish => "cut off from everyone",
+            Self::KillZookeeperLeader => "kill -9 of ZooKeeper's leader",
+            Self::KillEnsemble => "kill -9 of the whole ensemble",
+            Self::Expire => "session expired",
+            Self::FillDisk => "disk full",
+            Self::WipeDisk => "disk wiped",
+        })
+    }
+}
+
+impl Fault {
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|(fault, _)| *fault)
+    }
+
+    /// Draws one of `among`.
+    pub fn draw(rng: &mut fastrand::Rng, among: &[Self]) -> Option<Self> {
+        let weighted: Vec<_> = KINDS.iter().filter(|(fault, _)| among.contains(fault)).collect();
+        let sum: u32 = weighted.iter().map(|(_, weight)| weight).sum();
+        let mut at = rng.u32(..sum.max(1));
+        for (fault, weight) in weighted {
+            if at < *weight {
+                return Some(*fault);
+            }
+            at -= weight;
+        }
+        None
+    }
+
+    fn hits_zookeeper(self) -> bool {
+        matches!(self, Self::KillZookeeperLeader | Self::KillEnsemble)
+    }
+
+    /// How long it lasts.
+    fn time(self, rng: &mut fastrand::Rng) -> Duration {
+        let session = SESSION_SECONDS * 1_000;
+        let ms = match self {
+            // At once in a third of all cases: a broker must come back before its session is over.
+            Self::Kill => rng.u64(..6_000).saturating_sub(2_000),
+            Self::Stop => rng.u64(..3_000),
+            Self::PauseShort => rng.u64(200..session * 9 / 10),
+            Self::PauseLong => rng.u64(session..session * 5 / 2),
+            // Around the session timeout, where both sides are least sure of each other.
+            Self::IsolateZookeeper => rng.u64(session / 2..session * 2),
+            Self::IsolatePeers | Self::OneWay | Self::Vanish => rng.u64(1_000..session * 2),
+            Self::KillZookeeperLeader => rng.u64(500..4_000),
+            Self::KillEnsemble => rng.u64(1_000..session * 3 / 2),
+            Self::FillDisk => rng.u64(1_000..6_000),
+            Self::Expire | Self::WipeDisk => 0,
+        };
+        Duration::from_millis(ms)
+    }
+}
+
+/// A fault about to happen: what, to whom, for how long.
+#[derive(Debug)]
+pub struct Strike<'a> {
+    bed: &'a Bed,
+    /// What is done.
+    pub fault: Fault,
+    target: usize,
+    time: Duration,
+    one_way: u32,
+    _claim: Claim<'a>,
+}
+
+impl fmt::Display for Strike<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whom = match self.bed.nodes.get(self.target) {
+            Some(node) if !self.fault.hits_zookeeper() => node.server.name.as_str(),
+            _ => "zookeeper",
+        };
+        write!(f, "{whom} {} for {:.1} s", self.fault, self.time.as_secs_f64())
+    }
+}
+
+impl<'a> Strike<'a> {
+    /// Draws a fault and whom it hits; `None` where another fault has its target.
+    pub fn draw(bed: &'a Bed, rng: &mut fastrand::Rng, among: &[Fault]) -> Option<Self> {
+        let fault = Fault::draw(rng, among)?;
+        let target = if fault.hits_zookeeper() { bed.nodes.len() } else { target(bed, rng) };
+        let claim = bed.claim(target)?;
+        let (time, one_way) = (fault.time(rng), rng.u32(..4));
+        Some(Self { bed, fault, target, time, one_way, _claim: claim })
+    }
+
+    /// Does it, waits, and takes it back.
+    pub fn land(&self) -> Result<()> {
+        let done = match self.fault {
+            Fault::KillZookeeperLeader | Fault::KillEnsemble => self.kill_zookeepers(),
+            Fault::Kill | Fault::Stop => self.end_broker(),
+            Fault::PauseShort | Fault::PauseLong => self.pause(),
+            Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
+                self.cut()
+            }
+            Fault::Expire => self.bed.ensemble.expire(self.node().id).map(drop),
+            Fault::FillDisk => self.fill(),
+            Fault::WipeDisk => self.wipe(),
+        };
+        done.with_context(|| self.to_string())
+    }
+
+    fn node(&self) -> &node::Node {
+        &self.bed.nodes[self.target]
+    }
+
+    fn kill_zookeepers(&self) -> Result<()> {
+        let servers = &self.bed.ensemble.servers;
+        let hit: Vec<_> = match (self.fault, self.bed.ensemble.leader()) {
+            (Fault::KillZookeeperLeader, Some(leader)) => vec![&servers[leader]],
+            (Fault::KillZookeeperLeader, None) => Vec::new(),
+            _ => servers.iter().collect(),
+        };
+        for server in &hit {
+            server.hold();
+        }
+        let killed: Result<Vec<()>> = hit.iter().map(|server| server.kill()).collect();
+        deadline::pass(self.time);
+        for server in &hit {
+            server.release();
+        }
+        killed.map(drop)
+    }
+
+    fn end_broker(&self) -> Result<()> {
+        let server = &self.node().server;
+        server.hold();
+        let ended =
+            if self.fault == Fault::Kill { server.kill() } else { server.stop().map(drop) };
+        deadline::pass(self.time);
+        server.release();
+        ended?;
+        self.wait_for_start()
+    }
+
+    /// A broker on its way up is left alone for a while: else a slow one never serves again.
+    fn wait_for_start(&self) -> Result<()> {
+        let server = &self.node().server;
+        let _ = Deadline::seconds(2 * SESSION_SECONDS + 10)
+            .poll("a broker that comes back", || Ok(server.serves().then_some(())));
+        Ok(())
+    }
+
+    fn pause(&self) -> Result<()> {
+        let server = &self.node().server;
+        server.halt(true)?;
+        deadline::pass(self.time);
+        server.halt(false)
+    }
+
+    fn cut(&self) -> Result<()> {
+        let own = self.node().server.host.address;
+        let (peers, zookeepers) = (self.bed.peers_of(self.target), self.bed.zookeepers());
+        let directions: Vec<(Ipv4Addr, Ipv4Addr)> = match (self.fault, self.one_way) {
+            (Fault::IsolatePeers, _) => both_ways(own, &peers),
+            (Fault::IsolateZookeeper, _) => both_ways(own, &zookeepers),
+            (Fault::OneWay, 0) => peers.iter().map(|peer| (own, *peer)).collect(),
+            (Fault::OneWay, 1) => peers.iter().map(|peer| (*peer, own)).collect(),
+            (Fault::OneWay, 2) => zookeepers.iter().map(|server| (own, *server)).collect(),
+            (Fault::OneWay, _) => zookeepers.iter().map(|server| (*server, own)).collect(),
+            _ => {
+                let mut all = [peers, zookeepers].concat();
+                all.push(self.bed.network.harness);
+                both_ways(own, &all)
+            }
+        };
+        let cut = self.bed.network.cut(&directions)?;
+        deadline::pass(self.time);
+        self.bed.network.mend(&cut)
+    }
+
+    fn fill(&self) -> Result<()> {
+        let node = self.node();
+        let filled = node.fill();
+        deadline::pass(self.time);
+        node.unfill()?;
+        filled
+    }
+
+    /// Kills it, waits until no partition counts on it, and empties its disk; where others do not get
+    /// it out of every ISR in time, the disk stays.
+    fn wipe(&self) -> Result<()> {
+        let node = self.node();
+        node.server.hold();
+        let wiped = node.server.kill().and_then(|()| {
+            let out = Deadline::seconds(3 * SESSION_SECONDS)
+                .poll("ISRs without it", || {
+                    let out = self.bed.is_out_of_every_isr(self.target);
+                    Ok(out.unwrap_or(false).then_some(()))
+                });
+            if out.is_ok() { node.wipe() } else { Ok(()) }
+        });
+        node.server.release();
+        wiped?;
+        self.wait_for_start()
+    }
+}
+
+/// A third of all faults hit the controller, a third the leader of some partition.
+fn target(bed: &Bed, rng: &mut fastrand::Rng) -> usize {
+    let any = rng.usize(..bed.nodes.len());
+    let place = places()[rng.usize(..places().len())];
+    let topic = TOPICS[usize::from(place.topic)].name;
+    let chosen = match rng.u32(..3) {
+        0 => bed.view.controller(),
+        1 => bed.view.leader(topic, i32::from(place.partition)),
+        _ => None,
+    };
+    let index = chosen.and_then(|(id, _)| bed.nodes.iter().position(|node| node.id == id));
+    index.unwrap_or(any)
+}

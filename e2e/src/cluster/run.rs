@@ -1,0 +1,339 @@
+//! A run: storms of faults with calm between them, a last look at everything, and the verdict.
+//!
+//! In a storm up to three faults go on at once. In the calm after it every fault is over: each
+//! partition must soon accept `acks=all` again, and all replicas be in sync. At the end every
+//! partition is read from its start, again after all brokers were started anew, and then the disks
+//! are compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::bed::Bed;
+use super::checker::{Rule, Violation, replicas};
+use super::fault::{Fault, Strike};
+use super::history::{History, What};
+use super::node::Kind;
+use super::table::Report;
+use super::workload::commit::{ask_on, commit_on};
+use super::workload::member::Member;
+use super::workload::produce::Producer;
+use super::workload::read::{Manner, Reader};
+use super::workload::{Pulse, Shared, TOPICS, places};
+use crate::deadline::{self, Deadline, Stopwatch};
+use crate::tools::maven::REFERENCE;
+use crate::workspace;
+
+/// Every partition accepts `acks=all` so soon after the last fault was mended.
+const ACCEPTS_SECONDS: u64 = 30;
+/// Virtual machines that start together on two cores get more to be there at all.
+const SERVES_SECONDS: u64 = 120;
+/// A wiped disk is full again, a replica that was away is in sync.
+const WHOLE_SECONDS: u64 = 60;
+/// How long faults go on before everything is looked at in calm.
+const STORM_SECONDS: u64 = 40;
+/// How often a person is told.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// The last reading may meet leaders that have just moved.
+const READ_SECONDS: u64 = 120;
+
+/// What the command line chose.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The brokers.
+    pub kinds: Vec<Kind>,
+    /// How many ZooKeeper servers.
+    pub zookeepers: u8,
+    /// How long faults and load go on.
+    pub time: Duration,
+    /// What all random choices come from.
+    pub seed: u64,
+    /// The most faults at once; 0 for none.
+    pub overlapping: usize,
+    /// The kinds of faults.
+    pub faults: Vec<Fault>,
+    /// The mean time between a fault's end and the next in its place.
+    pub pause: Duration,
+    /// The mean time between two rounds of a producer.
+    pub pace: Duration,
+}
+
+/// Faults of a run, shared by those who do them.
+#[derive(Debug, Default)]
+struct Tally {
+    done: Mutex<BTreeMap<Fault, u64>>,
+    going: Mutex<Vec<String>>,
+    harness_errors: Mutex<Vec<String>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A run under way.
+struct Run {
+    plan: Plan,
+    bed: Arc<Bed>,
+    shared: Shared,
+    tally: Arc<Tally>,
+    clock: Stopwatch,
+    next_process: u32,
+    /// How long each calm took to accept everywhere, and to be whole.
+    accepts: Vec<Duration>,
+    wholes: Vec<Duration>,
+}
+
+/// Where the history of the last run is kept.
+pub fn history_file() -> PathBuf {
+    workspace::output_dir().join("cluster-history.txt")
+}
+
+/// Starts a cluster, does what `plan` says, and returns what came of it. Only inside
+/// [`super::enter`].
+pub fn run(plan: Plan) -> Result<Report> {
+    crate::logs::forget("cluster")?;
+    fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
+    let start = Stopwatch::start();
+    let bed = Arc::new(Bed::start(REFERENCE, plan.zookeepers, &plan.kinds)?);
+    bed.create_topics()?;
+    println!("cluster: {} brokers serve after {:.1} s", plan.kinds.len(), seconds(start.elapsed()));
+    let shared = Shared {
+        history: Arc::new(History::create(&history_file())?),
+        view: Arc::clone(&bed.view),
+        stop: Arc::new(AtomicBool::new(false)),
+        pulse: Arc::new(Pulse::default()),
+    };
+    let mut run = Run {
+        plan,
+        bed,
+        shared,
+        tally: Arc::default(),
+        clock: Stopwatch::start(),
+        next_process: 1,
+        accepts: Vec::new(),
+        wholes: Vec::new(),
+    };
+    let keeper = run.bed.keep_up();
+    let over = Arc::new(AtomicBool::new(false));
+    let teller = run.tell(&over);
+    let comparison = run.go();
+    over.store(true, Ordering::SeqCst);
+    join(teller)?;
+    let violations = run.shared.history.finish()?;
+    let report = run.report(violations, comparison?);
+    run.bed.close().or_else(|error| report.note_error(&error))?;
+    join(keeper)?;
+    Ok(report)
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+fn join<T>(thread: JoinHandle<T>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread of the harness panicked"))
+}
+
+impl Run {
+    /// Load, storms and calms; then the last look.
+    fn go(&mut self) -> Result<replicas::Comparison> {
+        let workers = self.load();
+        let mut rng = fastrand::Rng::with_seed(self.plan.seed);
+        while self.clock.elapsed() < self.plan.time {
+            let left = self.plan.time.saturating_sub(self.clock.elapsed());
+            let storm = left.min(Duration::from_secs(STORM_SECONDS));
+            self.shared.history.note(format!("storm for {:.0} s", seconds(storm)));
+            self.storm(Deadline::after(storm), &mut rng)?;
+            self.calm()?;
+        }
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for worker in workers {
+            join(worker)?;
+        }
+        self.read_all("after the last fault");
+        self.bed.restart_all()?;
+        self.read_all("after all brokers were started anew");
+        // High watermarks are written down by a broker that ends in order.
+        for node in &self.bed.nodes {
+            node.server.hold();
+        }
+        for node in &self.bed.nodes {
+            node.server.stop()?;
+        }
+        let log_dirs: Vec<_> =
+            self.bed.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect();
+        let whole: Vec<String> = places()
+            .iter()
+            .map(|place| {
+                format!("{}-{}", TOPICS[usize::from(place.topic)].name, place.partition)
+            })
+            .collect();
+        let comparison = replicas::compare(&log_dirs, &whole, |topic| topic.starts_with("__"))?;
+        for Violation { rule, what } in &comparison.violations {
+            self.shared.history.record(0, What::Wrong(*rule, what.clone()));
+        }
+        Ok(comparison)
+    }
+
+    fn process(&mut self) -> u32 {
+        self.next_process += 1;
+        self.next_process - 1
+    }
+
+    fn seed(&self, process: u32) -> u64 {
+        self.plan.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(process))
+    }
+
+    /// Starts every worker.
+    fn load(&mut self) -> Vec<JoinHandle<()>> {
+        let mut workers = Vec::new();
+        for place in places() {
+            let process = self.process();
+            let (seed, pace) = (self.seed(process), self.plan.pace);
+            let producer = Producer::new(self.shared.clone(), place, process, seed, pace);
+            workers.push(thread::spawn(move || producer.run()));
+        }
+        for manner in [Manner::Follow, Manner::Wander] {
+            let process = self.process();
+            let reader = Reader::new(self.shared.clone(), process, manner, self.seed(process));
+            workers.push(thread::spawn(move || reader.run()));
+        }
+        let groups = [101, 102, 103];
+        for work in [commit_on, ask_on] {
+            let (process, shared) = (self.process(), self.shared.clone());
+            workers.push(thread::spawn(move || work(&shared, process, &groups)));
+        }
+        for _ in 0..3 {
+            let process = self.process();
+            let member = Member::new(self.shared.clone(), process, 1, self.seed(process));
+            workers.push(thread::spawn(move || member.run()));
+        }
+        workers
+    }
+
+    /// Faults until `end`, as many at once as the plan allows; all are over on return.
+    fn storm(&mut self, end: Deadline, rng: &mut fastrand::Rng) -> Result<()> {
+        let mut slots = Vec::new();
+        for _ in 0..self.plan.overlapping {
+            let (bed, tally) = (Arc::clone(&self.bed), Arc::clone(&self.tally));
+            let history = Arc::clone(&self.shared.history);
+            let plan = self.plan.clone();
+            let mut rng = fastrand::Rng::with_seed(rng.u64(..));
+            slots.push(thread::spawn(move || {
+                while !end.passed() {
+                    let pause = rng.u64(..=2 * plan.pause.as_millis() as u64);
+                    deadline::pass(Duration::from_millis(pause).min(end.left()));
+                    let Some(strike) = Strike::draw(&bed, &mut rng, &plan.faults) else { continue };
+                    inflict(&strike, &history, &tally);
+                }
+            }));
+        }
+        if slots.is_empty() {
+            deadline::pass(end.left());
+        }
+        slots.into_iter().try_for_each(join)
+    }
+
+    /// Waits for what must be so soon after the last fault, and records what was not.
+    fn calm(&mut self) -> Result<()> {
+        let history = Arc::clone(&self.shared.history);
+        history.note("calm");
+        self.bed.wait_until_all_serve(Deadline::seconds(SERVES_SECONDS))?;
+        let (since, clock) = (history.now(), Stopwatch::start());
+        let pulse = Arc::clone(&self.shared.pulse);
+        let accepting = Deadline::seconds(ACCEPTS_SECONDS).poll("all partitions", || {
+            Ok(pulse.silent_since(since).is_empty().then_some(()))
+        });
+        if accepting.is_err() {
+            for place in pulse.silent_since(since) {
+                let what = format!("{place} accepted nothing for {ACCEPTS_SECONDS} s of calm");
+                history.record(0, What::Wrong(Rule::Unavailable, what));
+            }
+        }
+        self.accepts.push(clock.elapsed());
+        let whole = Deadline::seconds(WHOLE_SECONDS)
+            .poll("all replicas", || Ok(self.bed.is_whole().then_some(())));
+        if whole.is_err() {
+            for what in self.bed.not_whole() {
+                history.record(0, What::Wrong(Rule::NotWhole, what));
+            }
+        }
+        self.wholes.push(clock.elapsed());
+        Ok(())
+    }
+
+    fn read_all(&mut self, when: &str) {
+        self.shared.history.note(format!("everything is read {when}"));
+        let process = self.process();
+        let seed = self.seed(process);
+        let reader = Reader::new(self.shared.clone(), process, Manner::Follow, seed);
+        reader.read_all(Deadline::seconds(READ_SECONDS));
+    }
+
+    /// A line every few seconds until the run is over.
+    fn tell(&self, over: &Arc<AtomicBool>) -> JoinHandle<()> {
+        let (over, tally) = (Arc::clone(over), Arc::clone(&self.tally));
+        let (history, clock) = (Arc::clone(&self.shared.history), self.clock);
+        thread::spawn(move || {
+            let mut next = PROGRESS;
+            while !over.load(Ordering::SeqCst) {
+                deadline::pass(Duration::from_millis(200));
+                if clock.elapsed() < next {
+                    continue;
+                }
+                next += PROGRESS;
+                let faults: u64 = locked(&tally.done).values().sum();
+                let (acknowledged, broken) = history.look(|checker| {
+                    (checker.acknowledged(), checker.counts().values().sum::<usize>())
+                });
+                println!(
+                    "{:6.0} s  {acknowledged:9} acknowledged  {faults:4} faults  {broken} \
+                     violations  {}",
+                    seconds(clock.elapsed()),
+                    locked(&tally.going).join(", ")
+                );
+            }
+        })
+    }
+
+    fn report(&self, violations: Vec<Violation>, comparison: replicas::Comparison) -> Report {
+        let history = &self.shared.history;
+        let ended = |kind| {
+            let nodes = self.bed.nodes.iter().filter(move |node| node.kind == kind);
+            nodes.map(|node| node.server.unexpected_ends.load(Ordering::SeqCst)).sum()
+        };
+        Report {
+            seed: self.plan.seed,
+            time: self.clock.elapsed(),
+            faults: locked(&self.tally.done).clone(),
+            acknowledged: history.look(super::checker::Checker::acknowledged),
+            verified: history.look(super::checker::Checker::verified),
+            compared: (comparison.partitions, comparison.batches),
+            gaps: self.shared.pulse.gaps(),
+            accepts: self.accepts.clone(),
+            wholes: self.wholes.clone(),
+            ended_by_themselves: (ended(Kind::Ottla), ended(Kind::Kafka)),
+            counts: history.look(|checker| checker.counts().clone()),
+            violations,
+            harness_errors: Mutex::new(locked(&self.tally.harness_errors).clone()),
+        }
+    }
+}
+
+fn inflict(strike: &Strike<'_>, history: &History, tally: &Tally) {
+    let name = strike.to_string();
+    history.note(format!("begin {name}"));
+    locked(&tally.going).push(name.clone());
+    if let Err(error) = strike.land() {
+        locked(&tally.harness_errors).push(format!("{error:#}"));
+    }
+    locked(&tally.going).retain(|going| *going != name);
+    *locked(&tally.done).entry(strike.fault).or_default() += 1;
+    history.note(format!("end {name}"));
+}

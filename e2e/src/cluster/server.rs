@@ -1,0 +1,193 @@
+//! One process on one host that is started, stopped, killed and halted, and kept up between faults.
+//!
+//! A server that nobody holds is meant to run: [`Server::keep_up`], called every now and then, starts
+//! it again when it has ended. What holds it down is counted, so that faults may overlap.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use super::network::Host;
+use crate::deadline::{Deadline, Stopwatch};
+use crate::process::Process;
+use crate::workspace;
+
+/// An orderly stop moves leaders first; one that takes longer is ended by force.
+const STOP_SECONDS: u64 = 40;
+
+/// How to start the process, and how to know that it serves.
+pub struct Recipe {
+    /// The command, not yet bound to the host.
+    pub command: Box<dyn Fn() -> Result<Command> + Send + Sync>,
+    /// Whether a line that it printed says that it serves.
+    pub serves: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+/// A process with a place.
+pub struct Server {
+    /// What a person calls it; names its log.
+    pub name: String,
+    /// Where it runs.
+    pub host: Host,
+    recipe: Recipe,
+    process: Mutex<Option<Running>>,
+    holds: AtomicU32,
+    /// How often it ended without being told to.
+    pub unexpected_ends: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    since: Stopwatch,
+    serves: bool,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server that does not run yet.
+    pub fn new(name: &str, host: Host, recipe: Recipe) -> Self {
+        Self {
+            name: name.to_owned(),
+            host,
+            recipe,
+            process: Mutex::new(None),
+            holds: AtomicU32::new(0),
+            unexpected_ends: AtomicU32::new(0),
+        }
+    }
+
+    /// Where everything that it prints is kept.
+    pub fn log(&self) -> PathBuf {
+        workspace::output_dir().join("logs").join(format!("cluster-{}.log", self.name))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps it from being started by [`Server::keep_up`] until as many releases.
+    pub fn hold(&self) {
+        self.holds.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes one hold back.
+    pub fn release(&self) {
+        self.holds.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Starts it if it does not run, without waiting until it serves.
+    pub fn start(&self) -> Result<()> {
+        let mut running = self.lock();
+        if running.is_some() {
+            return Ok(());
+        }
+        let mut command = self.host.command(&(self.recipe.command)()?);
+        let process = Process::spawn(&self.name, &mut command, &self.log())?;
+        *running = Some(Running { process, since: Stopwatch::start(), serves: false });
+        Ok(())
+    }
+
+    /// Whether it runs and has said that it serves.
+    pub fn serves(&self) -> bool {
+        let mut running = self.lock();
+        let Some(running) = running.as_mut() else { return false };
+        if running.process.has_ended().unwrap_or(true) {
+            return false;
+        }
+        if !running.serves {
+            running.serves = running.process.has_said(|line| (self.recipe.serves)(line));
+        }
+        running.serves
+    }
+
+    /// Waits until it serves.
+    pub fn wait_until_it_serves(&self, deadline: Deadline) -> Result<()> {
+        let served = deadline.poll(&format!("{} to serve", self.name), || {
+            Ok(self.serves().then_some(()))
+        });
+        served.map_err(|error| match self.lock().as_ref() {
+            Some(running) => running.process.complain(&error.to_string()),
+            None => error,
+        })
+    }
+
+    /// Whether it runs, serving or not.
+    pub fn runs(&self) -> bool {
+        self.lock().as_mut().is_some_and(|it| !it.process.has_ended().unwrap_or(true))
+    }
+
+    /// Removes a process that ended by itself, and starts it again unless it is held or `may` refuses.
+    pub fn keep_up(&self, may: impl FnOnce() -> bool) -> Result<()> {
+        let held = self.holds.load(Ordering::SeqCst) > 0;
+        {
+            let mut running = self.lock();
+            let ended = match running.as_mut() {
+                Some(it) => it.process.has_ended()?,
+                None => false,
+            };
+            if ended {
+                *running = None;
+                self.unexpected_ends.fetch_add(1, Ordering::SeqCst);
+            }
+            if running.is_some() || held {
+                return Ok(());
+            }
+        }
+        if may() { self.start() } else { Ok(()) }
+    }
+
+    /// Stops it in order (SIGTERM); by force when that takes too long. Returns whether it was in order.
+    pub fn stop(&self) -> Result<bool> {
+        let Some(mut running) = self.lock().take() else { return Ok(true) };
+        if running.process.has_ended()? {
+            return Ok(true);
+        }
+        running.process.signal(Signal::TERM)?;
+        let deadline = Deadline::seconds(STOP_SECONDS);
+        let ended = deadline.poll("its end", || Ok(running.process.has_ended()?.then_some(())));
+        if ended.is_err() {
+            running.process.kill()?;
+        }
+        Ok(ended.is_ok())
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&self) -> Result<()> {
+        let Some(mut running) = self.lock().take() else { return Ok(()) };
+        if running.process.has_ended()? {
+            return Ok(());
+        }
+        running.process.kill()
+    }
+
+    /// Halts it (SIGSTOP) or lets it go on (SIGCONT). One that does not run is left alone.
+    pub fn halt(&self, halted: bool) -> Result<()> {
+        let mut running = self.lock();
+        let Some(running) = running.as_mut() else { return Ok(()) };
+        if running.process.has_ended()? {
+            return Ok(());
+        }
+        running.process.signal(if halted { Signal::STOP } else { Signal::CONT })
+    }
+
+    /// How long the present process has run.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        self.lock().as_ref().map(|running| running.since.elapsed())
+    }
+
+    /// The process id, for figures.
+    pub fn process_id(&self) -> Option<u32> {
+        self.lock().as_ref().map(|running| running.process.id())
+    }
+}

@@ -1,0 +1,109 @@
+//! The end of a run, told as a table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::checker::{Rule, Violation};
+use super::fault::Fault;
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// What all choices came from.
+    pub seed: u64,
+    /// How long faults and load went on, and the last look.
+    pub time: Duration,
+    /// How often each fault was done.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Records acknowledged with `acks=all`.
+    pub acknowledged: u64,
+    /// Those of them that were read where they were said to be.
+    pub verified: u64,
+    /// Partitions and batches compared between disks.
+    pub compared: (usize, u64),
+    /// Stretches in which a partition was asked and acknowledged nothing, shortest first.
+    pub gaps: Vec<Duration>,
+    /// After each storm, the time until every partition accepted.
+    pub accepts: Vec<Duration>,
+    /// After each storm, the time until all replicas were in sync.
+    pub wholes: Vec<Duration>,
+    /// Brokers that ended without being told to: ours, Kafka's.
+    pub ended_by_themselves: (u32, u32),
+    /// How often each rule was broken.
+    pub counts: BTreeMap<Rule, usize>,
+    /// The first cases of each.
+    pub violations: Vec<Violation>,
+    /// What the harness failed to do.
+    pub harness_errors: Mutex<Vec<String>>,
+}
+
+impl Report {
+    /// Whether no rule was broken, and something was there to break one.
+    pub fn is_clean(&self) -> bool {
+        self.counts.is_empty() && self.acknowledged > 0 && self.acknowledged == self.verified
+    }
+
+    /// Keeps an error of the harness for the table.
+    pub fn note_error(&self, error: &anyhow::Error) -> Result<()> {
+        let mut errors = self.harness_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.push(format!("{error:#}"));
+        Ok(())
+    }
+}
+
+/// The value below which `percent` of the sorted values lie.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
+}
+
+fn spread(f: &mut fmt::Formatter<'_>, name: &str, times: &[Duration]) -> fmt::Result {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let [p50, p99, worst] = [50, 99, 100].map(|percent| percentile(&sorted, percent));
+    writeln!(
+        f,
+        "{name:40} {:6}  p50 {:6.2} s  p99 {:6.2} s  worst {:6.2} s",
+        sorted.len(),
+        p50.as_secs_f64(),
+        p99.as_secs_f64(),
+        worst.as_secs_f64()
+    )
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: u64 = self.faults.values().sum();
+        let hours = self.time.as_secs_f64() / 3_600.0;
+        writeln!(f, "\nseed {}, {:.0} s", self.seed, self.time.as_secs_f64())?;
+        for (fault, count) in &self.faults {
+            writeln!(f, "{fault:40} {count:6}")?;
+        }
+        writeln!(f, "{:40} {faults:6}  {:.0} an hour", "faults", faults as f64 / hours.max(1e-9))?;
+        writeln!(f, "{:40} {:>6}", "records acknowledged", self.acknowledged)?;
+        writeln!(f, "{:40} {:>6}", "of them read back", self.verified)?;
+        let (partitions, batches) = self.compared;
+        writeln!(f, "{:40} {batches:6}  of {partitions} partitions", "batches equal on all disks")?;
+        spread(f, "a partition without acknowledgements", &self.gaps)?;
+        spread(f, "calm until all partitions accept", &self.accepts)?;
+        spread(f, "calm until all replicas are in sync", &self.wholes)?;
+        let (ours, kafkas) = self.ended_by_themselves;
+        writeln!(f, "{:40} {ours:6}  Ottla, {kafkas} Kafka", "brokers that ended by themselves")?;
+        let errors = self.harness_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        for error in errors.iter() {
+            writeln!(f, "harness: {error}")?;
+        }
+        writeln!(f, "{:40} {:6}", "violations", self.counts.values().sum::<usize>())?;
+        for (rule, count) in &self.counts {
+            writeln!(f, "  {rule:38} {count:6}")?;
+        }
+        for Violation { rule, what } in &self.violations {
+            writeln!(f, "{rule}: {what}")?;
+        }
+        Ok(())
+    }
+}

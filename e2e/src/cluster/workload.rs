@@ -1,0 +1,127 @@
+//! What is asked of the cluster while faults go on.
+//!
+//! Each worker is a thread with a process number in the history; it never fails, it records. Topics
+//! that are judged record by record are [`TOPICS`]; their numbers in the history are their places
+//! in that list.
+
+pub mod commit;
+pub mod member;
+pub mod produce;
+pub mod read;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::history::{History, Place};
+use super::view::View;
+use crate::deadline;
+
+/// A topic whose records are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Topic {
+    /// Its name.
+    pub name: &'static str,
+    /// Its partitions.
+    pub partitions: u16,
+    /// Whether its records have keys.
+    pub keyed: bool,
+}
+
+/// The topics that are judged.
+pub const TOPICS: [Topic; 2] = [
+    Topic { name: "keyed", partitions: 4, keyed: true },
+    Topic { name: "plain", partitions: 4, keyed: false },
+];
+
+/// The names of [`TOPICS`].
+pub fn names() -> Vec<&'static str> {
+    TOPICS.iter().map(|topic| topic.name).collect()
+}
+
+/// Every partition of [`TOPICS`].
+pub fn places() -> Vec<Place> {
+    let of = |topic: usize| {
+        (0..TOPICS[topic].partitions).map(move |partition| Place { topic: topic as u16, partition })
+    };
+    (0..TOPICS.len()).flat_map(of).collect()
+}
+
+/// What workers share with the run.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where everything is recorded.
+    pub history: Arc<History>,
+    /// What clients know.
+    pub view: Arc<View>,
+    /// Tells producers and members to end.
+    pub stop: Arc<AtomicBool>,
+    /// What the partitions did lately, for the run to wait on.
+    pub pulse: Arc<Pulse>,
+}
+
+/// When each place of [`places`] last showed that it lives.
+#[derive(Debug)]
+pub struct Pulse {
+    accepted: Vec<AtomicU64>,
+    gaps: std::sync::Mutex<Vec<Duration>>,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        let accepted = places().iter().map(|_| AtomicU64::new(0)).collect();
+        Self { accepted, gaps: std::sync::Mutex::default() }
+    }
+}
+
+/// A stretch without an acknowledgement that is shorter is no gap: a slow answer on a busy machine.
+const GAP_MIN: Duration = Duration::from_millis(250);
+
+impl Pulse {
+    fn index(place: Place) -> usize {
+        let before = TOPICS.iter().take(usize::from(place.topic));
+        before.map(|topic| usize::from(topic.partitions)).sum::<usize>()
+            + usize::from(place.partition)
+    }
+
+    /// A batch that went out at `sent` (of the history's time) was acknowledged after `took`.
+    pub fn accepted(&self, place: Place, sent: u64, took: Duration) {
+        if let Some(last) = self.accepted.get(Self::index(place)) {
+            last.fetch_max(sent, Ordering::SeqCst);
+        }
+        if took >= GAP_MIN {
+            self.gaps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(took);
+        }
+    }
+
+    /// The places that have acknowledged nothing that went out after `since`.
+    pub fn silent_since(&self, since: u64) -> Vec<Place> {
+        let silent = |place: &Place| {
+            let last = self.accepted.get(Self::index(*place));
+            last.is_none_or(|last| last.load(Ordering::SeqCst) <= since)
+        };
+        places().into_iter().filter(silent).collect()
+    }
+
+    /// The stretches without an acknowledgement, shortest first.
+    pub fn gaps(&self) -> Vec<Duration> {
+        let gaps = self.gaps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut gaps = gaps.clone();
+        gaps.sort_unstable();
+        gaps
+    }
+}
+
+impl Shared {
+    /// Whether workers are to end.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// After something failed: asks who leads now, not more than twenty times a second.
+    pub fn look_again(&self) {
+        deadline::pass(Duration::from_millis(50));
+        // A broker that is down tells nothing; the next look asks another.
+        let _ = self.view.refresh(&names());
+    }
+}
