@@ -140,7 +140,8 @@ impl Bed {
     /// Claims broker `index`, or ZooKeeper with the number of brokers, unless another fault has it.
     pub fn claim(&self, index: usize) -> Option<Claim<'_>> {
         let claim = self.claims.get(index)?;
-        (!claim.swap(true, Ordering::SeqCst)).then_some(Claim(claim))
+        // Lazily: a claim that is made and dropped would set free what another has.
+        (!claim.swap(true, Ordering::SeqCst)).then(|| Claim(claim))
     }
 
     /// The addresses of all brokers but `index`.

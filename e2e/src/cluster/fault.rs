@@ -201,8 +201,7 @@ impl<'a> Strike<'a> {
     fn end_broker(&self) -> Result<()> {
         let server = &self.node().server;
         server.hold();
-        let ended =
-            if self.fault == Fault::Kill { server.kill() } else { server.stop().map(drop) };
+        let ended = if self.fault == Fault::Kill { server.kill() } else { server.stop().map(drop) };
         deadline::pass(self.time);
         server.release();
         ended?;
@@ -259,11 +258,10 @@ impl<'a> Strike<'a> {
         let node = self.node();
         node.server.hold();
         let wiped = node.server.kill().and_then(|()| {
-            let out = Deadline::seconds(3 * SESSION_SECONDS)
-                .poll("ISRs without it", || {
-                    let out = self.bed.is_out_of_every_isr(self.target);
-                    Ok(out.unwrap_or(false).then_some(()))
-                });
+            let out = Deadline::seconds(3 * SESSION_SECONDS).poll("ISRs without it", || {
+                let out = self.bed.is_out_of_every_isr(self.target);
+                Ok(out.unwrap_or(false).then_some(()))
+            });
             if out.is_ok() { node.wipe() } else { Ok(()) }
         });
         node.server.release();

@@ -125,6 +125,7 @@ pub fn run(plan: Plan) -> Result<Report> {
     let comparison = run.go();
     over.store(true, Ordering::SeqCst);
     join(teller)?;
+    run.judge_ends();
     let violations = run.shared.history.finish()?;
     let report = run.report(violations, comparison?);
     run.bed.close().or_else(|error| report.note_error(&error))?;
@@ -170,9 +171,7 @@ impl Run {
             self.bed.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect();
         let whole: Vec<String> = places()
             .iter()
-            .map(|place| {
-                format!("{}-{}", TOPICS[usize::from(place.topic)].name, place.partition)
-            })
+            .map(|place| format!("{}-{}", TOPICS[usize::from(place.topic)].name, place.partition))
             .collect();
         let comparison = replicas::compare(&log_dirs, &whole, |topic| topic.starts_with("__"))?;
         for Violation { rule, what } in &comparison.violations {
@@ -247,9 +246,8 @@ impl Run {
         self.bed.wait_until_all_serve(Deadline::seconds(SERVES_SECONDS))?;
         let (since, clock) = (history.now(), Stopwatch::start());
         let pulse = Arc::clone(&self.shared.pulse);
-        let accepting = Deadline::seconds(ACCEPTS_SECONDS).poll("all partitions", || {
-            Ok(pulse.silent_since(since).is_empty().then_some(()))
-        });
+        let accepting = Deadline::seconds(ACCEPTS_SECONDS)
+            .poll("all partitions", || Ok(pulse.silent_since(since).is_empty().then_some(())));
         if accepting.is_err() {
             for place in pulse.silent_since(since) {
                 let what = format!("{place} accepted nothing for {ACCEPTS_SECONDS} s of calm");
@@ -302,12 +300,22 @@ impl Run {
         })
     }
 
+    /// Kafka ends itself where it cannot go on; a broker of ours never does.
+    fn judge_ends(&self) {
+        for node in self.bed.nodes.iter().filter(|node| node.kind == Kind::Ottla) {
+            for words in node.server.unexpected_ends() {
+                let what = format!("{}: {words}", node.server.name);
+                self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
+            }
+        }
+    }
+
     fn report(&self, violations: Vec<Violation>, comparison: replicas::Comparison) -> Report {
         let history = &self.shared.history;
-        let ended = |kind| {
-            let nodes = self.bed.nodes.iter().filter(move |node| node.kind == kind);
-            nodes.map(|node| node.server.unexpected_ends.load(Ordering::SeqCst)).sum()
-        };
+        let ends = self.bed.nodes.iter().flat_map(|node| {
+            let words = node.server.unexpected_ends().into_iter();
+            words.map(|words| format!("{}: {words}", node.server.name))
+        });
         Report {
             seed: self.plan.seed,
             time: self.clock.elapsed(),
@@ -318,7 +326,7 @@ impl Run {
             gaps: self.shared.pulse.gaps(),
             accepts: self.accepts.clone(),
             wholes: self.wholes.clone(),
-            ended_by_themselves: (ended(Kind::Ottla), ended(Kind::Kafka)),
+            ended_by_themselves: ends.collect(),
             counts: history.look(|checker| checker.counts().clone()),
             violations,
             harness_errors: Mutex::new(locked(&self.tally.harness_errors).clone()),

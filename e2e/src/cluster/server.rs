@@ -37,8 +37,7 @@ pub struct Server {
     recipe: Recipe,
     process: Mutex<Option<Running>>,
     holds: AtomicU32,
-    /// How often it ended without being told to.
-    pub unexpected_ends: AtomicU32,
+    unexpected_ends: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +62,7 @@ impl Server {
             recipe,
             process: Mutex::new(None),
             holds: AtomicU32::new(0),
-            unexpected_ends: AtomicU32::new(0),
+            unexpected_ends: Mutex::default(),
         }
     }
 
@@ -74,6 +73,15 @@ impl Server {
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unexpected_ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last words of each process that ended without being told to.
+    pub fn unexpected_ends(&self) -> Vec<String> {
+        self.ends().clone()
     }
 
     /// Keeps it from being started by [`Server::keep_up`] until as many releases.
@@ -113,9 +121,8 @@ impl Server {
 
     /// Waits until it serves.
     pub fn wait_until_it_serves(&self, deadline: Deadline) -> Result<()> {
-        let served = deadline.poll(&format!("{} to serve", self.name), || {
-            Ok(self.serves().then_some(()))
-        });
+        let served =
+            deadline.poll(&format!("{} to serve", self.name), || Ok(self.serves().then_some(())));
         served.map_err(|error| match self.lock().as_ref() {
             Some(running) => running.process.complain(&error.to_string()),
             None => error,
@@ -137,8 +144,9 @@ impl Server {
                 None => false,
             };
             if ended {
-                *running = None;
-                self.unexpected_ends.fetch_add(1, Ordering::SeqCst);
+                if let Some(it) = running.take() {
+                    self.ends().push(last_words(&it.process));
+                }
             }
             if running.is_some() || held {
                 return Ok(());
@@ -190,4 +198,12 @@ impl Server {
     pub fn process_id(&self) -> Option<u32> {
         self.lock().as_ref().map(|running| running.process.id())
     }
+}
+
+/// What a process said of its end: its last complaint, or its last line.
+fn last_words(process: &Process) -> String {
+    let lines = process.lines();
+    let complaint =
+        |line: &&String| ["FATAL", "ERROR", "panicked"].iter().any(|word| line.contains(word));
+    lines.iter().rev().find(complaint).or(lines.last()).cloned().unwrap_or_default()
 }

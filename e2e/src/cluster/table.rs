@@ -31,8 +31,8 @@ pub struct Report {
     pub accepts: Vec<Duration>,
     /// After each storm, the time until all replicas were in sync.
     pub wholes: Vec<Duration>,
-    /// Brokers that ended without being told to: ours, Kafka's.
-    pub ended_by_themselves: (u32, u32),
+    /// Brokers that ended without being told to, and their last words.
+    pub ended_by_themselves: Vec<String>,
     /// How often each rule was broken.
     pub counts: BTreeMap<Rule, usize>,
     /// The first cases of each.
@@ -91,8 +91,11 @@ impl fmt::Display for Report {
         spread(f, "a partition without acknowledgements", &self.gaps)?;
         spread(f, "calm until all partitions accept", &self.accepts)?;
         spread(f, "calm until all replicas are in sync", &self.wholes)?;
-        let (ours, kafkas) = self.ended_by_themselves;
-        writeln!(f, "{:40} {ours:6}  Ottla, {kafkas} Kafka", "brokers that ended by themselves")?;
+        let ended = self.ended_by_themselves.len();
+        writeln!(f, "{:40} {ended:6}", "brokers that ended by themselves")?;
+        for end in &self.ended_by_themselves {
+            writeln!(f, "  {end}")?;
+        }
         let errors = self.harness_errors.lock().unwrap_or_else(PoisonError::into_inner);
         for error in errors.iter() {
             writeln!(f, "harness: {error}")?;

@@ -64,10 +64,9 @@ pub fn compare(
     let mut comparison = Comparison::default();
     let missing = whole.iter().filter(|name| found.get(*name).map_or(0, Vec::len) < log_dirs.len());
     for name in missing.collect::<BTreeSet<_>>() {
-        comparison.violations.push(Violation {
-            rule: Rule::Diverged,
-            what: format!("{name} is not on every disk"),
-        });
+        comparison
+            .violations
+            .push(Violation { rule: Rule::Diverged, what: format!("{name} is not on every disk") });
     }
     for (name, places) in found.iter().filter(|(_, places)| places.len() > 1) {
         let mut replicas = Vec::new();

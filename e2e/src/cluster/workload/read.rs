@@ -64,7 +64,7 @@ impl Reader {
             for place in places() {
                 if self.manner == Manner::Wander && self.rng.u32(..8) == 0 {
                     let end = self.shared.history.look(|checker| checker.known_end(place));
-                    self.positions.insert(place, self.rng.i64(..=end));
+                    self.positions.insert(place, self.rng.i64(0..=end));
                     self.shared.history.record(self.process, What::Seek(place));
                 }
                 failed |= self.step(place).is_err();
