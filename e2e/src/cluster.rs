@@ -12,6 +12,7 @@
 
 pub mod bed;
 pub mod checker;
+pub mod claim;
 pub mod enter;
 pub mod fault;
 pub mod history;

@@ -4,8 +4,9 @@
 //! they print, and ends them. It decides nothing about the broker and links none of its server code.
 //!
 //! Reading path: [`process`] (a child that never outlives its test), [`peer`] (the broker under
-//! test), [`clients`] (one client's whole run against a peer), [`tools`] (what is installed, from
-//! where), [`stage`] (what `cargo ci` does), [`tidy`] (what the sources must look like).
+//! test), [`clients`] (one client's whole run against a peer), [`cluster`] (many brokers under
+//! faults), [`tools`] (what is installed, from where), [`stage`] (what `cargo ci` does), [`tidy`]
+//! (what the sources must look like).
 //!
 //! Errors: `anyhow`, since a person reads them; every wait has a deadline and says what it waited
 //! for and what the process printed last.

@@ -44,6 +44,7 @@ pub const STAGES: &[Stage] = &[
         run: kafka_disk,
     },
     Stage { name: "knocks", about: "kill -9 under load, bad frames", run: knocks },
+    Stage { name: "cluster", about: "faults that lose nothing acknowledged", run: cluster },
     Stage { name: "syscalls", about: "what a Produce costs in system calls", run: syscalls },
     Stage { name: "metrics", about: "known dashboards get answers from Prometheus", run: metrics },
 ];
@@ -199,6 +200,16 @@ fn knocks(options: &Options) -> Result<()> {
         "log_dirs",
     ];
     end_to_end(&tests, options)
+}
+
+/// The bed is judged by Kafka: what it finds against a rule there is wrong in the bed.
+fn cluster(_: &Options) -> Result<()> {
+    bed(&["--brokers", "kafka,kafka,kafka", "--overlapping", "2", "--minutes", "1", "--seed", "1"])
+}
+
+fn bed(arguments: &[&str]) -> Result<()> {
+    let mut command = cargo(&["run", "--quiet", "--package", "e2e", "--bin", "cluster", "--"]);
+    shown(command.args(arguments))
 }
 
 fn syscalls(options: &Options) -> Result<()> {

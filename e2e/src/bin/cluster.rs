@@ -45,6 +45,12 @@ struct Arguments {
     /// The mean time in milliseconds between two rounds of a producer
     #[arg(long, default_value_t = 60)]
     pace: u64,
+    /// A setting `key=value` of all brokers above the bed's own
+    #[arg(long)]
+    set: Vec<String>,
+    /// Leaves topics and their replicas alone
+    #[arg(long)]
+    no_churn: bool,
     /// Judges a history that a run has kept, and runs nothing
     #[arg(long)]
     check: Option<PathBuf>,
@@ -54,7 +60,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match act(Arguments::parse()) {
+    match act(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -64,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(arguments: Arguments) -> Result<bool> {
+fn act(arguments: &Arguments) -> Result<bool> {
     if let Some(file) = &arguments.check {
         return check(file);
     }
@@ -93,11 +99,21 @@ fn act(arguments: Arguments) -> Result<bool> {
         faults,
         pause: Duration::from_millis(arguments.pause),
         pace: Duration::from_millis(arguments.pace),
+        settings: settings(&arguments.set)?,
+        churn: !arguments.no_churn,
     };
     let report = run::run(plan)?;
     print!("{report}");
     println!("history: {}", run::history_file().display());
     Ok(report.is_clean())
+}
+
+fn settings(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let split = |text: &String| {
+        let (key, value) = text.split_once('=').context("a setting is key=value")?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(split).collect()
 }
 
 fn chosen(words: Option<&str>) -> Result<Vec<Fault>> {

@@ -1,6 +1,6 @@
 //! The whole cluster: its network, its ensemble, its brokers, and the thread that keeps them up.
 
-use std::fmt;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::claim::Claims;
 use super::network::Network;
 use super::node::{Kind, Node};
 use super::view::{self, View};
@@ -24,6 +25,8 @@ const ROOT: &str = "/run/bed";
 /// Three virtual machines that start at once on two cores.
 const START_SECONDS: u64 = 120;
 const REPLICATION_FACTOR: i16 = 3;
+/// Where groups keep their state.
+const OFFSETS: &str = "__consumer_offsets";
 
 /// A cluster.
 #[derive(Debug)]
@@ -36,41 +39,32 @@ pub struct Bed {
     pub nodes: Vec<Node>,
     /// What clients know of them.
     pub view: Arc<View>,
-    /// Whether a fault has hold of the broker of this index, or, last, of ZooKeeper.
-    claims: Vec<AtomicBool>,
+    /// Faults' claims on the broker of this index, or, last, on ZooKeeper.
+    pub claims: Claims,
     /// Tells that the harness itself ends the brokers.
     closing: AtomicBool,
-}
-
-/// What a fault has to itself, until it is dropped.
-pub struct Claim<'a>(&'a AtomicBool);
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
-
-impl fmt::Debug for Claim<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Claim")
-    }
 }
 
 impl Bed {
     /// Starts `zookeepers` servers of `release`'s ZooKeeper and brokers of `kinds`, and waits until all
     /// serve. Call once a process, inside [`super::enter`].
-    pub fn start(release: &'static Release, zookeepers: u8, kinds: &[Kind]) -> Result<Self> {
+    pub fn start(
+        release: &'static Release,
+        zookeepers: u8,
+        kinds: &[Kind],
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let mut network = Network::new()?;
         let root = PathBuf::from(ROOT);
         let ensemble = Ensemble::start(&mut network, release, zookeepers, &root)?;
         let mut nodes = Vec::new();
         for (id, kind) in (1..).zip(kinds) {
             let host = network.add(&format!("broker{id}"))?;
-            nodes.push(Node::new(id, *kind, host, &ensemble.connect_string(), &root)?);
+            let zookeeper = ensemble.connect_string();
+            nodes.push(Node::new((id, *kind), host, &zookeeper, &root, settings)?);
         }
         let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
-        let claims = (0..=nodes.len()).map(|_| AtomicBool::new(false)).collect();
+        let claims = Claims::new(nodes.len() + 1);
         let view = Arc::new(View::new(brokers));
         let closing = AtomicBool::new(false);
         let bed = Self { network, ensemble, nodes, view, claims, closing };
@@ -110,7 +104,7 @@ impl Bed {
         })
     }
 
-    /// Whether each broker says that every judged partition has a leader and all its replicas in sync.
+    /// Whether all brokers agree on who leads each judged partition, and that all replicas are in sync.
     pub fn is_whole(&self) -> bool {
         self.not_whole().is_empty()
     }
@@ -118,11 +112,24 @@ impl Bed {
     /// What keeps the cluster from being whole, in words.
     pub fn not_whole(&self) -> Vec<String> {
         let mut missing = Vec::new();
+        let mut leaders: HashMap<(String, i32), (i32, i32)> = HashMap::new();
+        let mut topics = workload::names();
+        // There from the first committed offset on.
+        if self.nodes.iter().all(|node| view::ask(node.address(), &[OFFSETS]).is_ok()) {
+            topics.push(OFFSETS);
+        }
         for node in &self.nodes {
-            match view::ask(node.address(), &workload::names()) {
+            match view::ask(node.address(), &topics) {
                 Err(error) => missing.push(format!("broker {}: {error:#}", node.id)),
                 Ok((partitions, _)) => {
                     for ((topic, partition), seen) in partitions {
+                        let leader = (seen.leader, seen.leader_epoch);
+                        let other = *leaders.entry((topic.clone(), partition)).or_insert(leader);
+                        if other != leader {
+                            missing.push(format!(
+                                "{topic}-{partition} is led by {other:?} or {leader:?}"
+                            ));
+                        }
                         if seen.leader < 0 || seen.isr.len() < seen.replicas.len() {
                             missing.push(format!(
                                 "broker {} has {topic}-{partition} led by {} with isr {:?}",
@@ -135,13 +142,6 @@ impl Bed {
         }
         missing.sort();
         missing
-    }
-
-    /// Claims broker `index`, or ZooKeeper with the number of brokers, unless another fault has it.
-    pub fn claim(&self, index: usize) -> Option<Claim<'_>> {
-        let claim = self.claims.get(index)?;
-        // Lazily: a claim that is made and dropped would set free what another has.
-        (!claim.swap(true, Ordering::SeqCst)).then(|| Claim(claim))
     }
 
     /// The addresses of all brokers but `index`.

@@ -67,10 +67,12 @@ pub enum Rule {
     UnexpectedEnd,
     /// A topic's records were read from a topic of the same name made after its deletion.
     Resurrected,
+    /// A topic that was made is not there at rest, or one that was deleted is.
+    AdminLost,
 }
 
 /// The rules and their names in histories and reports.
-const NAMES: [(Rule, &str); 20] = [
+const NAMES: [(Rule, &str); 21] = [
     (Rule::InconsistentOffsets, "inconsistent-offsets"),
     (Rule::Duplicate, "duplicate"),
     (Rule::LostWrite, "lost-write"),
@@ -91,6 +93,7 @@ const NAMES: [(Rule, &str); 20] = [
     (Rule::UnexpectedAnswer, "unexpected-answer"),
     (Rule::UnexpectedEnd, "unexpected-end"),
     (Rule::Resurrected, "resurrected"),
+    (Rule::AdminLost, "admin-lost"),
 ];
 
 /// How many cases of one rule are told in words; the others are counted.
@@ -154,6 +157,8 @@ impl Checker {
                 self.groups.committed(process, *group, *generation, *place, *offset, findings);
             }
             What::Ask(group, place) => self.groups.ask(process, *group, *place),
+            What::Peek(group, place) => self.groups.peek(process, *group, *place),
+            What::Rest => self.groups.rest(),
             What::Told(group, place, offset) => {
                 self.groups.told(process, *group, *place, *offset, findings);
             }

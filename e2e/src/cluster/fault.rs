@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::bed::{Bed, Claim};
+use super::bed::Bed;
+use super::claim::Claim;
 use super::network::both_ways;
 use super::node::{self, SESSION_SECONDS};
 use super::workload::{TOPICS, places};
@@ -155,7 +156,7 @@ impl<'a> Strike<'a> {
     pub fn draw(bed: &'a Bed, rng: &mut fastrand::Rng, among: &[Fault]) -> Option<Self> {
         let fault = Fault::draw(rng, among)?;
         let target = if fault.hits_zookeeper() { bed.nodes.len() } else { target(bed, rng) };
-        let claim = bed.claim(target)?;
+        let claim = bed.claims.claim(target)?;
         let (time, one_way) = (fault.time(rng), rng.u32(..4));
         Some(Self { bed, fault, target, time, one_way, _claim: claim })
     }
@@ -205,15 +206,15 @@ impl<'a> Strike<'a> {
         deadline::pass(self.time);
         server.release();
         ended?;
-        self.wait_for_start()
+        self.wait_for_start();
+        Ok(())
     }
 
     /// A broker on its way up is left alone for a while: else a slow one never serves again.
-    fn wait_for_start(&self) -> Result<()> {
+    fn wait_for_start(&self) {
         let server = &self.node().server;
         let _ = Deadline::seconds(2 * SESSION_SECONDS + 10)
             .poll("a broker that comes back", || Ok(server.serves().then_some(())));
-        Ok(())
     }
 
     fn pause(&self) -> Result<()> {
@@ -266,7 +267,8 @@ impl<'a> Strike<'a> {
         });
         node.server.release();
         wiped?;
-        self.wait_for_start()
+        self.wait_for_start();
+        Ok(())
     }
 }
 

@@ -8,8 +8,10 @@
 //! <microseconds> <process> poll    <place> <next> <offset>=<writer>:<first>+<count>,...
 //! <microseconds> <process> commit | committed  <group> <generation> <place> <offset>
 //! <microseconds> <process> ask     <group> <place>                              for the commit
+//! <microseconds> <process> peek    <group> <place>                              as no member
 //! <microseconds> <process> told    <group> <place> <offset>
 //! <microseconds> <process> owns    <group> <generation> <place>,...
+//! <microseconds> <process> rest    -                                            all agree on all
 //! <microseconds> <process> wrong   <rule> <words>                               seen by the harness
 //! <microseconds> <process> note    <words>                                      faults and phases
 //! ```
@@ -67,12 +69,16 @@ pub enum What {
     Commit(u16, i32, Place, i64),
     /// That commit was accepted.
     Committed(u16, i32, Place, i64),
-    /// A process asks for the committed offset.
+    /// A member that has just been accepted asks for the committed offset.
     Ask(u16, Place),
+    /// A process that is no member asks for it: of a coordinator, perhaps, that is none any more.
+    Peek(u16, Place),
     /// The answer, -1 for none.
     Told(u16, Place, i64),
     /// A member begins to own places in a generation.
     Owns(u16, i32, Vec<Place>),
+    /// No fault goes on, and all brokers agree on who leads what.
+    Rest,
     /// What the harness itself found to be against a rule.
     Wrong(Rule, String),
     /// For the reader of the history.
@@ -185,6 +191,8 @@ impl fmt::Display for Event {
                 write!(f, "committed {group} {generation} {place} {offset}")
             }
             What::Ask(group, place) => write!(f, "ask {group} {place}"),
+            What::Peek(group, place) => write!(f, "peek {group} {place}"),
+            What::Rest => f.write_str("rest -"),
             What::Told(group, place, offset) => write!(f, "told {group} {place} {offset}"),
             What::Owns(group, generation, places) => {
                 write!(f, "owns {group} {generation} ")?;
@@ -271,6 +279,8 @@ fn parse(verb: &str, rest: &str) -> Result<What> {
             What::Committed(group.parse()?, generation.parse()?, place.parse()?, offset.parse()?)
         }
         ("ask", [group, place]) => What::Ask(group.parse()?, place.parse()?),
+        ("peek", [group, place]) => What::Peek(group.parse()?, place.parse()?),
+        ("rest", _) => What::Rest,
         ("told", [group, place, offset]) => {
             What::Told(group.parse()?, place.parse()?, offset.parse()?)
         }
@@ -299,6 +309,8 @@ mod tests {
             "8 4 commit 0 3 0/1 55",
             "9 4 committed 0 -1 0/1 55",
             "10 4 ask 0 0/1",
+            "10 4 peek 0 0/1",
+            "10 0 rest -",
             "11 4 told 0 0/1 -1",
             "12 4 owns 0 3 0/1,0/2",
             "13 0 wrong lost-write two words",

@@ -104,8 +104,14 @@ log4j.appender.stdout.layout.ConversionPattern=%d %p %c{1}: %m%n
 ";
 
 impl Node {
-    /// A broker that does not run yet, on an empty disk below `root`.
-    pub fn new(id: i32, kind: Kind, host: Host, zookeeper: &str, root: &Path) -> Result<Self> {
+    /// A broker that does not run yet, on an empty disk below `root`, told `more` than all are.
+    pub fn new(
+        (id, kind): (i32, Kind),
+        host: Host,
+        zookeeper: &str,
+        root: &Path,
+        more: &[(String, String)],
+    ) -> Result<Self> {
         let directory = root.join(&host.name);
         network::mount_memory(&directory, DISK_MB)?;
         let mut settings: Vec<(String, String)> =
@@ -118,6 +124,8 @@ impl Node {
         ] {
             settings.push((key.to_owned(), value));
         }
+        // Kafka takes the last of two values, so does our command line.
+        settings.extend_from_slice(more);
         let recipe = match kind {
             Kind::Kafka => kafka(id, settings, directory.clone()),
             Kind::Ottla => ottla(settings, directory.clone())?,

@@ -18,14 +18,16 @@ use anyhow::{Context, Result, anyhow};
 use super::bed::Bed;
 use super::checker::{Rule, Violation, replicas};
 use super::fault::{Fault, Strike};
-use super::history::{History, What};
+use super::history::{History, Place, What};
 use super::node::Kind;
 use super::table::Report;
+use super::workload::churn::Churn;
 use super::workload::commit::{ask_on, commit_on};
+use super::workload::librdkafka::produce_on;
 use super::workload::member::Member;
 use super::workload::produce::Producer;
 use super::workload::read::{Manner, Reader};
-use super::workload::{Pulse, Shared, TOPICS, places};
+use super::workload::{Client, Pulse, Shared, TOPICS, places};
 use crate::deadline::{self, Deadline, Stopwatch};
 use crate::tools::maven::REFERENCE;
 use crate::workspace;
@@ -62,6 +64,10 @@ pub struct Plan {
     pub pause: Duration,
     /// The mean time between two rounds of a producer.
     pub pace: Duration,
+    /// Settings of all brokers above the bed's own.
+    pub settings: Vec<(String, String)>,
+    /// Whether topics are made and deleted, and replicas moved.
+    pub churn: bool,
 }
 
 /// Faults of a run, shared by those who do them.
@@ -100,12 +106,13 @@ pub fn run(plan: Plan) -> Result<Report> {
     crate::logs::forget("cluster")?;
     fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
     let start = Stopwatch::start();
-    let bed = Arc::new(Bed::start(REFERENCE, plan.zookeepers, &plan.kinds)?);
+    let bed = Arc::new(Bed::start(REFERENCE, plan.zookeepers, &plan.kinds, &plan.settings)?);
     bed.create_topics()?;
     println!("cluster: {} brokers serve after {:.1} s", plan.kinds.len(), seconds(start.elapsed()));
     let shared = Shared {
         history: Arc::new(History::create(&history_file())?),
         view: Arc::clone(&bed.view),
+        with_kafka: plan.kinds.contains(&Kind::Kafka),
         stop: Arc::new(AtomicBool::new(false)),
         pulse: Arc::new(Pulse::default()),
     };
@@ -127,7 +134,7 @@ pub fn run(plan: Plan) -> Result<Report> {
     join(teller)?;
     run.judge_ends();
     let violations = run.shared.history.finish()?;
-    let report = run.report(violations, comparison?);
+    let report = run.report(violations, &comparison?);
     run.bed.close().or_else(|error| report.note_error(&error))?;
     join(keeper)?;
     Ok(report)
@@ -145,6 +152,9 @@ impl Run {
     /// Load, storms and calms; then the last look.
     fn go(&mut self) -> Result<replicas::Comparison> {
         let workers = self.load();
+        let process = self.process();
+        let churn = Churn::new(self.shared.clone(), process, self.seed(process));
+        let churn = self.plan.churn.then(|| thread::spawn(move || churn.run()));
         let mut rng = fastrand::Rng::with_seed(self.plan.seed);
         while self.clock.elapsed() < self.plan.time {
             let left = self.plan.time.saturating_sub(self.clock.elapsed());
@@ -156,6 +166,10 @@ impl Run {
         self.shared.stop.store(true, Ordering::SeqCst);
         for worker in workers {
             join(worker)?;
+        }
+        if let Some(churn) = churn {
+            let operations = join(churn)?.judge();
+            println!("cluster: {operations} operations of an administrator");
         }
         self.read_all("after the last fault");
         self.bed.restart_all()?;
@@ -192,11 +206,18 @@ impl Run {
     /// Starts every worker.
     fn load(&mut self) -> Vec<JoinHandle<()>> {
         let mut workers = Vec::new();
-        for place in places() {
+        let pace = self.plan.pace;
+        let own = |place: &Place| TOPICS[usize::from(place.topic)].client == Client::Own;
+        for place in places().into_iter().filter(own) {
             let process = self.process();
-            let (seed, pace) = (self.seed(process), self.plan.pace);
-            let producer = Producer::new(self.shared.clone(), place, process, seed, pace);
+            let producer =
+                Producer::new(self.shared.clone(), place, process, self.seed(process), pace);
             workers.push(thread::spawn(move || producer.run()));
+        }
+        for (topic, _) in (0..).zip(TOPICS).filter(|(_, it)| it.client == Client::Librdkafka) {
+            let (process, shared) = (self.process(), self.shared.clone());
+            let seed = self.seed(process);
+            workers.push(thread::spawn(move || produce_on(&shared, topic, process, seed, pace)));
         }
         for manner in [Manner::Follow, Manner::Wander] {
             let process = self.process();
@@ -263,6 +284,9 @@ impl Run {
             }
         }
         self.wholes.push(clock.elapsed());
+        if whole.is_ok() {
+            history.record(0, What::Rest);
+        }
         Ok(())
     }
 
@@ -310,7 +334,7 @@ impl Run {
         }
     }
 
-    fn report(&self, violations: Vec<Violation>, comparison: replicas::Comparison) -> Report {
+    fn report(&self, violations: Vec<Violation>, comparison: &replicas::Comparison) -> Report {
         let history = &self.shared.history;
         let ends = self.bed.nodes.iter().flat_map(|node| {
             let words = node.server.unexpected_ends().into_iter();

@@ -143,10 +143,8 @@ impl Server {
                 Some(it) => it.process.has_ended()?,
                 None => false,
             };
-            if ended {
-                if let Some(it) = running.take() {
-                    self.ends().push(last_words(&it.process));
-                }
+            if ended && let Some(it) = running.take() {
+                self.ends().push(last_words(&it.process));
             }
             if running.is_some() || held {
                 return Ok(());

@@ -195,7 +195,7 @@ mod tests {
     /// The first bytes of `new java.util.Random(42)`, whose first int is -1170105035.
     #[test]
     fn a_password_is_what_java_draws() {
-        let bytes = password(42 ^ SECRET);
+        let bytes = password(0x2A ^ SECRET);
         assert_eq!(bytes[..4], (-1_170_105_035_i32).to_le_bytes());
         assert_eq!(bytes[4..8], 234_785_527_i32.to_le_bytes());
     }

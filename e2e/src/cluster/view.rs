@@ -18,7 +18,7 @@ use crate::wire::Connection;
 const METADATA_VERSION: i16 = 9;
 
 /// How long a connection may take to come about; the network is one machine.
-pub const CONNECT: Duration = Duration::from_millis(1_000);
+pub const CONNECT: Duration = Duration::from_secs(1);
 /// How long a small request may take.
 pub const ANSWER: Duration = Duration::from_secs(3);
 

@@ -4,7 +4,9 @@
 //! that are judged record by record are [`TOPICS`]; their numbers in the history are their places
 //! in that list.
 
+pub mod churn;
 pub mod commit;
+pub mod librdkafka;
 pub mod member;
 pub mod produce;
 pub mod read;
@@ -26,12 +28,24 @@ pub struct Topic {
     pub partitions: u16,
     /// Whether its records have keys.
     pub keyed: bool,
+    /// Who writes to it.
+    pub client: Client,
+}
+
+/// A client that produces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// That of [`produce`], one a partition.
+    Own,
+    /// librdkafka, one for the topic.
+    Librdkafka,
 }
 
 /// The topics that are judged.
-pub const TOPICS: [Topic; 2] = [
-    Topic { name: "keyed", partitions: 4, keyed: true },
-    Topic { name: "plain", partitions: 4, keyed: false },
+pub const TOPICS: [Topic; 3] = [
+    Topic { name: "keyed", partitions: 4, keyed: true, client: Client::Own },
+    Topic { name: "plain", partitions: 4, keyed: false, client: Client::Own },
+    Topic { name: "librdkafka", partitions: 3, keyed: true, client: Client::Librdkafka },
 ];
 
 /// The names of [`TOPICS`].
@@ -54,6 +68,8 @@ pub struct Shared {
     pub history: Arc<History>,
     /// What clients know.
     pub view: Arc<View>,
+    /// Whether a broker of the cluster is Kafka's, whose known weaknesses are no findings.
+    pub with_kafka: bool,
     /// Tells producers and members to end.
     pub stop: Arc<AtomicBool>,
     /// What the partitions did lately, for the run to wait on.

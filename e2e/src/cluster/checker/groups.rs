@@ -1,10 +1,15 @@
 //! The rules of groups: committed offsets, and who owns what.
 //!
 //! Commits to one place come from one process after the other, each larger than the last; so what a
-//! group is told lies between the largest that was accepted before it asked and the largest that
-//! anybody has tried by then.
+//! group is told is at least the largest that was accepted before it asked. But a commit that nobody
+//! answered may be carried out at any later time, when a halted broker finds it in its socket: to be
+//! told such an offset is no regression.
+//!
+//! A coordinator that was deposed and has not heard of it answers who is no member from its memory, as
+//! Kafka's does: what it says was true once. So less is asked of such answers: at least what had been
+//! accepted when all brokers last agreed on who leads what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Findings, Rule};
 use crate::cluster::history::Place;
@@ -12,15 +17,18 @@ use crate::cluster::history::Place;
 /// A committed offset that is not there.
 const NONE: i64 = -1;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Committed {
     accepted_max: i64,
-    tried_max: i64,
+    /// The same, when the cluster was last at rest.
+    accepted_at_rest: i64,
+    /// Tried, and not answered until now.
+    unanswered: BTreeSet<i64>,
 }
 
 impl Default for Committed {
     fn default() -> Self {
-        Self { accepted_max: NONE, tried_max: NONE }
+        Self { accepted_max: NONE, accepted_at_rest: NONE, unanswered: BTreeSet::new() }
     }
 }
 
@@ -28,7 +36,7 @@ impl Default for Committed {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     committed: HashMap<(u16, Place), Committed>,
-    /// By process, the largest accepted offset when it asked.
+    /// By process, the least that it may be told.
     asked: HashMap<(u32, u16, Place), i64>,
     /// By process, the newest generation known when it asked to commit.
     committing: HashMap<(u32, u16, Place), i32>,
@@ -46,7 +54,7 @@ impl Groups {
         offset: i64,
     ) {
         let committed = self.committed.entry((group, place)).or_default();
-        committed.tried_max = committed.tried_max.max(offset);
+        committed.unanswered.insert(offset);
         let newest = self.newest.get(&group).copied().unwrap_or(NONE as i32);
         self.committing.insert((process, group, place), newest);
     }
@@ -71,12 +79,23 @@ impl Groups {
         }
         let committed = self.committed.entry((group, place)).or_default();
         committed.accepted_max = committed.accepted_max.max(offset);
-        committed.tried_max = committed.tried_max.max(offset);
+        committed.unanswered.remove(&offset);
     }
 
     pub(super) fn ask(&mut self, process: u32, group: u16, place: Place) {
         let accepted = self.committed.get(&(group, place)).map_or(NONE, |it| it.accepted_max);
         self.asked.insert((process, group, place), accepted);
+    }
+
+    pub(super) fn peek(&mut self, process: u32, group: u16, place: Place) {
+        let accepted = self.committed.get(&(group, place)).map_or(NONE, |it| it.accepted_at_rest);
+        self.asked.insert((process, group, place), accepted);
+    }
+
+    pub(super) fn rest(&mut self) {
+        for committed in self.committed.values_mut() {
+            committed.accepted_at_rest = committed.accepted_max;
+        }
     }
 
     pub(super) fn told(
@@ -88,15 +107,16 @@ impl Groups {
         findings: &mut Findings,
     ) {
         let accepted = self.asked.remove(&(process, group, place)).unwrap_or(NONE);
-        let tried = self.committed.get(&(group, place)).map_or(NONE, |it| it.tried_max);
-        if offset < accepted {
+        let committed = self.committed.entry((group, place)).or_default();
+        let unanswered = committed.unanswered.contains(&offset);
+        if offset < accepted && !unanswered {
             findings.add(Rule::CommitRegression, || {
                 format!("group {group}, {place}: told {offset}, {accepted} was accepted before")
             });
         }
-        if offset > tried {
+        if offset > committed.accepted_max && !unanswered {
             findings.add(Rule::CommitPhantom, || {
-                format!("group {group}, {place}: told {offset}, {tried} is the most that was tried")
+                format!("group {group}, {place}: told {offset}, which nobody has tried")
             });
         }
     }

@@ -189,6 +189,45 @@ fn a_history_that_nearly_breaks_a_rule_breaks_none() -> Result<()> {
 }
 
 #[test]
+fn a_commit_that_nobody_answered_may_be_carried_out_late() -> Result<()> {
+    let late = "4 commit 0 -1 0/0 5
+                4 commit 0 -1 0/0 6
+                4 committed 0 -1 0/0 6
+                5 ask 0 0/0
+                5 told 0 0/0 5";
+    assert_eq!(broken(late)?, []);
+    let answered = "4 commit 0 -1 0/0 5
+                    4 committed 0 -1 0/0 5
+                    4 commit 0 -1 0/0 6
+                    4 committed 0 -1 0/0 6
+                    5 ask 0 0/0
+                    5 told 0 0/0 5";
+    assert_eq!(broken(answered)?, [Rule::CommitRegression]);
+    Ok(())
+}
+
+#[test]
+fn who_is_no_member_may_be_told_what_was_true_since_the_last_rest() -> Result<()> {
+    let since = "4 commit 0 -1 0/0 5
+                 4 committed 0 -1 0/0 5
+                 0 rest -
+                 4 commit 0 -1 0/0 6
+                 4 committed 0 -1 0/0 6
+                 5 peek 0 0/0
+                 5 told 0 0/0 5";
+    assert_eq!(broken(since)?, []);
+    let before = "4 commit 0 -1 0/0 5
+                  4 committed 0 -1 0/0 5
+                  4 commit 0 -1 0/0 6
+                  4 committed 0 -1 0/0 6
+                  0 rest -
+                  5 peek 0 0/0
+                  5 told 0 0/0 5";
+    assert_eq!(broken(before)?, [Rule::CommitRegression]);
+    Ok(())
+}
+
+#[test]
 fn what_the_harness_itself_found_is_counted() -> Result<()> {
     assert_eq!(broken("0 wrong unavailable partition 0/1 for 31 s")?, [Rule::Unavailable]);
     Ok(())

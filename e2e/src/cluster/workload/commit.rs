@@ -153,7 +153,7 @@ pub fn ask_on(shared: &Shared, process: u32, groups: &[u16]) {
     let place = Place { topic: 0, partition: 0 };
     while !shared.stopped() {
         for group in &mut all {
-            if ask(shared, process, group, place).is_err() {
+            if ask(shared, process, group, What::Peek(group.group, place), place).is_err() {
                 group.leave();
             }
         }
@@ -165,11 +165,12 @@ pub(super) fn ask(
     shared: &Shared,
     process: u32,
     group: &mut Coordinated,
+    question: What,
     place: Place,
 ) -> Result<i64> {
     let (number, name) = (group.group, group.name.clone());
     let connection = group.connection(&shared.view)?;
-    shared.history.record(process, What::Ask(number, place));
+    shared.history.record(process, question);
     let offset = committed(connection, &name, place)?;
     shared.history.record(process, What::Told(number, place, offset));
     Ok(offset)

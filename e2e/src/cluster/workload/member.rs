@@ -123,7 +123,8 @@ impl Member {
         let owns = What::Owns(self.group.group, generation, places.clone());
         self.shared.history.record(self.process, owns);
         let begin = |place| {
-            let offset = commit::ask(&self.shared, self.process, &mut self.group, place)?;
+            let ask = What::Ask(self.group.group, place);
+            let offset = commit::ask(&self.shared, self.process, &mut self.group, ask, place)?;
             Ok((place, offset))
         };
         let places = places.into_iter().map(begin).collect::<Result<_>>()?;

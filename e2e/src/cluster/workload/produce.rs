@@ -73,7 +73,7 @@ pub struct Producer {
     process: u32,
     rng: fastrand::Rng,
     /// The mean time between rounds.
-    pace: Duration,
+    mean_pause: Duration,
     writer: u16,
     identity: (i64, i16),
     next: u32,
@@ -85,13 +85,19 @@ pub struct Producer {
 
 impl Producer {
     /// A producer to `place` whose history is that of `process`; writers are numbered by process.
-    pub fn new(shared: Shared, place: Place, process: u32, seed: u64, pace: Duration) -> Self {
+    pub fn new(
+        shared: Shared,
+        place: Place,
+        process: u32,
+        seed: u64,
+        mean_pause: Duration,
+    ) -> Self {
         Self {
             shared,
             place,
             process,
             rng: fastrand::Rng::with_seed(seed),
-            pace,
+            mean_pause,
             writer: process as u16,
             identity: (-1, -1),
             next: 0,
@@ -112,7 +118,6 @@ impl Producer {
                 }
             }
             match self.converse() {
-                Ok(None) => {}
                 Ok(Some(Ended::Sequence(code))) => self.sequence_refused(code),
                 Ok(Some(Ended::Strange(what))) => {
                     self.shared.history.record(
@@ -121,7 +126,7 @@ impl Producer {
                     );
                     self.begin_anew();
                 }
-                Ok(Some(Ended::Broken)) | Err(_) => {}
+                Ok(None | Some(Ended::Broken)) | Err(_) => {}
             }
             self.shared.look_again();
         }
@@ -131,15 +136,24 @@ impl Producer {
         TOPICS[usize::from(self.place.topic)].name
     }
 
-    /// A refusal in the midst of a move is mended by sending again; one that lasts is a finding.
+    /// A refusal in the midst of a move is mended by sending again; one that lasts is a finding, but
+    /// not of Kafka: its producer snapshot has one batch a producer (`ProducerStateManager`, 3.9), so
+    /// that a leader that was started again takes all but the last of several unanswered batches for
+    /// out of order. What became of them is unknown then.
     fn sequence_refused(&mut self, code: ErrorCode) {
         let patience = *self.refused.get_or_insert_with(|| Deadline::seconds(REFUSED_SECONDS));
-        if patience.passed() {
-            let batch = self.unacknowledged.front().map(|batch| batch.values);
-            let what = format!("{}: {code:?} for {batch:?}", self.place);
-            self.shared.history.record(self.process, What::Wrong(Rule::UnexpectedAnswer, what));
-            self.begin_anew();
+        if !patience.passed() {
+            return;
         }
+        let batch = self.unacknowledged.front().map(|batch| batch.values);
+        let what = format!("{}: {code:?} for {batch:?}", self.place);
+        let what = if self.shared.with_kafka {
+            What::Note(what)
+        } else {
+            What::Wrong(Rule::UnexpectedAnswer, what)
+        };
+        self.shared.history.record(self.process, what);
+        self.begin_anew();
     }
 
     /// Gives up what is unacknowledged and goes on as another writer.
@@ -185,8 +199,8 @@ impl Producer {
                     return Ok(Some(ended));
                 }
             }
-            let pace = self.pace.as_micros() as u64;
-            deadline::pass(Duration::from_micros(self.rng.u64(..=2 * pace)));
+            let pause = self.rng.u64(..=2 * self.mean_pause.as_micros() as u64);
+            deadline::pass(Duration::from_micros(pause));
             self.progress = Stopwatch::start();
         }
     }

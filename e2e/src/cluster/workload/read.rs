@@ -1,6 +1,7 @@
 //! Readers: one that follows every partition to its end, one that reads old records again and again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -87,17 +88,13 @@ impl Reader {
             open.retain(|&place| {
                 let before = self.positions.get(&place).copied().unwrap_or(0);
                 let known = self.shared.history.look(|checker| checker.known_end(place));
-                match self.step(place) {
-                    Ok(()) => {
-                        let after = self.positions.get(&place).copied().unwrap_or(0);
-                        // At least one empty read beyond what is known.
-                        after < known || after > before
-                    }
-                    Err(_) => {
-                        self.shared.look_again();
-                        true
-                    }
+                if self.step(place).is_err() {
+                    self.shared.look_again();
+                    return true;
                 }
+                let after = self.positions.get(&place).copied().unwrap_or(0);
+                // At least one empty read beyond what is known.
+                after < known || after > before
             });
         }
         for place in open {
@@ -113,11 +110,12 @@ impl Reader {
         let position = *self.positions.entry(place).or_insert(0);
         let (leader, address) =
             self.shared.view.leader(topic, partition).context("no leader is known")?;
-        if !self.connections.contains_key(&leader) {
-            let connection = Connection::open_within(address, view::CONNECT, view::ANSWER)?;
-            self.connections.insert(leader, connection);
-        }
-        let connection = self.connections.get_mut(&leader).context("a connection")?;
+        let connection = match self.connections.entry(leader) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(Connection::open_within(address, view::CONNECT, view::ANSWER)?)
+            }
+        };
         let mut request = wire::fetch_request(topic, partition, position);
         request.max_wait_ms = 0;
         let answer = match connection.call(&request, FETCH_VERSION) {
