@@ -37,6 +37,7 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod replica;
 pub(crate) mod sync_group;
 
 use std::future::Future;

@@ -10,14 +10,15 @@ use broker_protocol::message::fetch::{
     FetchableTopicResponse, PartitionData,
 };
 use broker_protocol::primitive::Records;
-use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::uuid::Uuid;
 use broker_storage::log::Slice;
 
+use super::replica::is_broker;
 use super::{Outcome, RequestContext};
 use crate::context::Context;
 use crate::in_flight::Room;
-use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held};
+use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held, Replica};
 use crate::replica::fetch_session::cache::SessionError;
 use crate::replica::fetch_session::{
     FINAL_EPOCH, FetchSession, INITIAL_EPOCH, NO_SESSION, TopicRef,
@@ -66,11 +67,12 @@ pub(crate) fn fetch(
     rc: &RequestContext<'_>,
 ) -> Outcome<Fetched, impl Future<Output = Fetched> + Send + use<>> {
     let version = rc.api_version;
-    if replica_id(request) >= 0 {
+    let replica = replica(context, request);
+    if replica.is_some_and(|replica| !is_broker(context, rc, replica.broker)) {
         return Outcome::Ready(refused(request).into());
     }
     let wants_session = version >= 7 && request.session_epoch == INITIAL_EPOCH;
-    let held = match hold(context, request, version) {
+    let held = match hold(context, request, version, replica.is_some()) {
         Ok(held) => held,
         Err(error) => {
             let error_code = session_code(error).code();
@@ -87,7 +89,8 @@ pub(crate) fn fetch(
         converted: 0,
         without_records: false,
     };
-    let mut fetch = Fetch::new(Arc::clone(&answering.context.replicas), held, limits);
+    let manager = Arc::clone(&answering.context.replicas);
+    let mut fetch = Fetch::new(manager, held, limits).of_replica(replica);
     let is_complete = fetch.read_queued();
     let converts = version < convert::BATCH_V2_FROM;
     if is_complete && !(converts && fetch.records_size() > 0) {
@@ -131,11 +134,17 @@ async fn converted(mut answering: Answering, fetch: Fetch) -> Fetched {
     fetched
 }
 
-fn replica_id(request: &FetchRequest<'_>) -> i32 {
-    request.replica_id.max(request.replica_state.replica_id)
+/// Returns the broker that the request says it is of.
+fn replica(context: &Context, request: &FetchRequest<'_>) -> Option<Replica> {
+    let id = request.replica_id.max(request.replica_state.replica_id);
+    (id >= 0).then(|| Replica {
+        broker: BrokerId(id),
+        broker_epoch: request.replica_state.replica_epoch,
+        at: context.clock.now(),
+    })
 }
 
-/// A client that says it is a broker gets nothing, and moves nothing (CVE-2018-1288).
+/// Answers who is no broker and says it is.
 fn refused(request: &FetchRequest<'_>) -> FetchResponse<'static> {
     let code = ErrorCode::from(&ReadError::NotABroker).code();
     let responses = request
@@ -165,9 +174,15 @@ fn limits(context: &Context, request: &FetchRequest<'_>, version: i16) -> FetchL
 }
 
 /// Finds, makes or ends the session that the request is about (KIP-227).
-fn hold(context: &Context, request: &FetchRequest<'_>, version: i16) -> Result<Held, SessionError> {
+fn hold(
+    context: &Context,
+    request: &FetchRequest<'_>,
+    version: i16,
+    is_replica: bool,
+) -> Result<Held, SessionError> {
     let uses_topic_ids = version >= TOPIC_IDS_FROM;
     let isolation = match request.isolation_level {
+        _ if is_replica => Isolation::LogEnd,
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
     };
@@ -333,7 +348,9 @@ impl Answering {
             }
             Err(code) => return failed(number, code.code()),
         };
-        partition.counters().bytes_out.add(sent as u64);
+        if isolation != Isolation::LogEnd {
+            partition.counters().bytes_out.add(sent as u64);
+        }
         data
     }
 }

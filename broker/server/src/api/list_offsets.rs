@@ -9,9 +9,10 @@ use broker_protocol::message::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, TimestampMs};
 
 use super::RequestContext;
+use super::replica::is_broker;
 use crate::context::Context;
 use crate::replica::partition::admin::{Target, TimestampOffset};
 use crate::replica::partition::read::Isolation;
@@ -23,8 +24,11 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-/// The replica id of a consumer; others below zero are tools that see the whole log.
+/// The replica id of a consumer; all others see the whole log.
 const CONSUMER: i32 = -1;
+
+/// The replica id of one who asks any replica, and not the leader only.
+const DEBUGGER: i32 = -2;
 
 /// Finds every partition's offset.
 ///
@@ -40,9 +44,11 @@ pub(crate) async fn list_offsets(
         isolation: match (request.replica_id, request.isolation_level) {
             (CONSUMER, 1) => Some(Isolation::ReadCommitted),
             (CONSUMER, _) => Some(Isolation::ReadUncommitted),
-            _ => None,
+            (DEBUGGER, _) => None,
+            _ => Some(Isolation::LogEnd),
         },
-        is_broker: request.replica_id >= 0,
+        is_refused: request.replica_id >= 0
+            && !is_broker(context, rc, BrokerId(request.replica_id)),
     };
     let asked: Vec<_> = request
         .topics
@@ -70,7 +76,8 @@ struct Asking {
     context: Arc<Context>,
     version: i16,
     isolation: Option<Isolation>,
-    is_broker: bool,
+    /// Whether somebody says it is a broker who is not.
+    is_refused: bool,
 }
 
 impl Asking {
@@ -108,7 +115,7 @@ impl Asking {
         topic: &str,
         asked: &ListOffsetsPartition,
     ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
-        if self.is_broker {
+        if self.is_refused {
             return Err(ErrorCode::ClusterAuthorizationFailed);
         }
         let wanted = wanted(asked.timestamp, self.version)?;

@@ -8,9 +8,10 @@ use broker_protocol::message::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
-use broker_protocol::quantity::LeaderEpoch;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 
 use super::RequestContext;
+use super::replica::is_broker;
 use crate::context::Context;
 
 /// Looks every epoch up.
@@ -21,7 +22,8 @@ pub(crate) async fn offset_for_leader_epoch(
     rc: &RequestContext<'_>,
 ) -> OffsetForLeaderEpochResponse<'static> {
     // Before version 3 the request does not say who asks.
-    let is_broker = rc.api_version >= 3 && request.replica_id >= 0;
+    let says_broker = rc.api_version >= 3 && request.replica_id >= 0;
+    let is_refused = says_broker && !is_broker(context, rc, BrokerId(request.replica_id));
     let topics = request
         .topics
         .iter()
@@ -30,7 +32,7 @@ pub(crate) async fn offset_for_leader_epoch(
             partitions: topic
                 .partitions
                 .iter()
-                .map(|partition| look_up(context, &topic.topic, partition, is_broker))
+                .map(|partition| look_up(context, &topic.topic, partition, is_refused))
                 .collect(),
         })
         .collect();
@@ -41,14 +43,14 @@ fn look_up(
     context: &Context,
     topic: &str,
     asked: &OffsetForLeaderPartition,
-    is_broker: bool,
+    is_refused: bool,
 ) -> EpochEndOffset {
     let failed = |code: ErrorCode| EpochEndOffset {
         error_code: code.code(),
         partition: asked.partition,
         ..Default::default()
     };
-    if is_broker {
+    if is_refused {
         return failed(ErrorCode::ClusterAuthorizationFailed);
     }
     let Some(partition) = context.replicas.partition(topic, asked.partition) else {

@@ -46,8 +46,12 @@ impl FetchWaiter {
     }
 
     fn mark(&self, index: u32) {
-        self.dirty.lock().push(index);
+        self.note(index);
         self.notify.notify_one();
+    }
+
+    fn note(&self, index: u32) {
+        self.dirty.lock().push(index);
     }
 }
 
@@ -55,8 +59,10 @@ impl FetchWaiter {
 struct Entry {
     waiter: Arc<FetchWaiter>,
     index: u32,
-    /// Whether `index` is in the waiter's list already.
+    /// Whether `index` is in the waiter's list already, and the waiter was woken.
     queued: AtomicBool,
+    /// Whether `index` is in the waiter's list already, at least without a wake-up.
+    noted: AtomicBool,
 }
 
 /// Who waits for one partition to move.
@@ -76,8 +82,12 @@ struct Entries {
 impl Subscribers {
     /// Has `waiter` marked with `index` each time the partition moves, until the result is dropped.
     pub fn subscribe(self: &Arc<Self>, waiter: &Arc<FetchWaiter>, index: u32) -> Subscription {
-        let entry =
-            Arc::new(Entry { waiter: Arc::clone(waiter), index, queued: AtomicBool::new(false) });
+        let entry = Arc::new(Entry {
+            waiter: Arc::clone(waiter),
+            index,
+            queued: AtomicBool::new(false),
+            noted: AtomicBool::new(false),
+        });
         let mut entries = self.entries.lock();
         let slot = entries.free.pop().unwrap_or_else(|| {
             entries.slots.push(None);
@@ -99,6 +109,19 @@ impl Subscribers {
             }
         }
     }
+
+    /// Marks every waiter, and wakes none: something can be told that is not worth an answer of its own.
+    pub fn note(&self) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        for entry in self.entries.lock().slots.iter().flatten() {
+            let is_marked = entry.queued.load(Ordering::Acquire);
+            if !is_marked && !entry.noted.swap(true, Ordering::AcqRel) {
+                entry.waiter.note(entry.index);
+            }
+        }
+    }
 }
 
 /// One waiter's interest in one partition; ends when dropped.
@@ -112,6 +135,7 @@ pub struct Subscription {
 impl Subscription {
     /// Lets the partition mark again. Call before reading the partition, or a move may be missed.
     pub fn arm(&self) {
+        self.entry.noted.store(false, Ordering::Release);
         self.entry.queued.store(false, Ordering::Release);
     }
 }

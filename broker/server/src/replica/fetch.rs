@@ -14,11 +14,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use broker_protocol::quantity::BrokerId;
+
 use super::fetch_session::cache::InUse;
 use super::fetch_session::{FetchSession, SessionPartition, Source, Told, TopicRef};
 use super::manager::Manager;
 use super::partition::Partition;
-use super::partition::read::{Read, ReadError};
+use super::partition::read::{Isolation, Read, ReadError, Reader};
 use super::partition_state::StateError;
 
 /// What a request allows.
@@ -33,6 +35,17 @@ pub struct FetchLimits {
     pub at_least_one_each: bool,
     /// Until when to wait; absent if not at all.
     pub deadline: Option<Instant>,
+}
+
+/// The replica that a request is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Replica {
+    /// Who it is.
+    pub broker: BrokerId,
+    /// Its registration, -1 if it does not say.
+    pub broker_epoch: i64,
+    /// When its request came.
+    pub at: Instant,
 }
 
 /// The session that a request reads.
@@ -75,6 +88,8 @@ pub struct Fetch {
     manager: Arc<Manager>,
     held: Held,
     limits: FetchLimits,
+    /// Absent for clients.
+    replica: Option<Replica>,
     /// Bytes found so far.
     bytes: u64,
     /// Whether something was found that the client should hear of at once.
@@ -84,7 +99,13 @@ pub struct Fetch {
 impl Fetch {
     /// Prepares a request; nothing is read yet.
     pub fn new(manager: Arc<Manager>, held: Held, limits: FetchLimits) -> Self {
-        Self { manager, held, limits, bytes: 0, is_conclusive: false }
+        Self { manager, held, limits, replica: None, bytes: 0, is_conclusive: false }
+    }
+
+    /// Reads as a replica does, in a session that sees up to the end of the log.
+    #[must_use]
+    pub fn of_replica(self, replica: Option<Replica>) -> Self {
+        Self { replica, ..self }
     }
 
     /// Reads what may have something to tell. Returns whether the answer is complete.
@@ -185,6 +206,12 @@ impl Fetch {
     fn visit(&mut self, index: u32, subscribe: bool) {
         let session = self.held.session();
         let isolation = session.isolation();
+        let reader = match self.replica {
+            Some(Replica { broker, broker_epoch, at }) => {
+                Reader::Replica { broker, broker_epoch, at }
+            }
+            None => Reader::Consumer(isolation),
+        };
         let waiter = Arc::clone(session.waiter());
         let Some(partition) = session.get_mut(index) else { return };
         if let Some(Ok(earlier)) = &partition.outcome {
@@ -199,7 +226,12 @@ impl Fetch {
         match &source.subscription {
             Some(subscription) => subscription.arm(),
             None if subscribe => {
-                let subscribers = source.partition.subscribers();
+                let subscribers = match isolation {
+                    Isolation::LogEnd => source.partition.replica_subscribers(),
+                    Isolation::ReadUncommitted | Isolation::ReadCommitted => {
+                        source.partition.subscribers()
+                    }
+                };
                 source.subscription = Some(subscribers.subscribe(&waiter, index));
             }
             None => {}
@@ -210,7 +242,7 @@ impl Fetch {
         } else {
             self.bytes == 0
         };
-        let outcome = source.partition.read(&partition.position, isolation, left, at_least_one);
+        let outcome = source.partition.read(&partition.position, reader, left, at_least_one);
         match &outcome {
             Ok(read) => {
                 self.bytes += u64::from(read.size());

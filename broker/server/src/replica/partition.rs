@@ -330,6 +330,8 @@ impl Partition {
         if let Some(Advanced { high_watermark, is_enough_in_sync }) = advanced {
             self.ack_waiters.release(high_watermark, is_enough_in_sync);
             self.subscribers.wake();
+            // Replicas hear of it with what they hear next.
+            self.replica_subscribers.note();
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{FetchSession, INITIAL_EPOCH, NO_SESSION};
+use crate::replica::partition::read::Isolation;
 
 /// A session younger, or used later, than this keeps its slot, as in Kafka (it has no setting).
 const MIN_EVICTION: Duration = Duration::from_mins(2);
@@ -55,6 +56,8 @@ struct Slot {
     created: Instant,
     last_used: Instant,
     size: usize,
+    /// Whether it is a replica's: no client's session takes its place while it is used.
+    is_privileged: bool,
 }
 
 /// Counts for metrics.
@@ -108,8 +111,10 @@ impl SessionCache {
         }
         // Not under the lock, which every session waits for.
         session.merge_twins();
+        let is_privileged = session.isolation() == Isolation::LogEnd;
         let mut slots = self.slots.lock();
-        if slots.by_id.len() >= self.max_slots && !slots.evict_for(session.len(), now) {
+        let is_full = slots.by_id.len() >= self.max_slots;
+        if is_full && !slots.evict_for(session.len(), is_privileged, now) {
             return NO_SESSION;
         }
         let id = loop {
@@ -125,6 +130,7 @@ impl SessionCache {
             created: now,
             last_used: now,
             size: session.len(),
+            is_privileged,
             session: Some(session),
         };
         slots.by_id.insert(id, slot);
@@ -148,10 +154,10 @@ impl SessionCache {
 }
 
 impl Slots {
-    /// Frees one slot for a session of `size` partitions, if one may be.
+    /// Frees one slot for a session of `size` partitions, a replica's if `is_privileged`, if one may be.
     ///
     /// Walks all slots: only when the cache is full, and a walk of its default size takes microseconds.
-    fn evict_for(&mut self, size: usize, now: Instant) -> bool {
+    fn evict_for(&mut self, size: usize, is_privileged: bool, now: Instant) -> bool {
         let settled = |since: Instant| now.saturating_duration_since(since) > MIN_EVICTION;
         let stale = self
             .by_id
@@ -161,7 +167,10 @@ impl Slots {
         let smaller = || {
             self.by_id
                 .iter()
-                .filter(|(_, slot)| settled(slot.created) && slot.size < size)
+                .filter(|(_, slot)| is_privileged || !slot.is_privileged)
+                .filter(|(_, slot)| settled(slot.created))
+                // A replica needs its session more than a client does.
+                .filter(|(_, slot)| slot.size < size || (is_privileged && !slot.is_privileged))
                 .min_by_key(|(_, slot)| slot.size)
         };
         let Some(id) = stale.or_else(smaller).map(|(id, _)| *id) else { return false };

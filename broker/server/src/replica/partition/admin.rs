@@ -130,7 +130,7 @@ impl Partition {
 
     /// Finds an offset by time or place; `None` if no record fits.
     ///
-    /// `isolation` is absent for those who see the whole log.
+    /// `isolation` is absent for those who ask any replica, and not the leader only, for its whole log.
     ///
     /// # Errors
     /// `State`, or `Log` if an index or the log cannot be read.
@@ -150,7 +150,10 @@ impl Partition {
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Option<TimestampOffset>, AdminError> {
         let inner = self.inner.lock();
-        inner.state.check_leader(current_leader_epoch)?;
+        match isolation {
+            None => inner.state.check_epoch(current_leader_epoch)?,
+            Some(_) => inner.state.check_leader(current_leader_epoch)?,
+        }
         let (log, high_watermark) = (&inner.log, inner.state.high_watermark());
         let visible_end = match isolation {
             None | Some(Isolation::LogEnd) => log.log_end_offset(),
