@@ -47,7 +47,7 @@ use crate::old_control::Control;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;
-use crate::{adopt, http, jobs, producer_ids};
+use crate::{adopt, http, jobs, order, producer_ids};
 
 /// The embedded tree's file, in the first log directory: it and the data go together.
 const TREE_FILE: &str = "ottla-coordination.log";
@@ -76,6 +76,7 @@ impl Broker {
     ///
     /// # Errors
     /// When a setting, a directory, a port or the tree cannot be used; the error says which.
+    #[allow(clippy::too_many_lines, reason = "the start is being taken apart")]
     pub async fn start(config: BrokerConfig) -> Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
         let tasks = Tasks::new();
@@ -124,6 +125,8 @@ impl Broker {
             dynamic_config,
             metadata,
             controller,
+            // Nobody orders anything yet: the requests that would are not served.
+            orders: mpsc::channel(order::ORDERS).0,
             replicas: Arc::clone(&replicas),
             metrics,
             clock,

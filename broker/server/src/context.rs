@@ -11,6 +11,7 @@ use crate::group::coordinator::Coordinator;
 use crate::in_flight::InFlight;
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
+use crate::order::Orders;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::Manager;
 use crate::tasks::Tasks;
@@ -30,6 +31,8 @@ pub struct Context {
     pub metadata: Arc<Cache>,
     /// Changes to topics.
     pub controller: Admin,
+    /// Where a controller's orders to this broker go.
+    pub(crate) orders: Orders,
     /// The partitions on this broker.
     pub replicas: Arc<Manager>,
     /// Compaction of their logs.

@@ -21,11 +21,12 @@ use broker_protocol::message::{
     find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     incremental_alter_configs::IncrementalAlterConfigsRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
-    leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
-    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    leader_and_isr::LeaderAndIsrRequest, leave_group::LeaveGroupRequest,
+    list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
     offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest,
     offset_fetch::OffsetFetchRequest, offset_for_leader_epoch::OffsetForLeaderEpochRequest,
-    sync_group::SyncGroupRequest,
+    stop_replica::StopReplicaRequest, sync_group::SyncGroupRequest,
+    update_metadata::UpdateMetadataRequest,
 };
 use broker_protocol::primitive::{DecodeError, EncodeError, Reader, Writer};
 use broker_storage::log::Slice;
@@ -432,7 +433,29 @@ fn dispatch_later(
         ApiKey::IncrementalAlterConfigs => {
             later!(context, peer, frame, incremental_alter_configs, IncrementalAlterConfigsRequest)
         }
+        ApiKey::LeaderAndIsr | ApiKey::StopReplica | ApiKey::UpdateMetadata => {
+            dispatch_order(context, peer, api, frame)
+        }
         api => dispatch_group(context, peer, api, frame),
+    }
+}
+
+/// Calls the handler of what a controller orders.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller names the others")]
+fn dispatch_order(
+    context: &Arc<Context>,
+    peer: &Peer,
+    api: ApiKey,
+    frame: Frame<'_>,
+) -> Later<Result<Answers, Fault>> {
+    use super::{
+        leader_and_isr::leader_and_isr, stop_replica::stop_replica,
+        update_metadata::update_metadata,
+    };
+    match api {
+        ApiKey::LeaderAndIsr => later!(context, peer, frame, leader_and_isr, LeaderAndIsrRequest),
+        ApiKey::StopReplica => later!(context, peer, frame, stop_replica, StopReplicaRequest),
+        _ => later!(context, peer, frame, update_metadata, UpdateMetadataRequest),
     }
 }
 

@@ -14,7 +14,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::uuid::Uuid;
 use broker_storage::log::Slice;
 
-use super::replica::is_broker;
+use super::brokers::is_replica;
 use super::{Outcome, RequestContext};
 use crate::context::Context;
 use crate::in_flight::Room;
@@ -68,7 +68,7 @@ pub(crate) fn fetch(
 ) -> Outcome<Fetched, impl Future<Output = Fetched> + Send + use<>> {
     let version = rc.api_version;
     let replica = replica(context, request);
-    if replica.is_some_and(|replica| !is_broker(context, rc, replica.broker)) {
+    if replica.is_some_and(|replica| !is_replica(context, rc, replica.broker)) {
         return Outcome::Ready(refused(request).into());
     }
     let wants_session = version >= 7 && request.session_epoch == INITIAL_EPOCH;

@@ -12,7 +12,7 @@ use broker_protocol::message::list_offsets::{
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, TimestampMs};
 
 use super::RequestContext;
-use super::replica::is_broker;
+use super::brokers::is_replica;
 use crate::context::Context;
 use crate::replica::partition::admin::{Target, TimestampOffset};
 use crate::replica::partition::read::Isolation;
@@ -48,7 +48,7 @@ pub(crate) async fn list_offsets(
             _ => Some(Isolation::LogEnd),
         },
         is_refused: request.replica_id >= 0
-            && !is_broker(context, rc, BrokerId(request.replica_id)),
+            && !is_replica(context, rc, BrokerId(request.replica_id)),
     };
     let asked: Vec<_> = request
         .topics

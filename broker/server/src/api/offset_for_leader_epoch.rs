@@ -11,7 +11,7 @@ use broker_protocol::message::offset_for_leader_epoch::{
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 
 use super::RequestContext;
-use super::replica::is_broker;
+use super::brokers::is_replica;
 use crate::context::Context;
 
 /// Looks every epoch up.
@@ -23,7 +23,7 @@ pub(crate) async fn offset_for_leader_epoch(
 ) -> OffsetForLeaderEpochResponse<'static> {
     // Before version 3 the request does not say who asks.
     let says_broker = rc.api_version >= 3 && request.replica_id >= 0;
-    let is_refused = says_broker && !is_broker(context, rc, BrokerId(request.replica_id));
+    let is_refused = says_broker && !is_replica(context, rc, BrokerId(request.replica_id));
     let topics = request
         .topics
         .iter()
