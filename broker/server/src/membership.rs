@@ -1,5 +1,432 @@
-//! This broker's place in the cluster.
+//! This broker's place in the cluster: its session, its registration, the watch on the controller.
+//!
+//! One loop owns them. `state` (pure) says what follows from what happened; the loop does it, in order,
+//! and what it finds is the next event. What others have to do, they are told as a [`Duty`], and the
+//! loop waits until it is done: nothing is led, and no controller lives, when a session begins.
+//!
+//! On the way in: `cluster` (may this broker join, and as whom), `identity` (was a registration that is
+//! there our own), `registration`. Then `election`, whenever there is no controller.
+//!
+//! Where no server of the tree answers nothing happens here: only the tree itself ends a session.
 
+pub(crate) mod cluster;
 pub(crate) mod election;
 pub(crate) mod identity;
 pub(crate) mod registration;
+pub(crate) mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use broker_protocol::quantity::BrokerId;
+use broker_storage::fs::Fs;
+use broker_zookeeper::error::TreeError;
+use broker_zookeeper::node::broker::Broker;
+use broker_zookeeper::node::controller::Controller;
+use broker_zookeeper::path;
+use broker_zookeeper::sessions::Sessions;
+use broker_zookeeper::settle;
+use broker_zookeeper::store::{Store, StoreError, Watch, WatchMode};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::identity::Identity;
+use self::registration::RegisterError;
+use self::state::{Effect, Event, Office, State};
+use crate::clock::SharedClock;
+use crate::controller::membership::Term;
+
+/// How long a tree that refuses a request for a reason of its own is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A lost watch is made good after this: a look at the office and at the registration costs little.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// How much longer than a session another's registration is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What somebody else has to do. Dropping `done` is as good as an answer.
+#[derive(Debug)]
+pub(crate) enum Duty {
+    /// Lead and copy nothing: the session is over.
+    StopLeading {
+        /// Fired when nothing is led any more.
+        done: oneshot::Sender<()>,
+    },
+    /// A session has begun and the broker is registered in it: read the tree again.
+    ReadAgain,
+    /// Be the controller, with this session.
+    StartController {
+        /// The session that has the office.
+        store: Arc<dyn Store>,
+        /// The term.
+        term: Term,
+    },
+    /// Be the controller no more.
+    DropController {
+        /// Fired when no controller is left.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Why a broker is no member of the cluster, or no more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemberError {
+    /// Its registration cannot be made.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// Its own file cannot be written.
+    #[error("write {} in {}", identity::FILE, dir.display())]
+    Identity {
+        /// The log directory.
+        dir: PathBuf,
+        /// What the disk says.
+        source: io::Error,
+    },
+    /// Another process took the registration over.
+    #[error(
+        "broker.id={broker_id} was taken over by another process, in session {owner:#x}: it holds a \
+         copy of this broker's log directory; this broker stops, so that not both go on"
+    )]
+    TakenOver {
+        /// The id.
+        broker_id: BrokerId,
+        /// The session of the other.
+        owner: i64,
+    },
+    /// Whoever does the duties is gone.
+    #[error("nobody does what the membership asks for")]
+    Alone,
+}
+
+/// What a broker joins with.
+pub(crate) struct Joining {
+    /// The sessions with the tree.
+    pub(crate) sessions: Arc<Sessions>,
+    /// The broker's id.
+    pub(crate) id: BrokerId,
+    /// What to register; its time and its features are set when it is.
+    pub(crate) broker: Broker,
+    /// The disk.
+    pub(crate) fs: Arc<dyn Fs>,
+    /// The log directory that keeps the identity, whose lock is held.
+    pub(crate) dir: PathBuf,
+    /// What the last run left there.
+    pub(crate) past: Option<Identity>,
+    /// Which start of the machine this is.
+    pub(crate) boot_id: String,
+    /// The source of time.
+    pub(crate) clock: SharedClock,
+}
+
+/// What others see of the membership.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// The epoch of the present registration; -1 before the first.
+    pub(crate) broker_epoch: Arc<AtomicI64>,
+    /// The controller, where one is known.
+    pub(crate) controller: watch::Receiver<Option<BrokerId>>,
+    /// Where a controller says that a write of it was fenced.
+    pub(crate) resigned: mpsc::Sender<Term>,
+}
+
+/// The owner of this broker's place in the cluster.
+pub(crate) struct Membership {
+    joining: Joining,
+    identity: Identity,
+    state: State,
+    watches: Option<Watches>,
+    broker_epoch: Arc<AtomicI64>,
+    controller: watch::Sender<Option<BrokerId>>,
+    /// One is enough: a controller resigns once.
+    resigned: mpsc::Receiver<Term>,
+    member: Member,
+}
+
+struct Watches {
+    office: Watch,
+    registration: Watch,
+}
+
+impl Membership {
+    /// Registers the broker; it is a member when this returns.
+    ///
+    /// # Errors
+    /// When its id is another's, or its identity cannot be written. Where the tree does not answer
+    /// this waits.
+    pub(crate) async fn join(joining: Joining) -> Result<Self, MemberError> {
+        let past = joining.past.clone().unwrap_or_default();
+        let identity = Identity { boot_id: joining.boot_id.clone(), broker_epoch: -1, ..past };
+        let broker_epoch = Arc::new(AtomicI64::new(-1));
+        let controller = watch::Sender::new(None);
+        let (resign, resigned) = mpsc::channel(1);
+        let member = Member {
+            broker_epoch: Arc::clone(&broker_epoch),
+            controller: controller.subscribe(),
+            resigned: resign,
+        };
+        let state = State::new(joining.id, identity.controller_epoch);
+        let watches = None;
+        let mut membership =
+            Self { joining, identity, state, watches, broker_epoch, controller, resigned, member };
+        while let Event::SessionEnded = membership.register(true).await? {
+            membership.joining.sessions.renew().await;
+        }
+        Ok(membership)
+    }
+
+    /// Returns what others see of it.
+    pub(crate) fn member(&self) -> Member {
+        self.member.clone()
+    }
+
+    /// Stays a member until shutdown; stands for controller whenever there is none.
+    ///
+    /// # Errors
+    /// When the broker must not go on.
+    pub(crate) async fn run(
+        mut self,
+        duties: mpsc::Sender<Duty>,
+        shutdown: CancellationToken,
+    ) -> Result<(), MemberError> {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            ended = self.work(&duties) => ended,
+        }
+    }
+
+    async fn work(&mut self, duties: &mpsc::Sender<Duty>) -> Result<(), MemberError> {
+        let watched = self.watch().await;
+        let mut events = VecDeque::from([watched, Some(Event::Registered { is_first: true })]);
+        loop {
+            while let Some(event) = events.pop_front() {
+                for effect in event.map_or_else(Vec::new, |event| self.state.apply(event)) {
+                    events.push_back(self.carry_out(effect, duties).await?);
+                }
+            }
+            events.push_back(Some(self.next().await));
+        }
+    }
+
+    /// Waits for the next thing that happens. Cancel-safe.
+    async fn next(&mut self) -> Event {
+        let sessions = &self.joining.sessions;
+        let Some(watches) = &mut self.watches else {
+            sessions.ended().await;
+            return Event::SessionEnded;
+        };
+        tokio::select! {
+            biased;
+            () = sessions.ended() => Event::SessionEnded,
+            _ = watches.office.next() => {
+                while watches.office.try_next().is_some() {}
+                Event::OfficeChanged
+            }
+            _ = watches.registration.next() => {
+                while watches.registration.try_next().is_some() {}
+                Event::RegistrationChanged
+            }
+            Some(term) = self.resigned.recv() => Event::Resigned(term),
+            () = tokio::time::sleep(LOOK) => Event::Look,
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        effect: Effect,
+        duties: &mpsc::Sender<Duty>,
+    ) -> Result<Option<Event>, MemberError> {
+        let store = self.joining.sessions.current();
+        Ok(match effect {
+            Effect::Renew => {
+                self.watches = None;
+                self.joining.sessions.renew().await;
+                Some(Event::SessionBegun)
+            }
+            Effect::Watch => self.watch().await,
+            Effect::Register => Some(self.register(false).await?),
+            Effect::StopLeading => {
+                assign(duties, |done| Duty::StopLeading { done }).await?;
+                None
+            }
+            Effect::ReadAgain => {
+                duties.send(Duty::ReadAgain).await.map_err(|_| MemberError::Alone)?;
+                None
+            }
+            Effect::ReadOffice => answered(office(&*store).await, Event::OfficeChanged).await,
+            Effect::ReadRegistration => {
+                let read = owner(&*store, self.joining.id).await;
+                answered(read, Event::RegistrationChanged).await
+            }
+            Effect::Stand => {
+                let now = self.joining.clock.wall().0;
+                let stood = election::stand(&*store, self.joining.id, now).await;
+                answered(stood.map(Event::Stood), Event::OfficeChanged).await
+            }
+            Effect::GiveUp => {
+                let given_up = election::give_up(&*store).await;
+                answered(given_up.map(|()| Event::OfficeChanged), Event::OfficeChanged).await
+            }
+            Effect::StartController(term) => {
+                info!(epoch = term.epoch, "this broker is the controller");
+                let duty = Duty::StartController { store, term };
+                duties.send(duty).await.map_err(|_| MemberError::Alone)?;
+                None
+            }
+            Effect::DropController => {
+                info!("this broker is the controller no more");
+                assign(duties, |done| Duty::DropController { done }).await?;
+                None
+            }
+            Effect::Tell(controller) => {
+                let is_news = |before: &mut Option<BrokerId>| {
+                    std::mem::replace(before, controller) != controller
+                };
+                self.controller.send_if_modified(is_news);
+                None
+            }
+            Effect::Remember(epoch) => {
+                self.identity.controller_epoch = epoch;
+                self.write_identity().await?;
+                None
+            }
+            Effect::RefuseOffice { seen, found } => {
+                error!(
+                    seen,
+                    found,
+                    "the controller epoch in the tree is lower than one seen before: it was put back to an older state; this broker does not stand for controller"
+                );
+                None
+            }
+            Effect::Leave(owner) => {
+                return Err(MemberError::TakenOver { broker_id: self.joining.id, owner });
+            }
+        })
+    }
+
+    /// Watches before anything is read, so that nothing falls in between.
+    async fn watch(&mut self) -> Option<Event> {
+        let store = self.joining.sessions.current();
+        match watches(&*store, self.joining.id).await {
+            Ok(watches) => {
+                self.watches = Some(watches);
+                None
+            }
+            Err(StoreError::SessionExpired) => Some(Event::SessionEnded),
+            Err(error) => {
+                // The slow look makes good what is not watched.
+                error!(%error, "the controller and the registration cannot be watched");
+                None
+            }
+        }
+    }
+
+    /// Registers the broker in the current session; its identity names the session before that owns
+    /// anything.
+    async fn register(&mut self, is_first: bool) -> Result<Event, MemberError> {
+        let store = self.joining.sessions.current();
+        let past = self.identity.sessions.clone();
+        self.identity.add_session(store.session_id());
+        self.write_identity().await?;
+        let patience = self.joining.sessions.session_timeout();
+        let patience = if patience.is_zero() { patience } else { patience + GRACE };
+        let mut broker = self.joining.broker.clone();
+        broker.timestamp_ms = self.joining.clock.wall().0;
+        let id = self.joining.id;
+        let registered = async {
+            broker.features = cluster::features(&*store).await?;
+            registration::register(&*store, id, &broker, &past, patience).await
+        };
+        match registered.await {
+            Ok(epoch) => {
+                info!(broker = id.0, epoch, "registered");
+                self.broker_epoch.store(epoch, Ordering::Release);
+                self.identity.broker_epoch = epoch;
+                self.identity.sessions.truncate(1);
+                self.write_identity().await?;
+                Ok(Event::Registered { is_first })
+            }
+            Err(RegisterError::Tree(TreeError::Store(StoreError::SessionExpired))) => {
+                Ok(Event::SessionEnded)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn write_identity(&self) -> Result<(), MemberError> {
+        let (fs, dir) = (Arc::clone(&self.joining.fs), self.joining.dir.clone());
+        let identity = self.identity.clone();
+        let written = tokio::task::spawn_blocking(move || identity.write(&*fs, &dir)).await;
+        written
+            .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+            .map_err(|source| MemberError::Identity { dir: self.joining.dir.clone(), source })
+    }
+}
+
+/// Has a duty done.
+async fn assign(
+    duties: &mpsc::Sender<Duty>,
+    duty: impl FnOnce(oneshot::Sender<()>) -> Duty,
+) -> Result<(), MemberError> {
+    let (done, is_done) = oneshot::channel();
+    duties.send(duty(done)).await.map_err(|_| MemberError::Alone)?;
+    let _ = is_done.await;
+    Ok(())
+}
+
+/// The event that a request led to; one that the tree refuses is tried again after a while.
+async fn answered(result: Result<Event, TreeError>, again: Event) -> Option<Event> {
+    match result {
+        Ok(event) => Some(event),
+        Err(TreeError::Store(StoreError::SessionExpired)) => Some(Event::SessionEnded),
+        Err(error) => {
+            warn!(%error, "the coordination tree refuses what a member needs");
+            tokio::time::sleep(PAUSE).await;
+            Some(again)
+        }
+    }
+}
+
+async fn watches(store: &dyn Store, id: BrokerId) -> Result<Watches, StoreError> {
+    loop {
+        let set = async {
+            let office = store.watch(path::CONTROLLER, WatchMode::Persistent).await?;
+            let registration = path::broker_id(id.0);
+            let registration = store.watch(&registration, WatchMode::Persistent).await?;
+            Ok(Watches { office, registration })
+        };
+        match set.await {
+            Err(StoreError::ConnectionLoss) => {}
+            set => return set,
+        }
+    }
+}
+
+async fn office(store: &dyn Store) -> Result<Event, TreeError> {
+    // The epoch first: whoever takes the office afterwards has a higher one.
+    let epoch = election::term(store).await?.epoch;
+    let office = match settle::current(store, path::CONTROLLER).await? {
+        None => Office::Empty,
+        Some((_, stat)) if stat.ephemeral_owner == store.session_id() => Office::Ours,
+        Some((_, stat)) if stat.ephemeral_owner == 0 => Office::Kraft,
+        Some((data, _)) => {
+            Office::Others(BrokerId(Controller::decode(path::CONTROLLER, &data)?.brokerid))
+        }
+    };
+    Ok(Event::OfficeRead(office, epoch))
+}
+
+async fn owner(store: &dyn Store, id: BrokerId) -> Result<Event, TreeError> {
+    let found = settle::current(store, &path::broker_id(id.0)).await?;
+    let owner = found.map(|(_, stat)| stat.ephemeral_owner);
+    Ok(Event::RegistrationRead(owner.map(|owner| (owner, owner == store.session_id()))))
+}

@@ -65,13 +65,12 @@ pub(crate) async fn register(
                 return refresh(store, &path, &data, stat, broker).await;
             }
             if past.contains(&owner) {
-                info!(owner = format_args!("{owner:#x}"), "the past session of this broker ends");
+                info!(owner, "the past session of this broker is ended");
                 ops = take_over(store, &path, stat).await?;
             } else if has_waited {
                 return Err(taken(id, owner, &path, &data));
             } else {
-                let owner = format_args!("{owner:#x}");
-                warn!(broker = id.0, owner, "registered by another; waits for it to go");
+                warn!(broker = id.0, owner, "registered by another session; waits for its end");
                 let _ = tokio::time::timeout(patience, gone(store, &path)).await;
                 has_waited = true;
                 continue;

@@ -1,0 +1,295 @@
+//! What a member of the cluster does when its session, its registration or the controller changes.
+//! Pure.
+//!
+//! Rules:
+//! - A session that is over takes the controller and all leadership along before the next begins.
+//! - The controller is asked for when the office is empty, and dropped when it is another's.
+//! - A registration that is gone is made again; one that is another's ends this process: two that
+//!   hold the same disk must not go on.
+//! - A controller epoch below one that was seen is no office to stand for: the tree was put back.
+
+use broker_protocol::quantity::BrokerId;
+
+use crate::controller::membership::Term;
+
+/// Who has the office of controller, as `/controller` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Office {
+    /// Nobody.
+    Empty,
+    /// This session.
+    Ours,
+    /// Another broker, or another session of this one.
+    Others(BrokerId),
+    /// A controller of KRaft: its node belongs to no session.
+    Kraft,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// This session has registered the broker; `is_first` for the first one of the process.
+    Registered {
+        /// Nothing has been read before this session.
+        is_first: bool,
+    },
+    /// The session is over.
+    SessionEnded,
+    /// Another session has begun.
+    SessionBegun,
+    /// Something about `/controller` may have changed.
+    OfficeChanged,
+    /// `/controller` and the controller epoch were read.
+    OfficeRead(Office, i32),
+    /// The office was stood for: won with this term, or another's.
+    Stood(Option<Term>),
+    /// The controller of this term has given up: a write of it was fenced.
+    Resigned(Term),
+    /// Something about the registration may have changed.
+    RegistrationChanged,
+    /// The registration was read: its owner, and whether that is this session.
+    RegistrationRead(Option<(i64, bool)>),
+    /// Time to look again, whatever watches say.
+    Look,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Begin another session.
+    Renew,
+    /// Watch the office and the registration in this session.
+    Watch,
+    /// Register the broker.
+    Register,
+    /// Lead and copy nothing any more; wait until that is so.
+    StopLeading,
+    /// Whoever reads the tree reads it again, in this session.
+    ReadAgain,
+    /// Read who has the office.
+    ReadOffice,
+    /// Read who owns the registration.
+    ReadRegistration,
+    /// Stand for the office.
+    Stand,
+    /// Give the office up.
+    GiveUp,
+    /// Begin as controller of this term.
+    StartController(Term),
+    /// End as controller; wait until that is so.
+    DropController,
+    /// The controller is this broker, another, or not known.
+    Tell(Option<BrokerId>),
+    /// Remember the highest controller epoch.
+    Remember(i32),
+    /// The tree shows a lower controller epoch than was seen before.
+    RefuseOffice {
+        /// The highest that was seen.
+        seen: i32,
+        /// The one that is there.
+        found: i32,
+    },
+    /// Another process owns the registration, in this session: this one ends.
+    Leave(i64),
+}
+
+/// One member.
+#[derive(Debug)]
+pub(crate) struct State {
+    id: BrokerId,
+    is_over: bool,
+    /// The term that this broker is controller of.
+    term: Option<Term>,
+    seen_epoch: i32,
+}
+
+impl State {
+    /// A member whose first session has begun, and who has seen controller epochs up to `seen_epoch`.
+    pub(crate) fn new(id: BrokerId, seen_epoch: i32) -> Self {
+        Self { id, is_over: false, term: None, seen_epoch }
+    }
+
+    /// Says what follows from `event`, in order.
+    pub(crate) fn apply(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::SessionEnded => self.session_ended(),
+            Event::SessionBegun => {
+                self.is_over = false;
+                vec![Effect::Watch, Effect::Register]
+            }
+            // What was read in a session that is over says nothing.
+            _ if self.is_over => Vec::new(),
+            Event::Registered { is_first: true } | Event::OfficeChanged | Event::Stood(None) => {
+                vec![Effect::ReadOffice]
+            }
+            Event::Registered { is_first: false } => vec![Effect::ReadAgain, Effect::ReadOffice],
+            Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
+            Event::Stood(Some(term)) => self.won(term),
+            Event::Resigned(term) => self.resigned(term),
+            Event::RegistrationChanged => vec![Effect::ReadRegistration],
+            Event::RegistrationRead(None) => vec![Effect::Register],
+            Event::RegistrationRead(Some((_, true))) => Vec::new(),
+            Event::RegistrationRead(Some((owner, false))) => vec![Effect::Leave(owner)],
+            Event::Look => vec![Effect::ReadOffice, Effect::ReadRegistration],
+        }
+    }
+
+    fn session_ended(&mut self) -> Vec<Effect> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Vec::new();
+        }
+        let mut effects = self.drop_controller();
+        effects.extend([Effect::Tell(None), Effect::StopLeading, Effect::Renew]);
+        effects
+    }
+
+    fn drop_controller(&mut self) -> Vec<Effect> {
+        self.term.take().map(|_| Effect::DropController).into_iter().collect()
+    }
+
+    fn office_read(&mut self, office: Office, epoch: i32) -> Vec<Effect> {
+        if epoch < self.seen_epoch {
+            let mut effects = self.drop_controller();
+            let refuse = Effect::RefuseOffice { seen: self.seen_epoch, found: epoch };
+            effects.extend([refuse, Effect::Tell(None)]);
+            return effects;
+        }
+        let mut effects = self.remember(epoch);
+        match office {
+            Office::Empty => {
+                effects.extend(self.drop_controller());
+                effects.extend([Effect::Tell(None), Effect::Stand]);
+            }
+            Office::Ours if self.term.is_none() => effects.push(Effect::Stand),
+            Office::Ours => {}
+            Office::Others(other) => {
+                effects.extend(self.drop_controller());
+                effects.push(Effect::Tell(Some(other)));
+            }
+            Office::Kraft => {
+                effects.extend(self.drop_controller());
+                effects.push(Effect::Tell(None));
+            }
+        }
+        effects
+    }
+
+    fn won(&mut self, term: Term) -> Vec<Effect> {
+        if self.term == Some(term) {
+            return Vec::new();
+        }
+        let mut effects = self.remember(term.epoch);
+        effects.extend(self.drop_controller());
+        self.term = Some(term);
+        effects.extend([Effect::Tell(Some(self.id)), Effect::StartController(term)]);
+        effects
+    }
+
+    fn resigned(&mut self, term: Term) -> Vec<Effect> {
+        if self.term != Some(term) {
+            return Vec::new();
+        }
+        let mut effects = self.drop_controller();
+        effects.extend([Effect::Tell(None), Effect::GiveUp, Effect::ReadOffice]);
+        effects
+    }
+
+    fn remember(&mut self, epoch: i32) -> Vec<Effect> {
+        if epoch <= self.seen_epoch {
+            return Vec::new();
+        }
+        self.seen_epoch = epoch;
+        vec![Effect::Remember(epoch)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: BrokerId = BrokerId(1);
+    const TERM: Term = Term { epoch: 4, version: 9 };
+
+    fn member() -> State {
+        State::new(ME, 3)
+    }
+
+    fn controller() -> State {
+        let mut state = member();
+        state.apply(Event::Stood(Some(TERM)));
+        state
+    }
+
+    /// From the first registration to office: the epoch is remembered before anything is done with it.
+    #[test]
+    fn an_empty_office_is_stood_for() {
+        let mut state = member();
+        let first = state.apply(Event::Registered { is_first: true });
+        assert_eq!(first, [Effect::ReadOffice]);
+        let read = state.apply(Event::OfficeRead(Office::Empty, 3));
+        assert_eq!(read, [Effect::Tell(None), Effect::Stand]);
+        let won = state.apply(Event::Stood(Some(TERM)));
+        let tell = Effect::Tell(Some(ME));
+        assert_eq!(won, [Effect::Remember(4), tell, Effect::StartController(TERM)]);
+        // News of the own office change nothing.
+        assert_eq!(state.apply(Event::OfficeRead(Office::Ours, 4)), []);
+        assert_eq!(state.apply(Event::Stood(Some(TERM))), []);
+    }
+
+    /// Whatever takes the office away takes the controller along.
+    #[test]
+    fn a_controller_without_its_office_is_dropped() {
+        let cases = [
+            (Event::OfficeRead(Office::Others(BrokerId(2)), 5), Some(Effect::Remember(5))),
+            (Event::OfficeRead(Office::Kraft, 4), None),
+            (Event::OfficeRead(Office::Empty, 4), None),
+            (Event::OfficeRead(Office::Ours, 2), None),
+            (Event::Resigned(TERM), None),
+            (Event::SessionEnded, None),
+        ];
+        for (event, before) in cases {
+            let mut state = controller();
+            let effects = state.apply(event);
+            let mut effects = effects.iter();
+            assert_eq!(before.is_some().then(|| *effects.next().unwrap()), before, "{event:?}");
+            assert_eq!(effects.next(), Some(&Effect::DropController), "{event:?}");
+            assert_eq!(state.term, None);
+        }
+    }
+
+    /// The end of a session stops everything before the next begins, once; what was read in it is
+    /// nothing.
+    #[test]
+    fn a_session_that_is_over_is_left_behind() {
+        let mut state = controller();
+        let end = [Effect::DropController, Effect::Tell(None), Effect::StopLeading, Effect::Renew];
+        assert_eq!(state.apply(Event::SessionEnded), end);
+        for late in [Event::SessionEnded, Event::OfficeRead(Office::Ours, 4), Event::Look] {
+            assert_eq!(state.apply(late), []);
+        }
+        assert_eq!(state.apply(Event::SessionBegun), [Effect::Watch, Effect::Register]);
+        let registered = state.apply(Event::Registered { is_first: false });
+        assert_eq!(registered, [Effect::ReadAgain, Effect::ReadOffice]);
+        // A resignation of the past is no news.
+        assert_eq!(state.apply(Event::Resigned(TERM)), []);
+    }
+
+    /// A tree that was put back is nothing to decide on.
+    #[test]
+    fn a_lower_controller_epoch_is_refused() {
+        let mut state = controller();
+        let refused = state.apply(Event::OfficeRead(Office::Empty, 1));
+        let refuse = Effect::RefuseOffice { seen: 4, found: 1 };
+        assert_eq!(refused, [Effect::DropController, refuse, Effect::Tell(None)]);
+    }
+
+    /// A registration is made again where it is gone, and never over another's.
+    #[test]
+    fn another_owner_ends_this_process() {
+        let mut state = member();
+        let read = |owner| Event::RegistrationRead(owner);
+        assert_eq!(state.apply(read(None)), [Effect::Register]);
+        assert_eq!(state.apply(read(Some((5, true)))), []);
+        assert_eq!(state.apply(read(Some((6, false)))), [Effect::Leave(6)]);
+    }
+}

@@ -1,0 +1,232 @@
+//! Several members on one embedded tree, with and without lost answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use broker_storage::fs::real::RealFs;
+use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
+use broker_zookeeper::faulty::Faults;
+use broker_zookeeper::sessions::Origin;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::controller::membership::ensure_paths;
+use crate::tasks::Tasks;
+
+/// What a member was told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    StopLeading,
+    ReadAgain,
+    Start(Term),
+    Drop,
+}
+
+struct Bed {
+    tree: EmbeddedTree,
+    look: EmbeddedStore,
+    tasks: Tasks,
+}
+
+/// A member that runs.
+struct Running {
+    member: Member,
+    sessions: Arc<Sessions>,
+    told: mpsc::UnboundedReceiver<Told>,
+    ended: oneshot::Receiver<Result<(), MemberError>>,
+    stop: CancellationToken,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let tree = EmbeddedTree::in_memory();
+        let look = tree.session().await;
+        ensure_paths(&look).await.unwrap();
+        Self { tree, look, tasks: Tasks::new() }
+    }
+
+    async fn join(&self, id: i32, dir: &Path, faults: Faults) -> Running {
+        let origin = Origin::Embedded(self.tree.clone());
+        let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
+        let joining = Joining {
+            sessions: Arc::clone(&sessions),
+            id: BrokerId(id),
+            broker: Broker {
+                version: 5,
+                endpoints: Vec::new(),
+                rack: None,
+                features: BTreeMap::new(),
+                timestamp_ms: 0,
+            },
+            fs: Arc::new(RealFs),
+            dir: dir.to_owned(),
+            past: Identity::read(&RealFs, dir).unwrap(),
+            boot_id: "boot".to_owned(),
+            clock: Arc::new(SystemClock),
+        };
+        let membership = soon(Membership::join(joining)).await.unwrap();
+        let member = membership.member();
+        let (duties, inbox) = mpsc::channel(1);
+        let (tell, told) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let stop = CancellationToken::new();
+        self.tasks.spawn("duties", do_duties(inbox, tell));
+        let shutdown = stop.clone();
+        self.tasks.spawn("membership", async move {
+            let _ = end.send(membership.run(duties, shutdown).await);
+        });
+        Running { member, sessions, told, ended, stop }
+    }
+
+    async fn office(&self) -> Option<i32> {
+        let (data, _) = self.look.get(path::CONTROLLER).await.ok()?;
+        Some(Controller::decode(path::CONTROLLER, &data).unwrap().brokerid)
+    }
+}
+
+async fn do_duties(mut inbox: mpsc::Receiver<Duty>, tell: mpsc::UnboundedSender<Told>) {
+    while let Some(duty) = inbox.recv().await {
+        let (told, done) = match duty {
+            Duty::StopLeading { done } => (Told::StopLeading, Some(done)),
+            Duty::DropController { done } => (Told::Drop, Some(done)),
+            Duty::ReadAgain => (Told::ReadAgain, None),
+            Duty::StartController { term, .. } => (Told::Start(term), None),
+        };
+        let _ = tell.send(told);
+        drop(done);
+    }
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_mins(1), future).await.expect("within a minute")
+}
+
+impl Running {
+    fn epoch(&self) -> i64 {
+        self.member.broker_epoch.load(Ordering::Acquire)
+    }
+
+    async fn knows(&mut self, controller: i32) {
+        let is_it = |known: &Option<BrokerId>| *known == Some(BrokerId(controller));
+        soon(self.member.controller.wait_for(is_it)).await.unwrap();
+    }
+
+    async fn told(&mut self) -> Told {
+        soon(self.told.recv()).await.unwrap()
+    }
+}
+
+fn lossy(seed: u64) -> Faults {
+    Faults { seed, lost_answers: 0.3, ..Faults::NONE }
+}
+
+/// One member is controller; when its session is over it stops, comes back as another registration,
+/// and knows who has the office now. So it is with answers lost, too.
+#[tokio::test]
+async fn the_office_moves_when_its_session_is_over() {
+    for faults in [Faults::NONE, lossy(1), lossy(2), lossy(3), lossy(4), lossy(5)] {
+        let bed = Bed::new().await;
+        let dirs: [TempDir; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+        let mut first = bed.join(0, dirs[0].path(), faults).await;
+        let first_term = Term { epoch: 1, version: 1 };
+        assert_eq!(first.told().await, Told::Start(first_term));
+        let mut second = bed.join(1, dirs[1].path(), faults).await;
+        second.knows(0).await;
+        let before = first.epoch();
+
+        bed.tree.expire(first.sessions.current().session_id()).await;
+        assert_eq!(first.told().await, Told::Drop);
+        assert_eq!(first.told().await, Told::StopLeading);
+        assert_eq!(first.told().await, Told::ReadAgain);
+        assert!(first.epoch() > before);
+        let office = loop {
+            // Either may be faster.
+            if let Some(office) = bed.office().await {
+                break office;
+            }
+            tokio::task::yield_now().await;
+        };
+        first.knows(office).await;
+        second.knows(office).await;
+        let winner = if office == 0 { &mut first } else { &mut second };
+        assert_eq!(winner.told().await, Told::Start(Term { epoch: 2, version: 2 }));
+    }
+}
+
+/// A broker that was killed and starts again is back at once, and its office is free again, though
+/// its past session lives.
+#[tokio::test]
+async fn a_killed_broker_is_back_at_once() {
+    for faults in [Faults::NONE, lossy(1), lossy(2), lossy(3)] {
+        let bed = Bed::new().await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut killed = bed.join(0, dir.path(), faults).await;
+        killed.knows(0).await;
+        killed.stop.cancel();
+        soon(&mut killed.ended).await.unwrap().unwrap();
+        let past = killed.sessions.current().session_id();
+        assert_eq!(bed.office().await, Some(0));
+
+        let mut again = bed.join(0, dir.path(), faults).await;
+        assert!(again.epoch() > killed.epoch());
+        assert_eq!(again.told().await, Told::Start(Term { epoch: 2, version: 2 }));
+        bed.tree.expire(past).await;
+        assert_eq!(bed.office().await, Some(0));
+        let identity = Identity::read(&RealFs, dir.path()).unwrap().unwrap();
+        assert_eq!(identity.sessions, [again.sessions.current().session_id()]);
+        assert_eq!(identity.broker_epoch, again.epoch());
+    }
+}
+
+/// Of two that hold the same identity the older one stops, in words; it never takes the place back.
+#[tokio::test]
+async fn a_twin_makes_the_other_stop() {
+    let bed = Bed::new().await;
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = bed.join(0, dir.path(), Faults::NONE).await;
+    Identity::read(&RealFs, dir.path()).unwrap().unwrap().write(&RealFs, copy.path()).unwrap();
+    let twin = bed.join(0, copy.path(), Faults::NONE).await;
+    let ended = soon(first.ended).await.unwrap().unwrap_err();
+    assert!(ended.to_string().contains("broker.id=0 was taken over"), "{ended}");
+    let (_, stat) = bed.look.get(&path::broker_id(0)).await.unwrap();
+    assert_eq!(stat.czxid, twin.epoch());
+}
+
+/// A controller that was fenced gives the office up, and it is stood for again.
+#[tokio::test]
+async fn who_resigns_gives_the_office_up() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = bed.join(0, dir.path(), lossy(9)).await;
+    let Told::Start(term) = one.told().await else { panic!("no controller") };
+    one.member.resigned.send(term).await.unwrap();
+    assert_eq!(one.told().await, Told::Drop);
+    let next = Term { epoch: term.epoch + 1, version: term.version + 1 };
+    assert_eq!(one.told().await, Told::Start(next));
+}
+
+/// A registration that somebody deletes is made again, in the same session.
+#[tokio::test]
+async fn a_registration_that_is_gone_is_made_again() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = bed.join(0, dir.path(), lossy(3)).await;
+    one.knows(0).await;
+    let before = one.epoch();
+    bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    assert!(matches!(one.told().await, Told::Start(_)));
+    assert_eq!(one.told().await, Told::ReadAgain);
+    assert!(one.epoch() > before);
+}
+
+/// Each controller epoch is on disk before it is acted on.
+#[tokio::test]
+async fn the_controller_epoch_is_remembered() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = bed.join(0, dir.path(), Faults::NONE).await;
+    assert!(matches!(one.told().await, Told::Start(_)));
+    let identity = Identity::read(&RealFs, dir.path()).unwrap().unwrap();
+    assert_eq!((identity.controller_epoch, identity.boot_id.as_str()), (1, "boot"));
+}
