@@ -214,8 +214,9 @@ mod tests {
             let dir = parent.join(format!("{topic}-{partition}"));
             fs.create_dir_all(&dir).unwrap();
             let mut epochs = LeaderEpochCache::empty(Arc::clone(fs), &dir);
-            epochs.assign(LeaderEpoch(3), Offset(0)).unwrap();
-            epochs.assign(LeaderEpoch(7 + partition), Offset(10)).unwrap();
+            epochs.assign_in_memory(LeaderEpoch(3), Offset(0));
+            epochs.assign_in_memory(LeaderEpoch(7 + partition), Offset(10));
+            epochs.flush(Offset(11)).unwrap();
         }
     }
 

@@ -85,6 +85,9 @@ pub(crate) struct SyncUnit {
     flushed: Arc<Flushed>,
     /// Whether the names in `dir` are durable, this segment's among them.
     is_dir_synced: AtomicBool,
+    /// Whether the file was cut and not synced since: then there is something to do though nothing was
+    /// appended.
+    owes_cut: AtomicBool,
     rest: Mutex<Rest>,
 }
 
@@ -113,7 +116,33 @@ impl SyncUnit {
         prior: Option<Arc<SyncUnit>>,
     ) -> Arc<Self> {
         let rest = Mutex::new(Rest { prior, finished: Vec::new() });
-        Arc::new(Self { fs, dir, file, flushed, is_dir_synced: AtomicBool::new(false), rest })
+        let (is_dir_synced, owes_cut) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { fs, dir, file, flushed, is_dir_synced, owes_cut, rest })
+    }
+
+    /// Describes the same segment after its end was cut off: what it owed it owes still.
+    pub(crate) fn after_cut(&self, flushed: Arc<Flushed>) -> Arc<Self> {
+        let rest = std::mem::take(&mut *self.rest.lock());
+        Arc::new(Self {
+            fs: self.fs.clone(),
+            dir: self.dir.clone(),
+            file: self.file.clone(),
+            flushed,
+            is_dir_synced: AtomicBool::new(self.is_dir_synced.load(Ordering::Acquire)),
+            owes_cut: AtomicBool::new(true),
+            rest: Mutex::new(rest),
+        })
+    }
+
+    /// Says that the file was cut.
+    pub(crate) fn owing_a_cut(self: Arc<Self>) -> Arc<Self> {
+        self.owes_cut.store(true, Ordering::Release);
+        self
+    }
+
+    /// Returns whether everything below `end_offset` is durable, and so is the last cut.
+    pub(crate) fn is_synced(&self, end_offset: Offset) -> bool {
+        self.flushed.offset() >= end_offset && !self.owes_cut.load(Ordering::Acquire)
     }
 
     /// Adds files that the roll of this segment finished.
@@ -146,6 +175,7 @@ impl SyncUnit {
             }
         }
         self.file.sync_data()?;
+        self.owes_cut.store(false, Ordering::Release);
         if !self.is_dir_synced.load(Ordering::Acquire) {
             match patiently(|| self.fs.sync_dir(&self.dir)) {
                 Ok(()) => {}
@@ -373,7 +403,7 @@ impl Shared {
         if let Some(source) = self.offline.error() {
             return Err(self.error(source));
         }
-        if point.unit.flushed.offset() >= point.end_offset {
+        if point.unit.is_synced(point.end_offset) {
             return Ok(());
         }
         point.sync().map_err(|error| self.error(self.offline.take_offline(Arc::new(error))))

@@ -3,9 +3,9 @@
 //! A run of `(epoch, start_offset)`, strictly rising in the epoch and in the offset, asserted after
 //! every mutation. An epoch ends where the next one starts; the last one ends at the log's end.
 //!
-//! [`LeaderEpochCache::assign`] reaches the disk before it returns. What was assigned in memory, and
-//! truncations, wait for [`LeaderEpochCache::flush`]: recovery finds the one in the batches above the
-//! recovery point, and cuts stale entries again.
+//! Nothing reaches the disk before [`LeaderEpochCache::flush`]: recovery finds the epochs above the recovery
+//! point in the batches, and cuts stale entries again. An epoch that wrote nothing is never written: it
+//! says nothing about the log.
 //!
 //! Concurrency: not shared; owned by the log. Source: Kafka 3.9 `LeaderEpochFileCache`, KIP-101, KIP-279.
 
@@ -35,8 +35,8 @@ pub struct LeaderEpochCache {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     entries: Vec<EpochEntry>,
-    /// Whether the file differs from `entries`.
-    changed: bool,
+    /// How many of the first entries are what the file says; `None` if it says anything else.
+    written: Option<usize>,
 }
 
 impl LeaderEpochCache {
@@ -54,62 +54,63 @@ impl LeaderEpochCache {
         for entry in &read {
             cache.insert(*entry);
         }
-        cache.changed = cache.entries != read;
+        cache.written = (cache.entries == read).then_some(read.len());
         Ok(cache)
     }
 
     /// Makes an empty cache for the log in `dir`, whatever its file says: recovery fills it anew.
     pub fn empty(fs: Arc<dyn Fs>, dir: &Path) -> Self {
-        Self { fs, path: dir.join(LEADER_EPOCH_FILE), entries: Vec::new(), changed: true }
+        Self { fs, path: dir.join(LEADER_EPOCH_FILE), entries: Vec::new(), written: None }
     }
 
-    /// Says that `epoch` starts at `start_offset`, durably. Nothing happens if that is known.
+    /// Says that `epoch` starts at `start_offset`. Nothing happens if that is known.
     ///
     /// Entries that the new one contradicts (a higher epoch, or a later start) are removed.
     ///
-    /// # Errors
-    /// `Io`: the entry is in memory, but perhaps not on disk.
-    ///
     /// # Panics
     /// If either number is negative.
-    pub fn assign(
-        &mut self,
-        epoch: LeaderEpoch,
-        start_offset: Offset,
-    ) -> Result<(), CheckpointError> {
-        if self.insert(EpochEntry { epoch, start_offset }) { self.flush() } else { Ok(()) }
-    }
-
-    /// As [`LeaderEpochCache::assign`], leaving the disk to [`LeaderEpochCache::flush`].
     pub fn assign_in_memory(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         self.insert(EpochEntry { epoch, start_offset });
     }
 
-    fn insert(&mut self, entry: EpochEntry) -> bool {
+    /// Says that a batch of `epoch` lies at `offset`, as a walk through the log from there on finds: what the
+    /// cache says of `offset` and behind it is dropped if it says otherwise.
+    pub fn observe(&mut self, epoch: LeaderEpoch, offset: Offset) {
+        if self.epoch_for_offset(offset) != Some(epoch) {
+            self.truncate_from_end(offset);
+            self.assign_in_memory(epoch, offset);
+        }
+    }
+
+    fn insert(&mut self, entry: EpochEntry) {
         assert!(entry.epoch.0 >= 0 && entry.start_offset.0 >= 0, "not an epoch's start: {entry:?}");
         let known = |last: &EpochEntry| {
             last.epoch == entry.epoch && last.start_offset <= entry.start_offset
         };
         if self.entries.last().is_some_and(known) {
-            return false;
+            return;
         }
         let contradicts =
             |old: &EpochEntry| old.epoch >= entry.epoch || old.start_offset >= entry.start_offset;
         while self.entries.last().is_some_and(contradicts) {
             self.entries.pop();
         }
+        self.forget_written_above(self.entries.len());
         self.entries.push(entry);
-        self.changed = true;
         self.assert_order();
-        true
     }
 
     /// Removes every epoch that starts at `end_offset` or behind it.
     pub fn truncate_from_end(&mut self, end_offset: Offset) {
         let kept = self.entries.partition_point(|entry| entry.start_offset < end_offset);
-        self.changed |= kept < self.entries.len();
         self.entries.truncate(kept);
+        self.forget_written_above(kept);
         self.assert_order();
+    }
+
+    /// The file says more than the first `kept` entries, if it says more.
+    fn forget_written_above(&mut self, kept: usize) {
+        self.written = self.written.filter(|written| *written <= kept);
     }
 
     /// Forgets what lies before `start_offset`; the epoch that contains it then starts there.
@@ -121,25 +122,26 @@ impl LeaderEpochCache {
         }
         self.entries.drain(..first);
         self.entries[0].start_offset = start_offset;
-        self.changed = true;
+        self.written = None;
         self.assert_order();
     }
 
     /// Removes every epoch.
     pub fn clear(&mut self) {
-        self.changed |= !self.entries.is_empty();
         self.entries.clear();
+        self.forget_written_above(0);
     }
 
-    /// Writes the cache to disk, durably, if it changed.
-    pub fn flush(&mut self) -> Result<(), CheckpointError> {
-        if !self.changed {
+    /// Writes the epochs that start below `log_end_offset` to disk, durably, unless the file says so.
+    pub fn flush(&mut self, log_end_offset: Offset) -> Result<(), CheckpointError> {
+        let count = self.entries.partition_point(|entry| entry.start_offset < log_end_offset);
+        if self.written == Some(count) {
             return Ok(());
         }
-        let lines =
-            self.entries.iter().map(|entry| format!("{} {}", entry.epoch.0, entry.start_offset.0));
+        let entries = self.entries[..count].iter();
+        let lines = entries.map(|entry| format!("{} {}", entry.epoch.0, entry.start_offset.0));
         write_entries(self.fs.as_ref(), &self.path, lines)?;
-        self.changed = false;
+        self.written = Some(count);
         Ok(())
     }
 

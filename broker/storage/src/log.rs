@@ -32,12 +32,13 @@ use broker_protocol::uuid::Uuid;
 use crate::checkpoint::CheckpointError;
 use crate::commit::{Flushed, SyncPoint, SyncUnit};
 use crate::fs::{Fs, is_transient};
-use crate::leader_epoch_cache::{EpochEntry, LeaderEpochCache};
+use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::producer_state::{ProducerEntry, ProducerStates, SnapshotError};
 use crate::segment::{INDEX_BYTES_MIN, Segment, SegmentConfig, SegmentError};
 
 mod append;
 mod compact;
+mod follow;
 mod producers;
 mod read;
 mod recent;
@@ -310,12 +311,12 @@ impl Log {
     /// The file is left to [`Log::flush_epochs`], so that neither a start with many logs nor the first
     /// append in an epoch waits for it: recovery finds the epoch in the batches that it wrote.
     ///
-    /// # Errors
-    /// `Epochs`, for the epoch before.
-    pub fn begin_epoch(&mut self, leader_epoch: LeaderEpoch) -> Result<(), LogError> {
-        self.flush_epochs()?;
+    /// # Panics
+    /// If the log has records of a later epoch: the caller knows better than to lead then.
+    pub fn begin_epoch(&mut self, leader_epoch: LeaderEpoch) {
+        let latest = self.latest_epoch();
+        assert!(latest <= Some(leader_epoch), "{}: epochs rise: {latest:?}", self.partition);
         self.epochs.assign_in_memory(leader_epoch, self.log_end_offset);
-        Ok(())
     }
 
     /// Forgets an epoch that began at the log's end and wrote nothing: it says nothing of the log.
@@ -323,18 +324,14 @@ impl Log {
         self.epochs.truncate_from_end(self.log_end_offset);
     }
 
-    /// Writes the latest epoch to disk, durably, if it has records and was not yet.
+    /// Writes the epochs that have records to disk, durably, unless they are there.
     ///
     /// Before a recovery point is written: recovery does not look into the batches below it.
     ///
     /// # Errors
     /// `Epochs`: the recovery point must not be written.
     pub fn flush_epochs(&mut self) -> Result<(), LogError> {
-        let has_records = |latest: EpochEntry| latest.start_offset < self.log_end_offset;
-        if self.epochs.latest().is_some_and(has_records) {
-            self.epochs.flush()?;
-        }
-        Ok(())
+        Ok(self.epochs.flush(self.log_end_offset)?)
     }
 
     /// Returns the largest epoch up to the requested one, and where it ends (exclusive).
@@ -377,7 +374,7 @@ impl Log {
     /// # Errors
     /// `Sync`: final, the directory must go offline.
     pub fn flush(&mut self) -> Result<(), LogError> {
-        if self.flushed.offset() < self.log_end_offset {
+        if !self.sync_unit.is_synced(self.log_end_offset) {
             self.sync_point().sync().map_err(|source| self.sync_error(source))?;
         }
         self.assert_order();
@@ -405,7 +402,7 @@ impl Log {
         self.sync_unit.finish(finished);
         self.sync_point().sync().map_err(|source| self.sync_error(source))?;
         self.fs.sync_dir(&self.dir).map_err(|source| self.sync_error(source))?;
-        self.epochs.flush()?;
+        self.flush_epochs()?;
         self.is_closed = true;
         Ok(())
     }

@@ -263,6 +263,27 @@ impl LogDir {
         self.checked(self.checkpoints.lock().recovery_points.write(offsets))
     }
 
+    /// Brings the recovery points of some logs down to these, durably, and leaves all others as they were
+    /// last written: before a log is cut below what its recovery point says.
+    pub fn lower_recovery_points(
+        &self,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<(), CheckpointError> {
+        let checkpoints = self.checkpoints.lock();
+        let mut written = self.read_or_none(&checkpoints.recovery_points)?;
+        let mut is_changed = false;
+        for (partition, offset) in offsets {
+            if let Some(known) = written.get_mut(partition).filter(|known| **known > *offset) {
+                *known = *offset;
+                is_changed = true;
+            }
+        }
+        if !is_changed {
+            return Ok(());
+        }
+        self.checked(checkpoints.recovery_points.write(&written))
+    }
+
     /// Writes the log start offsets of the logs that have one above their first segment, durably.
     ///
     /// Before segments are removed and before DeleteRecords is answered.

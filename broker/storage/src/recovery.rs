@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 
 use crate::checkpoint::CheckpointError;
@@ -138,6 +138,7 @@ pub(crate) fn load(
         log_end_offset: Offset(0),
         recovered: Recovered::default(),
         index_from: None,
+        epoch: LeaderEpoch(-1),
         options,
     };
     loading.open_segments(&files.base_offsets)?;
@@ -192,6 +193,8 @@ struct Loading {
     recovered: Recovered,
     /// From where on transaction indexes are empty and wait for the replay of the producers.
     index_from: Option<Offset>,
+    /// The epoch of the last batch that was scanned, -1 before there was one.
+    epoch: LeaderEpoch,
 }
 
 impl Loading {
@@ -241,7 +244,8 @@ impl Loading {
     ) -> Result<Rebuilt, LoadError> {
         let base_offset = segment.base_offset;
         let keep_below = if is_stable { Offset(i64::MAX) } else { self.options.recovery_point };
-        let rebuilt = rebuild::rebuild(segment, self.config, keep_below, is_active)?;
+        let rebuilt =
+            rebuild::rebuild(segment, self.config, keep_below, is_active, &mut self.epoch)?;
         self.index_from = Some(self.index_from.unwrap_or(base_offset).min(base_offset));
         self.recovered.scanned_bytes += u64::from(rebuilt.segment.size());
         self.recovered.cut_bytes += rebuilt.cut_bytes;
@@ -319,17 +323,14 @@ fn load_epochs(
     for segment in segments {
         if scan_from.is_some_and(|from| segment.base_offset >= from) {
             segment.for_each(0, |entry| {
-                let latest = epochs.latest().map(|latest| latest.epoch);
-                if let Some(epoch) = entry.leader_epoch()
-                    && latest.is_none_or(|latest| epoch > latest)
-                {
-                    epochs.assign_in_memory(epoch, entry.base_offset);
+                if let Some(epoch) = entry.leader_epoch() {
+                    epochs.observe(epoch, entry.base_offset);
                 }
                 Ok(true)
             })?;
         }
     }
     epochs.truncate_from_start(log_start_offset);
-    epochs.flush().map_err(LogError::from)?;
+    epochs.flush(log_end_offset).map_err(LogError::from)?;
     Ok(epochs)
 }

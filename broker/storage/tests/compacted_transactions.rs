@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use broker_protocol::quantity::Offset;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::record::batch::{Attributes, Batch, BatchHeader};
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
@@ -66,7 +66,7 @@ fn marker(log: &mut Log, producer_id: i64, is_commit: bool) {
 
 fn follow(log: &mut Log, batch: &[u8]) {
     let offset = log.log_end_offset().0;
-    log.append_as_follower(&stored(batch, offset, 0), NOW).unwrap().unwrap();
+    log.append_as_follower(&stored(batch, offset, 0), LeaderEpoch(1000), NOW).unwrap().unwrap();
     log.on_high_watermark(log.log_end_offset());
 }
 

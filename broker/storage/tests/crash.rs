@@ -82,6 +82,7 @@ impl Run {
                 self.committed_size = self.appended.len();
             }
             if self.random.below(10) == 0 {
+                log.flush_epochs().unwrap();
                 let offsets = [(partition(), log.recovery_point())].into_iter().collect();
                 dir.write_recovery_points(&offsets).unwrap();
             }
@@ -362,7 +363,7 @@ fn an_epoch_that_wrote_records_survives_a_power_loss_wherever_the_recovery_point
         let mut log = create(&dir, &config);
         let mut starts = Vec::new();
         for (epoch, segments) in [(1, 2), (3, 4), (7, 5)] {
-            log.begin_epoch(LeaderEpoch(epoch)).unwrap();
+            log.begin_epoch(LeaderEpoch(epoch));
             starts.push((epoch, log.log_end_offset()));
             while log.segment_count() < segments {
                 append(&mut log, &[batch(1, 300, 1, 5)], epoch).unwrap();

@@ -216,7 +216,7 @@ fn messages_of_old_formats_are_read_indexed_and_recovered() {
             value: Some(&[7; 40]),
         };
         write_message(&mut bytes, i8::from(number >= 30), &fields);
-        log.append_as_follower(&bytes, NOW).unwrap().unwrap();
+        log.append_as_follower(&bytes, LeaderEpoch(1000), NOW).unwrap().unwrap();
         all.push((number * 2, bytes));
     }
     assert!(log.segment_count() > 3);

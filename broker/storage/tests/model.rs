@@ -92,7 +92,7 @@ impl World {
                 let bytes = batch(*count, 20, self.seed, NOW.0);
                 self.model.push(&bytes, base);
                 let (_, _, bytes) = self.model.batches.last().unwrap().clone();
-                self.log().append_as_follower(&bytes, NOW).unwrap().unwrap();
+                self.log().append_as_follower(&bytes, LeaderEpoch(1000), NOW).unwrap().unwrap();
             }
             Step::Truncate { back } => {
                 let offset = (self.model.end - back).max(self.model.start);
@@ -170,6 +170,7 @@ impl World {
             dir.mark_clean_shutdown(1).unwrap();
         }
         let config = log.config().clone();
+        log.flush_epochs().unwrap();
         let offsets = [(partition(), log.recovery_point())].into_iter().collect();
         dir.write_recovery_points(&offsets).unwrap();
         let offsets = [(partition(), log.log_start_offset())].into_iter().collect();

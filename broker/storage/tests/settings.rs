@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use broker_protocol::quantity::TimestampMs;
+use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_storage::fs::Fs;
 use broker_storage::fs::faulty::FaultyFs;
@@ -35,7 +35,7 @@ fn a_sync_is_asked_for_after_as_many_records_as_flush_messages_says_and_then_cou
     let mut followed = Vec::new();
     for count in [4, 1, 4] {
         let bytes = stored(&batch(count, 0, 1, NOW.0), log.log_end_offset().0, 0);
-        let appended = log.append_as_follower(&bytes, NOW).unwrap().unwrap();
+        let appended = log.append_as_follower(&bytes, LeaderEpoch(1000), NOW).unwrap().unwrap();
         followed.push(appended.sync.is_some());
     }
     assert_eq!(followed, [false, true, false]);

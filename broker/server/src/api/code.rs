@@ -35,7 +35,9 @@ impl From<&AppendError> for ErrorCode {
             AppendError::Log(LogAppendError::Producer(error)) => producer(error),
             AppendError::Log(LogAppendError::Corrupt { .. }) => Self::CorruptMessage,
             AppendError::Log(
-                LogAppendError::OutOfOrder { .. } | LogAppendError::OffsetOverflow,
+                LogAppendError::OutOfOrder { .. }
+                | LogAppendError::WrongEpoch { .. }
+                | LogAppendError::OffsetOverflow,
             ) => Self::UnknownServerError,
             AppendError::Log(LogAppendError::Log(_)) => Self::KafkaStorageError,
         }

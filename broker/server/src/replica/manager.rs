@@ -121,6 +121,8 @@ pub struct Manager {
     failed_dirs: watch::Sender<usize>,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
+    /// Held by whoever writes recovery points.
+    checkpointing: Mutex<()>,
     trash: Mutex<Trash>,
 }
 
@@ -190,6 +192,7 @@ impl Manager {
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
             changing: Mutex::new(()),
+            checkpointing: Mutex::new(()),
             trash: Mutex::new(trash),
         });
         for dir in &manager.dirs {

@@ -26,15 +26,57 @@ fn pairs(cache: &LeaderEpochCache) -> Vec<(i32, i64)> {
 fn the_file_is_kafkas_and_reads_back() {
     let fs = FaultyFs::new(1);
     let mut cache = new(&fs);
-    cache.assign(LeaderEpoch(0), Offset(0)).unwrap();
-    cache.assign(LeaderEpoch(3), Offset(17)).unwrap();
+    cache.assign_in_memory(LeaderEpoch(0), Offset(0));
+    cache.assign_in_memory(LeaderEpoch(3), Offset(17));
+    cache.assign_in_memory(LeaderEpoch(4), Offset(20));
+    cache.flush(Offset(20)).unwrap();
     let path = Path::new("/leader-epoch-checkpoint");
     assert_eq!(read_file(&fs, path, 100).unwrap(), b"0\n2\n0 0\n3 17\n");
     assert_eq!(pairs(&new(&fs)), [(0, 0), (3, 17)]);
     cache.truncate_from_end(Offset(17));
     assert_eq!(pairs(&new(&fs)), [(0, 0), (3, 17)], "not flushed yet");
-    cache.flush().unwrap();
+    cache.flush(Offset(17)).unwrap();
     assert_eq!(pairs(&new(&fs)), [(0, 0)]);
+}
+
+#[test]
+fn a_file_that_says_so_already_is_not_written_again() {
+    let fs = FaultyFs::new(1);
+    let mut cache = new(&fs);
+    cache.assign_in_memory(LeaderEpoch(1), Offset(0));
+    cache.flush(Offset(5)).unwrap();
+    let mut cache = new(&fs);
+    cache.assign_in_memory(LeaderEpoch(2), Offset(5));
+    fs.fail_from(fs.operations(), Failure::Broken, true);
+    cache.flush(Offset(5)).unwrap();
+    cache.truncate_from_end(Offset(5));
+    cache.flush(Offset(5)).unwrap();
+    assert!(cache.flush(Offset(0)).is_err(), "and otherwise it is");
+}
+
+/// Method: table of (name, what the file says, batches from a recovery's scan, expected).
+#[test]
+fn a_walk_through_the_log_mends_what_a_truncation_left_in_the_file() {
+    type Pairs = &'static [(i32, i64)];
+    let cases: [(&str, Pairs, Pairs, Pairs); 5] = [
+        ("nothing new", &[(1, 0), (2, 5)], &[(1, 3), (2, 5), (2, 7)], &[(1, 0), (2, 5)]),
+        ("a later epoch", &[(1, 0)], &[(1, 3), (4, 5)], &[(1, 0), (4, 5)]),
+        (
+            "an earlier one lies where a cut one was",
+            &[(1, 0), (6, 5)],
+            &[(3, 5)],
+            &[(1, 0), (3, 5)],
+        ),
+        ("the same epoch began before", &[(1, 0), (6, 8)], &[(6, 5), (6, 9)], &[(1, 0), (6, 5)]),
+        ("its first batch was compacted away", &[(1, 0), (6, 5)], &[(6, 7)], &[(1, 0), (6, 5)]),
+    ];
+    for (name, file, batches, expected) in cases {
+        let mut cache = with(file);
+        for (epoch, offset) in batches {
+            cache.observe(LeaderEpoch(*epoch), Offset(*offset));
+        }
+        assert_eq!(pairs(&cache), expected, "{name}");
+    }
 }
 
 #[test]
@@ -127,14 +169,16 @@ proptest! {
 }
 
 #[test]
-fn an_assigned_epoch_is_never_missing_after_a_crash() {
+fn a_flushed_epoch_is_never_missing_after_a_crash() {
     for seed in 0..50 {
         for point in 0..8 {
             let fs = FaultyFs::new(seed);
             let mut cache = new(&fs);
-            cache.assign(LeaderEpoch(1), Offset(0)).unwrap();
+            cache.assign_in_memory(LeaderEpoch(1), Offset(0));
+            cache.flush(Offset(10)).unwrap();
             fs.fail_from(fs.operations() + point, Failure::Broken, true);
-            let outcome = cache.assign(LeaderEpoch(2), Offset(10));
+            cache.assign_in_memory(LeaderEpoch(2), Offset(10));
+            let outcome = cache.flush(Offset(11));
             let survivor = pairs(&new(&fs.crash()));
             let is_new = survivor == [(1, 0), (2, 10)];
             assert!(is_new || (outcome.is_err() && survivor == [(1, 0)]), "{survivor:?}");

@@ -5,6 +5,7 @@
 //! not cover, and for `LogAppendTime` the timestamp, after which the checksum is computed anew.
 //!
 //! Nothing is visible before the write succeeded: offsets, indexes and producers move after it.
+//! What a leader sends its followers: `follow`.
 //!
 //! Source: Kafka 3.9 `UnifiedLog.append` and `ProducerStateManager`.
 
@@ -22,7 +23,7 @@ use crate::commit::SyncPoint;
 use crate::producer_state::{
     NO_PRODUCER_ID, Origin, ProducerBatch, ProducerError, SnapshotError, Verdict,
 };
-use crate::segment::scan::{self, Entry};
+use crate::segment::scan::Entry;
 use crate::segment::{Indexed, SegmentError};
 
 /// Batches written by one call to the system; a producer sends one at a time, so more is rare.
@@ -96,6 +97,17 @@ pub enum AppendError {
         /// Where the log ends.
         log_end_offset: Offset,
     },
+    /// A batch from a leader is of an epoch that cannot be: below that of the batch before it, or above the
+    /// epoch in which the leader was asked.
+    #[error("batch of leader epoch {epoch} from the leader, expected are {least} to {most}")]
+    WrongEpoch {
+        /// The epoch of the batch.
+        epoch: LeaderEpoch,
+        /// The epoch of the batch before it, -1 if there is none.
+        least: LeaderEpoch,
+        /// The epoch in which the leader was asked.
+        most: LeaderEpoch,
+    },
     /// The offsets of a partition are used up.
     #[error("offset of the last record would be above {}", i64::MAX)]
     OffsetOverflow,
@@ -163,7 +175,7 @@ impl Log {
         let last_offset = Offset(next - 1);
         self.maybe_roll(size, last_offset, max_timestamp, now)?;
         self.preallocate()?;
-        self.epochs.assign(leader_epoch, first_offset)?;
+        self.epochs.assign_in_memory(leader_epoch, first_offset);
         self.write_groups(batches, is_append_time)?;
 
         for batch in batches.iter() {
@@ -180,7 +192,7 @@ impl Log {
     }
 
     /// Takes the space of the active segment before its first batch, if the topic wants that.
-    fn preallocate(&mut self) -> Result<(), LogError> {
+    pub(super) fn preallocate(&mut self) -> Result<(), LogError> {
         if self.config.preallocate && self.active().size() == 0 {
             let segment_bytes = self.config.segment_bytes as u32;
             self.active_mut().reserve_whole(segment_bytes)?;
@@ -188,7 +200,7 @@ impl Log {
         Ok(())
     }
 
-    fn check_size(&self, size: u64) -> Result<u32, AppendError> {
+    pub(super) fn check_size(&self, size: u64) -> Result<u32, AppendError> {
         let segment_bytes = self.config.segment_bytes as u32;
         match u32::try_from(size) {
             Ok(0) => Err(AppendError::Empty),
@@ -254,67 +266,8 @@ impl Log {
         Ok(())
     }
 
-    /// Appends whole batches as a leader stored them, offsets included; a torn last one is left out.
-    ///
-    /// Offsets may skip (the leader compacted), but never fall. `None` if there was no whole batch.
-    ///
-    /// # Errors
-    /// Batches before the one that is wrong are appended, and whole.
-    pub fn append_as_follower(
-        &mut self,
-        bytes: &[u8],
-        now: TimestampMs,
-    ) -> Result<Option<Appended>, AppendError> {
-        let (mut position, mut first, mut last) = (0_usize, None, self.log_end_offset);
-        while position < bytes.len() {
-            let rest = &bytes[position..];
-            let entry = match scan::parse(rest, 0, rest.len() as u32) {
-                Ok(entry) => entry,
-                // The leader's answer ends where its limit was.
-                Err(scan::Damage::Short) => break,
-                Err(_) => return Err(AppendError::Corrupt { position: position as u32 }),
-            };
-            let batch = &rest[..entry.size as usize];
-            if !scan::is_intact(&entry, batch) {
-                return Err(AppendError::Corrupt { position: position as u32 });
-            }
-            self.append_stored(&entry, batch, now)?;
-            first.get_or_insert(entry.base_offset);
-            last = entry.last_offset;
-            position += batch.len();
-        }
-        self.assert_order();
-        Ok(first.map(|first_offset| self.appended(first_offset, last, TimestampMs(-1))))
-    }
-
-    fn append_stored(
-        &mut self,
-        entry: &Entry,
-        bytes: &[u8],
-        now: TimestampMs,
-    ) -> Result<(), AppendError> {
-        if entry.base_offset < self.log_end_offset {
-            let (base_offset, log_end_offset) = (entry.base_offset, self.log_end_offset);
-            return Err(AppendError::OutOfOrder { base_offset, log_end_offset });
-        }
-        let size = self.check_size(u64::from(entry.size))?;
-        self.maybe_roll(size, entry.last_offset, entry.max_timestamp, now)?;
-        self.preallocate()?;
-        if let Some(epoch) = entry.leader_epoch() {
-            self.epochs.assign(epoch, entry.base_offset)?;
-        }
-        let position = self.active().size();
-        self.active_mut().write(&mut [IoSlice::new(bytes)], position)?;
-        self.add(&Added::of_entry(entry), now)?;
-        if let Some(header) = &entry.header {
-            self.record_producer(header, bytes)?;
-        }
-        self.producers.set_end_offset(self.log_end_offset);
-        Ok(())
-    }
-
     /// Makes a written batch part of the log.
-    fn add(&mut self, added: &Added, now: TimestampMs) -> Result<(), AppendError> {
+    pub(super) fn add(&mut self, added: &Added, now: TimestampMs) -> Result<(), AppendError> {
         let interval = self.config.index_interval_bytes as u32;
         let Added { base_offset, last_offset, size, max_timestamp } = *added;
         let position = self.active().size();
@@ -329,7 +282,7 @@ impl Log {
         Ok(())
     }
 
-    fn appended(
+    pub(super) fn appended(
         &mut self,
         first_offset: Offset,
         last_offset: Offset,
@@ -351,7 +304,7 @@ impl Log {
 }
 
 /// A batch that was written at the active segment's end.
-struct Added {
+pub(super) struct Added {
     base_offset: Offset,
     last_offset: Offset,
     size: u32,
@@ -368,7 +321,7 @@ impl Added {
         }
     }
 
-    fn of_entry(entry: &Entry) -> Self {
+    pub(super) fn of_entry(entry: &Entry) -> Self {
         Self {
             base_offset: entry.base_offset,
             last_offset: entry.last_offset,

@@ -15,6 +15,7 @@ use crate::format::{
     INDEX_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, file_path,
 };
 use crate::segment::Segment;
+use crate::segment::scan::Entry;
 
 impl Log {
     /// Rolls if a batch of this size, end and timestamp should not go to the active segment.
@@ -28,7 +29,7 @@ impl Log {
         let active = self.active();
         let is_due = active.size() > 0
             && (size > (self.config.segment_bytes as u32).saturating_sub(active.size())
-                || self.is_too_old(max_timestamp, now)
+                || self.is_too_old(active.first_timestamp, max_timestamp, now)
                 || active.is_index_full()
                 || active.overflows(last_offset));
         // An empty segment may still begin too far below a follower's next batch.
@@ -37,6 +38,26 @@ impl Log {
             self.roll(now)?;
         }
         Ok(is_due || is_far)
+    }
+
+    /// Returns whether a follower's batch should not go to the active segment behind `pending`, of
+    /// `pending_size` bytes, which are still to be written.
+    pub(crate) fn is_roll_due(
+        &self,
+        pending_size: u32,
+        entry: &Entry,
+        pending: &[Entry],
+        now: TimestampMs,
+    ) -> bool {
+        let active = self.active();
+        let size = active.size() + pending_size;
+        let first = pending.first().map(|first| first.max_timestamp).filter(|first| first.0 >= 0);
+        let first_timestamp = active.first_timestamp.or(first);
+        let is_due = size > 0
+            && (entry.size > (self.config.segment_bytes as u32).saturating_sub(size)
+                || self.is_too_old(first_timestamp, entry.max_timestamp, now)
+                || active.is_index_full());
+        is_due || active.overflows(entry.last_offset)
     }
 
     /// Starts a new segment if the active one holds something and is too old (`segment.ms`).
@@ -55,11 +76,15 @@ impl Log {
     }
 
     /// Compares timestamp with timestamp where batches have them, and clock with clock otherwise.
-    fn is_too_old(&self, max_timestamp: TimestampMs, now: TimestampMs) -> bool {
-        let active = self.active();
-        let age = match active.first_timestamp {
+    fn is_too_old(
+        &self,
+        first_timestamp: Option<TimestampMs>,
+        max_timestamp: TimestampMs,
+        now: TimestampMs,
+    ) -> bool {
+        let age = match first_timestamp {
             Some(first) => max_timestamp.0.saturating_sub(first.0),
-            None => now.0.saturating_sub(active.created.0),
+            None => now.0.saturating_sub(self.active().created.0),
         };
         self.is_above_age_max(age)
     }

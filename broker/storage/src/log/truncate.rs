@@ -1,6 +1,14 @@
 //! Truncation: the end of the log moves back, because a leader's log is another.
 //!
-//! Durable before it returns, so that a crash does not bring the cut records back.
+//! The cut is made at once and is durable with the next sync. Around it the caller, so that no crash leaves
+//! a mixture of what was cut off and what is appended afterwards:
+//! 1. writes a recovery point at or below the cut ([`Log::epoch_cut`] says where it will be), so that
+//!    recovery looks at everything above;
+//! 2. cuts;
+//! 3. syncs ([`Log::sync_point`]), and appends nothing before that.
+//!
+//! Only where whole segments fall away their names are synced here, one after the other: otherwise one
+//! could come back behind a hole.
 
 use std::sync::Arc;
 
@@ -38,22 +46,27 @@ impl Log {
         end_offset: Offset,
         now: TimestampMs,
     ) -> Result<EpochTruncation, LogError> {
-        let (offset, is_complete) = match self.end_offset_for_epoch(epoch) {
+        let (offset, is_complete) = self.epoch_cut(epoch, end_offset);
+        let deleted = self.truncate_to(offset, now)?;
+        Ok(EpochTruncation { deleted, is_complete })
+    }
+
+    /// Returns where [`Log::truncate_to_epoch_end`] cuts, and whether the logs agree then.
+    pub fn epoch_cut(&self, epoch: LeaderEpoch, end_offset: Offset) -> (Offset, bool) {
+        match self.end_offset_for_epoch(epoch) {
             // Both logs wrote in that epoch: they agree up to where the shorter ends it.
             Some((own, own_end)) if own == epoch => (own_end.min(end_offset), true),
             // Only the leader's did. What is behind the epochs before it is of no leader that counts.
             Some((_, own_end)) => (own_end, false),
             // Nothing here is older.
             None => (end_offset, true),
-        };
-        let deleted = self.truncate_to(offset, now)?;
-        Ok(EpochTruncation { deleted, is_complete })
+        }
     }
 
     /// Removes every record at `offset` and above, with the batch that contains it.
     ///
-    /// Returns the files of whole segments that fell away. Nothing happens if the log ends before.
-    /// Afterwards the caller writes the recovery point checkpoint, before anything is appended.
+    /// Returns the files of whole segments that fell away. Of a log that ends before only the epochs go
+    /// that wrote nothing.
     ///
     /// # Errors
     /// The directory must go offline: the log is cut in part.
@@ -63,6 +76,7 @@ impl Log {
         now: TimestampMs,
     ) -> Result<Vec<DeletedSegment>, LogError> {
         if offset >= self.log_end_offset {
+            self.forget_empty_epochs();
             return Ok(Vec::new());
         }
         if offset < self.first().base_offset || offset < self.log_start_offset {
@@ -74,21 +88,16 @@ impl Log {
         }
         self.recent.clear();
         self.active_mut().truncate_to(offset)?;
-        let file = self.active().file()?.clone();
-        file.sync_data().map_err(|source| self.sync_error(source))?;
-        self.fs.sync_dir(&self.dir).map_err(|source| self.sync_error(source))?;
-
-        let recovery_point = self.flushed.offset().min(offset);
         self.log_end_offset = offset;
-        self.restart_sync(recovery_point)?;
+        let recovery_point = self.flushed.offset().min(offset);
+        self.restart_sync(recovery_point, deleted.is_empty())?;
         self.epochs.truncate_from_end(offset);
-        self.epochs.flush()?;
         self.rebuild_producers(now, i64::MAX, Offset(i64::MAX))?;
         self.assert_order();
         Ok(deleted)
     }
 
-    /// Removes everything; the next record gets `offset`.
+    /// Removes everything; the next record gets `offset`. Durable before it returns.
     ///
     /// # Errors
     /// The directory must go offline.
@@ -106,9 +115,9 @@ impl Log {
         self.fs.sync_dir(&self.dir).map_err(|source| self.sync_error(source))?;
         self.recent.clear();
         (self.log_start_offset, self.log_end_offset) = (offset, offset);
-        self.restart_sync(offset)?;
+        self.restart_sync(offset, false)?;
         self.epochs.clear();
-        self.epochs.flush()?;
+        self.epochs.flush(offset)?;
         self.producers.truncate_fully_and_start_at(offset)?;
         self.assert_order();
         Ok(deleted)
@@ -117,21 +126,26 @@ impl Log {
     fn pop_active(&mut self) -> Result<Option<DeletedSegment>, LogError> {
         let Some(segment) = self.segments.pop_back() else { return Ok(None) };
         self.size -= u64::from(segment.size());
-        Ok(Some(self.delete(segment)?))
+        let deleted = self.delete(segment)?;
+        self.fs.sync_dir(&self.dir).map_err(|source| self.sync_error(source))?;
+        Ok(Some(deleted))
     }
 
     /// Counts sizes and durability anew: syncs of what was cut must not move the recovery point.
-    fn restart_sync(&mut self, recovery_point: Offset) -> Result<(), LogError> {
+    fn restart_sync(&mut self, recovery_point: Offset, is_same_file: bool) -> Result<(), LogError> {
         self.size = self.segments().map(|segment| u64::from(segment.size())).sum();
         self.unrequested = Unrequested::default();
         self.is_closed = false;
         self.flushed = Arc::new(Flushed::new(recovery_point));
-        let active = self.active();
-        let file = active.file()?.clone();
-        // Older segments may still owe a sync: the new unit goes on where the old one was.
-        let prior = Some(self.sync_unit.clone());
-        let (fs, dir) = (self.fs.clone(), self.dir.clone());
-        self.sync_unit = SyncUnit::new(fs, dir, file, self.flushed.clone(), prior);
+        self.sync_unit = if is_same_file {
+            self.sync_unit.after_cut(self.flushed.clone())
+        } else {
+            let file = self.active().file()?.clone();
+            // Older segments may still owe a sync: the new unit goes on where the old one was.
+            let prior = Some(self.sync_unit.clone());
+            let (fs, dir) = (self.fs.clone(), self.dir.clone());
+            SyncUnit::new(fs, dir, file, self.flushed.clone(), prior).owing_a_cut()
+        };
         Ok(())
     }
 

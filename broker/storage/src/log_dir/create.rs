@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::TimestampMs;
+use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
@@ -111,7 +111,7 @@ impl LogDir {
             partition: new.partition,
             config: new.config,
             is_clean: true,
-            recovery_point: broker_protocol::quantity::Offset(0),
+            recovery_point: Offset(0),
             log_start_offset: None,
             now,
             producer_id_expiration_ms: i64::MAX,
@@ -125,6 +125,6 @@ impl LogDir {
 
     fn write_epochs(&self, dir: &Path) -> Result<(), CreateError> {
         let mut epochs = LeaderEpochCache::empty(self.fs().clone(), dir);
-        epochs.flush().map_err(|error| CreateError::Load(LogError::from(error).into()))
+        epochs.flush(Offset(0)).map_err(|error| CreateError::Load(LogError::from(error).into()))
     }
 }

@@ -230,7 +230,7 @@ impl LogDir {
         })
     }
 
-    fn read_or_none(
+    pub(super) fn read_or_none(
         &self,
         checkpoint: &OffsetCheckpoint,
     ) -> Result<BTreeMap<TopicPartition, Offset>, CheckpointError> {

@@ -1,6 +1,6 @@
 //! Scans a segment batch by batch, builds its indexes anew, and cuts a torn tail.
 
-use broker_protocol::quantity::Offset;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
 
 use super::LoadError;
 use crate::format::LOG_SUFFIX;
@@ -20,7 +20,8 @@ pub(super) struct Rebuilt {
 }
 
 /// Scans the whole segment; checksums are checked for batches that reach `keep_below` or above, which
-/// is the recovery point.
+/// is the recovery point. There, too, the log ends before a batch of an earlier epoch than the one before
+/// it, starting with `epoch`: it is left of what was cut off, and what was written over it is not all there.
 ///
 /// # Errors
 /// `Damaged` if the valid prefix ends below `keep_below`, and everything is left as it was.
@@ -29,6 +30,7 @@ pub(super) fn rebuild(
     config: SegmentConfig,
     keep_below: Offset,
     is_active: bool,
+    epoch: &mut LeaderEpoch,
 ) -> Result<Rebuilt, LoadError> {
     let file = segment.file()?.clone();
     let file_size = segment.reset_for_rebuild(config)?;
@@ -39,9 +41,11 @@ pub(super) fn rebuild(
     while let Step::Batch(entry) = scanner.step().map_err(read)? {
         let follows = entry.base_offset >= end_offset && !segment.overflows(entry.last_offset);
         let is_checked = entry.last_offset >= keep_below;
-        if !follows || (is_checked && !scanner.is_intact(&entry).map_err(read)?) {
+        let falls = entry.leader_epoch().is_some_and(|found| found < *epoch);
+        if !follows || (is_checked && (falls || !scanner.is_intact(&entry).map_err(read)?)) {
             break;
         }
+        *epoch = entry.leader_epoch().unwrap_or(*epoch);
         let Entry { size, last_offset, max_timestamp, .. } = entry;
         segment.add(Indexed { size, last_offset, max_timestamp }, config.index_interval_bytes)?;
         end_offset = Offset(last_offset.0 + 1);

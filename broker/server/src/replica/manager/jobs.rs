@@ -95,9 +95,14 @@ impl Manager {
         for dir in self.online_dirs() {
             let partitions = self.partitions();
             let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
-            let points =
-                here.filter_map(|p| Some((p.name().clone(), p.recovery_point_to_write()?)));
-            note(dir, dir.write_recovery_points(&points.collect()));
+            let points: Vec<_> =
+                here.filter_map(|p| Some((p, p.recovery_point_to_write()?))).collect();
+            let _turn = self.checkpointing.lock();
+            // A log that was cut since is not to have the recovery point that it had.
+            let now = points
+                .iter()
+                .map(|(p, point)| (p.name().clone(), (*point).min(p.offsets().recovery_point)));
+            note(dir, dir.write_recovery_points(&now.collect()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
-use broker_storage::commit::{Callback, SyncPoint};
+use broker_storage::commit::{Callback, CommitError, SyncPoint};
 use broker_storage::log::{AppendError as LogAppendError, DeletedSegment, LogError};
 
 use super::{EpochEndOffset, Partition};
@@ -95,6 +95,12 @@ pub enum TruncateError {
     /// The disk failed; the directory is offline.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The log was cut, and may be as it was after a power loss; the directory is offline.
+    #[error(transparent)]
+    Sync(CommitError),
+    /// The recovery points could not be written.
+    #[error("the log directory cannot be written")]
+    Offline,
 }
 
 impl Partition {
@@ -143,7 +149,7 @@ impl Partition {
     ) -> Result<Followed, FollowError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(answer.leader_epoch)?;
-        let appended = inner.log.append_as_follower(answer.batches, now);
+        let appended = inner.log.append_as_follower(answer.batches, answer.leader_epoch, now);
         let end = inner.log.log_end_offset();
         let moved = inner.state.followed(end, answer.high_watermark);
         let advanced = self.advanced(&mut inner, moved);
@@ -172,8 +178,28 @@ impl Partition {
         self.dir.committer().submit_and(point, Arc::clone(self) as _, done);
     }
 
-    /// Cuts the log where it differs from the leader's. [`super::super::manager::Manager::truncate`] calls it, which
-    /// also makes it durable.
+    /// Returns where [`Partition::truncate`] will cut, if anything is to go.
+    ///
+    /// # Errors
+    /// As [`TruncateError::State`].
+    pub(in crate::replica) fn planned_cut(
+        &self,
+        leader_epoch: LeaderEpoch,
+        cut: Cut,
+    ) -> Result<Option<Offset>, StateError> {
+        let inner = self.inner.lock();
+        inner.state.check_follower(leader_epoch)?;
+        let (offset, _) = inner.cut_at(cut);
+        let stays = offset >= inner.log.log_end_offset();
+        Ok(match cut {
+            // Whatever is left of it after a crash must be looked at.
+            Cut::BeginAt(_) => Some(inner.log.log_start_offset()),
+            Cut::EpochEnd(_) | Cut::At(_) | Cut::HighWatermark => (!stays).then_some(offset),
+        })
+    }
+
+    /// Cuts the log where it differs from the leader's; [`crate::replica::manager::Manager::truncate`] does
+    /// what comes before and after.
     ///
     /// # Errors
     /// As [`TruncateError`].
@@ -185,26 +211,23 @@ impl Partition {
     ) -> Result<Truncated, TruncateError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(leader_epoch)?;
-        let high_watermark = inner.state.high_watermark();
-        let log = &mut inner.log;
-        let done = match cut {
-            Cut::EpochEnd(EpochEndOffset { leader_epoch, end_offset }) => log
-                .truncate_to_epoch_end(leader_epoch, end_offset, now)
-                .map(|cut| (cut.deleted, cut.is_complete)),
-            Cut::At(offset) => log.truncate_to(offset, now).map(|deleted| (deleted, true)),
-            Cut::HighWatermark => {
-                log.truncate_to(high_watermark, now).map(|deleted| (deleted, true))
-            }
-            Cut::BeginAt(offset) => {
-                log.truncate_fully_and_start_at(offset, now).map(|deleted| (deleted, true))
+        let before = inner.log.log_end_offset();
+        let (offset, is_complete) = inner.cut_at(cut);
+        let deleted = match cut {
+            Cut::BeginAt(_) => inner.log.truncate_fully_and_start_at(offset, now),
+            Cut::EpochEnd(_) | Cut::At(_) | Cut::HighWatermark => {
+                inner.log.truncate_to(offset, now)
             }
         };
         let (start, end) = (inner.log.log_start_offset(), inner.log.log_end_offset());
         inner.state.truncated(start, end);
-        let unsynced = inner.unsynced();
+        let unsynced = (end != before).then(|| inner.log.sync_point());
         drop(inner);
-        match done {
-            Ok((deleted, is_complete)) => Ok(Truncated { is_complete, unsynced, deleted }),
+        if end != before {
+            tracing::info!(partition = %self.name, %before, %end, "the log is cut");
+        }
+        match deleted {
+            Ok(deleted) => Ok(Truncated { is_complete, unsynced, deleted }),
             Err(error) => {
                 self.note(&error);
                 Err(error.into())
@@ -214,6 +237,17 @@ impl Partition {
 }
 
 impl super::Inner {
+    /// Returns where a cut is made, and whether the logs agree afterwards.
+    fn cut_at(&self, cut: Cut) -> (Offset, bool) {
+        match cut {
+            Cut::EpochEnd(EpochEndOffset { leader_epoch, end_offset }) => {
+                self.log.epoch_cut(leader_epoch, end_offset)
+            }
+            Cut::At(offset) | Cut::BeginAt(offset) => (offset, true),
+            Cut::HighWatermark => (self.state.high_watermark(), true),
+        }
+    }
+
     /// Checks that `leader_epoch` is not below that of any record: the cluster's state would have gone
     /// back in time.
     pub(super) fn check_rising(&self, leader_epoch: LeaderEpoch) -> Result<(), Stale> {

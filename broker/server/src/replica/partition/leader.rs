@@ -13,8 +13,6 @@ use crate::replica::partition_state::{IsrAnswer, IsrProposal, Leadership, Moved,
 impl Partition {
     /// Leads the partition from now on, as `leadership` says.
     ///
-    /// May wait for the disk, which goes offline if it fails.
-    ///
     /// # Errors
     /// The epoch is not newer than the one known, here or in the log; nothing was changed.
     pub fn lead(self: &Arc<Self>, leadership: Leadership, now: Instant) -> Result<(), Stale> {
@@ -22,7 +20,7 @@ impl Partition {
         let epoch = leadership.leader_epoch;
         inner.check_rising(epoch)?;
         let moved = inner.state.lead(leadership, now)?;
-        let begun = inner.log.begin_epoch(epoch);
+        inner.log.begin_epoch(epoch);
         let advanced = self.advanced(&mut inner, moved.high_watermark);
         let high_watermark = inner.state.high_watermark();
         inner.log.on_high_watermark(high_watermark);
@@ -37,9 +35,6 @@ impl Partition {
         self.replica_subscribers.wake();
         if has_laggard {
             self.note_laggard();
-        }
-        if let Err(error) = begun {
-            self.note(&error);
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::alter_partition::{
     AlterPartitionRequest, AlterPartitionResponse, AlteredPartition, AlteredTopic,
 };
+use broker_storage::commit::Synced;
+use broker_storage::log::AppendError as LogAppendError;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -173,6 +175,58 @@ fn an_answer_of_an_epoch_that_is_over_is_not_appended() {
         Err(FollowError::State(StateError::FencedLeaderEpoch { .. }))
     ));
     assert_eq!(two.ends(), (0, 0));
+}
+
+#[test]
+fn a_follower_of_a_synced_topic_vouches_for_what_is_synced_and_no_late_sync_of_cut_bytes_counts() {
+    let synced = config(&[("ottla.durability", "synced")]);
+    let [one, two] = two(&synced);
+    for node in [&one, &two] {
+        node.apply(led_by(1, 0, &[1, 2]));
+    }
+    for _ in 0..4 {
+        append(&one.partition(), 2).unwrap();
+    }
+    let (epoch, read) = two.ask(&one, SystemClock.now());
+    two.take(epoch, &read).unwrap();
+    let partition = two.partition();
+    let position = partition.follower_position().unwrap();
+    assert_eq!(position.fetch_offset, Offset(0), "nothing is synced yet");
+    assert_eq!(position.unsynced.map(|point| point.end_offset()), Some(Offset(8)));
+
+    let cut = Truncation {
+        partition: Arc::clone(&partition),
+        leader_epoch: epoch,
+        cut: Cut::At(Offset(4)),
+    };
+    two.manager.truncate(&[cut]).pop().unwrap().unwrap();
+    let position = partition.follower_position().unwrap();
+    assert!(position.unsynced.is_none(), "a cut is durable when it is done");
+    let (_, read) = two.ask(&one, SystemClock.now());
+    two.take(epoch, &read).unwrap();
+    // What was queued before the cut ends only now.
+    Synced::synced(&*partition, Ok(Offset(8)));
+    let position = partition.follower_position().unwrap();
+    assert_eq!((position.fetch_offset, two.ends().1), (Offset(4), 8));
+    let (done, ended) = std::sync::mpsc::channel();
+    let told = Box::new(move |outcome| _ = done.send(outcome));
+    partition.sync_then(position.unsynced.unwrap(), told);
+    ended.recv().unwrap().unwrap();
+    assert_eq!(partition.follower_position().unwrap().fetch_offset, Offset(8));
+}
+
+#[test]
+fn a_batch_above_the_epoch_that_was_asked_in_is_not_appended() {
+    let [one, two] = two(&relaxed());
+    one.apply(led_by(1, 3, &[1]));
+    append(&one.partition(), 2).unwrap();
+    one.apply(led_by(1, 4, &[1]));
+    append(&one.partition(), 2).unwrap();
+    two.apply(led_by(1, 3, &[1]));
+    let read = one.partition().read(&at(0), Isolation::LogEnd, 1 << 20, true).unwrap();
+    let refused = two.take(LeaderEpoch(3), &read).unwrap_err();
+    assert!(matches!(refused, FollowError::Log(LogAppendError::WrongEpoch { .. })));
+    assert_eq!(two.ends().1, 2, "those before it are sound");
 }
 
 #[test]
