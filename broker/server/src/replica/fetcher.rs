@@ -200,3 +200,6 @@ impl Parts {
         self.broker_epoch.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests;

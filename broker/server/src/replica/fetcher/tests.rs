@@ -1,0 +1,286 @@
+//! Followers that copy over a socket from partitions that lead: what they catch up with, and what they
+//! never append.
+#![allow(clippy::disallowed_methods, reason = "a test has no shutdown to name its tasks")]
+
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use broker_config::broker::BrokerConfig;
+use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::{LeaderEpoch, Offset};
+use broker_protocol::uuid::Uuid;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::{Clock, SystemClock};
+use crate::replica::delayed::FetchWaiter;
+use crate::replica::manager::{Become, Outcome};
+use crate::replica::partition::admin::Offsets;
+use crate::replica::partition_state::Leadership;
+use crate::replica::tests::{append, config, open};
+
+mod leader;
+
+use leader::{Served, serve};
+
+const ID: Uuid = Uuid::from_bytes([1; 16]);
+const FOLLOWER: BrokerId = BrokerId(3);
+
+/// How long anything may take before a test fails.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A broker's partitions.
+struct Node {
+    id: BrokerId,
+    manager: Arc<Manager>,
+    config: Arc<TopicConfig>,
+    dir: TempDir,
+}
+
+impl Node {
+    fn new(id: BrokerId, durability: &str) -> Self {
+        let (dir, config) =
+            (tempfile::tempdir().unwrap(), config(&[("ottla.durability", durability)]));
+        Self { id, manager: open(&[dir.path()], &config), config, dir }
+    }
+
+    /// Tells the broker who leads `count` partitions in `epoch`.
+    fn apply(&self, leader: BrokerId, epoch: i32, count: i32) -> Vec<Arc<Partition>> {
+        let change = |partition| Become {
+            partition: name(partition),
+            topic_id: ID,
+            config: Arc::clone(&self.config),
+            leadership: Leadership {
+                leader: Some(leader),
+                leader_epoch: LeaderEpoch(epoch),
+                partition_epoch: epoch,
+                isr: vec![leader, FOLLOWER],
+                replicas: vec![BrokerId(1), BrokerId(2), FOLLOWER],
+                adding: Vec::new(),
+                removing: Vec::new(),
+                recovering: false,
+            },
+            leads: leader == self.id,
+            is_new: true,
+        };
+        let outcomes = self.manager.apply((0..count).map(change).collect());
+        let partitions = outcomes.into_iter().map(|outcome| match outcome {
+            Outcome::Done(partition) => partition,
+            Outcome::Stale | Outcome::InconsistentTopicId | Outcome::Offline => panic!("refused"),
+        });
+        partitions.collect()
+    }
+
+    fn records(&self, partition: i32) -> Vec<u8> {
+        let dir = self.dir.path().join(name(partition).to_string());
+        std::fs::read(dir.join("00000000000000000000.log")).unwrap()
+    }
+}
+
+/// A follower's fetchers.
+struct Follower {
+    node: Node,
+    fetchers: Fetchers,
+}
+
+impl Follower {
+    fn new(durability: &str) -> Self {
+        Self::of(Node::new(FOLLOWER, durability), BrokerConfig::default())
+    }
+
+    fn of(node: Node, config: BrokerConfig) -> Self {
+        let fetchers = Fetchers::new(Parts {
+            broker_id: FOLLOWER,
+            broker_epoch: Arc::new(AtomicI64::new(7)),
+            replicas: Arc::clone(&node.manager),
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            versions: Versions { fetch: 17, list_offsets: 9 },
+            runtimes: Vec::new(),
+            tasks: Tasks::new(),
+        });
+        Self { node, fetchers }
+    }
+
+    async fn follow(&mut self, leader: BrokerId, epoch: i32, count: i32) -> Vec<Arc<Partition>> {
+        let partitions = self.node.apply(leader, epoch, count);
+        self.fetchers.follow(partitions.clone()).await;
+        partitions
+    }
+
+    fn reach(&self, leader: &Node, served: &Served) {
+        self.fetchers.reach([(leader.id, "127.0.0.1", served.port)].into_iter());
+    }
+}
+
+fn name(partition: i32) -> TopicPartition {
+    TopicPartition { topic: "t".into(), partition }
+}
+
+/// Waits until `holds` of where a partition stands, which is looked at when its high watermark moves.
+async fn until(partition: &Partition, holds: impl Fn(&Offsets) -> bool) {
+    let waiter = FetchWaiter::new();
+    let subscription = partition.subscribers().subscribe(&waiter, 0);
+    let deadline = SystemClock.now() + LIMIT;
+    loop {
+        subscription.arm();
+        let offsets = partition.offsets();
+        if holds(&offsets) {
+            return;
+        }
+        assert!(waiter.woken(deadline).await, "{}: {offsets:?}", partition.name());
+    }
+}
+
+async fn visible(partition: &Partition, offset: i64) {
+    until(partition, |offsets| offsets.high_watermark >= Offset(offset)).await;
+}
+
+/// Whatever the durability, the leader shows what its follower has, and the follower learns of it.
+#[tokio::test]
+async fn a_follower_has_every_byte_and_the_leader_shows_it() {
+    for durability in ["replicated", "synced"] {
+        let leader = Node::new(BrokerId(1), durability);
+        let led = leader.apply(BrokerId(1), 0, 3);
+        append(&led[0], 5).unwrap();
+        assert_eq!(led[0].offsets().high_watermark, Offset(0), "{durability}: nobody has it yet");
+        let served = serve(&leader.manager).await;
+        let mut follower = Follower::new(durability);
+        follower.reach(&leader, &served);
+        let copies = follower.follow(BrokerId(1), 0, 3).await;
+        visible(&led[0], 5).await;
+        // The follower waits at the leader by now.
+        for partition in [1, 0, 2, 1] {
+            append(&led[partition], 2).unwrap();
+            let end = led[partition].offsets().log_end_offset;
+            visible(&led[partition], end.0).await;
+        }
+        for (led, copy) in led.iter().zip(&copies) {
+            visible(copy, led.offsets().high_watermark.0).await;
+        }
+        for partition in 0..3 {
+            assert_eq!(follower.node.records(partition), leader.records(partition), "{durability}");
+        }
+    }
+}
+
+/// What only a deposed leader had is cut, by leader epoch and not by the high watermark.
+#[tokio::test]
+async fn a_log_that_parted_is_brought_in_line() {
+    let (old, new) = (Node::new(FOLLOWER, "replicated"), Node::new(BrokerId(2), "replicated"));
+    let kept = old.apply(FOLLOWER, 0, 1);
+    append(&kept[0], 4).unwrap();
+    append(&kept[0], 3).unwrap();
+    let led = new.apply(BrokerId(2), 0, 1);
+    append(&led[0], 4).unwrap();
+    new.apply(BrokerId(2), 2, 1);
+    append(&led[0], 1).unwrap();
+    let served = serve(&new.manager).await;
+    let mut follower = Follower::of(old, BrokerConfig::default());
+    follower.reach(&new, &served);
+    let copies = follower.follow(BrokerId(2), 2, 1).await;
+    visible(&led[0], 5).await;
+    visible(&copies[0], 5).await;
+    assert_eq!(copies[0].offsets().log_end_offset, Offset(5));
+    assert_eq!(follower.node.records(0), new.records(0));
+}
+
+/// A follower that was away for longer than the leader keeps records begins where the leader does.
+#[tokio::test]
+async fn a_log_that_ends_before_the_leaders_begins_starts_anew() {
+    let leader = Node::new(BrokerId(1), "replicated");
+    let led = leader.apply(BrokerId(1), 0, 1);
+    append(&led[0], 4).unwrap();
+    append(&led[0], 4).unwrap();
+    let served = serve(&leader.manager).await;
+    // Another replica has them, or they could not be deleted.
+    let mut other = Follower::new("replicated");
+    other.reach(&leader, &served);
+    other.follow(BrokerId(1), 0, 1).await;
+    visible(&led[0], 8).await;
+    let (manager, partition) = (Arc::clone(&leader.manager), Arc::clone(&led[0]));
+    let deleting =
+        tokio::task::spawn_blocking(move || manager.delete_records(&partition, Offset(4)));
+    assert_eq!(deleting.await.unwrap().unwrap(), Offset(4));
+    let mut follower = Follower::new("replicated");
+    follower.reach(&leader, &served);
+    let copies = follower.follow(BrokerId(1), 0, 1).await;
+    visible(&copies[0], 8).await;
+    let offsets = copies[0].offsets();
+    assert_eq!((offsets.log_start_offset, offsets.log_end_offset), (Offset(4), Offset(8)));
+}
+
+/// An answer that comes after another leader was followed is not appended.
+///
+/// Method: the first leader's answer is made, held at a gate, and let go only when the second leader is
+/// followed; both have records at the same offsets.
+#[tokio::test]
+async fn an_answer_of_an_older_epoch_is_not_appended() {
+    let first = Node::new(BrokerId(1), "replicated");
+    let led_first = first.apply(BrokerId(1), 0, 1);
+    append(&led_first[0], 7).unwrap();
+    let mut served_first = serve(&first.manager).await;
+    served_first.gate.send_replace(false);
+    let second = Node::new(BrokerId(2), "replicated");
+    let led_second = second.apply(BrokerId(2), 1, 1);
+    append(&led_second[0], 2).unwrap();
+    let served_second = serve(&second.manager).await;
+
+    let mut follower = Follower::new("replicated");
+    follower.reach(&first, &served_first);
+    follower.reach(&second, &served_second);
+    follower.follow(BrokerId(1), 0, 1).await;
+    served_first.made.wait_for(|made| *made > 0).await.unwrap();
+    let copies = follower.follow(BrokerId(2), 1, 1).await;
+    served_first.gate.send_replace(true);
+    visible(&led_second[0], 2).await;
+    visible(&copies[0], 2).await;
+    assert_eq!(copies[0].offsets().log_end_offset, Offset(2));
+    assert_eq!(follower.node.records(0), second.records(0));
+}
+
+/// A leader that is not there yet, and one that comes back elsewhere, is found.
+#[tokio::test]
+async fn a_leader_is_found_when_and_where_it_comes() {
+    let leader = Node::new(BrokerId(1), "replicated");
+    let led = leader.apply(BrokerId(1), 0, 1);
+    append(&led[0], 1).unwrap();
+    let mut follower = Follower::new("replicated");
+    follower.follow(BrokerId(1), 0, 1).await;
+    let served = serve(&leader.manager).await;
+    follower.reach(&leader, &served);
+    visible(&led[0], 1).await;
+    served.server.abort();
+    let served = serve(&leader.manager).await;
+    follower.reach(&leader, &served);
+    append(&led[0], 1).unwrap();
+    visible(&led[0], 2).await;
+}
+
+/// Partitions that join while the fetcher waits at the leader do not wait with it.
+///
+/// Method: the leader would let it wait for an hour.
+#[tokio::test]
+async fn a_partition_that_joins_is_asked_for_at_once() {
+    let leader = Node::new(BrokerId(1), "replicated");
+    let led = leader.apply(BrokerId(1), 0, 2);
+    let served = serve(&leader.manager).await;
+    let config = BrokerConfig {
+        replica_fetch_wait_max_ms: 3_600_000,
+        replica_socket_timeout_ms: 3_600_000,
+        ..BrokerConfig::default()
+    };
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    follower.reach(&leader, &served);
+    append(&led[0], 1).unwrap();
+    let copies = follower.node.apply(BrokerId(1), 0, 2);
+    follower.fetchers.follow(vec![Arc::clone(&copies[0])]).await;
+    visible(&led[0], 1).await;
+    append(&led[1], 1).unwrap();
+    follower.fetchers.follow(vec![Arc::clone(&copies[1])]).await;
+    visible(&led[1], 1).await;
+    follower.fetchers.leave(&[name(0)]).await;
+    append(&led[0], 1).unwrap();
+    append(&led[1], 1).unwrap();
+    visible(&led[1], 2).await;
+    assert_eq!(led[0].offsets().high_watermark, Offset(1), "who is left copies no more");
+}
