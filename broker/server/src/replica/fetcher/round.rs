@@ -30,7 +30,9 @@ use super::plan::{Follow, Key, Plan, Position, Topic};
 use super::{Command, Parts};
 use crate::peer::{Peer, PeerError};
 use crate::replica::manager::Truncation;
-use crate::replica::partition::follower::{Cut, FollowError, FollowerPosition, FromLeader};
+use crate::replica::partition::follower::{
+    Cut, FollowError, FollowerPosition, FromLeader, TruncateError,
+};
 use crate::replica::partition::{EpochEndOffset, Partition};
 
 /// How long a round waits for its group commit before it goes on without those that it syncs.
@@ -409,7 +411,13 @@ impl Copies {
                 Ok(_) => self.go_on(key),
                 Err(error) => {
                     debug!(%error, "log not cut");
-                    self.plan.end(key);
+                    match error {
+                        // Another order holds, or the directory is of no use.
+                        TruncateError::State(_)
+                        | TruncateError::Sync(_)
+                        | TruncateError::Offline => self.plan.end(key),
+                        TruncateError::Log(_) => self.back_off(key),
+                    }
                 }
             }
         }
