@@ -10,6 +10,7 @@
 //! Nothing here knows what a broker should do beyond the protocol: Apache Kafka and Ottla are judged
 //! by the same rules.
 
+pub mod audit;
 pub mod bed;
 pub mod checker;
 pub mod claim;

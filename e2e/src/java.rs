@@ -32,7 +32,12 @@ pub struct Java {
 impl Java {
     /// The jars of `release` alone.
     pub fn new(release: &Release) -> Result<Self> {
-        let class_path = release.jars()?.join("*").into_os_string();
+        Self::of(&release.jars()?)
+    }
+
+    /// The jars in a directory.
+    pub fn of(jars: &Path) -> Result<Self> {
+        let class_path = jars.join("*").into_os_string();
         let logging = workspace::output_dir().join("log4j.properties");
         fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
         // Written whole under another name first: tests in parallel write the same file.

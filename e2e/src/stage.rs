@@ -203,7 +203,8 @@ fn knocks(options: &Options) -> Result<()> {
 }
 
 /// The bed is judged by Kafka: what it finds against a rule there is wrong in the bed.
-fn cluster(_: &Options) -> Result<()> {
+fn cluster(options: &Options) -> Result<()> {
+    end_to_end(&["cluster_bed"], options)?;
     bed(&["--brokers", "kafka,kafka,kafka", "--overlapping", "2", "--minutes", "1", "--seed", "1"])
 }
 

@@ -72,6 +72,7 @@ pub fn install_all() -> Result<()> {
         let jars = maven::install(release)?;
         println!("tools: kafka {} in {}", release.version, jars.display());
     }
+    println!("tools: ZooKeeper in {}", maven::install_zookeeper()?.display());
     println!("tools: kafka-python in {}", pypi::install()?.display());
     println!("tools: kafkajs in {}", npm::install()?.display());
     println!("tools: franz-go in {}", go::install()?.display());

@@ -14,6 +14,7 @@ use e2e::cluster::enter;
 use e2e::cluster::fault::Fault;
 use e2e::cluster::node::Kind;
 use e2e::cluster::run::{self, Plan};
+use e2e::tools::maven;
 
 /// Runs a cluster under load and faults, and judges what clients and disks saw.
 ///
@@ -33,6 +34,9 @@ struct Arguments {
     /// ZooKeeper servers
     #[arg(long, default_value_t = 3)]
     zookeepers: u8,
+    /// Takes a ZooKeeper of the 3.9 line instead of the 3.8 that is inside Kafka 3.9
+    #[arg(long)]
+    newer_zookeeper: bool,
     /// The most faults at once
     #[arg(long, default_value_t = 3)]
     overlapping: usize,
@@ -48,6 +52,9 @@ struct Arguments {
     /// A setting `key=value` of all brokers above the bed's own
     #[arg(long)]
     set: Vec<String>,
+    /// Adds what a cluster of Kafka alone complains of to what is known of it
+    #[arg(long)]
+    learn: bool,
     /// Leaves topics and their replicas alone
     #[arg(long)]
     no_churn: bool,
@@ -75,7 +82,10 @@ fn act(arguments: &Arguments) -> Result<bool> {
         return check(file);
     }
     let kinds = Kind::parse_list(&arguments.brokers)?;
-    let faults = chosen(arguments.faults.as_deref())?;
+    let mut faults = chosen(arguments.faults.as_deref())?;
+    if kinds.contains(&Kind::Kafka) {
+        faults.retain(|fault| *fault != Fault::WipeAtOnce);
+    }
     if !arguments.inside {
         if kinds.contains(&Kind::Ottla) {
             // Compiled out here, where cargo may print.
@@ -92,6 +102,11 @@ fn act(arguments: &Arguments) -> Result<bool> {
     }
     let plan = Plan {
         kinds,
+        zookeeper_jars: if arguments.newer_zookeeper {
+            maven::zookeeper_jars()?
+        } else {
+            maven::REFERENCE.jars()?
+        },
         zookeepers: arguments.zookeepers,
         time: Duration::from_secs_f64(arguments.minutes * 60.0),
         seed: arguments.seed.context("a seed")?,
@@ -100,6 +115,7 @@ fn act(arguments: &Arguments) -> Result<bool> {
         pause: Duration::from_millis(arguments.pause),
         pace: Duration::from_millis(arguments.pace),
         settings: settings(&arguments.set)?,
+        learn: arguments.learn,
         churn: !arguments.no_churn,
     };
     let report = run::run(plan)?;

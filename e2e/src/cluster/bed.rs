@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -17,7 +17,6 @@ use super::view::{self, View};
 use super::workload::{self, TOPICS};
 use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline};
-use crate::tools::maven::Release;
 use crate::wire::Connection;
 
 /// Below this all disks of a run are mounted; gone with the run's namespaces.
@@ -41,22 +40,24 @@ pub struct Bed {
     pub view: Arc<View>,
     /// Faults' claims on the broker of this index, or, last, on ZooKeeper.
     pub claims: Claims,
+    /// Whether a disk was lost at once in this storm.
+    pub lost_disk: AtomicBool,
     /// Tells that the harness itself ends the brokers.
     closing: AtomicBool,
 }
 
 impl Bed {
-    /// Starts `zookeepers` servers of `release`'s ZooKeeper and brokers of `kinds`, and waits until all
+    /// Starts `zookeepers` servers of the ZooKeeper in `jars` and brokers of `kinds`, and waits until all
     /// serve. Call once a process, inside [`super::enter`].
     pub fn start(
-        release: &'static Release,
+        jars: &Path,
         zookeepers: u8,
         kinds: &[Kind],
         settings: &[(String, String)],
     ) -> Result<Self> {
         let mut network = Network::new()?;
         let root = PathBuf::from(ROOT);
-        let ensemble = Ensemble::start(&mut network, release, zookeepers, &root)?;
+        let ensemble = Ensemble::start(&mut network, jars, zookeepers, &root)?;
         let mut nodes = Vec::new();
         for (id, kind) in (1..).zip(kinds) {
             let host = network.add(&format!("broker{id}"))?;
@@ -66,8 +67,8 @@ impl Bed {
         let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
         let claims = Claims::new(nodes.len() + 1);
         let view = Arc::new(View::new(brokers));
-        let closing = AtomicBool::new(false);
-        let bed = Self { network, ensemble, nodes, view, claims, closing };
+        let (lost_disk, closing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let bed = Self { network, ensemble, nodes, view, claims, lost_disk, closing };
         for node in &bed.nodes {
             node.server.start()?;
         }

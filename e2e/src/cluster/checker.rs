@@ -69,10 +69,12 @@ pub enum Rule {
     Resurrected,
     /// A topic that was made is not there at rest, or one that was deleted is.
     AdminLost,
+    /// A broker of Kafka complained of what it never complains of among its own kind.
+    ForeignComplaint,
 }
 
 /// The rules and their names in histories and reports.
-const NAMES: [(Rule, &str); 21] = [
+const NAMES: [(Rule, &str); 22] = [
     (Rule::InconsistentOffsets, "inconsistent-offsets"),
     (Rule::Duplicate, "duplicate"),
     (Rule::LostWrite, "lost-write"),
@@ -94,6 +96,7 @@ const NAMES: [(Rule, &str); 21] = [
     (Rule::UnexpectedEnd, "unexpected-end"),
     (Rule::Resurrected, "resurrected"),
     (Rule::AdminLost, "admin-lost"),
+    (Rule::ForeignComplaint, "foreign-complaint"),
 ];
 
 /// How many cases of one rule are told in words; the others are counted.

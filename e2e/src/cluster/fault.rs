@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -45,10 +46,13 @@ pub enum Fault {
     FillDisk,
     /// A broker that is in no ISR any more comes back with an empty disk.
     WipeDisk,
+    /// A broker comes back at once with an empty disk, while ISRs still name it. Not in a cluster that
+    /// has a broker of Kafka, whose controller would let it lead.
+    WipeAtOnce,
 }
 
 /// The kinds and how often each is drawn.
-const KINDS: [(Fault, u32); 13] = [
+const KINDS: [(Fault, u32); 14] = [
     (Fault::Kill, 5),
     (Fault::Stop, 3),
     (Fault::PauseShort, 3),
@@ -62,6 +66,7 @@ const KINDS: [(Fault, u32); 13] = [
     (Fault::Expire, 3),
     (Fault::FillDisk, 1),
     (Fault::WipeDisk, 1),
+    (Fault::WipeAtOnce, 1),
 ];
 
 impl fmt::Display for Fault {
@@ -80,6 +85,7 @@ impl fmt::Display for Fault {
             Self::Expire => "session expired",
             Self::FillDisk => "disk full",
             Self::WipeDisk => "disk wiped",
+            Self::WipeAtOnce => "disk lost at once",
         })
     }
 }
@@ -123,7 +129,7 @@ impl Fault {
             Self::KillZookeeperLeader => rng.u64(500..4_000),
             Self::KillEnsemble => rng.u64(1_000..session * 3 / 2),
             Self::FillDisk => rng.u64(1_000..6_000),
-            Self::Expire | Self::WipeDisk => 0,
+            Self::Expire | Self::WipeDisk | Self::WipeAtOnce => 0,
         };
         Duration::from_millis(ms)
     }
@@ -170,9 +176,10 @@ impl<'a> Strike<'a> {
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
-            Fault::Expire => self.bed.ensemble.expire(self.node().id).map(drop),
+            Fault::Expire => self.expire(),
             Fault::FillDisk => self.fill(),
             Fault::WipeDisk => self.wipe(),
+            Fault::WipeAtOnce => self.wipe_at_once(),
         };
         done.with_context(|| self.to_string())
     }
@@ -215,6 +222,12 @@ impl<'a> Strike<'a> {
         let server = &self.node().server;
         let _ = Deadline::seconds(2 * SESSION_SECONDS + 10)
             .poll("a broker that comes back", || Ok(server.serves().then_some(())));
+    }
+
+    /// Another fault may have the ensemble down: it is asked until it is up again.
+    fn expire(&self) -> Result<()> {
+        let expire = || Ok(self.bed.ensemble.expire(self.node().id).ok());
+        Deadline::seconds(2 * SESSION_SECONDS).poll("an ensemble", expire).map(drop)
     }
 
     fn pause(&self) -> Result<()> {
@@ -263,8 +276,28 @@ impl<'a> Strike<'a> {
                 let out = self.bed.is_out_of_every_isr(self.target);
                 Ok(out.unwrap_or(false).then_some(()))
             });
-            if out.is_ok() { node.wipe() } else { Ok(()) }
+            // A disk that was lost in this storm may be counted on by an ISR and hold nothing.
+            let alone = !self.bed.lost_disk.load(Ordering::SeqCst);
+            if out.is_ok() && alone { node.wipe() } else { Ok(()) }
         });
+        node.server.release();
+        wiped?;
+        self.wait_for_start();
+        Ok(())
+    }
+}
+
+impl Strike<'_> {
+    /// Takes the disk of a broker while all replicas are in sync, once a storm: all that was
+    /// acknowledged is on two other disks then.
+    fn wipe_at_once(&self) -> Result<()> {
+        let node = self.node();
+        let whole = self.bed.is_whole();
+        if !whole || self.bed.lost_disk.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        node.server.hold();
+        let wiped = node.server.kill().and_then(|()| node.wipe());
         node.server.release();
         wiped?;
         self.wait_for_start();

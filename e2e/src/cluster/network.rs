@@ -140,6 +140,12 @@ pub fn mount_memory(place: &std::path::Path, megabytes: u32) -> Result<()> {
     run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(place))
 }
 
+/// Gives such a file system another size, in bytes; it must hold what is there.
+pub fn resize_memory(place: &std::path::Path, bytes: u64) -> Result<()> {
+    let size = format!("remount,size={bytes}");
+    run(Command::new("mount").args(["-o", &size]).arg(place))
+}
+
 fn router_end(number: u8) -> Result<()> {
     batch(
         ROUTER,

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::network::{self, Host};
 use super::server::{Recipe, Server};
 use crate::broker;
+use crate::deadline::Deadline;
 use crate::java::Java;
 use crate::tools::maven::REFERENCE;
 
@@ -20,11 +21,8 @@ pub const PORT: u16 = 9092;
 
 const HEAP_MB: u32 = 384;
 
-/// The size of a broker's disk. A run of half an hour writes a tenth of it.
-const DISK_MB: u32 = 2_048;
-
-/// Left free by a fault that fills the disk: less than any append needs.
-const FILLER: &str = "filler";
+/// The size of a broker's disk. A run of half an hour writes a quarter of it.
+const DISK_MB: u32 = 1_024;
 
 /// The session timeout that faults are measured by.
 pub const SESSION_SECONDS: u64 = 6;
@@ -128,7 +126,10 @@ impl Node {
         settings.extend_from_slice(more);
         let recipe = match kind {
             Kind::Kafka => kafka(id, settings, directory.clone()),
-            Kind::Ottla => ottla(settings, directory.clone())?,
+            Kind::Ottla => {
+                settings.push(("metrics.listener".to_owned(), format!("{}:9404", host.address)));
+                ottla(settings, directory.clone())?
+            }
         };
         let name = host.name.clone();
         Ok(Self { id, kind, server: Server::new(&name, host, recipe), directory })
@@ -157,18 +158,19 @@ impl Node {
         }
     }
 
-    /// Fills its disk to the last page.
+    /// Leaves its disk no free page: the disk shrinks to what is on it.
     pub fn fill(&self) -> Result<()> {
-        let mut filler = fs::File::create(self.directory.join(FILLER)).context("fill a disk")?;
-        let chunk = vec![0; 1 << 16];
-        // Ends with "no space left", which is what is wanted.
-        while std::io::Write::write_all(&mut filler, &chunk).is_ok() {}
-        Ok(())
+        // What is written between the look and the act makes the act fail.
+        Deadline::seconds(5).poll("a full disk", || {
+            let disk = rustix::fs::statvfs(&self.directory).context("look at a disk")?;
+            let used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize;
+            Ok(network::resize_memory(&self.directory, used).ok())
+        })
     }
 
     /// Gives the space back.
     pub fn unfill(&self) -> Result<()> {
-        fs::remove_file(self.directory.join(FILLER)).context("empty a disk")
+        network::resize_memory(&self.directory, u64::from(DISK_MB) << 20)
     }
 }
 
@@ -209,7 +211,6 @@ fn ottla(settings: Vec<(String, String)>, directory: PathBuf) -> Result<Recipe> 
             for (key, value) in &settings {
                 command.arg("--set").arg(format!("{key}={value}"));
             }
-            command.arg("--set").arg("metrics.listener=127.0.0.1:0");
             Ok(command)
         }),
         serves: Box::new(|line| broker::bound_address(line, "PLAINTEXT").is_some()),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::audit;
 use super::bed::Bed;
 use super::checker::{Rule, Violation, replicas};
 use super::fault::{Fault, Strike};
@@ -29,7 +30,6 @@ use super::workload::produce::Producer;
 use super::workload::read::{Manner, Reader};
 use super::workload::{Client, Pulse, Shared, TOPICS, places};
 use crate::deadline::{self, Deadline, Stopwatch};
-use crate::tools::maven::REFERENCE;
 use crate::workspace;
 
 /// Every partition accepts `acks=all` so soon after the last fault was mended.
@@ -50,6 +50,8 @@ const READ_SECONDS: u64 = 120;
 pub struct Plan {
     /// The brokers.
     pub kinds: Vec<Kind>,
+    /// The directory of ZooKeeper's jars.
+    pub zookeeper_jars: PathBuf,
     /// How many ZooKeeper servers.
     pub zookeepers: u8,
     /// How long faults and load go on.
@@ -64,6 +66,8 @@ pub struct Plan {
     pub pause: Duration,
     /// The mean time between two rounds of a producer.
     pub pace: Duration,
+    /// Whether complaints of a cluster of Kafka alone are added to those that are known.
+    pub learn: bool,
     /// Settings of all brokers above the bed's own.
     pub settings: Vec<(String, String)>,
     /// Whether topics are made and deleted, and replicas moved.
@@ -106,7 +110,8 @@ pub fn run(plan: Plan) -> Result<Report> {
     crate::logs::forget("cluster")?;
     fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
     let start = Stopwatch::start();
-    let bed = Arc::new(Bed::start(REFERENCE, plan.zookeepers, &plan.kinds, &plan.settings)?);
+    let bed =
+        Arc::new(Bed::start(&plan.zookeeper_jars, plan.zookeepers, &plan.kinds, &plan.settings)?);
     bed.create_topics()?;
     println!("cluster: {} brokers serve after {:.1} s", plan.kinds.len(), seconds(start.elapsed()));
     let shared = Shared {
@@ -132,7 +137,8 @@ pub fn run(plan: Plan) -> Result<Report> {
     let comparison = run.go();
     over.store(true, Ordering::SeqCst);
     join(teller)?;
-    run.judge_ends();
+    run.judge_ends()?;
+    run.judge_complaints()?;
     let violations = run.shared.history.finish()?;
     let report = run.report(violations, &comparison?);
     run.bed.close().or_else(|error| report.note_error(&error))?;
@@ -285,6 +291,7 @@ impl Run {
         }
         self.wholes.push(clock.elapsed());
         if whole.is_ok() {
+            self.bed.lost_disk.store(false, Ordering::SeqCst);
             history.record(0, What::Rest);
         }
         Ok(())
@@ -324,14 +331,37 @@ impl Run {
         })
     }
 
-    /// Kafka ends itself where it cannot go on; a broker of ours never does.
-    fn judge_ends(&self) {
+    /// Kafka ends itself where it cannot go on; a broker of ours never does, and no task of it.
+    fn judge_ends(&self) -> Result<()> {
         for node in self.bed.nodes.iter().filter(|node| node.kind == Kind::Ottla) {
             for words in node.server.unexpected_ends() {
                 let what = format!("{}: {words}", node.server.name);
                 self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
             }
+            let log = fs::read_to_string(node.server.log()).context("read a broker's log")?;
+            for line in log.lines().filter(|line| line.contains("panicked at")) {
+                let what = format!("{}: {line}", node.server.name);
+                self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
+            }
         }
+        Ok(())
+    }
+
+    /// Kafka's brokers must not complain of ours what they do not complain of each other.
+    fn judge_complaints(&self) -> Result<()> {
+        let of = |kind| self.bed.nodes.iter().filter(move |node| node.kind == kind);
+        let logs: Vec<PathBuf> = of(Kind::Kafka).map(|node| node.server.log()).collect();
+        if of(Kind::Ottla).next().is_none() {
+            if self.plan.learn {
+                println!("cluster: {} complaints of Kafka are new", audit::learn(&logs)?);
+            }
+            return Ok(());
+        }
+        for (count, line) in audit::unknown(&logs)? {
+            let what = format!("{count} times like: {line}");
+            self.shared.history.record(0, What::Wrong(Rule::ForeignComplaint, what));
+        }
+        Ok(())
     }
 
     fn report(&self, violations: Vec<Violation>, comparison: &replicas::Comparison) -> Report {
@@ -362,10 +392,11 @@ fn inflict(strike: &Strike<'_>, history: &History, tally: &Tally) {
     let name = strike.to_string();
     history.note(format!("begin {name}"));
     locked(&tally.going).push(name.clone());
-    if let Err(error) = strike.land() {
-        locked(&tally.harness_errors).push(format!("{error:#}"));
-    }
+    let landed = strike.land();
     locked(&tally.going).retain(|going| *going != name);
-    *locked(&tally.done).entry(strike.fault).or_default() += 1;
+    match landed {
+        Ok(()) => *locked(&tally.done).entry(strike.fault).or_default() += 1,
+        Err(error) => locked(&tally.harness_errors).push(format!("{error:#}")),
+    }
     history.note(format!("end {name}"));
 }

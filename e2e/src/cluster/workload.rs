@@ -141,3 +141,31 @@ impl Shared {
         let _ = self.view.refresh(&names());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_silent_until_it_acknowledges_what_went_out_after_the_moment() {
+        let pulse = Pulse::default();
+        let all = places();
+        assert_eq!(pulse.silent_since(100), all);
+        for place in &all {
+            pulse.accepted(*place, 100, Duration::ZERO);
+        }
+        assert_eq!(pulse.silent_since(100), all, "all of it went out before");
+        pulse.accepted(all[3], 101, Duration::ZERO);
+        assert_eq!(pulse.silent_since(100).len(), all.len() - 1);
+        assert!(!pulse.silent_since(100).contains(&all[3]));
+    }
+
+    #[test]
+    fn short_stretches_are_no_gaps_and_long_ones_are_kept_in_order() {
+        let pulse = Pulse::default();
+        for ms in [900, 10, 300] {
+            pulse.accepted(places()[0], 1, Duration::from_millis(ms));
+        }
+        assert_eq!(pulse.gaps(), [Duration::from_millis(300), Duration::from_millis(900)]);
+    }
+}

@@ -13,7 +13,6 @@ use super::server::{Recipe, Server};
 use super::tree::{self, Tree};
 use crate::deadline::Deadline;
 use crate::java::Java;
-use crate::tools::maven::Release;
 
 const CLIENT_PORT: u16 = 2181;
 const HEAP_MB: u32 = 128;
@@ -29,13 +28,8 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Starts `count` servers of `release`'s ZooKeeper and waits until they serve.
-    pub fn start(
-        network: &mut Network,
-        release: &'static Release,
-        count: u8,
-        root: &Path,
-    ) -> Result<Self> {
+    /// Starts `count` servers of the ZooKeeper in `jars` and waits until they serve.
+    pub fn start(network: &mut Network, jars: &Path, count: u8, root: &Path) -> Result<Self> {
         let mut hosts = Vec::new();
         for number in 1..=count {
             hosts.push(network.add(&format!("zookeeper{number}"))?);
@@ -52,7 +46,7 @@ impl Ensemble {
             fs::write(&config, configuration(&directory, &peers, count)).context("zoo.cfg")?;
             fs::write(directory.join("myid"), format!("{number}\n")).context("write myid")?;
             let name = host.name.clone();
-            servers.push(Server::new(&name, host, recipe(release, &config)));
+            servers.push(Server::new(&name, host, recipe(jars, &config)));
         }
         for server in &servers {
             server.start()?;
@@ -128,11 +122,11 @@ fn configuration(directory: &Path, peers: &str, count: u8) -> String {
     text
 }
 
-fn recipe(release: &'static Release, config: &Path) -> Recipe {
-    let config = config.to_owned();
+fn recipe(jars: &Path, config: &Path) -> Recipe {
+    let (jars, config) = (jars.to_owned(), config.to_owned());
     Recipe {
         command: Box::new(move || {
-            let java = Java::new(release)?;
+            let java = Java::of(&jars)?;
             let class = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
             let mut command: Command = java.class(class, HEAP_MB);
             command.arg(&config);

@@ -1,4 +1,4 @@
-//! Apache Kafka's jars, one directory a release, by a small pom each.
+//! The jars of Apache Kafka and of a newer ZooKeeper, one directory a release, by a small pom each.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,6 +40,15 @@ pub const RELEASES: &[Release] = &[
     Release { version: "4.3.1", scala: "2.13", tools: true, logging: SIMPLE },
 ];
 
+/// A ZooKeeper beside the one inside [`REFERENCE`], which is 3.8.4.
+pub const ZOOKEEPER_VERSION: &str = "3.9.3";
+
+/// What that needs and does not bring along (it calls them "provided").
+const ZOOKEEPER_NEEDS: [(&str, &str, &str); 2] = [
+    ("io.dropwizard.metrics", "metrics-core", "4.1.12.1"),
+    ("org.xerial.snappy", "snappy-java", "1.1.10.5"),
+];
+
 /// Finds a release by its version.
 pub fn release(version: &str) -> Result<&'static Release> {
     RELEASES
@@ -67,13 +76,34 @@ impl Release {
         if let Some(logging) = self.logging {
             dependencies += &dependency("org.slf4j", logging, "1.7.36");
         }
-        format!(
-            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
-             <modelVersion>4.0.0</modelVersion>\n\
-             <groupId>e2e</groupId><artifactId>kafka-jars</artifactId><version>1</version>\n\
-             <dependencies>\n{dependencies}</dependencies>\n</project>\n"
-        )
+        project(&dependencies)
     }
+}
+
+fn project(dependencies: &str) -> String {
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
+         <modelVersion>4.0.0</modelVersion>\n\
+         <groupId>e2e</groupId><artifactId>kafka-jars</artifactId><version>1</version>\n\
+         <dependencies>\n{dependencies}</dependencies>\n</project>\n"
+    )
+}
+
+fn zookeeper_pom() -> String {
+    let mut dependencies = dependency("org.apache.zookeeper", "zookeeper", ZOOKEEPER_VERSION);
+    for (group, artifact, version) in ZOOKEEPER_NEEDS {
+        dependencies += &dependency(group, artifact, version);
+    }
+    project(&dependencies)
+}
+
+fn zookeeper_directory() -> String {
+    format!("zookeeper-{ZOOKEEPER_VERSION}-{}", fingerprint(&[zookeeper_pom().as_bytes()]))
+}
+
+/// The directory of the newer ZooKeeper's jars, and of all that they need.
+pub fn zookeeper_jars() -> Result<PathBuf> {
+    Ok(installed(&zookeeper_directory())?.join("jars"))
 }
 
 /// What log4j 1.2.15 asks for and no registry carries any more.
@@ -91,8 +121,17 @@ fn dependency(group: &str, artifact: &str, version: &str) -> String {
 
 /// Copies the jars of `release` into its directory and returns it.
 pub fn install(release: &Release) -> Result<PathBuf> {
-    install_dir(&release.directory(), |draft| {
-        fs::write(draft.join("pom.xml"), release.pom()).context("write the pom")?;
+    copy(&release.directory(), &release.pom(), release.version)
+}
+
+/// Copies the jars of the newer ZooKeeper into their directory and returns it.
+pub fn install_zookeeper() -> Result<PathBuf> {
+    copy(&zookeeper_directory(), &zookeeper_pom(), &format!("zookeeper-{ZOOKEEPER_VERSION}"))
+}
+
+fn copy(directory: &str, pom: &str, name: &str) -> Result<PathBuf> {
+    install_dir(directory, |draft| {
+        fs::write(draft.join("pom.xml"), pom).context("write the pom")?;
         let mut maven = Command::new("mvn");
         maven.current_dir(draft).args([
             "--quiet",
@@ -101,6 +140,6 @@ pub fn install(release: &Release) -> Result<PathBuf> {
             "-DoutputDirectory=jars",
             "-DincludeScope=runtime",
         ]);
-        step(&format!("maven-{}", release.version), &mut maven)
+        step(&format!("maven-{name}"), &mut maven)
     })
 }

@@ -8,6 +8,9 @@ use crate::cluster::history::{Place, Values};
 /// The place of a value that nobody has seen in the log.
 const NOWHERE: i64 = -1;
 
+/// No offset of a run is as large: one that is was made up.
+const OFFSET_MAX: i64 = 1 << 32;
+
 /// A writer and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Value {
@@ -146,7 +149,7 @@ impl Partition {
         };
         let refused = fate.refused;
         fate.read = true;
-        self.read_end = self.read_end.max(offset + 1);
+        self.read_end = self.read_end.max(offset.saturating_add(1));
         if refused {
             findings.add(Rule::RefusedRead, || format!("{place}: {value:?} at {offset}"));
         }
@@ -155,6 +158,10 @@ impl Partition {
 
     /// There is evidence that `value` stands at `offset`, for ever.
     fn stands(&mut self, place: Place, value: Value, offset: i64, findings: &mut Findings) {
+        if !(0..OFFSET_MAX).contains(&offset) {
+            findings.add(Rule::UnexpectedAnswer, || format!("{place}: {value:?} at {offset}"));
+            return;
+        }
         let index = offset as usize;
         if self.log.len() <= index {
             self.log.resize(index + 1, None);

@@ -228,6 +228,15 @@ fn who_is_no_member_may_be_told_what_was_true_since_the_last_rest() -> Result<()
 }
 
 #[test]
+fn an_offset_that_cannot_be_is_a_finding_and_no_end_of_the_harness() -> Result<()> {
+    for offset in ["-7", "9223372036854775000"] {
+        let sent = format!("1 send 0/0 1:0+1\n1 sent 0/0 1:0+1 {offset}");
+        assert!(broken(&sent)?.contains(&Rule::UnexpectedAnswer), "{offset}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_the_harness_itself_found_is_counted() -> Result<()> {
     assert_eq!(broken("0 wrong unavailable partition 0/1 for 31 s")?, [Rule::Unavailable]);
     Ok(())

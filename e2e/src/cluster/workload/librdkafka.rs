@@ -52,7 +52,9 @@ impl ProducerContext for Deliveries {
         let Sending { place, values, sent_at } = *sending;
         // An error says no more than that nobody knows.
         let Ok(message) = result else { return };
-        self.shared.history.record(self.process, What::Sent(place, values, message.offset()));
+        // It does not know where a record is that the broker had already when it was sent again.
+        let offset = message.offset().max(-1);
+        self.shared.history.record(self.process, What::Sent(place, values, offset));
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let since_sent = Duration::from_micros(self.shared.history.now().saturating_sub(sent_at));
         if let Some(last) = progress.get_mut(usize::from(place.partition)) {

@@ -1,0 +1,111 @@
+//! What Kafka's brokers complain of, against what they complain of among themselves.
+//!
+//! `e2e/kafka/complaints.txt` lists the complaints that clusters of Kafka alone made under the same
+//! faults, each cut to what does not change from case to case. In a mixed cluster a complaint that is
+//! not listed is about one of ours.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::workspace;
+
+/// Words of a complaint that tell it from others; what comes after are names and causes.
+const WORDS: usize = 9;
+
+/// The list of known complaints.
+pub fn known_file() -> PathBuf {
+    workspace::root().join("e2e/kafka/complaints.txt")
+}
+
+/// Complaints of a log, cut, each with how often and one of them whole.
+pub fn complaints(log: &Path) -> Result<BTreeMap<String, (usize, String)>> {
+    let text = fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(cut) = cut(line) {
+            found.entry(cut).or_insert_with(|| (0, line.to_owned())).0 += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// The complaints in `logs` that are not listed: how often, and one of them whole.
+pub fn unknown(logs: &[PathBuf]) -> Result<Vec<(usize, String)>> {
+    let known = fs::read_to_string(known_file()).context("read the known complaints")?;
+    let known: Vec<&str> = known.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut unknown: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for log in logs {
+        for (cut, (count, line)) in complaints(log)? {
+            if !known.contains(&cut.as_str()) {
+                unknown.entry(cut).or_insert((0, line)).0 += count;
+            }
+        }
+    }
+    Ok(unknown.into_values().collect())
+}
+
+/// Adds to the list what it lacks of the complaints in `logs`; returns how many that were.
+pub fn learn(logs: &[PathBuf]) -> Result<usize> {
+    let mut text = fs::read_to_string(known_file()).context("read the known complaints")?;
+    let mut count = 0;
+    for log in logs {
+        for (cut, _) in complaints(log)? {
+            if !text.lines().any(|line| line == cut) {
+                text.push_str(&cut);
+                text.push('\n');
+                count += 1;
+            }
+        }
+    }
+    fs::write(known_file(), text).context("write the known complaints")?;
+    Ok(count)
+}
+
+/// A line of a Kafka log at WARN or above, without times, numbers and names: `2026-11-21 15:02:30,041
+/// WARN ReplicaFetcherThread: [ReplicaFetcher replicaId=3] Partition a-0 marked as failed` is `WARN
+/// ReplicaFetcherThread: Partition _ marked as failed`.
+fn cut(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let date = words.next()?;
+    let is_date =
+        date.len() == 10 && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let (_time, level, class) = (words.next()?, words.next()?, words.next()?);
+    if !is_date || !["WARN", "ERROR", "FATAL"].contains(&level) {
+        return None;
+    }
+    let mut said = words.collect::<Vec<_>>().join(" ");
+    // Who speaks, in brackets.
+    if let Some((_, rest)) = said.split_once("] ").filter(|_| said.starts_with('[')) {
+        said = rest.to_owned();
+    }
+    let said = said.split(' ').take(WORDS).map(|word| {
+        let plain = word.bytes().all(|byte| byte.is_ascii_alphabetic() || b"'.,:-".contains(&byte));
+        // Names of topics have hyphens, as names of hosts and states have dots and braces.
+        if plain && !word.trim_matches('-').contains('-') { word } else { "_" }
+    });
+    Some(format!("{level} {class} {}", said.collect::<Vec<_>>().join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_cut_to_what_does_not_change() {
+        let one = "2026-11-21 15:02:30,041 WARN ReplicaFetcherThread: [ReplicaFetcher replicaId=3, \
+                   leaderId=1] Partition keyed-0 marked as failed";
+        let cut_one = cut(one);
+        assert_eq!(
+            cut_one.as_deref(),
+            Some("WARN ReplicaFetcherThread: Partition _ marked as failed")
+        );
+        let other = one.replace("15:02:30,041", "16:00:00,000").replace("keyed-0", "churn-a-1");
+        assert_eq!(cut(&other), cut_one);
+        assert_eq!(cut("2026-11-21 15:02:30,041 INFO LogManager: Loading logs"), None);
+        assert_eq!(cut("\tat kafka.server.KafkaApis.handle(KafkaApis.scala:1) WARN x: y"), None);
+        assert_eq!(cut(""), None);
+    }
+}
