@@ -9,8 +9,9 @@
 //! Source: Kafka 3.9 `ZkConfigManager`, `DynamicBrokerConfig`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use broker_config::broker::BrokerConfig;
@@ -18,6 +19,8 @@ use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::config::{Config, ConfigChange};
 use broker_zookeeper::path;
+use broker_zookeeper::sessions::Sessions;
+use broker_zookeeper::settle::{self, Outcome};
 use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Store, StoreError, WatchMode};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -31,6 +34,12 @@ pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;
 
 /// How long a change may take to be applied here before the call returns anyway.
 const APPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// A lost watch is made good after this.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// How long a tree that refuses is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a notification stays for brokers that have not seen it.
 /// Source: Kafka 3.9 `ZkNodeChangeNotificationListener.changeExpirationMs`.
@@ -150,9 +159,36 @@ impl DynamicConfig {
         settings: BTreeMap<String, String>,
         version: Option<i32>,
     ) -> Result<(), TreeError> {
+        let announced = loop {
+            match self.write(entity, &settings, version).await {
+                Ok(announced) => break announced,
+                Err(TreeError::Store(StoreError::ConnectionLoss)) => {
+                    if let Some(announced) = self.settle(entity, &settings, version).await? {
+                        break announced;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        if let Some(number) = announced {
+            let mut applied = self.applied.subscribe();
+            let seen = applied.wait_for(|next| *next > number);
+            // Late is not lost: the notification is there, and the next look finds it.
+            let _ = tokio::time::timeout(APPLY_LIMIT, seen).await;
+        }
+        Ok(())
+    }
+
+    /// Writes settings with their notification; returns that one's number.
+    async fn write(
+        &self,
+        entity: &Entity,
+        settings: &BTreeMap<String, String>,
+        version: Option<i32>,
+    ) -> Result<Option<i64>, TreeError> {
         let path = entity.path();
         let below = path.trim_start_matches("/config/").to_owned();
-        let data = Config::new(settings).encode();
+        let data = Config::new(settings.clone()).encode();
         let write = match version {
             Some(_) => Op::Set { path, data, version },
             None => Op::Create { path, data, mode: CreateMode::Persistent },
@@ -163,21 +199,84 @@ impl DynamicConfig {
             mode: CreateMode::PersistentSequential,
         };
         let results = self.store.multi(vec![write, notify]).await?;
-        let announced = results.iter().rev().find_map(|result| match result {
+        Ok(results.iter().rev().find_map(|result| match result {
             OpResult::Created { path, .. } => number(path),
             OpResult::Set { .. } | OpResult::Deleted | OpResult::Checked => None,
-        });
-        if let Some(number) = announced {
-            let mut applied = self.applied.subscribe();
-            let seen = applied.wait_for(|next| *next > number);
-            // Late is not lost: the notification is there, and the next look finds it.
-            let _ = tokio::time::timeout(APPLY_LIMIT, seen).await;
+        }))
+    }
+
+    /// Says what became of a write whose answer was lost: `None` when it may be tried again, else the
+    /// newest notification, which is its own or a later one.
+    async fn settle(
+        &self,
+        entity: &Entity,
+        settings: &BTreeMap<String, String>,
+        version: Option<i32>,
+    ) -> Result<Option<Option<i64>>, TreeError> {
+        let (path, data) = (entity.path(), Config::new(settings.clone()).encode());
+        let outcome = match version {
+            Some(version) => settle::replaced(&*self.store, &path, &data, version).await?,
+            None => settle::created(&*self.store, &path, &data, CreateMode::Persistent).await?,
+        };
+        match outcome {
+            Outcome::Done(_) => {
+                // The change is there: that the wait for it is shorter harms nobody.
+                let announced = self.announced().await.unwrap_or_default();
+                Ok(Some(announced.last().map(|(number, _)| *number)))
+            }
+            Outcome::NotDone => Ok(None),
+            Outcome::Overtaken => {
+                Err(StoreError::BadVersion { path, expected: version.unwrap_or_default() }.into())
+            }
         }
-        Ok(())
+    }
+
+    /// Applies notifications as they come and hands each to `carry_on`, from session to session. Ends
+    /// only with its caller.
+    pub async fn follow_through<F, R>(&self, sessions: &Sessions, mut carry_on: F)
+    where
+        F: FnMut(Applied) -> R,
+        R: Future<Output = ()>,
+    {
+        let mut seen = self.clock.now();
+        loop {
+            let session = sessions.current().session_id();
+            let ended = async {
+                if self.clock.now().duration_since(seen) > NOTIFICATION_LIFE / 2 {
+                    // What was announced meanwhile may have been announced and purged.
+                    let last = self.announced().await?.last().map_or(0, |(number, _)| number + 1);
+                    self.apply_broker().await?;
+                    carry_on(Applied::Broker).await;
+                    self.applied.send_replace(last);
+                }
+                self.follow_until(&mut seen, &mut carry_on).await
+            };
+            let Err(error) = ended.await;
+            if matches!(error, TreeError::Store(StoreError::SessionExpired)) {
+                sessions.after(session).await;
+            } else {
+                warn!(%error, "changes of settings are not seen for a moment");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 
     /// Applies notifications as they come and hands each to `carry_on`, until the session ends.
     pub async fn follow<F, R>(&self, mut carry_on: F) -> Result<(), TreeError>
+    where
+        F: FnMut(Applied) -> R,
+        R: Future<Output = ()>,
+    {
+        let mut seen = self.clock.now();
+        self.follow_until(&mut seen, &mut carry_on).await.map(|never| match never {})
+    }
+
+    /// Follows until the tree refuses; `seen_at` is when it last answered.
+    async fn follow_until<F, R>(
+        &self,
+        seen_at: &mut Instant,
+        carry_on: &mut F,
+    ) -> Result<Infallible, TreeError>
     where
         F: FnMut(Applied) -> R,
         R: Future<Output = ()>,
@@ -191,6 +290,7 @@ impl DynamicConfig {
                 entities.extend(self.changed(&name).await?);
                 seen = number + 1;
             }
+            *seen_at = self.clock.now();
             for entity in entities {
                 if let Some(applied) = self.apply(entity).await? {
                     carry_on(applied).await;
@@ -198,7 +298,9 @@ impl DynamicConfig {
             }
             self.applied.send_replace(seen);
             self.purge().await?;
-            if changes.next().await.kind == EventKind::SessionExpired {
+            // A watch may be lost; every event, whatever it says, means "read again".
+            let event = tokio::time::timeout(LOOK, changes.next()).await;
+            if event.is_ok_and(|event| event.kind == EventKind::SessionExpired) {
                 return Err(StoreError::SessionExpired.into());
             }
             while changes.try_next().is_some() {}
@@ -292,6 +394,8 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "a test has no shutdown to name its tasks")]
 
     use broker_zookeeper::embedded::EmbeddedTree;
+    use broker_zookeeper::faulty::Faults;
+    use broker_zookeeper::sessions::Origin;
 
     use super::*;
     use crate::clock::{Clock, ManualClock, SystemClock};
@@ -330,6 +434,48 @@ mod tests {
         dynamic.replace(&Entity::Topic("t".to_owned()), settings, None).await.unwrap();
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 5);
         assert_eq!(seen.recv().await, Some(Applied::Topic("t".to_owned())));
+        follow.abort();
+    }
+
+    /// Changes are written once and seen, whatever answers are lost and whichever session there is.
+    #[tokio::test]
+    async fn changes_are_seen_through_losses_and_from_session_to_session() {
+        let tree = EmbeddedTree::in_memory();
+        let faults = Faults { seed: 5, lost_answers: 0.3, ..Faults::NONE };
+        let origin = Origin::Embedded(tree.clone());
+        let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
+        let look = tree.session().await;
+        membership::ensure_paths(&look).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        let dynamic = loop {
+            let config = Arc::clone(&config);
+            let clock = Arc::new(SystemClock);
+            match DynamicConfig::load(sessions.live(), BrokerId(0), config, clock).await {
+                Ok(dynamic) => break Arc::new(dynamic),
+                Err(error) => assert!(error.to_string().contains("connection"), "{error}"),
+            }
+        };
+        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let (following, through) = (Arc::clone(&dynamic), Arc::clone(&sessions));
+        let follow = tokio::task::spawn(async move {
+            let carry_on = |applied| {
+                carried.send(applied).unwrap();
+                std::future::ready(())
+            };
+            following.follow_through(&through, carry_on).await;
+        });
+        for (version, topic) in ["a", "b", "a"].into_iter().enumerate() {
+            let entity = Entity::Topic(topic.to_owned());
+            let settings = BTreeMap::from([("retention.ms".to_owned(), version.to_string())]);
+            let version = (version == 2).then_some(0);
+            dynamic.replace(&entity, settings, version).await.unwrap();
+            let applied = Applied::Topic(topic.to_owned());
+            while seen.recv().await.unwrap() != applied {}
+            tree.expire(sessions.current().session_id()).await;
+            sessions.renew().await;
+        }
+        let (_, stat) = look.get(&Entity::Topic("a".to_owned()).path()).await.unwrap();
+        assert_eq!(stat.version, 1);
         follow.abort();
     }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::producer_id_block::{BLOCK_SIZE, ProducerIdBlock};
 use broker_zookeeper::path;
-use broker_zookeeper::store::{Store, StoreError};
+use broker_zookeeper::settle::{self, Outcome};
+use broker_zookeeper::store::{Stat, Store, StoreError};
 use tracing::warn;
 
 use crate::replica::producer_id::{ClaimError, ProducerIds};
@@ -33,18 +34,33 @@ pub(crate) fn claiming(store: Arc<dyn Store>, broker_id: BrokerId) -> ProducerId
     }))
 }
 
-/// Takes the next block; another broker that is faster makes this one try again.
+/// Takes the next block; another broker that is faster makes this one try again, and so does an answer
+/// that is lost, unless the block is found to be this broker's.
 async fn claim(store: &dyn Store, broker_id: BrokerId) -> Result<Range<i64>, TreeError> {
+    let path = path::PRODUCER_ID_BLOCK;
     loop {
-        let (data, stat) = store.get(path::PRODUCER_ID_BLOCK).await?;
-        let last = ProducerIdBlock::decode(path::PRODUCER_ID_BLOCK, &data)?;
+        let (data, stat) = read(store).await?;
+        let last = ProducerIdBlock::decode(path, &data)?;
         let next = ProducerIdBlock::after(last.as_ref(), broker_id.0);
-        match store.set(path::PRODUCER_ID_BLOCK, &next.encode(), Some(stat.version)).await {
+        let wanted = next.encode();
+        match store.set(path, &wanted, Some(stat.version)).await {
             Ok(_) => return Ok(next.ids),
             Err(StoreError::BadVersion { .. }) => {}
+            Err(StoreError::ConnectionLoss) => {
+                let settled = settle::replaced(store, path, &wanted, stat.version);
+                if let Outcome::Done(_) = settled.await? {
+                    return Ok(next.ids);
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+async fn read(store: &dyn Store) -> Result<(Vec<u8>, Stat), StoreError> {
+    let path = path::PRODUCER_ID_BLOCK;
+    let found = settle::current(store, path).await?;
+    found.ok_or_else(|| StoreError::NoNode { path: path.to_owned() })
 }
 
 /// Marks ids up to `known` and [`UNKNOWN`] more as given out, if the tree has given out none.
@@ -53,7 +69,7 @@ pub(crate) async fn pass_over(
     broker_id: BrokerId,
     known: i64,
 ) -> Result<(), TreeError> {
-    let (data, stat) = store.get(path::PRODUCER_ID_BLOCK).await?;
+    let (data, stat) = read(store).await?;
     if ProducerIdBlock::decode(path::PRODUCER_ID_BLOCK, &data)?.is_some() {
         return Ok(());
     }
@@ -68,9 +84,33 @@ pub(crate) async fn pass_over(
 #[cfg(test)]
 mod tests {
     use broker_zookeeper::embedded::EmbeddedTree;
+    use broker_zookeeper::faulty::{Faults, FaultyStore};
 
     use super::*;
     use crate::controller::membership::ensure_paths;
+
+    /// Of blocks that are claimed through lost answers none is given out twice.
+    #[tokio::test]
+    async fn no_id_is_given_out_twice() {
+        let tree = EmbeddedTree::in_memory();
+        ensure_paths(&tree.session().await).await.unwrap();
+        let mut given = std::collections::BTreeSet::new();
+        let mut stores = Vec::new();
+        for seed in 0..3 {
+            let faults = Faults { seed, lost_answers: 0.3, ..Faults::NONE };
+            stores.push(FaultyStore::new(Arc::new(tree.session().await), faults));
+        }
+        for _ in 0..50 {
+            let (a, b, c) = tokio::join!(
+                claim(&stores[0], BrokerId(0)),
+                claim(&stores[1], BrokerId(1)),
+                claim(&stores[2], BrokerId(2))
+            );
+            for ids in [a, b, c] {
+                assert!(given.insert(ids.unwrap().start));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn ids_begin_after_those_that_adopted_logs_know() {
