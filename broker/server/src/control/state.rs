@@ -38,6 +38,8 @@ pub(crate) struct Sender {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ControlState {
     controller_epoch: i32,
+    /// The latest registration that was seen.
+    registered: i64,
     /// The broker epoch of the session that ended last, until there is another.
     ended: Option<i64>,
 }
@@ -45,15 +47,16 @@ pub(crate) struct ControlState {
 impl ControlState {
     /// Begins with the highest controller epoch that was ever seen, or -1.
     pub(crate) fn new(controller_epoch: i32) -> Self {
-        Self { controller_epoch, ended: None }
+        Self { controller_epoch, registered: ANY_BROKER_EPOCH, ended: None }
     }
 
     /// Obeys a request, or returns the error that answers it. `broker_epoch` is that of this broker's
-    /// registration.
+    /// registration, -1 while there is none.
     ///
     /// A request for a later registration than is known here is obeyed: the controller may learn of it
     /// before the broker does.
     pub(crate) fn admit(&mut self, sender: Sender, broker_epoch: i64) -> Result<(), ErrorCode> {
+        self.registered = self.registered.max(broker_epoch);
         if sender.controller_epoch < self.controller_epoch {
             return Err(ErrorCode::StaleControllerEpoch);
         }
@@ -71,9 +74,11 @@ impl ControlState {
         Ok(())
     }
 
-    /// Obeys nobody until there is another registration than that of `broker_epoch`.
+    /// Obeys nobody until there is another registration than the latest, which may be that of
+    /// `broker_epoch`.
     pub(crate) fn resign(&mut self, broker_epoch: i64) {
-        self.ended = Some(broker_epoch);
+        self.registered = self.registered.max(broker_epoch);
+        self.ended = Some(self.registered);
     }
 
     /// Returns the highest controller epoch that was obeyed, -1 before the first.
@@ -206,9 +211,15 @@ mod tests {
         assert_eq!(state.admit(sender(5, 100), 100), Err(ErrorCode::StaleBrokerEpoch));
         assert_eq!(state.admit(sender(5, -1), 100), Err(ErrorCode::StaleBrokerEpoch));
         assert_eq!(state.admit(sender(5, 120), 100), Ok(()), "the controller knew first");
+        let mut state = ControlState::new(5);
         state.resign(100);
         assert_eq!(state.admit(sender(5, -1), 120), Ok(()), "registered again");
         assert_eq!(state.admit(sender(5, 100), 120), Err(ErrorCode::StaleBrokerEpoch));
+        state.resign(-1);
+        for own in [-1, 120] {
+            assert_eq!(state.admit(sender(5, 120), own), Err(ErrorCode::StaleBrokerEpoch), "{own}");
+        }
+        assert_eq!(state.admit(sender(5, 121), -1), Ok(()));
     }
 
     /// Method: table of (name, what is here, epoch and topic asked for, verdict as a follower).
