@@ -17,6 +17,7 @@
               the real disk and the environment on behalf of tests"
 )]
 
+pub mod admin_tools;
 pub mod bench;
 pub mod broker;
 pub mod capture;
