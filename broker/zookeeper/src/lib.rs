@@ -10,3 +10,4 @@ pub mod remote;
 pub mod sessions;
 pub mod settle;
 pub mod store;
+pub mod transfer;

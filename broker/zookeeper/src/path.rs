@@ -36,6 +36,8 @@ pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 pub const FEATURE: &str = "/feature";
 /// There while topics are taken over from log directories that came without a tree: ours, not Kafka's.
 pub const ADOPTION: &str = "/ottla_adoption";
+/// There while another tree is moved into this one, with the id of its cluster: ours, not Kafka's.
+pub const MOVE: &str = "/ottla_move";
 /// One child a broker that has unproven replicas: ours, not Kafka's. Its parents are made on need.
 pub const STANDING: &str = "/ottla/standing";
 /// The name that stands for all entities of a kind.
