@@ -31,7 +31,7 @@ fn kind() -> Result<Kind> {
 impl Cluster {
     /// Starts them.
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self { bed: Bed::start(REFERENCE, 1, &[kind()?; 3])? })
+        Ok(Self { bed: Bed::start(&REFERENCE.jars()?, 1, &[kind()?; 3], &[])? })
     }
 
     /// Whether they are Apache Kafka's.

@@ -33,7 +33,7 @@ pub(crate) fn there_and_back(
         let path = file.path().to_str().context("a path of letters")?;
         begin(tools, path, throttle)?;
         if throttle.is_some() {
-            described::until(tools, topic, "the throttle", |seen| is_throttled(seen))?;
+            described::until(tools, topic, "the throttle", is_throttled)?;
         }
         verify(tools, path)?;
         described::until(tools, topic, "the replicas that were asked for, unthrottled", |seen| {
