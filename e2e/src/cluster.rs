@@ -16,6 +16,7 @@ pub mod checker;
 pub mod claim;
 pub mod enter;
 pub mod fault;
+pub mod figures;
 pub mod history;
 pub mod network;
 pub mod node;

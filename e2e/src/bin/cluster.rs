@@ -4,14 +4,17 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use e2e::broker;
+use e2e::cluster::bed::Bed;
 use e2e::cluster::checker::Checker;
 use e2e::cluster::enter;
 use e2e::cluster::fault::Fault;
+use e2e::cluster::figures::{self, ACTS};
 use e2e::cluster::node::Kind;
 use e2e::cluster::run::{self, Plan};
 use e2e::tools::maven;
@@ -21,6 +24,7 @@ use e2e::tools::maven;
 /// Ends with success only if nothing acknowledged was lost, duplicated, reordered or diverged, and every
 /// partition accepted acks=all within 30 s of the end of all faults.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// How long faults and load go on
     #[arg(long, default_value_t = 3.0)]
@@ -58,6 +62,9 @@ struct Arguments {
     /// Leaves topics and their replicas alone
     #[arg(long)]
     no_churn: bool,
+    /// Measures how long partitions are away when a broker goes, so many times each, and judges nothing
+    #[arg(long)]
+    figures: Option<usize>,
     /// Judges a history that a run has kept, and runs nothing
     #[arg(long)]
     check: Option<PathBuf>,
@@ -100,13 +107,23 @@ fn act(arguments: &Arguments) -> Result<bool> {
         again.push("--inside".into());
         enter::enter(&again)?;
     }
+    let zookeeper_jars = if arguments.newer_zookeeper {
+        maven::zookeeper_jars()?
+    } else {
+        maven::REFERENCE.jars()?
+    };
+    let settings = settings(&arguments.set)?;
+    if let Some(times) = arguments.figures {
+        let bed = Arc::new(Bed::start(&zookeeper_jars, arguments.zookeepers, &kinds, &settings)?);
+        let keeper = bed.keep_up();
+        figures::gaps(&bed, &ACTS, times.max(1))?;
+        bed.close()?;
+        keeper.join().map_err(|_| anyhow!("a thread of the harness panicked"))?;
+        return Ok(true);
+    }
     let plan = Plan {
         kinds,
-        zookeeper_jars: if arguments.newer_zookeeper {
-            maven::zookeeper_jars()?
-        } else {
-            maven::REFERENCE.jars()?
-        },
+        zookeeper_jars,
         zookeepers: arguments.zookeepers,
         time: Duration::from_secs_f64(arguments.minutes * 60.0),
         seed: arguments.seed.context("a seed")?,
@@ -114,7 +131,7 @@ fn act(arguments: &Arguments) -> Result<bool> {
         faults,
         pause: Duration::from_millis(arguments.pause),
         pace: Duration::from_millis(arguments.pace),
-        settings: settings(&arguments.set)?,
+        settings,
         learn: arguments.learn,
         churn: !arguments.no_churn,
     };

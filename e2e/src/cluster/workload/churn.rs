@@ -76,6 +76,7 @@ impl Churn {
                 (Known::Absent, _) => self.create(name),
                 (Known::Present, 2..4) => self.grow(name),
                 (Known::Present, 4..6) => self.alter(name),
+                (Known::Present, 6..8) => self.relocate(name),
                 (Known::Present | Known::Unsure, _) => self.delete(name),
             };
             match done {
@@ -188,27 +189,37 @@ impl Churn {
     fn shuffle(&mut self) -> Result<()> {
         let topic = &TOPICS[self.rng.usize(..TOPICS.len())];
         let partition = i32::from(self.rng.u16(..topic.partitions));
-        let mut replicas: Vec<i32> =
-            self.shared.view.brokers().iter().map(|(id, _)| *id).take(3).collect();
-        self.rng.shuffle(&mut replicas);
-        let mut connection = self.controller()?;
-        let wanted = ReassignablePartition { partition_index: partition, replicas: Some(replicas) };
-        let request = AlterPartitionReassignmentsRequest {
-            timeout_ms: TIMEOUT_MS,
-            topics: vec![ReassignableTopic { name: topic.name.into(), partitions: vec![wanted] }],
-            ..Default::default()
-        };
-        let answer = connection.call(&request, 0)?;
-        let response: AlterPartitionReassignmentsResponse<'_> = answer.read(0)?;
-        if response.error_code != 0 {
-            bail!("reassign: error {}", response.error_code);
-        }
+        self.reassign(topic.name, partition, 3)?;
         let request = ElectLeadersRequest {
             election_type: 0,
             topic_partitions: None,
             timeout_ms: TIMEOUT_MS,
         };
-        connection.call(&request, 1).map(drop)
+        self.controller()?.call(&request, 1).map(drop)
+    }
+
+    /// Moves a topic's first partition to two brokers, whichever it was on.
+    fn relocate(&mut self, name: &str) -> Result<()> {
+        self.reassign(name, 0, 2)
+    }
+
+    /// Asks for `count` replicas on any brokers.
+    fn reassign(&mut self, topic: &str, partition: i32, count: usize) -> Result<()> {
+        let mut replicas: Vec<i32> = self.shared.view.brokers().iter().map(|(id, _)| *id).collect();
+        self.rng.shuffle(&mut replicas);
+        replicas.truncate(count);
+        let wanted = ReassignablePartition { partition_index: partition, replicas: Some(replicas) };
+        let request = AlterPartitionReassignmentsRequest {
+            timeout_ms: TIMEOUT_MS,
+            topics: vec![ReassignableTopic { name: topic.into(), partitions: vec![wanted] }],
+            ..Default::default()
+        };
+        let answer = self.controller()?.call(&request, 0)?;
+        let response: AlterPartitionReassignmentsResponse<'_> = answer.read(0)?;
+        if response.error_code != 0 {
+            bail!("reassign: error {}", response.error_code);
+        }
+        Ok(())
     }
 
     /// Looks, with the cluster at rest, whether topics are there or not as was acknowledged.

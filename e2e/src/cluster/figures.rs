@@ -1,0 +1,282 @@
+//! How long a cluster is away when one of its brokers goes: figures, each a median of several times.
+//!
+//! Three partitions of three replicas, one led by each broker, are asked for `acks=all` without pause by a
+//! client that looks for the new leader as soon as it is refused or waits too long. What is told is the
+//! longest stretch without an acknowledgement of a partition that the broker in question led.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use broker_protocol::message::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
+};
+use broker_protocol::message::elect_leaders::ElectLeadersRequest;
+use broker_protocol::quantity::{Offset, TimestampMs};
+use broker_protocol::record::batch::Compression;
+use broker_protocol::record::builder::BatchBuilder;
+
+use super::bed::Bed;
+use super::network::both_ways;
+use super::view::{self, View};
+use crate::deadline::{self, Deadline, Stopwatch};
+use crate::wire::{self, Connection, PRODUCE_VERSION};
+
+const TOPIC: &str = "figures";
+/// A client that waits longer for an answer looks whether another broker leads.
+const PATIENCE: Duration = Duration::from_millis(500);
+const CONNECT: Duration = Duration::from_millis(300);
+/// What a figure may take at most: sessions, and virtual machines that start.
+const SECONDS_MAX: u64 = 120;
+
+/// What is done to a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// SIGKILL to one that is not the controller.
+    Kill,
+    /// SIGKILL to the controller.
+    KillController,
+    /// SIGKILL to the controller, which is started again at once.
+    BounceController,
+    /// The host of one that is not the controller is cut off from everyone.
+    HostGone,
+    /// SIGTERM to one that is not the controller.
+    Stop,
+}
+
+/// Every act.
+pub const ACTS: [Act; 5] =
+    [Act::Kill, Act::KillController, Act::BounceController, Act::HostGone, Act::Stop];
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kill => "leader killed",
+            Self::KillController => "leader and controller killed",
+            Self::BounceController => "the same, started again at once",
+            Self::HostGone => "leader's host gone",
+            Self::Stop => "clean stop of the leader",
+        })
+    }
+}
+
+/// The acknowledgements of one partition: the longest stretch without one since it was last asked.
+#[derive(Debug)]
+struct Stretch {
+    last: Stopwatch,
+    longest: Duration,
+}
+
+/// Clients of every partition, one each.
+struct Probes {
+    stop: Arc<AtomicBool>,
+    stretches: Vec<Arc<Mutex<Stretch>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Probes {
+    fn start(view: &Arc<View>, partitions: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut stretches, mut threads) = (Vec::new(), Vec::new());
+        for partition in 0..partitions as i32 {
+            let first = Stretch { last: Stopwatch::start(), longest: Duration::ZERO };
+            let stretch = Arc::new(Mutex::new(first));
+            stretches.push(Arc::clone(&stretch));
+            let (view, stop) = (Arc::clone(view), Arc::clone(&stop));
+            threads.push(thread::spawn(move || {
+                let mut sequence = Sequence { identity: (-1, -1), next: 0 };
+                while !stop.load(Ordering::SeqCst) {
+                    // Whatever failed is mended by looking again.
+                    let _ = ask(&view, partition, &mut sequence, &stretch, &stop);
+                    let _ = view.refresh(&[TOPIC]);
+                    deadline::pass(Duration::from_millis(5));
+                }
+            }));
+        }
+        Self { stop, stretches, threads }
+    }
+
+    fn forget(&self) {
+        for stretch in &self.stretches {
+            let mut stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
+            stretch.longest = Duration::ZERO;
+        }
+    }
+
+    /// The longest stretch of a partition, the present one included.
+    fn longest(&self, partition: usize) -> Duration {
+        let stretch = self.stretches[partition].lock().unwrap_or_else(PoisonError::into_inner);
+        stretch.longest.max(stretch.last.elapsed())
+    }
+
+    /// Whether every partition was acknowledged within the last fifth of a second.
+    fn all_live(&self) -> bool {
+        let live = |stretch: &Arc<Mutex<Stretch>>| {
+            let stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
+            stretch.last.elapsed() < Duration::from_millis(200)
+        };
+        self.stretches.iter().all(live)
+    }
+
+    fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        let ended = self.threads.into_iter().map(JoinHandle::join);
+        ended.collect::<Result<Vec<()>, _>>().map(drop).map_err(|_| anyhow!("a client panicked"))
+    }
+}
+
+struct Sequence {
+    identity: (i64, i16),
+    next: i32,
+}
+
+/// One record after the other until something fails.
+fn ask(
+    view: &View,
+    partition: i32,
+    sequence: &mut Sequence,
+    stretch: &Mutex<Stretch>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let (_, address) = view.leader(TOPIC, partition).context("no leader is known")?;
+    let mut connection = Connection::open_within(address, CONNECT, PATIENCE)?;
+    if sequence.identity.0 < 0 {
+        sequence.identity = connection.init_producer_id()?;
+    }
+    while !stop.load(Ordering::SeqCst) {
+        let mut builder = BatchBuilder::new(Offset(0), Compression::None);
+        (builder.header.producer_id, builder.header.producer_epoch) = sequence.identity;
+        builder.header.base_sequence = sequence.next;
+        builder.push(TimestampMs(1), None, Some(b"a record of some size, as many are"));
+        let bytes = builder.finish()?;
+        let request = wire::produce_request(TOPIC, partition, &bytes);
+        let answer = wire::produced(&connection.call(&request, PRODUCE_VERSION)?, PRODUCE_VERSION)?;
+        ensure!(answer.error_code == 0, "error {}", answer.error_code);
+        sequence.next += 1;
+        let mut stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
+        stretch.longest = stretch.longest.max(stretch.last.elapsed());
+        stretch.last = Stopwatch::start();
+    }
+    Ok(())
+}
+
+/// Does each of `acts` as often as `times` says and returns what each took, in order of length.
+pub fn gaps(bed: &Arc<Bed>, acts: &[Act], times: usize) -> Result<Vec<(Act, Vec<Duration>)>> {
+    create(bed)?;
+    let probes = Probes::start(&bed.view, bed.nodes.len());
+    let mut figures = Vec::new();
+    for act in acts {
+        let mut lengths = Vec::new();
+        for _ in 0..times {
+            lengths.push(once(bed, &probes, *act).with_context(|| act.to_string())?);
+        }
+        lengths.sort_unstable();
+        let median = lengths[lengths.len() / 2].as_secs_f64();
+        println!("{act:34} median {median:7.3} s  of {lengths:?}");
+        figures.push((*act, lengths));
+    }
+    probes.end()?;
+    Ok(figures)
+}
+
+/// One partition for each broker, which is its first replica.
+fn create(bed: &Bed) -> Result<()> {
+    let ids: Vec<i32> = bed.nodes.iter().map(|node| node.id).collect();
+    let assignment = |partition: usize| {
+        let mut broker_ids = ids.clone();
+        broker_ids.rotate_left(partition);
+        CreatableReplicaAssignment { partition_index: partition as i32, broker_ids }
+    };
+    let topic = CreatableTopic {
+        name: TOPIC.into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: (0..ids.len()).map(assignment).collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    // Every broker has to be known to the controller before it takes replicas.
+    let (_, address) = Deadline::seconds(SECONDS_MAX).poll("a controller", || {
+        let known = bed.nodes.iter().map(|node| view::ask(node.address(), &[]));
+        if known.collect::<Result<Vec<_>>>().is_err() || bed.view.refresh(&[]).is_err() {
+            return Ok(None);
+        }
+        Ok(bed.view.controller())
+    })?;
+    let mut connection = Connection::open_within(address, view::CONNECT, 10 * view::ANSWER)?;
+    let answer = connection.call(&request, 5)?;
+    let response: CreateTopicsResponse<'_> = answer.read(5)?;
+    let made = response.topics.first().context("no topic in the answer")?;
+    ensure!(made.error_code == 0, "create {TOPIC}: {made:?}");
+    Ok(())
+}
+
+/// Waits until each broker leads its partition with all replicas in sync.
+fn settle(bed: &Bed, probes: &Probes) -> Result<()> {
+    bed.wait_until_all_serve(Deadline::seconds(SECONDS_MAX))?;
+    Deadline::seconds(SECONDS_MAX).poll("each broker to lead again", || {
+        let _ = bed.view.refresh(&[TOPIC]);
+        let seen = bed.nodes.iter().map(|node| view::ask(node.address(), &[TOPIC]));
+        let Ok(all) = seen.collect::<Result<Vec<_>>>() else { return Ok(None) };
+        if all.iter().all(|(partitions, _)| is_settled(bed, partitions)) && probes.all_live() {
+            return Ok(Some(()));
+        }
+        if let Some((_, address)) = bed.view.controller() {
+            let request =
+                ElectLeadersRequest { election_type: 0, topic_partitions: None, timeout_ms: 5_000 };
+            let connection = Connection::open_within(address, CONNECT, view::ANSWER);
+            let _ = connection.and_then(|mut connection| connection.call(&request, 1));
+        }
+        deadline::pass(Duration::from_millis(200));
+        Ok(None)
+    })
+}
+
+fn is_settled(bed: &Bed, partitions: &HashMap<(String, i32), view::Seen>) -> bool {
+    bed.nodes.iter().enumerate().all(|(partition, node)| {
+        let seen = partitions.get(&(TOPIC.to_owned(), partition as i32));
+        seen.is_some_and(|seen| seen.leader == node.id && seen.isr.len() == bed.nodes.len())
+    })
+}
+
+fn once(bed: &Bed, probes: &Probes, act: Act) -> Result<Duration> {
+    settle(bed, probes)?;
+    let (controller, _) = bed.view.controller().context("a controller")?;
+    let wants_controller = matches!(act, Act::KillController | Act::BounceController);
+    let is_target = |id: i32| (id == controller) == wants_controller;
+    let target = bed.nodes.iter().position(|node| is_target(node.id)).context("a target")?;
+    let node = &bed.nodes[target];
+    probes.forget();
+    let mut cut = None;
+    node.server.hold();
+    match act {
+        Act::Kill | Act::KillController => node.server.kill()?,
+        Act::BounceController => {
+            node.server.kill()?;
+            node.server.release();
+        }
+        Act::Stop => ensure!(node.server.stop()?, "it did not stop in order"),
+        Act::HostGone => {
+            let mut all = [bed.peers_of(target), bed.zookeepers()].concat();
+            all.push(bed.network.harness);
+            cut = Some(bed.network.cut(&both_ways(node.server.host.address, &all))?);
+        }
+    }
+    let live = Deadline::seconds(SECONDS_MAX);
+    // Acknowledged long enough again: what is measured is over.
+    live.poll("acknowledgements", || Ok(probes.all_live().then_some(())))?;
+    deadline::pass(Duration::from_secs(1));
+    live.poll("acknowledgements", || Ok(probes.all_live().then_some(())))?;
+    let longest = probes.longest(target);
+    if let Some(cut) = cut {
+        bed.network.mend(&cut)?;
+    }
+    if act != Act::BounceController {
+        node.server.release();
+    }
+    Ok(longest)
+}
