@@ -31,3 +31,5 @@ pub mod topic_name;
 mod tree;
 #[allow(dead_code, reason = "the cluster control path is being built")]
 mod watches;
+#[allow(dead_code, reason = "the cluster control path is being built")]
+pub(crate) mod wire;

@@ -33,4 +33,6 @@ mod producer_ids;
 pub mod replica;
 pub mod tasks;
 #[allow(dead_code, reason = "the cluster control path is being built")]
+mod to_controller;
+#[allow(dead_code, reason = "the cluster control path is being built")]
 mod version;

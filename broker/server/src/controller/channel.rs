@@ -27,9 +27,11 @@ use super::ends::Asked;
 use super::outbox::{Brokers, Letter, Outbox};
 use super::state::effect::Directive;
 use super::state::event::{Event, LiveBroker};
+use crate::clock::SharedClock;
 use crate::order::{Order, Orders};
 use crate::peer::{Options, Peer, PeerError};
 use crate::tasks::Tasks;
+use crate::version::Versions;
 use letter::Envelope;
 
 mod letter;
@@ -48,14 +50,6 @@ const REFUSALS: u32 = 2;
 
 /// The largest answer, in bytes: a code for each of a hundred thousand partitions.
 const ANSWER_SIZE_MAX: usize = 16 * 1024 * 1024;
-
-/// The versions that the requests are sent in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Versions {
-    pub(crate) leader_and_isr: i16,
-    pub(crate) update_metadata: i16,
-    pub(crate) stop_replica: i16,
-}
 
 /// What every channel of a controller has in common.
 #[derive(Debug, Clone)]
@@ -76,6 +70,8 @@ pub(crate) struct Common {
     pub(crate) events: mpsc::Sender<Event>,
     /// Where tasks run.
     pub(crate) tasks: Tasks,
+    /// The source of time.
+    pub(crate) clock: SharedClock,
 }
 
 impl Common {
@@ -304,8 +300,9 @@ impl Channel {
             return Err(PeerError::Foreign("there is no connection"));
         };
         let answers = match letter {
-            Letter::Lead { partitions, .. } => {
-                let request = letter::lead(envelope, partitions, &brokers, &self.common.listener);
+            Letter::Lead { whole, partitions } => {
+                let request =
+                    letter::lead(envelope, *whole, partitions, &brokers, &self.common.listener);
                 let version = versions.leader_and_isr;
                 let response = peer.call(&request.for_version(version), version).await?;
                 vec![letter::led(partitions, &response)]
@@ -350,8 +347,8 @@ impl Channel {
         let (envelope, listener) = (self.envelope(), &self.common.listener);
         let brokers = self.mailbox.outbox.lock().known_brokers();
         let answers = match letter {
-            Letter::Lead { partitions, .. } => {
-                let request = letter::lead(envelope, &partitions, &brokers, listener);
+            Letter::Lead { whole, partitions } => {
+                let request = letter::lead(envelope, whole, &partitions, &brokers, listener);
                 let Some(response) = self.order(|done| Order::LeaderAndIsr(request, done)).await
                 else {
                     return;

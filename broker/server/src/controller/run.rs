@@ -9,12 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_zookeeper::path;
 use broker_zookeeper::store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -77,6 +77,7 @@ impl Controller {
             term,
             state: State::new(term.epoch, settings()),
             settings,
+            began: common.clock.now(),
             channels: Channels::new(common.clone()),
             common,
             events,
@@ -84,7 +85,6 @@ impl Controller {
             replies: BTreeMap::new(),
             next_token: 0,
             topics: BTreeSet::new(),
-            began: Instant::now(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Controller {
                 }
                 Some(event) = self.events.recv() => self.take(event).await?,
                 Some(mail) = mail.recv() => self.open(mail).await?,
-                _ = ticks.tick() => self.take(Event::Tick(self.began.elapsed())).await?,
+                _ = ticks.tick() => self.take(Event::Tick(self.common.clock.now() - self.began)).await?,
                 _ = passes.tick() => self.read_again(Dirty::everything()).await?,
             }
         }
@@ -283,7 +283,8 @@ async fn again<T, F: Future<Output = Result<T, StoreError>>>(
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
-    let mut interval = interval_at(Instant::now() + period, period);
+    let mut interval = interval(period);
+    interval.reset();
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

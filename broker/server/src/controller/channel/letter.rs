@@ -25,8 +25,9 @@ use crate::controller::state::event::{Answer, Outcome};
 /// The leader of a partition that is going (`LeaderAndIsr.LeaderDuringDelete`).
 const LEADER_DURING_DELETE: i32 = -2;
 
-/// `AbstractControlRequest.Type`: all replicas of the broker.
-const WHOLE: i8 = 0;
+/// `AbstractControlRequest.Type`: all replicas of the broker. Kafka's brokers heed it from KRaft
+/// controllers only.
+const WHOLE: i8 = 2;
 
 /// Who writes, to which life of the broker.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,7 @@ pub(super) struct Envelope {
 /// Says a LeaderAndIsr, with the endpoints of the leaders that it names.
 pub(super) fn lead(
     envelope: Envelope,
+    whole: bool,
     partitions: &[(Arc<View>, bool)],
     brokers: &Brokers,
     listener: &str,
@@ -66,7 +68,7 @@ pub(super) fn lead(
         controller_id: envelope.controller.0,
         controller_epoch: envelope.controller_epoch,
         broker_epoch: envelope.broker_epoch,
-        request_type: WHOLE,
+        request_type: if whole { WHOLE } else { 0 },
         topic_states: topics.collect(),
         live_leaders: leaders.collect(),
         ..Default::default()

@@ -1,3 +1,5 @@
+//! The controller's writes against the embedded tree, with and without lost answers.
+
 use std::collections::BTreeMap;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};

@@ -1,0 +1,16 @@
+//! AlterPartition: a leader asks this broker, as the controller, for other ISRs.
+
+use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+
+use super::RequestContext;
+use crate::context::Context;
+use crate::controller::wire;
+
+/// Answers once the decision is in the tree.
+pub(crate) async fn alter_partition(
+    context: &Context,
+    request: AlterPartitionRequest<'_>,
+    rc: &RequestContext<'_>,
+) -> AlterPartitionResponse<'static> {
+    wire::alter_partition(&context.controller, &request, rc.api_version).await
+}

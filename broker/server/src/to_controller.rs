@@ -1,0 +1,175 @@
+//! The way to whichever broker is the controller: asked in memory if it is this one, over the wire if
+//! it is another.
+//!
+//! A [`ToController`] is one connection with one request in flight, and has one user: the keeper of
+//! ISRs, the shutdown, the source of producer ids each have their own, so that none waits for
+//! another. No answer is an answer too: the user decides when to ask again.
+//!
+//! Source: Kafka 3.9 `NodeToControllerChannelManager`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_protocol::api_key::ApiKey;
+use broker_protocol::message::allocate_producer_ids::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse,
+};
+use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+use broker_protocol::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use broker_protocol::message::controlled_shutdown::{
+    ControlledShutdownRequest, ControlledShutdownResponse,
+};
+use broker_protocol::primitive::IntoOwned;
+use broker_protocol::quantity::BrokerId;
+use tracing::debug;
+
+use crate::controller::handle::ControllerHandle;
+use crate::controller::wire;
+use crate::metadata::Cache;
+use crate::peer::{Options, Peer, PeerError};
+use crate::version::Versions;
+
+/// The version of ApiVersions that every broker since 0.10 answers.
+const API_VERSIONS: i16 = 0;
+
+/// The version of AllocateProducerIds.
+const ALLOCATE_PRODUCER_IDS: i16 = 0;
+
+/// The version of AlterPartition that this broker asks itself in: with all there is.
+const ALTER_PARTITION: i16 = 3;
+
+/// The largest answer, in bytes.
+const ANSWER_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// What all ways of a broker have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// This broker.
+    pub(crate) broker_id: BrokerId,
+    /// Who is the controller, and where.
+    pub(crate) metadata: Arc<Cache>,
+    /// The controller, if it is here.
+    pub(crate) controller: Arc<ControllerHandle>,
+    /// The listener through which brokers reach each other.
+    pub(crate) listener: Arc<str>,
+    /// The versions that are sent.
+    pub(crate) versions: Versions,
+    /// `controller.socket.timeout.ms`.
+    pub(crate) timeout: Duration,
+}
+
+/// One way to the controller.
+#[derive(Debug)]
+pub(crate) struct ToController {
+    parts: Parts,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    controller: BrokerId,
+    peer: Peer,
+    /// The newest AlterPartition that it answers.
+    alter_partition: i16,
+}
+
+impl ToController {
+    /// Makes a way; it connects when it is used.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, connection: None }
+    }
+
+    /// Asks for other ISRs.
+    pub(crate) async fn alter_partition(
+        &mut self,
+        request: &AlterPartitionRequest<'_>,
+    ) -> Option<AlterPartitionResponse<'static>> {
+        if self.parts.controller.is_active() {
+            let controller = &self.parts.controller;
+            return Some(wire::alter_partition(controller, request, ALTER_PARTITION).await);
+        }
+        let have_ids = request.topics.iter().all(|topic| !topic.topic_id.is_zero());
+        let open = self.connect().await?;
+        let version = Versions::of_alter_partition(open.alter_partition, have_ids);
+        let answered = open.peer.call(request, version).await;
+        let answered = answered.map(|answer: AlterPartitionResponse<'_>| answer.into_owned());
+        self.keep(answered)
+    }
+
+    /// Asks to be relieved of leadership.
+    pub(crate) async fn controlled_shutdown(
+        &mut self,
+        request: &ControlledShutdownRequest,
+    ) -> Option<ControlledShutdownResponse<'static>> {
+        if self.parts.controller.is_active() {
+            return Some(wire::controlled_shutdown(&self.parts.controller, request).await);
+        }
+        let version = self.parts.versions.controlled_shutdown;
+        let answered = self.connect().await?.peer.call(request, version).await;
+        let answered = answered.map(|answer: ControlledShutdownResponse<'_>| answer.into_owned());
+        self.keep(answered)
+    }
+
+    /// Asks for producer ids.
+    pub(crate) async fn allocate_producer_ids(
+        &mut self,
+        request: &AllocateProducerIdsRequest,
+    ) -> Option<AllocateProducerIdsResponse> {
+        if self.parts.controller.is_active() {
+            return Some(wire::allocate_producer_ids(&self.parts.controller, request).await);
+        }
+        let answered = self.connect().await?.peer.call(request, ALLOCATE_PRODUCER_IDS).await;
+        self.keep(answered)
+    }
+
+    /// Returns the connection to the controller of the moment.
+    async fn connect(&mut self) -> Option<&mut Connection> {
+        let metadata = self.parts.metadata.load();
+        let controller = metadata.controller?;
+        if self.connection.as_ref().is_none_or(|open| open.controller != controller) {
+            self.connection = None;
+            let endpoint = metadata.endpoint(controller, &self.parts.listener)?;
+            match self.open(controller, &endpoint.host, endpoint.port).await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => {
+                    debug!(controller = controller.0, %error, "the controller is not reached");
+                    return None;
+                }
+            }
+        }
+        self.connection.as_mut()
+    }
+
+    async fn open(
+        &self,
+        controller: BrokerId,
+        host: &str,
+        port: u16,
+    ) -> Result<Connection, PeerError> {
+        let options = Options {
+            client_id: self.parts.broker_id.0.to_string().into(),
+            connect_timeout: self.parts.timeout,
+            call_timeout: self.parts.timeout,
+            answer_size_max: ANSWER_SIZE_MAX,
+        };
+        let mut peer = Peer::connect(host, port, options).await?;
+        let request = ApiVersionsRequest::default();
+        let response: ApiVersionsResponse<'_> = peer.call(&request, API_VERSIONS).await?;
+        let keys = response.api_keys.iter();
+        let alter_partition = keys
+            .filter(|key| key.api_key == ApiKey::AlterPartition.code())
+            .map(|key| key.max_version)
+            .max();
+        Ok(Connection { controller, peer, alter_partition: alter_partition.unwrap_or(0) })
+    }
+
+    /// Gives up a connection that failed.
+    fn keep<T>(&mut self, answered: Result<T, PeerError>) -> Option<T> {
+        answered
+            .inspect_err(|error| {
+                debug!(%error, "the controller did not answer");
+                self.connection = None;
+            })
+            .ok()
+    }
+}
