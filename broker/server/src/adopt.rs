@@ -30,7 +30,7 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 use tracing::{info, warn};
 
-use crate::controller::old_run::fresh_id;
+use crate::controller::read::fresh_id;
 
 /// Returns the cluster's id that the directories name, if any does.
 pub(crate) fn cluster_id(

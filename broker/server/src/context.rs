@@ -1,11 +1,13 @@
 //! What every handler can reach: one immutable value per process, behind one `Arc`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use broker_protocol::quantity::BrokerId;
 
 use crate::clock::SharedClock;
 use crate::controller::admin::Admin;
+use crate::controller::handle::ControllerHandle;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::in_flight::InFlight;
@@ -30,9 +32,13 @@ pub struct Context {
     /// What is known of the cluster.
     pub metadata: Arc<Cache>,
     /// Changes to topics.
-    pub controller: Admin,
-    /// Where a controller's orders to this broker go.
+    pub admin: Admin,
+    /// The controller, if it is here.
+    pub controller: Arc<ControllerHandle>,
+    /// Where controllers' orders go.
     pub(crate) orders: Orders,
+    /// The epoch of this broker's registration, -1 while there is none.
+    pub broker_epoch: Arc<AtomicI64>,
     /// The partitions on this broker.
     pub replicas: Arc<Manager>,
     /// Compaction of their logs.

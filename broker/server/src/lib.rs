@@ -10,7 +10,6 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod context;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod control;
 pub mod controller;
 pub mod dynamic_config;
@@ -19,20 +18,15 @@ pub mod http;
 pub mod in_flight;
 mod jobs;
 pub mod logging;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod membership;
 pub mod metadata;
 pub mod metrics;
 pub mod net;
-mod old_control;
 pub mod open_files;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod order;
 pub mod peer;
 mod producer_ids;
 pub mod replica;
 pub mod tasks;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod to_controller;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod version;

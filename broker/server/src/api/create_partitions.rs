@@ -45,7 +45,7 @@ async fn grow(
     let chosen = topic.assignments.as_ref();
     let chosen = chosen.map(|all| all.iter().map(|one| one.broker_ids.clone()).collect());
     let grown = context
-        .controller
+        .admin
         .create_partitions(&topic.name, topic.count, chosen, limit, validate_only)
         .await;
     match grown {

@@ -46,12 +46,10 @@ pub(crate) async fn create_topics(
         }
         let new = new_topic(topic);
         let config = new.config.clone();
-        topics.push(
-            match context.controller.create_topic(new, limit, request.validate_only).await {
-                Ok(made) => created(context, &topic.name, &made, &config),
-                Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
-            },
-        );
+        topics.push(match context.admin.create_topic(new, limit, request.validate_only).await {
+            Ok(made) => created(context, &topic.name, &made, &config),
+            Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
+        });
     }
     CreateTopicsResponse { topics, ..Default::default() }
 }

@@ -58,7 +58,7 @@ async fn delete(
         },
     };
     let id = metadata.topic(&name).map_or(Uuid::ZERO, |topic| topic.id);
-    match context.controller.delete_topic(&name, limit).await {
+    match context.admin.delete_topic(&name, limit).await {
         Ok(()) => answer(ErrorCode::None, None, Some(&name), id),
         Err(error) => answer(ErrorCode::from(&error), Some(error.to_string()), Some(&name), id),
     }

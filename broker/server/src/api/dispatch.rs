@@ -355,7 +355,7 @@ fn metadata(
     }
     let (context, peer, frame) = (Arc::clone(context), rc.peer.clone(), frame.keep());
     let answer = async move {
-        context.controller.create_missing(&missing).await;
+        context.admin.create_missing(&missing).await;
         let mut reader = Reader::new(&frame);
         let Parsed::Call(call, header) = parse(&mut reader)? else {
             return Ok(Answers::default());

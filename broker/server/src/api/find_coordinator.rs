@@ -24,7 +24,7 @@ pub(crate) async fn find_coordinator(
     rc: &RequestContext<'_>,
 ) -> FindCoordinatorResponse<'static> {
     let is_group = request.key_type == GROUP;
-    if is_group && let Err(error) = context.controller.ensure_offsets_topic().await {
+    if is_group && let Err(error) = context.admin.ensure_offsets_topic().await {
         tracing::warn!(%error, "the topic of the committed offsets cannot be made");
     }
     if rc.api_version >= MANY_KEYS_FROM {

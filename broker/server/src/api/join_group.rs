@@ -43,7 +43,7 @@ pub(crate) async fn join_group(
         };
         return respond(JoinReply::failed(member_id, error), rc.api_version);
     }
-    if let Err(error) = context.controller.ensure_offsets_topic().await {
+    if let Err(error) = context.admin.ensure_offsets_topic().await {
         tracing::warn!(%error, "the topic of the committed offsets cannot be made");
     }
     let join = join(&request, rc);

@@ -123,7 +123,7 @@ async fn keep(
     if group_id.is_empty() || group_id.contains('/') {
         return ErrorCode::InvalidGroupId;
     }
-    let store = context.controller.store();
+    let store = context.admin.store();
     let node = path::consumer_offset(group_id, &partition.topic, partition.partition);
     let text = committed.offset.to_string();
     for parent in path::parents(&node) {

@@ -164,7 +164,7 @@ async fn in_tree(
     group_id: &str,
     partitions: Vec<TopicPartition>,
 ) -> Vec<FetchedOffset> {
-    let store = context.controller.store();
+    let store = context.admin.store();
     let mut fetched = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let node = path::consumer_offset(group_id, &partition.topic, partition.partition);

@@ -17,8 +17,8 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 
 use super::membership;
-use super::old_run::fresh_id;
 use super::placement::{self, PlacementError};
+use super::read::fresh_id;
 use super::topic_name::{self, NameError};
 use crate::dynamic_config::SharedConfig;
 use crate::metadata::{self, Cache, Metadata};

@@ -40,7 +40,7 @@ const FULL_PASS: Duration = Duration::from_mins(1);
 pub(crate) const EVENTS: usize = 1_024;
 
 /// Gives the settings as they are now.
-pub(crate) type CurrentSettings = Box<dyn Fn() -> Settings + Send>;
+pub(crate) type CurrentSettings = Box<dyn Fn() -> Settings + Send + Sync>;
 
 /// The elected controller.
 pub(crate) struct Controller {
@@ -92,12 +92,12 @@ impl Controller {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         info!(epoch = self.term.epoch, "controller elected");
         let mail = self.handle.attach();
+        let _office = Office(Arc::clone(&self.handle));
         let ended = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
             ended = self.work(mail) => ended,
         };
-        self.handle.detach();
         match ended {
             Ok(()) | Err(Ended::Fenced) => info!(epoch = self.term.epoch, "controller resigned"),
             Err(Ended::Store(error)) => {
@@ -267,6 +267,15 @@ impl Controller {
         let stat = again(|| self.store.exists(path::CONTROLLER)).await?;
         let is_ours = stat.is_some_and(|stat| stat.ephemeral_owner == self.store.session_id());
         if is_ours { Ok(()) } else { Err(Ended::Fenced) }
+    }
+}
+
+/// Ends with the loop, also where that is dropped half-way.
+struct Office(Arc<ControllerHandle>);
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        self.0.detach();
     }
 }
 

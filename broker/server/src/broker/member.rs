@@ -1,0 +1,335 @@
+//! What makes a broker a member of its cluster: it obeys controllers, keeps its ISRs, is registered,
+//! and stands for controller.
+//!
+//! A session that is over ends the registration and the office; the broker gives up all that it
+//! leads, registers anew, and is told what to do as if it had just started. The process stays.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
+use broker_protocol::quantity::BrokerId;
+use broker_zookeeper::node::broker::Broker;
+use broker_zookeeper::node::log_dir_event::LogDirEvent;
+use broker_zookeeper::path;
+use broker_zookeeper::sessions::Sessions;
+use broker_zookeeper::store::{CreateMode, Store};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::context::Context;
+use crate::control::{Control, Parts};
+use crate::controller::channel::Common;
+use crate::controller::handle::Mail;
+use crate::controller::run::{Controller, EVENTS};
+use crate::controller::state::{Balance, Settings};
+use crate::dynamic_config::Applied;
+use crate::membership::{election, registration};
+use crate::order::{Order, Orders};
+use crate::replica::fetcher::{self, Fetchers};
+use crate::replica::isr::{self, Keeper};
+use crate::to_controller::{self, ToController};
+use crate::version::Versions;
+
+/// No registration (`RequestHeader` of control requests: -1 is unknown).
+pub(super) const NO_EPOCH: i64 = -1;
+
+/// How long a tree that fails is left alone before it is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The release from which on the winner of an unclean election is told so is asked of
+/// [`Versions::leader_recovery`].
+fn settings(context: &Context) -> Settings {
+    let config = context.config.load();
+    let balance = config.auto_leader_rebalance_enable.then(|| Balance {
+        percent: config.leader_imbalance_per_broker_percentage.max(0) as u32,
+        interval: Duration::from_secs(config.leader_imbalance_check_interval_seconds.max(1) as u64),
+    });
+    Settings {
+        balance,
+        elects_uncleanly: config.unclean_leader_election_enable,
+        deletes_topics: config.delete_topic_enable,
+        marks_recovery: Versions::of_broker(&config).leader_recovery(),
+    }
+}
+
+/// Begins to obey orders, to copy and to keep ISRs. What is returned turns true once this broker was
+/// told what is its own.
+pub(super) fn obey(
+    context: &Arc<Context>,
+    orders: mpsc::Receiver<Order>,
+    runtimes: Vec<Handle>,
+) -> watch::Receiver<bool> {
+    let (loaded, is_loaded) = watch::channel(false);
+    let config = context.config.load();
+    let versions = Versions::of_broker(&config);
+    let fetchers = Fetchers::new(fetcher::Parts {
+        broker_id: context.broker_id,
+        broker_epoch: Arc::clone(&context.broker_epoch),
+        replicas: Arc::clone(&context.replicas),
+        config: Arc::clone(&context.config),
+        versions: fetcher::Versions {
+            fetch: versions.fetch(true),
+            list_offsets: versions.list_offsets,
+        },
+        runtimes,
+        tasks: context.tasks.clone(),
+    });
+    let parts = Parts {
+        broker_id: context.broker_id,
+        broker_epoch: Arc::clone(&context.broker_epoch),
+        replicas: Arc::clone(&context.replicas),
+        metadata: Arc::clone(&context.metadata),
+        fetchers,
+        inter_broker_listener: config.inter_broker_listener.name.as_str().into(),
+        dynamic_config: Arc::clone(&context.dynamic_config),
+        loaded,
+    };
+    context.tasks.spawn("control", Control::new(parts, -1).run(orders));
+    keep_isrs(context);
+    tell_of_failed_dirs(context);
+    is_loaded
+}
+
+fn keep_isrs(context: &Arc<Context>) {
+    // The keeper asks one thing after the other: nobody ever waits for this lock.
+    let way = Arc::new(Mutex::new(way_to_controller(context)));
+    let (epoch, metadata) = (Arc::clone(&context.broker_epoch), Arc::clone(&context.metadata));
+    let keeper = Keeper {
+        replicas: Arc::clone(&context.replicas),
+        broker_id: context.broker_id,
+        lag_max: Duration::from_millis(context.config.load().replica_lag_time_max_ms.max(1) as u64),
+        ask: Box::new(move |request| {
+            let way = Arc::clone(&way);
+            Box::pin(async move { way.lock().await.alter_partition(&request).await })
+        }),
+        broker_epoch: Box::new(move || epoch.load(Ordering::Acquire)),
+        live: Box::new(move |broker| metadata.load().brokers.contains_key(&broker).then_some(-1)),
+    };
+    context.tasks.spawn("isr", keeper.run(context.tasks.shutdown_token()));
+}
+
+fn tell_of_failed_dirs(context: &Arc<Context>) {
+    let (store, broker_id) = (Arc::clone(context.admin.store()), context.broker_id);
+    let tell: Box<dyn Fn() -> isr::Answer<bool> + Send + Sync> = Box::new(move || {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            let event = LogDirEvent::failure(broker_id.0).encode();
+            let mode = CreateMode::PersistentSequential;
+            let told = store.create(&path::log_dir_event(), &event, mode).await;
+            told.inspect_err(|error| warn!(%error, "the controller is not told of the directory"))
+                .is_ok()
+        })
+    });
+    let (replicas, shutdown) = (Arc::clone(&context.replicas), context.tasks.shutdown_token());
+    context.tasks.spawn("log-dir-events", isr::tell_of_failed_dirs(replicas, tell, shutdown));
+}
+
+fn way_to_controller(context: &Context) -> ToController {
+    let config = context.config.load();
+    ToController::new(to_controller::Parts {
+        broker_id: context.broker_id,
+        metadata: Arc::clone(&context.metadata),
+        controller: Arc::clone(&context.controller),
+        listener: config.inter_broker_listener.name.as_str().into(),
+        versions: Versions::of_broker(&config),
+        timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
+    })
+}
+
+/// Registers, and stays a member until shutdown.
+///
+/// # Errors
+/// When the first registration is refused.
+pub(super) async fn join(
+    context: &Arc<Context>,
+    sessions: &Arc<Sessions>,
+    node: Broker,
+) -> Result<()> {
+    register(context, sessions, &node).await?;
+    let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
+    let tasks = context.tasks.clone();
+    tasks.spawn("member", async move {
+        let shutdown = context.tasks.shutdown_token();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = live(&context, &sessions, &node) => {}
+        }
+    });
+    Ok(())
+}
+
+async fn register(context: &Context, sessions: &Sessions, node: &Broker) -> Result<()> {
+    let patience = sessions.session_timeout();
+    let store = sessions.current();
+    let epoch = registration::register(&*store, context.broker_id, node, &[], patience).await?;
+    info!(broker = context.broker_id.0, epoch, "registered");
+    context.broker_epoch.store(epoch, Ordering::Release);
+    Ok(())
+}
+
+async fn live(context: &Arc<Context>, sessions: &Arc<Sessions>, node: &Broker) {
+    loop {
+        let store = sessions.current();
+        tokio::select! {
+            biased;
+            () = sessions.ended() => {}
+            () = hold_office(context, &store) => {}
+        }
+        warn!("the session with the coordination tree is over: nothing is led until the next");
+        context.broker_epoch.store(NO_EPOCH, Ordering::Release);
+        let (done, resigned) = oneshot::channel();
+        // The receivers end only at shutdown.
+        let _ = context.orders.send(Order::Resign(done)).await;
+        let _ = resigned.await;
+        drop(store);
+        sessions.renew().await;
+        while let Err(error) = register(context, sessions, node).await {
+            error!(error = %format!("{error:#}"), "the broker is not registered");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Is controller whenever nobody else is.
+async fn hold_office(context: &Arc<Context>, store: &Arc<dyn Store>) {
+    loop {
+        // Watched before it is looked at: an end in between is seen.
+        let mut watch = match store.exists_and_watch(path::CONTROLLER).await {
+            Ok((_, watch)) => watch,
+            Err(error) => {
+                warn!(%error, "the election of a controller cannot be watched");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let now = context.clock.wall().0;
+        match election::stand(&**store, context.broker_id, now).await {
+            Ok(Some(term)) => {
+                let (sender, events) = mpsc::channel(EVENTS);
+                let common = common(context, term.epoch, sender);
+                let for_settings = Arc::clone(context);
+                let controller = Controller::new(
+                    Arc::clone(store),
+                    term,
+                    Box::new(move || settings(&for_settings)),
+                    common,
+                    events,
+                    Arc::clone(&context.controller),
+                );
+                controller.run(context.tasks.shutdown_token()).await;
+            }
+            Ok(None) => drop(watch.next().await),
+            Err(error) => {
+                warn!(%error, "this broker cannot stand for controller");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn common(
+    context: &Context,
+    controller_epoch: i32,
+    events: mpsc::Sender<crate::controller::state::event::Event>,
+) -> Common {
+    let config = context.config.load();
+    let listener = config.control_plane_listener.as_ref().unwrap_or(&config.inter_broker_listener);
+    Common {
+        controller: context.broker_id,
+        controller_epoch,
+        listener: listener.name.as_str().into(),
+        timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
+        versions: Versions::of_broker(&config),
+        orders: context.orders.clone(),
+        events,
+        tasks: context.tasks.clone(),
+        clock: Arc::clone(&context.clock),
+    }
+}
+
+/// Starts to apply changes of settings, those since the start first.
+pub(super) fn follow_settings(context: &Arc<Context>, sessions: &Arc<Sessions>) {
+    let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
+    let tasks = context.tasks.clone();
+    tasks.spawn("dynamic-config", async move {
+        let shutdown = context.tasks.shutdown_token();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = apply_settings(&context, &sessions) => {}
+        }
+    });
+}
+
+async fn apply_settings(context: &Arc<Context>, sessions: &Arc<Sessions>) {
+    loop {
+        let session = sessions.current().session_id();
+        let carry_on = |applied: Applied| async {
+            let mail = match &applied {
+                Applied::Topic(topic) => Mail::TopicConfig(topic.clone()),
+                Applied::Broker => Mail::BrokerConfig,
+            };
+            let (done, finished) = oneshot::channel();
+            // The receiver ends only with the process; a controller that is not here reads for itself.
+            let _ = context.orders.send(Order::Configure(applied, done)).await;
+            let _ = finished.await;
+            let _ = context.controller.tell(mail).await;
+        };
+        if let Err(error) = context.dynamic_config.follow(carry_on).await {
+            warn!(%error, "changes of settings are not seen until the next session");
+        }
+        sessions.after(session).await;
+    }
+}
+
+/// Asks the controller to have others lead, as often as it is set to; clients are served meanwhile.
+pub(super) async fn hand_over(context: &Context) {
+    let config = context.config.load_full();
+    let broker_epoch = context.broker_epoch.load(Ordering::Acquire);
+    if !config.controlled_shutdown_enable || broker_epoch == NO_EPOCH {
+        return;
+    }
+    let request = ControlledShutdownRequest { broker_id: context.broker_id.0, broker_epoch };
+    let mut way = way_to_controller(context);
+    for attempt in 0..=config.controlled_shutdown_max_retries.max(0) {
+        if attempt > 0 {
+            let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        match way.controlled_shutdown(&request).await {
+            Some(response) if response.error_code == 0 => {
+                let left = response.remaining_partitions.len();
+                if left == 0 {
+                    info!("other brokers lead what this one led");
+                    return;
+                }
+                warn!(left, "partitions that no other broker can lead");
+            }
+            Some(response) => warn!(code = response.error_code, "the controller refuses"),
+            None => warn!("no controller answers"),
+        }
+    }
+    warn!("stopped without the controller: followers take over once this broker is gone");
+}
+
+/// Waits until this broker was told what is its own.
+pub(super) async fn told(mut loaded: watch::Receiver<bool>) -> Result<()> {
+    loaded.wait_for(|loaded| *loaded).await.context("the broker stopped while it started")?;
+    Ok(())
+}
+
+/// Makes the queue of orders.
+pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
+    mpsc::channel(crate::order::ORDERS)
+}
+
+/// Whether another broker could take over: alone there is none to hand over to.
+pub(super) fn has_peers(context: &Context) -> bool {
+    let metadata = context.metadata.load();
+    metadata.brokers.keys().any(|id: &BrokerId| *id != context.broker_id)
+}
