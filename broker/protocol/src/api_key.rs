@@ -74,10 +74,10 @@ api_keys! {
     Fetch = 1, 0..=18, flexible 12..;
     ListOffsets = 2, 0..=11, flexible 6..;
     Metadata = 3, 0..=13, flexible 9..;
-    LeaderAndIsr = 4, 0..=7, flexible 4.. => unserved;
-    StopReplica = 5, 0..=4, flexible 2.. => unserved;
-    UpdateMetadata = 6, 0..=8, flexible 6.. => unserved;
-    ControlledShutdown = 7, 0..=3, flexible 3.. => unserved;
+    LeaderAndIsr = 4, 0..=7, flexible 4..;
+    StopReplica = 5, 0..=4, flexible 2..;
+    UpdateMetadata = 6, 0..=8, flexible 6..;
+    ControlledShutdown = 7, 0..=3, flexible 3..;
     OffsetCommit = 8, 0..=10, flexible 8..;
     OffsetFetch = 9, 0..=10, flexible 6..;
     FindCoordinator = 10, 0..=6, flexible 3..;
@@ -104,10 +104,10 @@ api_keys! {
     AlterPartitionReassignments = 45, 0..=1, flexible 0.. => unserved;
     ListPartitionReassignments = 46, 0..=0, flexible 0.. => unserved;
     OffsetDelete = 47, 0..=0;
-    AlterPartition = 56, 0..=3, flexible 0.. => unserved;
+    AlterPartition = 56, 0..=3, flexible 0..;
     DescribeCluster = 60, 0..=2, flexible 0..;
     DescribeProducers = 61, 0..=0, flexible 0..;
-    AllocateProducerIds = 67, 0..=0, flexible 0.. => unserved;
+    AllocateProducerIds = 67, 0..=0, flexible 0..;
     DescribeTopicPartitions = 75, 0..=0, flexible 0..;
 }
 

@@ -6,13 +6,16 @@
 //! tasks for them.
 
 mod admin_code;
+pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
+pub(crate) mod alter_partition;
 #[allow(dead_code, reason = "the cluster control path is being built")]
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod answers;
 pub(crate) mod api_versions;
 mod brokers;
 mod code;
+pub(crate) mod controlled_shutdown;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;

@@ -18,7 +18,7 @@ use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
-use broker_storage::log_dir::{Identity, LogDir};
+use broker_storage::log_dir::{Identity as DirIdentity, LogDir};
 use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::{Origin, Sessions};
@@ -35,6 +35,8 @@ use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
 use crate::in_flight::InFlight;
+use crate::membership::Joining;
+use crate::membership::identity::{self, Identity};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
@@ -149,13 +151,25 @@ impl Broker {
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
         let loaded = member::obey(&context, inbox, workers.runtimes());
+        let dir = identity_dir(&context);
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
         if !is_alone && let Some(listeners) = waiting.take() {
             addresses = serve(&context, &workers, listeners);
         }
-        member::join(&context, &sessions, node).await?;
+        let joining = Joining {
+            sessions: Arc::clone(&sessions),
+            id: broker_id,
+            broker: node,
+            fs: Arc::clone(&fs),
+            past: Identity::read(&*fs, &dir).context("read the identity")?,
+            dir,
+            boot_id: identity::boot_id(&*fs).context("read the id of the machine's start")?,
+            clock: Arc::clone(&context.clock),
+            broker_epoch: Arc::clone(&context.broker_epoch),
+        };
+        member::join(&context, joining).await?;
         member::told(loaded).await?;
         member::follow_settings(&context, &sessions);
         end_adoption(&*store, &replicas, broker_id, is_adopted).await?;
@@ -165,6 +179,11 @@ impl Broker {
         }
         context.metrics.health.enter(Phase::Running);
         Ok(Self { context, workers, replicas, sessions, tree: None, addresses, metrics_address })
+    }
+
+    /// Waits until the broker must not go on, for a reason that the log says. Cancel-safe.
+    pub async fn failed(&self) {
+        self.context.tasks.failed().await;
     }
 
     /// Stops: answers what is in progress, then closes logs so that the next start reads nothing
@@ -252,6 +271,13 @@ fn origin(config: &BrokerConfig) -> Result<(Origin, Option<EmbeddedTree>)> {
     Ok((Origin::Embedded(tree.clone()), Some(tree)))
 }
 
+/// The first log directory that works keeps who this broker was.
+fn identity_dir(context: &Context) -> PathBuf {
+    let dirs = context.replicas.log_dirs();
+    let works = dirs.iter().find(|dir| !dir.offline().is_offline());
+    works.or(dirs.first()).map_or_else(PathBuf::new, |dir| dir.path().to_owned())
+}
+
 fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
@@ -285,7 +311,7 @@ async fn load_logs(
     }
     let now = config.load();
     let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
-    let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };
+    let identity = DirIdentity { cluster_id: cluster_id.to_owned(), broker_id };
     let dirs = open_dirs(&now.log_dirs, fs, &identity, clock)?;
     let settings = Settings {
         fetch_sessions_max: now.max_incremental_fetch_session_cache_slots.max(0) as usize,
@@ -329,7 +355,7 @@ async fn end_adoption(
 fn open_dirs(
     paths: &[PathBuf],
     fs: &Arc<dyn Fs>,
-    identity: &Identity,
+    identity: &DirIdentity,
     clock: &SharedClock,
 ) -> Result<Vec<Arc<LogDir>>> {
     let mut dirs = Vec::with_capacity(paths.len());

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use broker_config::broker::BrokerConfig;
 use broker_server::broker::Broker;
 use broker_server::cli::{self, Arguments};
@@ -45,10 +45,14 @@ async fn serve(config: BrokerConfig) -> Result<()> {
         _ = term.recv() => return Ok(()),
         _ = int.recv() => return Ok(()),
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    let failed = tokio::select! {
+        _ = term.recv() => false,
+        _ = int.recv() => false,
+        () = broker.failed() => true,
+    };
     broker.stop().await;
+    if failed {
+        bail!("the broker must not go on; its log says why");
+    }
     Ok(())
 }

@@ -125,6 +125,8 @@ pub(crate) struct Joining {
     pub(crate) boot_id: String,
     /// The source of time.
     pub(crate) clock: SharedClock,
+    /// Where the epoch of the registration is shown; -1 until there is one.
+    pub(crate) broker_epoch: Arc<AtomicI64>,
 }
 
 /// What others see of the membership.
@@ -165,7 +167,7 @@ impl Membership {
     pub(crate) async fn join(joining: Joining) -> Result<Self, MemberError> {
         let past = joining.past.clone().unwrap_or_default();
         let identity = Identity { boot_id: joining.boot_id.clone(), broker_epoch: -1, ..past };
-        let broker_epoch = Arc::new(AtomicI64::new(-1));
+        let broker_epoch = Arc::clone(&joining.broker_epoch);
         let controller = watch::Sender::new(None);
         let (resign, resigned) = mpsc::channel(1);
         let member = Member {

@@ -22,6 +22,7 @@ pub struct Tasks {
 #[derive(Debug, Default)]
 struct Shared {
     shutdown: CancellationToken,
+    failure: CancellationToken,
     /// How many tasks of each name run. One short lock, taken at spawn and end only.
     running: Mutex<BTreeMap<&'static str, usize>>,
     ended: Notify,
@@ -36,6 +37,16 @@ impl Tasks {
     /// Returns the token that is cancelled when the process is to end.
     pub fn shutdown_token(&self) -> CancellationToken {
         self.shared.shutdown.clone()
+    }
+
+    /// Says that the process cannot go on; whoever runs it stops it.
+    pub fn fail(&self) {
+        self.shared.failure.cancel();
+    }
+
+    /// Waits until the process cannot go on. Cancel-safe.
+    pub async fn failed(&self) {
+        self.shared.failure.cancelled().await;
     }
 
     /// Spawns `task` on the runtime of `handle`.

@@ -13,13 +13,14 @@ use broker_protocol::api_key::ApiKey;
 use broker_protocol::header::{RequestHeader, ResponseHeader};
 use broker_protocol::message::Message;
 use broker_protocol::message::{
-    alter_configs::AlterConfigsRequest, create_partitions::CreatePartitionsRequest,
-    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest,
-    delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
-    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
-    describe_log_dirs::DescribeLogDirsRequest, describe_producers::DescribeProducersRequest,
-    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
-    incremental_alter_configs::IncrementalAlterConfigsRequest,
+    allocate_producer_ids::AllocateProducerIdsRequest, alter_configs::AlterConfigsRequest,
+    alter_partition::AlterPartitionRequest, controlled_shutdown::ControlledShutdownRequest,
+    create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
+    delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest,
+    delete_topics::DeleteTopicsRequest, describe_configs::DescribeConfigsRequest,
+    describe_groups::DescribeGroupsRequest, describe_log_dirs::DescribeLogDirsRequest,
+    describe_producers::DescribeProducersRequest, find_coordinator::FindCoordinatorRequest,
+    heartbeat::HeartbeatRequest, incremental_alter_configs::IncrementalAlterConfigsRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
     leader_and_isr::LeaderAndIsrRequest, leave_group::LeaveGroupRequest,
     list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
@@ -375,14 +376,17 @@ fn metadata(
 
 /// Decodes from the kept frame and calls an asynchronous handler.
 macro_rules! later {
-    ($context:ident, $peer:ident, $frame:ident, $handler:path, $request:ident) => {{
+    ($context:ident, $peer:ident, $frame:ident, $handler:path, $request:ident) => {
+        later!($context, $peer, $frame, $handler, as $request<'_>)
+    };
+    ($context:ident, $peer:ident, $frame:ident, $handler:path, as $request:ty) => {{
         let (context, peer, frame) = (Arc::clone($context), $peer.clone(), $frame.keep());
         Box::pin(async move {
             let mut reader = Reader::new(&frame);
             let Parsed::Call(call, header) = parse(&mut reader)? else {
                 return Ok(Answers::default());
             };
-            let request: $request<'_> = decode(call, &mut reader)?;
+            let request: $request = decode(call, &mut reader)?;
             let rc = request_context(call, &header, &peer);
             let response = $handler(&context, request, &rc).await;
             apart(&context, call, &response, Vec::new())
@@ -433,26 +437,39 @@ fn dispatch_later(
         ApiKey::IncrementalAlterConfigs => {
             later!(context, peer, frame, incremental_alter_configs, IncrementalAlterConfigsRequest)
         }
-        ApiKey::LeaderAndIsr | ApiKey::StopReplica | ApiKey::UpdateMetadata => {
-            dispatch_order(context, peer, api, frame)
-        }
+        ApiKey::LeaderAndIsr
+        | ApiKey::StopReplica
+        | ApiKey::UpdateMetadata
+        | ApiKey::AlterPartition
+        | ApiKey::ControlledShutdown
+        | ApiKey::AllocateProducerIds => dispatch_control(context, peer, api, frame),
         api => dispatch_group(context, peer, api, frame),
     }
 }
 
-/// Calls the handler of what a controller orders.
+/// Calls the handler of what a controller orders, or a broker asks of one.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller names the others")]
-fn dispatch_order(
+fn dispatch_control(
     context: &Arc<Context>,
     peer: &Peer,
     api: ApiKey,
     frame: Frame<'_>,
 ) -> Later<Result<Answers, Fault>> {
     use super::{
-        leader_and_isr::leader_and_isr, stop_replica::stop_replica,
-        update_metadata::update_metadata,
+        allocate_producer_ids::allocate_producer_ids, alter_partition::alter_partition,
+        controlled_shutdown::controlled_shutdown, leader_and_isr::leader_and_isr,
+        stop_replica::stop_replica, update_metadata::update_metadata,
     };
     match api {
+        ApiKey::AlterPartition => {
+            later!(context, peer, frame, alter_partition, AlterPartitionRequest)
+        }
+        ApiKey::ControlledShutdown => {
+            later!(context, peer, frame, controlled_shutdown, as ControlledShutdownRequest)
+        }
+        ApiKey::AllocateProducerIds => {
+            later!(context, peer, frame, allocate_producer_ids, as AllocateProducerIdsRequest)
+        }
         ApiKey::LeaderAndIsr => later!(context, peer, frame, leader_and_isr, LeaderAndIsrRequest),
         ApiKey::StopReplica => later!(context, peer, frame, stop_replica, StopReplicaRequest),
         _ => later!(context, peer, frame, update_metadata, UpdateMetadataRequest),

@@ -11,37 +11,38 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
 use broker_protocol::quantity::BrokerId;
-use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::node::log_dir_event::LogDirEvent;
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::Sessions;
 use broker_zookeeper::store::{CreateMode, Store};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::context::Context;
 use crate::control::{Control, Parts};
 use crate::controller::channel::Common;
 use crate::controller::handle::Mail;
+use crate::controller::membership::Term;
 use crate::controller::run::{Controller, EVENTS};
+use crate::controller::state::event::Event;
 use crate::controller::state::{Balance, Settings};
 use crate::dynamic_config::Applied;
-use crate::membership::{election, registration};
+use crate::membership::{Duty, Joining, Membership};
 use crate::order::{Order, Orders};
 use crate::replica::fetcher::{self, Fetchers};
 use crate::replica::isr::{self, Keeper};
 use crate::to_controller::{self, ToController};
 use crate::version::Versions;
 
-/// No registration (`RequestHeader` of control requests: -1 is unknown).
+/// No registration.
 pub(super) const NO_EPOCH: i64 = -1;
 
-/// How long a tree that fails is left alone before it is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Duties that may wait; the membership waits for most of them anyway.
+const DUTIES: usize = 4;
 
-/// The release from which on the winner of an unclean election is told so is asked of
-/// [`Versions::leader_recovery`].
+/// What a controller of this broker is set to, as it is now.
 fn settings(context: &Context) -> Settings {
     let config = context.config.load();
     let balance = config.auto_leader_rebalance_enable.then(|| Balance {
@@ -143,100 +144,87 @@ fn way_to_controller(context: &Context) -> ToController {
 /// Registers, and stays a member until shutdown.
 ///
 /// # Errors
-/// When the first registration is refused.
-pub(super) async fn join(
-    context: &Arc<Context>,
-    sessions: &Arc<Sessions>,
-    node: Broker,
-) -> Result<()> {
-    register(context, sessions, &node).await?;
-    let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
-    let tasks = context.tasks.clone();
+/// When the registration is refused.
+pub(super) async fn join(context: &Arc<Context>, joining: Joining) -> Result<()> {
+    let membership = Membership::join(joining).await?;
+    let resigned = membership.member().resigned;
+    let (duties, assigned) = mpsc::channel(DUTIES);
+    let (tasks, shutdown) = (context.tasks.clone(), context.tasks.shutdown_token());
+    let stop = context.tasks.clone();
     tasks.spawn("member", async move {
-        let shutdown = context.tasks.shutdown_token();
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => {}
-            () = live(&context, &sessions, &node) => {}
+        if let Err(error) = membership.run(duties, shutdown).await {
+            error!(error = &error as &dyn std::error::Error, "this broker is no member any more");
+            stop.fail();
         }
     });
+    tasks.spawn("duties", Duties { context: Arc::clone(context), resigned }.run(assigned));
     Ok(())
 }
 
-async fn register(context: &Context, sessions: &Sessions, node: &Broker) -> Result<()> {
-    let patience = sessions.session_timeout();
-    let store = sessions.current();
-    let epoch = registration::register(&*store, context.broker_id, node, &[], patience).await?;
-    info!(broker = context.broker_id.0, epoch, "registered");
-    context.broker_epoch.store(epoch, Ordering::Release);
-    Ok(())
+/// Does what the membership asks for, in order.
+struct Duties {
+    context: Arc<Context>,
+    resigned: mpsc::Sender<Term>,
 }
 
-async fn live(context: &Arc<Context>, sessions: &Arc<Sessions>, node: &Broker) {
-    loop {
-        let store = sessions.current();
-        tokio::select! {
-            biased;
-            () = sessions.ended() => {}
-            () = hold_office(context, &store) => {}
-        }
-        warn!("the session with the coordination tree is over: nothing is led until the next");
-        context.broker_epoch.store(NO_EPOCH, Ordering::Release);
-        let (done, resigned) = oneshot::channel();
-        // The receivers end only at shutdown.
-        let _ = context.orders.send(Order::Resign(done)).await;
-        let _ = resigned.await;
-        drop(store);
-        sessions.renew().await;
-        while let Err(error) = register(context, sessions, node).await {
-            error!(error = %format!("{error:#}"), "the broker is not registered");
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-/// Is controller whenever nobody else is.
-async fn hold_office(context: &Arc<Context>, store: &Arc<dyn Store>) {
-    loop {
-        // Watched before it is looked at: an end in between is seen.
-        let mut watch = match store.exists_and_watch(path::CONTROLLER).await {
-            Ok((_, watch)) => watch,
-            Err(error) => {
-                warn!(%error, "the election of a controller cannot be watched");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let now = context.clock.wall().0;
-        match election::stand(&**store, context.broker_id, now).await {
-            Ok(Some(term)) => {
-                let (sender, events) = mpsc::channel(EVENTS);
-                let common = common(context, term.epoch, sender);
-                let for_settings = Arc::clone(context);
-                let controller = Controller::new(
-                    Arc::clone(store),
-                    term,
-                    Box::new(move || settings(&for_settings)),
-                    common,
-                    events,
-                    Arc::clone(&context.controller),
-                );
-                controller.run(context.tasks.shutdown_token()).await;
-            }
-            Ok(None) => drop(watch.next().await),
-            Err(error) => {
-                warn!(%error, "this broker cannot stand for controller");
-                tokio::time::sleep(PAUSE).await;
+impl Duties {
+    async fn run(self, mut assigned: mpsc::Receiver<Duty>) {
+        let mut office: Option<(CancellationToken, oneshot::Receiver<()>)> = None;
+        while let Some(duty) = assigned.recv().await {
+            match duty {
+                Duty::StopLeading { done } => {
+                    let (resign, resigned) = oneshot::channel();
+                    // The receivers end only at shutdown.
+                    let _ = self.context.orders.send(Order::Resign(resign)).await;
+                    let _ = resigned.await;
+                    let _ = done.send(());
+                }
+                // Whoever reads the tree again sees the next session for itself.
+                Duty::ReadAgain => {}
+                Duty::StartController { store, term } => {
+                    office = Some(self.take_office(store, term))
+                }
+                Duty::DropController { done } => {
+                    if let Some((end, ended)) = office.take() {
+                        end.cancel();
+                        let _ = ended.await;
+                    }
+                    let _ = done.send(());
+                }
             }
         }
     }
+
+    fn take_office(
+        &self,
+        store: Arc<dyn Store>,
+        term: Term,
+    ) -> (CancellationToken, oneshot::Receiver<()>) {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let context = Arc::clone(&self.context);
+        let controller = Controller::new(
+            store,
+            term,
+            Box::new(move || settings(&context)),
+            common(&self.context, term.epoch, sender),
+            events,
+            Arc::clone(&self.context.controller),
+        );
+        let end = self.context.tasks.shutdown_token().child_token();
+        let (over, ended) = oneshot::channel();
+        let (token, resigned) = (end.clone(), self.resigned.clone());
+        self.context.tasks.spawn("controller", async move {
+            if controller.run(token).await {
+                // A membership that is over needs no word.
+                let _ = resigned.send(term).await;
+            }
+            let _ = over.send(());
+        });
+        (end, ended)
+    }
 }
 
-fn common(
-    context: &Context,
-    controller_epoch: i32,
-    events: mpsc::Sender<crate::controller::state::event::Event>,
-) -> Common {
+fn common(context: &Context, controller_epoch: i32, events: mpsc::Sender<Event>) -> Common {
     let config = context.config.load();
     let listener = config.control_plane_listener.as_ref().unwrap_or(&config.inter_broker_listener);
     Common {

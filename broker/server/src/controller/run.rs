@@ -88,22 +88,23 @@ impl Controller {
         }
     }
 
-    /// Runs until shutdown, or until the session or the term is over.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    /// Runs until it is told to end, or until the session or the term is over: then it returns true.
+    pub(crate) async fn run(mut self, end: CancellationToken) -> bool {
         info!(epoch = self.term.epoch, "controller elected");
         let mail = self.handle.attach();
         let _office = Office(Arc::clone(&self.handle));
         let ended = tokio::select! {
             biased;
-            () = shutdown.cancelled() => Ok(()),
+            () = end.cancelled() => Ok(()),
             ended = self.work(mail) => ended,
         };
-        match ended {
+        match &ended {
             Ok(()) | Err(Ended::Fenced) => info!(epoch = self.term.epoch, "controller resigned"),
             Err(Ended::Store(error)) => {
                 error!(%error, epoch = self.term.epoch, "controller resigned");
             }
         }
+        ended.is_err()
     }
 
     async fn work(&mut self, mut mail: mpsc::Receiver<Mail>) -> Result<(), Ended> {

@@ -64,6 +64,7 @@ impl Bed {
             past: Identity::read(&RealFs, dir).unwrap(),
             boot_id: "boot".to_owned(),
             clock: Arc::new(SystemClock),
+            broker_epoch: Arc::new(AtomicI64::new(-1)),
         };
         let membership = soon(Membership::join(joining)).await.unwrap();
         let member = membership.member();
