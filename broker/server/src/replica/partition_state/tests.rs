@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::clock::{Clock, SystemClock};
 
-/// Rules that lose records: each must be caught by the loop in `tests/loop`.
+mod simulation;
+
+/// Rules that lose records: each must be caught by the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
     /// The high watermark waits for the proposed ISR only.
@@ -14,6 +16,21 @@ pub(crate) enum Wrong {
     ConfirmedIsrOnly,
     /// A replica joins as soon as it has fetched.
     JoinBeforeHighWatermark,
+    /// The high watermark is the leader's own end.
+    AcknowledgeBeforeReplication,
+    /// A follower cuts to its high watermark (before KIP-101).
+    TruncateToHighWatermark,
+    /// A follower asks once in an epoch, and cuts at the offset of the answer whatever the epoch in it
+    /// (KIP-101 without KIP-279).
+    TruncateToTheEndAlone,
+    /// A follower goes on where its log ends.
+    NeverTruncate,
+    /// The leader serves, and counts, fetches of another epoch (before KIP-320).
+    IgnoreEpochInFetch,
+    /// A follower cuts by an answer to an earlier question.
+    TruncateByLateAnswers,
+    /// A replica joins by a fetch of an earlier registration.
+    IgnoreBrokerEpoch,
 }
 
 impl Wrong {
@@ -28,7 +45,14 @@ impl Wrong {
                 proposed.is_none_or(|it| it.isr.iter().any(|(member, _)| *member == broker))
             }
             Self::ConfirmedIsrOnly => confirmed.contains(&broker),
-            Self::JoinBeforeHighWatermark => true,
+            Self::JoinBeforeHighWatermark
+            | Self::AcknowledgeBeforeReplication
+            | Self::TruncateToHighWatermark
+            | Self::TruncateToTheEndAlone
+            | Self::NeverTruncate
+            | Self::IgnoreEpochInFetch
+            | Self::TruncateByLateAnswers
+            | Self::IgnoreBrokerEpoch => true,
         }
     }
 }
