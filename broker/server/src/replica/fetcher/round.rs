@@ -277,11 +277,12 @@ impl Copies {
         let answer = FromLeader {
             batches: data.records.as_ref().map_or(&[], Records::as_bytes),
             leader_epoch: asked.leader_epoch,
+            fetch_offset: asked.fetch_offset,
             high_watermark: Offset(data.high_watermark),
             log_start_offset: Offset(data.log_start_offset),
         };
         match partition.append_as_follower(&answer, self.parts.replicas.clock().wall()) {
-            Ok(_) => self.go_on(key),
+            Ok(_) | Err(FollowError::Late) => self.go_on(key),
             Err(FollowError::State(state)) => {
                 debug!(partition = %partition.name(), %state, "an answer of another time");
                 self.plan.end(key);
@@ -386,10 +387,10 @@ impl Copies {
         for (key, cut) in std::mem::take(&mut self.cuts) {
             let Some((name, position)) = self.plan.get(key) else { continue };
             let Some(partition) = self.partitions.get(name).cloned() else { continue };
-            let leader_epoch = position.leader_epoch;
+            let Position { leader_epoch, fetch_offset, .. } = position;
             debug!(partition = %name, ?cut, "cutting what the leader does not have");
             keys.push(key);
-            truncations.push(Truncation { partition, leader_epoch, cut });
+            truncations.push(Truncation { partition, leader_epoch, fetch_offset, cut });
         }
         if keys.is_empty() {
             return;
@@ -416,6 +417,7 @@ impl Copies {
                         TruncateError::State(_)
                         | TruncateError::Sync(_)
                         | TruncateError::Offline => self.plan.end(key),
+                        TruncateError::Late => self.go_on(key),
                         TruncateError::Log(_) => self.back_off(key),
                     }
                 }

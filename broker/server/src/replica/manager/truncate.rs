@@ -25,6 +25,8 @@ pub struct Truncation {
     pub partition: Arc<Partition>,
     /// The epoch in which its leader was asked: nothing is cut in another.
     pub leader_epoch: LeaderEpoch,
+    /// Where the fetch asked from that showed the difference.
+    pub fetch_offset: Offset,
     /// Where.
     pub cut: Cut,
 }
@@ -58,8 +60,9 @@ impl Manager {
     }
 
     fn cut(&self, truncation: &Truncation) -> Result<(CutDone, Option<Ended>), TruncateError> {
-        let Truncation { partition, leader_epoch, cut } = truncation;
-        let truncated = partition.truncate(*leader_epoch, *cut, self.clock.wall())?;
+        let Truncation { partition, leader_epoch, fetch_offset, cut } = truncation;
+        let now = self.clock.wall();
+        let truncated = partition.truncate(*leader_epoch, *fetch_offset, *cut, now)?;
         self.bury(partition, truncated.deleted);
         let ended = truncated.unsynced.map(|point| {
             let (done, ended) = mpsc::channel();
@@ -75,7 +78,7 @@ fn lower_recovery_points(truncations: &[Truncation]) -> BTreeMap<usize, Result<(
     let mut by_dir: BTreeMap<usize, (&Arc<LogDir>, BTreeMap<TopicPartition, Offset>)> =
         BTreeMap::new();
     for truncation in truncations {
-        let Truncation { partition, leader_epoch, cut } = truncation;
+        let Truncation { partition, leader_epoch, cut, .. } = truncation;
         if let Ok(Some(offset)) = partition.planned_cut(*leader_epoch, *cut) {
             let of_dir = by_dir.entry(dir_key(truncation));
             let (_, offsets) = of_dir.or_insert_with(|| (partition.dir(), BTreeMap::new()));

@@ -35,6 +35,8 @@ pub struct FromLeader<'a> {
     pub batches: &'a [u8],
     /// The epoch in which the fetch was sent.
     pub leader_epoch: LeaderEpoch,
+    /// Where it asked from: [`FollowerPosition::fetch_offset`] of then.
+    pub fetch_offset: Offset,
     /// The leader's high watermark.
     pub high_watermark: Offset,
     /// Where the leader's log starts.
@@ -56,6 +58,9 @@ pub enum FollowError {
     /// The epoch has changed since the question, or the log is of no use.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The log has moved on since the question: it is to be asked anew.
+    #[error("an answer to a fetch from another offset than the log's end")]
+    Late,
     /// The log refused or failed. Batches before the one that is wrong are in the log.
     #[error(transparent)]
     Log(#[from] LogAppendError),
@@ -92,6 +97,9 @@ pub enum TruncateError {
     /// The epoch has changed since the question, or the log is of no use.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The log has moved on since the question: it is to be asked anew.
+    #[error("an answer to a fetch from another offset than the log's end")]
+    Late,
     /// The disk failed; the directory is offline.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -149,6 +157,9 @@ impl Partition {
     ) -> Result<Followed, FollowError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(answer.leader_epoch)?;
+        if inner.state.vouched_end_offset() != answer.fetch_offset {
+            return Err(FollowError::Late);
+        }
         let appended = inner.log.append_as_follower(answer.batches, answer.leader_epoch, now);
         let end = inner.log.log_end_offset();
         let moved = inner.state.followed(end, answer.high_watermark);
@@ -206,11 +217,15 @@ impl Partition {
     pub(in crate::replica) fn truncate(
         &self,
         leader_epoch: LeaderEpoch,
+        fetch_offset: Offset,
         cut: Cut,
         now: TimestampMs,
     ) -> Result<Truncated, TruncateError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(leader_epoch)?;
+        if inner.state.vouched_end_offset() != fetch_offset {
+            return Err(TruncateError::Late);
+        }
         let before = inner.log.log_end_offset();
         let (offset, is_complete) = inner.cut_at(cut);
         let deleted = match cut {

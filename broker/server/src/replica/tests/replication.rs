@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::replica::isr::Keeper;
 use crate::replica::manager::{Become, Outcome, Stop, Truncation};
-use crate::replica::partition::follower::{Cut, FollowError, FromLeader};
+use crate::replica::partition::follower::{Cut, FollowError, FromLeader, TruncateError};
 use crate::replica::partition::read::{Read, Reader};
 use crate::replica::partition_state::Leadership;
 use crate::tasks::Tasks;
@@ -57,13 +57,17 @@ impl Node {
     fn fetch_from(&self, leader: &Node) -> Read {
         let (epoch, read) = self.ask(leader, SystemClock.now());
         if let Some(end) = read.diverging {
-            let (partition, cut) = (self.partition(), Cut::EpochEnd(end));
-            let truncation = Truncation { partition, leader_epoch: epoch, cut };
+            let truncation = self.cut(epoch, &read, Cut::EpochEnd(end));
             self.manager.truncate(&[truncation]).pop().unwrap().unwrap();
         } else {
             self.take(epoch, &read).unwrap();
         }
         read
+    }
+
+    fn cut(&self, leader_epoch: LeaderEpoch, read: &Read, cut: Cut) -> Truncation {
+        let (partition, fetch_offset) = (self.partition(), read.fetch_offset);
+        Truncation { partition, leader_epoch, fetch_offset, cut }
     }
 
     fn ask(&self, leader: &Node, at: Instant) -> (LeaderEpoch, Read) {
@@ -87,6 +91,7 @@ impl Node {
         let answer = FromLeader {
             batches: &batches,
             leader_epoch,
+            fetch_offset: read.fetch_offset,
             high_watermark: read.high_watermark,
             log_start_offset: read.log_start_offset,
         };
@@ -175,6 +180,17 @@ fn an_answer_of_an_epoch_that_is_over_is_not_appended() {
         Err(FollowError::State(StateError::FencedLeaderEpoch { .. }))
     ));
     assert_eq!(two.ends(), (0, 0));
+
+    let (epoch, read) = {
+        one.apply(led_by(1, 1, &[1, 2]));
+        two.ask(&one, SystemClock.now())
+    };
+    two.take(epoch, &read).unwrap();
+    assert!(matches!(two.take(epoch, &read), Err(FollowError::Late)), "nor one that came twice");
+    let late = two.cut(epoch, &read, Cut::At(Offset(0)));
+    let refused = two.manager.truncate(&[late]).pop().unwrap();
+    assert!(matches!(refused, Err(TruncateError::Late)));
+    assert_eq!(two.ends().1, 3);
 }
 
 #[test]
@@ -194,11 +210,7 @@ fn a_follower_of_a_synced_topic_vouches_for_what_is_synced_and_no_late_sync_of_c
     assert_eq!(position.fetch_offset, Offset(0), "nothing is synced yet");
     assert_eq!(position.unsynced.map(|point| point.end_offset()), Some(Offset(8)));
 
-    let cut = Truncation {
-        partition: Arc::clone(&partition),
-        leader_epoch: epoch,
-        cut: Cut::At(Offset(4)),
-    };
+    let cut = two.cut(epoch, &read, Cut::At(Offset(4)));
     two.manager.truncate(&[cut]).pop().unwrap().unwrap();
     let position = partition.follower_position().unwrap();
     assert!(position.unsynced.is_none(), "a cut is durable when it is done");

@@ -345,7 +345,9 @@ impl World {
             return;
         }
         *is_aligned = true;
-        records.iter().for_each(|record| log.push(*record));
+        for record in records {
+            log.push(*record);
+        }
         state.followed(log.end(), high_watermark);
     }
 
@@ -427,25 +429,25 @@ impl World {
             let live = self.live[index(*broker)];
             live == Some(*epoch) || (ignores && live.is_some())
         };
-        let answer =
-            if truth.leader != Some(id(from)) || truth.leader_epoch != proposal.leader_epoch {
-                IsrAnswer::Awaited
-            } else if truth.isr != isr && truth.partition_epoch != proposal.partition_epoch {
-                IsrAnswer::Awaited
-            } else if truth.isr != isr && !proposal.isr.iter().all(is_live) {
-                IsrAnswer::Refused
-            } else {
-                if truth.isr != isr {
-                    truth.isr = isr;
-                    truth.partition_epoch += 1;
-                }
-                IsrAnswer::Committed(Committed {
-                    leader_epoch: truth.leader_epoch,
-                    partition_epoch: truth.partition_epoch,
-                    isr: truth.isr.clone(),
-                    recovering: false,
-                })
-            };
+        let is_leaders = truth.leader == Some(id(from))
+            && truth.leader_epoch == proposal.leader_epoch
+            && (truth.isr == isr || truth.partition_epoch == proposal.partition_epoch);
+        let answer = if !is_leaders {
+            IsrAnswer::Awaited
+        } else if truth.isr != isr && !proposal.isr.iter().all(is_live) {
+            IsrAnswer::Refused
+        } else {
+            if truth.isr != isr {
+                truth.isr = isr;
+                truth.partition_epoch += 1;
+            }
+            IsrAnswer::Committed(Committed {
+                leader_epoch: truth.leader_epoch,
+                partition_epoch: truth.partition_epoch,
+                isr: truth.isr.clone(),
+                recovering: false,
+            })
+        };
         self.network.push(Message::Altered { to: from, proposal, answer });
     }
 
