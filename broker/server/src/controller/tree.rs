@@ -8,7 +8,7 @@
 //! Errors: a check that fails means that a later controller has begun; nothing is written then.
 //! Source: Kafka 3.9 `KafkaZkClient.retryRequestsUntilConnected`, with its epoch check in each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +82,14 @@ impl Tree {
     pub(super) async fn write(&self, changes: &[Change]) -> Result<Vec<Made>, Ended> {
         let mut made: Vec<Made> = vec![Ok(0); changes.len()];
         let mut left: VecDeque<Piece> = VecDeque::new();
+        let mut parents = BTreeSet::new();
         for (change, said) in changes.iter().enumerate() {
-            let steps = steps::steps(said, self.term.epoch);
+            let mut steps = steps::steps(said, self.term.epoch);
+            // Of changes below one parent only the first makes it.
+            steps.retain(|step| match &step.op {
+                Op::Create { path, .. } if step.may == May::Exist => parents.insert(path.clone()),
+                Op::Create { .. } | Op::Set { .. } | Op::Delete { .. } | Op::Check { .. } => true,
+            });
             left.extend(steps.chunks(OPS).map(|steps| Piece { change, steps: steps.to_vec() }));
         }
         while !left.is_empty() {

@@ -80,6 +80,17 @@ async fn each_change_is_made_or_not_by_itself() {
     assert_eq!(versions(&*store, 3).await, [Some((1, 1)), Some((0, 0)), Some((0, 0))]);
 }
 
+/// Each of many says that it may be the first: the parent is made once, and is there for all.
+#[tokio::test]
+async fn the_first_states_of_a_topic_share_a_parent() {
+    let (_tree, store, term) = cluster().await;
+    let tree = Tree::new(Arc::clone(&store), term);
+    let changes: Vec<_> = (0..600).map(|partition| create(partition, true)).collect();
+    for again in [Ok(0), Err(WriteError::Exists)] {
+        assert_eq!(tree.write(&changes).await.unwrap(), vec![again; 600]);
+    }
+}
+
 #[tokio::test]
 async fn a_controller_that_was_followed_by_another_writes_nothing() {
     let (embedded, store, term) = cluster().await;
