@@ -36,7 +36,11 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "deny", about: "licences, bans and sources of dependencies", run: deny },
     Stage { name: "unit", about: "tests beside the code, in every broker crate", run: unit },
     Stage { name: "tools", about: "installs what the stages below need", run: install },
-    Stage { name: "zookeeper", about: "both stores and a ZooKeeper agree", run: zookeeper },
+    Stage {
+        name: "zookeeper",
+        about: "both stores and a ZooKeeper agree; a tree is moved",
+        run: zookeeper,
+    },
     Stage { name: "clients", about: "real clients, and the matrix of what they did", run: clients },
     Stage {
         name: "kafka-disk",
@@ -172,7 +176,7 @@ fn install(_: &Options) -> Result<()> {
 }
 
 fn zookeeper(options: &Options) -> Result<()> {
-    end_to_end(&["zookeeper_contract"], options)
+    end_to_end(&["zookeeper_contract", "move_coordination"], options)
 }
 
 fn clients(options: &Options) -> Result<()> {

@@ -40,6 +40,7 @@ use crate::membership::identity::{self, Identity};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
+use crate::move_coordination::{TREE_FILE, refuse_wrong_tree};
 use crate::net::worker::Workers;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
@@ -49,9 +50,6 @@ use listeners::{bind, serve};
 
 mod listeners;
 mod member;
-
-/// The embedded tree's file, in the first log directory: it and the data go together.
-const TREE_FILE: &str = "ottla-coordination.log";
 
 /// How long answers in progress may take when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -76,6 +74,7 @@ impl Broker {
     /// # Errors
     /// When a setting, a directory, a port or the tree cannot be used; the error says which.
     pub async fn start(config: BrokerConfig) -> Result<Self> {
+        refuse_wrong_tree(&RealFs, &config)?;
         let (origin, tree) = origin(&config)?;
         let broker = Self::start_on(config, origin).await?;
         Ok(Self { tree, ..broker })

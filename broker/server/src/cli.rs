@@ -10,7 +10,7 @@ use broker_config::dynamic::Entry;
 use broker_config::key::Status;
 use broker_config::raw::Properties;
 use broker_config::topic::TopicConfig;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// A Kafka-compatible message broker in one binary.
 ///
@@ -20,25 +20,43 @@ use clap::{Parser, ValueEnum};
 #[command(name = "ottla-broker", version)]
 pub struct Arguments {
     /// A `server.properties` file, as Kafka's.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// One setting; may be repeated, and wins over the file.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     pub settings: Vec<String>,
 
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as
     /// `info,broker_server::net=debug`.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, value_name = "FILTER", default_value = "info", global = true)]
     pub log: String,
 
     /// How a log line looks.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
     pub log_format: LogFormat,
 
     /// Print every setting with its value, its default and what it does, then exit.
     #[arg(long)]
     pub describe_config: bool,
+
+    /// What to do instead of running a broker.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Move the embedded coordination tree into a ZooKeeper, so that other brokers can join.
+    ///
+    /// The broker must be stopped; --config and --set are those that it runs with. Topics, settings and
+    /// offsets are kept. A move that was interrupted is taken up again by the same command.
+    MoveCoordination {
+        /// Where to, as in zookeeper.connect.
+        #[arg(long, value_name = "HOST:PORT,.../PATH")]
+        to: String,
+    },
 }
 
 /// How a log line looks.
@@ -122,6 +140,20 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// Settings are given before or behind a sub-command; without one there is a broker.
+    #[test]
+    fn a_sub_command_takes_the_settings_of_the_broker() {
+        let parse = |line: &str| Arguments::parse_from(line.split(' '));
+        assert_eq!(parse("ottla-broker --set broker.id=3").command, None);
+        let to = "zk1:2181,zk2:2181/a".to_owned();
+        for line in ["--set broker.id=3 move-coordination --to", "move-coordination --set a=b --to"]
+        {
+            let arguments = parse(&format!("ottla-broker {line} {to}"));
+            assert_eq!(arguments.command, Some(Command::MoveCoordination { to: to.clone() }));
+            assert_eq!(arguments.settings.len(), 1);
         }
     }
 

@@ -21,6 +21,7 @@ pub mod logging;
 mod membership;
 pub mod metadata;
 pub mod metrics;
+pub mod move_coordination;
 pub mod net;
 pub mod open_files;
 mod order;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use broker_config::broker::BrokerConfig;
 use broker_server::broker::Broker;
-use broker_server::cli::{self, Arguments};
-use broker_server::{logging, open_files};
+use broker_server::cli::{self, Arguments, Command};
+use broker_server::{logging, move_coordination, open_files};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,7 +34,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     // The control side: everything that is not the path of a record.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(config))
+    match &arguments.command {
+        Some(Command::MoveCoordination { to }) => {
+            runtime.block_on(move_coordination::run(&config, to))
+        }
+        None => runtime.block_on(serve(config)),
+    }
 }
 
 async fn serve(config: BrokerConfig) -> Result<()> {

@@ -61,7 +61,7 @@ const WALLS: [Wall; 5] = [
 /// `context` holds what handlers stand on, so it lies between them and the domain; the modules of
 /// one start and stop (`broker`, `jobs`, `adopt`, `control`) see everything, as `main` does.
 const LAYERS: [&[&str]; 7] = [
-    &["main", "lib", "cli", "logging", "broker", "jobs", "adopt"],
+    &["main", "lib", "cli", "logging", "broker", "jobs", "adopt", "move_coordination"],
     &["net", "http", "admin"],
     &["api"],
     &["context"],

@@ -35,6 +35,12 @@ pub(crate) enum ClusterError {
         /// The node that says so.
         path: &'static str,
     },
+    /// An embedded tree is being moved into this one.
+    #[error(
+        "the tree at zookeeper.connect is being filled by `ottla-broker move-coordination`, which was \
+         not finished: repeat that command first"
+    )]
+    Moving,
     /// The log directories are of another cluster.
     #[error(
         "the log directories belong to cluster {ours} (meta.properties), but zookeeper.connect leads \
@@ -99,6 +105,9 @@ pub(crate) async fn find(
     past: Option<&Identity>,
 ) -> Result<Cluster, ClusterError> {
     refuse_migration(store).await?;
+    if settle::current(store, path::MOVE).await?.is_some() {
+        return Err(ClusterError::Moving);
+    }
     match (settle::current(store, path::CLUSTER_ID).await?, ours) {
         (Some((data, _)), Some(ours)) => {
             let theirs = ClusterId::decode(path::CLUSTER_ID, &data).map_err(TreeError::from)?.id;
@@ -209,7 +218,8 @@ mod tests {
     async fn what_cannot_be_joined_is_refused_and_left_as_it_is() {
         let id = r#"{"version":"1","id":"DzGNgXXyTIivZKu2GILbXQ"}"#;
         let named = (path::CLUSTER_ID, id);
-        let cases: [(&[(&str, &str)], Option<&str>, &str); 4] = [
+        let cases: [(&[(&str, &str)], Option<&str>, &str); 5] = [
+            (&[named, (path::MOVE, "x")], None, "move-coordination"),
             (&[named, (path::MIGRATION, "{}")], None, "KRaft"),
             (&[named, (path::CONTROLLER, "{}")], None, "KRaft"),
             (&[named], Some("other"), "cluster other"),
