@@ -18,7 +18,7 @@ use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
-use broker_storage::log_dir::{Identity as DirIdentity, LogDir};
+use broker_storage::log_dir::{Identity, LogDir};
 use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::{Origin, Sessions};
@@ -29,14 +29,12 @@ use tracing::{error, info, warn};
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
 use crate::controller::admin::Admin;
-use crate::controller::membership;
-use crate::controller::read::fresh_id;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
 use crate::in_flight::InFlight;
 use crate::membership::Joining;
-use crate::membership::identity::{self, Identity};
+use crate::membership::identity;
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
@@ -46,8 +44,10 @@ use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;
 use crate::{adopt, http, jobs, producer_ids};
+use ground::Ground;
 use listeners::{bind, serve};
 
+mod ground;
 mod listeners;
 mod member;
 
@@ -88,39 +88,27 @@ impl Broker {
         let clock: SharedClock = Arc::new(SystemClock);
         let tasks = Tasks::new();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let broker_id = BrokerId(config.id());
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
-        let sessions = Sessions::begin(origin).await.context("begin a session")?;
-        let store = sessions.live();
-        let is_alone = config.zookeeper_connect.is_none();
-        let adopted = if is_alone {
-            adopt::cluster_id(&*fs, &config.log_dirs).context("read the log directories")?
-        } else {
-            None
-        };
-        membership::ensure_paths(&*store).await?;
-        let cluster_id = membership::cluster_id(&*store, adopted.unwrap_or_else(fresh_id)).await?;
-        let is_adopted =
-            is_alone && adopt::topics(&*store, &fs, &config.log_dirs, broker_id).await?;
-
+        let ground = Ground::find(&config, origin, &fs).await?;
+        let Ground { store, broker_id, cluster_id, is_alone, is_adopted, .. } = &ground;
+        let (broker_id, is_alone) = (*broker_id, *is_alone);
         let listeners = bind(&config)?;
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let (settings, now, time) = (Arc::clone(&store), Arc::clone(&config), Arc::clone(&clock));
+        let (settings, now, time) = (Arc::clone(store), Arc::clone(&config), Arc::clone(&clock));
         let dynamic_config = Arc::new(DynamicConfig::load(settings, broker_id, now, time).await?);
         metrics.health.enter(Phase::RecoveringLogs);
         let replicas =
-            load_logs(&store, &dynamic_config, &config, &clock, &fs, broker_id, &cluster_id)
-                .await?;
+            load_logs(store, &dynamic_config, &config, &clock, &fs, broker_id, cluster_id).await?;
 
         let node = listeners::register(&config.load(), &listeners, clock.wall().0);
         let metadata = Arc::<Cache>::default();
-        let admin = Admin::new(Arc::clone(&store), Arc::clone(&metadata), Arc::clone(&config));
+        let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
         let seams = Seams {
             broker_id,
             replicas: Arc::clone(&replicas),
             metadata: Arc::clone(&metadata),
-            store: Arc::clone(&store),
+            store: Arc::clone(store),
             config: Arc::clone(&config),
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
@@ -130,7 +118,7 @@ impl Broker {
         let context = Arc::new(Context {
             broker_id,
             groups,
-            cluster_id: cluster_id.into(),
+            cluster_id: cluster_id.as_str().into(),
             cleaner: Cleaner::new(Arc::clone(&replicas), Arc::clone(&config)),
             in_flight: InFlight::new(config.load().queued_max_request_bytes),
             config,
@@ -150,7 +138,6 @@ impl Broker {
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
         let loaded = member::obey(&context, inbox, workers.runtimes());
-        let dir = identity_dir(&context);
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
@@ -158,26 +145,34 @@ impl Broker {
             addresses = serve(&context, &workers, listeners);
         }
         let joining = Joining {
-            sessions: Arc::clone(&sessions),
+            sessions: Arc::clone(&ground.sessions),
             id: broker_id,
             broker: node,
             fs: Arc::clone(&fs),
-            past: Identity::read(&*fs, &dir).context("read the identity")?,
-            dir,
+            past: ground.past.clone(),
+            dir: identity_dir(&context),
             boot_id: identity::boot_id(&*fs).context("read the id of the machine's start")?,
             clock: Arc::clone(&context.clock),
             broker_epoch: Arc::clone(&context.broker_epoch),
         };
         member::join(&context, joining).await?;
         member::told(loaded).await?;
-        member::follow_settings(&context, &sessions);
-        end_adoption(&*store, &replicas, broker_id, is_adopted).await?;
+        member::follow_settings(&context, &ground.sessions);
+        end_adoption(&**store, &replicas, broker_id, *is_adopted).await?;
         jobs::start(&context);
         if let Some(listeners) = waiting.take() {
             addresses = serve(&context, &workers, listeners);
         }
         context.metrics.health.enter(Phase::Running);
-        Ok(Self { context, workers, replicas, sessions, tree: None, addresses, metrics_address })
+        Ok(Self {
+            context,
+            workers,
+            replicas,
+            sessions: Arc::clone(&ground.sessions),
+            tree: None,
+            addresses,
+            metrics_address,
+        })
     }
 
     /// Waits until the broker must not go on, for a reason that the log says. Cancel-safe.
@@ -310,7 +305,7 @@ async fn load_logs(
     }
     let now = config.load();
     let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
-    let identity = DirIdentity { cluster_id: cluster_id.to_owned(), broker_id };
+    let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };
     let dirs = open_dirs(&now.log_dirs, fs, &identity, clock)?;
     let settings = Settings {
         fetch_sessions_max: now.max_incremental_fetch_session_cache_slots.max(0) as usize,
@@ -354,7 +349,7 @@ async fn end_adoption(
 fn open_dirs(
     paths: &[PathBuf],
     fs: &Arc<dyn Fs>,
-    identity: &DirIdentity,
+    identity: &Identity,
     clock: &SharedClock,
 ) -> Result<Vec<Arc<LogDir>>> {
     let mut dirs = Vec::with_capacity(paths.len());

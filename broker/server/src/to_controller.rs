@@ -2,8 +2,7 @@
 //! it is another.
 //!
 //! A [`ToController`] is one connection with one request in flight, and has one user: the keeper of
-//! ISRs, the shutdown, the source of producer ids each have their own, so that none waits for
-//! another. No answer is an answer too: the user decides when to ask again.
+//! ISRs and the shutdown each have their own, so that neither waits for the other. No answer is an answer too: the user decides when to ask again.
 //!
 //! Source: Kafka 3.9 `NodeToControllerChannelManager`.
 
@@ -11,9 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_protocol::api_key::ApiKey;
-use broker_protocol::message::allocate_producer_ids::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse,
-};
 use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use broker_protocol::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use broker_protocol::message::controlled_shutdown::{
@@ -31,9 +27,6 @@ use crate::version::Versions;
 
 /// The version of ApiVersions that every broker since 0.10 answers.
 const API_VERSIONS: i16 = 0;
-
-/// The version of AllocateProducerIds.
-const ALLOCATE_PRODUCER_IDS: i16 = 0;
 
 /// The version of AlterPartition that this broker asks itself in: with all there is.
 const ALTER_PARTITION: i16 = 3;
@@ -107,18 +100,6 @@ impl ToController {
         let version = self.parts.versions.controlled_shutdown;
         let answered = self.connect().await?.peer.call(request, version).await;
         let answered = answered.map(|answer: ControlledShutdownResponse<'_>| answer.into_owned());
-        self.keep(answered)
-    }
-
-    /// Asks for producer ids.
-    pub(crate) async fn allocate_producer_ids(
-        &mut self,
-        request: &AllocateProducerIdsRequest,
-    ) -> Option<AllocateProducerIdsResponse> {
-        if self.parts.controller.is_active() {
-            return Some(wire::allocate_producer_ids(&self.parts.controller, request).await);
-        }
-        let answered = self.connect().await?.peer.call(request, ALLOCATE_PRODUCER_IDS).await;
         self.keep(answered)
     }
 
