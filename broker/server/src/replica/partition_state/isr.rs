@@ -93,7 +93,8 @@ impl PartitionState {
         };
         let joins = |follower: &&Progress| {
             let (broker, epoch) = (follower.broker(), follower.broker_epoch());
-            let is_registered = |live: i64| epoch == NO_BROKER_EPOCH || epoch == live;
+            let is_registered =
+                |live: i64| epoch == NO_BROKER_EPOCH || live == NO_BROKER_EPOCH || epoch == live;
             !confirmed.contains(&broker)
                 && self.is_at_high_watermark(follower)
                 && live(broker).is_some_and(is_registered)
