@@ -65,6 +65,12 @@ impl Versions {
         self.release >= Release::V2_8_IV0
     }
 
+    /// Returns the version of the node `/feature`, where the release has one.
+    pub(crate) fn feature_node(&self) -> Option<i32> {
+        (self.release >= Release::V2_7_IV0)
+            .then(|| if self.release >= Release::V3_3_IV0 { 2 } else { 1 })
+    }
+
     /// Whether a leader that was elected unclean says so.
     pub(crate) fn leader_recovery(&self) -> bool {
         self.release >= Release::V3_2_IV0

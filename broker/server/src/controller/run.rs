@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker_zookeeper::node::feature::Feature;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{Store, StoreError};
+use broker_zookeeper::store::{CreateMode, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,7 @@ impl Controller {
     }
 
     async fn work(&mut self, mut mail: mpsc::Receiver<Mail>) -> Result<(), Ended> {
+        self.settle_features().await?;
         // Watched before it is read: what changes in between is read again.
         let mut watches = Watches::set(&*self.store).await?;
         self.check_office().await?;
@@ -260,6 +262,18 @@ impl Controller {
                 let _ = reply.send(self.state.summary());
                 Ok(())
             }
+        }
+    }
+
+    /// Makes the node of the features that the cluster has settled on, where there is none: brokers of
+    /// Kafka ask for it. Source: Kafka 3.9 `KafkaController.maybeSetupFeatureVersioning`.
+    async fn settle_features(&self) -> Result<(), Ended> {
+        let Some(version) = self.common.versions.feature_node() else { return Ok(()) };
+        let data = Feature::none(version).encode();
+        let (store, mode) = (&*self.store, CreateMode::Persistent);
+        match again(|| store.create(path::FEATURE, &data, mode)).await {
+            Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
