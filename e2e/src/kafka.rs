@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
@@ -54,11 +55,12 @@ impl Zookeeper {
 #[derive(Debug)]
 pub struct Kafka {
     name: String,
+    id: i32,
     directory: PathBuf,
     settings: Vec<(String, String)>,
     process: Option<Process>,
     bootstrap: String,
-    zookeeper: Zookeeper,
+    zookeeper: Arc<Zookeeper>,
 }
 
 impl Kafka {
@@ -75,15 +77,27 @@ impl Kafka {
         nodes: Option<&Path>,
     ) -> Result<Self> {
         let zookeeper = Zookeeper::start(name, &directory.join("zookeeper"), nodes)?;
+        Self::start_in(name, directory, 0, &Arc::new(zookeeper), settings)
+    }
+
+    /// Starts broker `id` of the cluster that `zookeeper` keeps.
+    pub fn start_in(
+        name: &str,
+        directory: &Path,
+        id: i32,
+        zookeeper: &Arc<Zookeeper>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let settings =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut kafka = Self {
             name: name.to_owned(),
+            id,
             directory: directory.to_owned(),
             settings,
             process: None,
             bootstrap: String::new(),
-            zookeeper,
+            zookeeper: Arc::clone(zookeeper),
         };
         kafka.launch()?;
         Ok(kafka)
@@ -138,9 +152,9 @@ impl Kafka {
             let (_, address) = line.split_once("Awaiting socket connections on ")?;
             Some(address.trim_end_matches('.').rsplit(':').next()?.to_owned())
         })?;
-        process.wait_for("that it started", deadline, |line| {
-            line.ends_with("[KafkaServer id=0] started").then_some(())
-        })?;
+        let started = format!("[KafkaServer id={}] started", self.id);
+        process
+            .wait_for("that it started", deadline, |line| line.ends_with(&started).then_some(()))?;
         self.bootstrap = format!("127.0.0.1:{port}");
         self.process = Some(process);
         Ok(())
@@ -148,8 +162,9 @@ impl Kafka {
 
     fn properties(&self) -> Result<String> {
         let mut text = format!(
-            "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:0\nzookeeper.connect={}\nlog.dirs={}\n\
+            "broker.id={}\nlisteners=PLAINTEXT://127.0.0.1:0\nzookeeper.connect={}\nlog.dirs={}\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
+            self.id,
             self.zookeeper.address,
             self.log_dir().display(),
         );

@@ -99,10 +99,10 @@ api_keys! {
     DescribeLogDirs = 35, 0..=4, flexible 2..;
     CreatePartitions = 37, 0..=3, flexible 2..;
     DeleteGroups = 42, 0..=2, flexible 2..;
-    ElectLeaders = 43, 0..=2, flexible 2.. => unserved;
+    ElectLeaders = 43, 0..=2, flexible 2..;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1..;
-    AlterPartitionReassignments = 45, 0..=1, flexible 0.. => unserved;
-    ListPartitionReassignments = 46, 0..=0, flexible 0.. => unserved;
+    AlterPartitionReassignments = 45, 0..=1, flexible 0..;
+    ListPartitionReassignments = 46, 0..=0, flexible 0..;
     OffsetDelete = 47, 0..=0;
     AlterPartition = 56, 0..=3, flexible 0..;
     DescribeCluster = 60, 0..=2, flexible 0..;

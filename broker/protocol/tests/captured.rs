@@ -1,4 +1,4 @@
-//! Requests of real clients, of every API that is served: each is read to its last byte, and written again as it came.
+//! Requests of real clients and brokers, of every API that is served: each is read to its last byte, and written again as it came.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ mod support {
 }
 
 /// Whose requests the fixture has, and no others.
-const CLIENTS: [&str; 20] = [
+const CLIENTS: [&str; 21] = [
+    "broker-3.9.2",
     "console-3.9.2",
     "console-4.3.1",
     "franz-go",

@@ -9,7 +9,6 @@ mod admin_code;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod answers;
 pub(crate) mod api_versions;
@@ -28,7 +27,6 @@ pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod dispatch;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 pub(crate) mod elect_leaders;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
@@ -40,14 +38,12 @@ pub(crate) mod leader_and_isr;
 pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
-#[allow(dead_code, reason = "the cluster control path is being built")]
 mod partition_outcome;
 pub(crate) mod produce;
 pub(crate) mod stop_replica;

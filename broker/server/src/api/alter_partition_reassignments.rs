@@ -15,8 +15,10 @@ use broker_protocol::message::alter_partition_reassignments::{
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::RequestContext;
 use super::list_partition_reassignments::moving;
 use super::partition_outcome::{by_topic, words};
+use crate::context::Context;
 use crate::controller::handle::ControllerHandle;
 use crate::controller::state::request::{Reply, Request};
 use crate::metadata::Cache;
@@ -24,8 +26,17 @@ use crate::metadata::Cache;
 /// The replicas that each partition is to have; none to stop a move.
 type Wanted = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
 
-/// Has moves begun or stopped; a partition that is refused does not keep the others from moving.
+/// Has this broker, as the controller, move replicas.
 pub(crate) async fn alter_partition_reassignments(
+    context: &Context,
+    request: AlterPartitionReassignmentsRequest<'_>,
+    _: &RequestContext<'_>,
+) -> AlterPartitionReassignmentsResponse<'static> {
+    reassign(&context.controller, &context.metadata, request).await
+}
+
+/// Has moves begun or stopped; a partition that is refused does not keep the others from moving.
+async fn reassign(
     controller: &ControllerHandle,
     metadata: &Cache,
     request: AlterPartitionReassignmentsRequest<'_>,

@@ -14,16 +14,19 @@ use broker_protocol::header::{RequestHeader, ResponseHeader};
 use broker_protocol::message::Message;
 use broker_protocol::message::{
     allocate_producer_ids::AllocateProducerIdsRequest, alter_configs::AlterConfigsRequest,
-    alter_partition::AlterPartitionRequest, controlled_shutdown::ControlledShutdownRequest,
-    create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
-    delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest,
-    delete_topics::DeleteTopicsRequest, describe_configs::DescribeConfigsRequest,
-    describe_groups::DescribeGroupsRequest, describe_log_dirs::DescribeLogDirsRequest,
-    describe_producers::DescribeProducersRequest, find_coordinator::FindCoordinatorRequest,
+    alter_partition::AlterPartitionRequest,
+    alter_partition_reassignments::AlterPartitionReassignmentsRequest,
+    controlled_shutdown::ControlledShutdownRequest, create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest,
+    delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
+    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
+    describe_log_dirs::DescribeLogDirsRequest, describe_producers::DescribeProducersRequest,
+    elect_leaders::ElectLeadersRequest, find_coordinator::FindCoordinatorRequest,
     heartbeat::HeartbeatRequest, incremental_alter_configs::IncrementalAlterConfigsRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
     leader_and_isr::LeaderAndIsrRequest, leave_group::LeaveGroupRequest,
-    list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest,
+    list_partition_reassignments::ListPartitionReassignmentsRequest, metadata::MetadataRequest,
     offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest,
     offset_fetch::OffsetFetchRequest, offset_for_leader_epoch::OffsetForLeaderEpochRequest,
     stop_replica::StopReplicaRequest, sync_group::SyncGroupRequest,
@@ -442,12 +445,15 @@ fn dispatch_later(
         | ApiKey::UpdateMetadata
         | ApiKey::AlterPartition
         | ApiKey::ControlledShutdown
-        | ApiKey::AllocateProducerIds => dispatch_control(context, peer, api, frame),
+        | ApiKey::AllocateProducerIds
+        | ApiKey::ElectLeaders
+        | ApiKey::AlterPartitionReassignments
+        | ApiKey::ListPartitionReassignments => dispatch_control(context, peer, api, frame),
         api => dispatch_group(context, peer, api, frame),
     }
 }
 
-/// Calls the handler of what a controller orders, or a broker asks of one.
+/// Calls the handler of what a controller orders, or a broker or an operator asks of one.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller names the others")]
 fn dispatch_control(
     context: &Arc<Context>,
@@ -457,7 +463,9 @@ fn dispatch_control(
 ) -> Later<Result<Answers, Fault>> {
     use super::{
         allocate_producer_ids::allocate_producer_ids, alter_partition::alter_partition,
-        controlled_shutdown::controlled_shutdown, leader_and_isr::leader_and_isr,
+        alter_partition_reassignments::alter_partition_reassignments,
+        controlled_shutdown::controlled_shutdown, elect_leaders::elect_leaders,
+        leader_and_isr::leader_and_isr, list_partition_reassignments::list_partition_reassignments,
         stop_replica::stop_replica, update_metadata::update_metadata,
     };
     match api {
@@ -469,6 +477,25 @@ fn dispatch_control(
         }
         ApiKey::AllocateProducerIds => {
             later!(context, peer, frame, allocate_producer_ids, as AllocateProducerIdsRequest)
+        }
+        ApiKey::ElectLeaders => later!(context, peer, frame, elect_leaders, ElectLeadersRequest),
+        ApiKey::AlterPartitionReassignments => {
+            later!(
+                context,
+                peer,
+                frame,
+                alter_partition_reassignments,
+                AlterPartitionReassignmentsRequest
+            )
+        }
+        ApiKey::ListPartitionReassignments => {
+            later!(
+                context,
+                peer,
+                frame,
+                list_partition_reassignments,
+                ListPartitionReassignmentsRequest
+            )
         }
         ApiKey::LeaderAndIsr => later!(context, peer, frame, leader_and_isr, LeaderAndIsrRequest),
         ApiKey::StopReplica => later!(context, peer, frame, stop_replica, StopReplicaRequest),

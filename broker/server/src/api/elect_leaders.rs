@@ -15,7 +15,9 @@ use broker_protocol::message::elect_leaders::{
 };
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::RequestContext;
 use super::partition_outcome::{by_topic, words};
+use crate::context::Context;
 use crate::controller::handle::ControllerHandle;
 use crate::controller::state::request::{ElectionKind, Reply, Request};
 use crate::metadata::{Cache, Metadata};
@@ -23,9 +25,18 @@ use crate::metadata::{Cache, Metadata};
 /// What became of each partition.
 type Outcomes = BTreeMap<TopicPartition, ErrorCode>;
 
+/// Has this broker, as the controller, elect leaders.
+pub(crate) async fn elect_leaders(
+    context: &Context,
+    request: ElectLeadersRequest<'_>,
+    _: &RequestContext<'_>,
+) -> ElectLeadersResponse<'static> {
+    elect(&context.controller, &context.metadata, request).await
+}
+
 /// Has leaders elected; waits for the elections, and then until `metadata` names the leaders, up to
 /// the request's timeout.
-pub(crate) async fn elect_leaders(
+async fn elect(
     controller: &ControllerHandle,
     metadata: &Cache,
     request: ElectLeadersRequest<'_>,

@@ -16,13 +16,24 @@ use broker_protocol::message::list_partition_reassignments::{
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::RequestContext;
 use super::partition_outcome::by_topic;
+use crate::context::Context;
 use crate::controller::handle::ControllerHandle;
 use crate::controller::state::event::Assignment;
 use crate::controller::state::request::{Reply, Request};
 
-/// Lists the moves that the controller knows of.
+/// Has this broker, as the controller, say what it moves.
 pub(crate) async fn list_partition_reassignments(
+    context: &Context,
+    request: ListPartitionReassignmentsRequest<'_>,
+    _: &RequestContext<'_>,
+) -> ListPartitionReassignmentsResponse<'static> {
+    list(&context.controller, request).await
+}
+
+/// Lists the moves that the controller knows of.
+async fn list(
     controller: &ControllerHandle,
     request: ListPartitionReassignmentsRequest<'_>,
 ) -> ListPartitionReassignmentsResponse<'static> {

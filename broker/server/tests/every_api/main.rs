@@ -15,7 +15,9 @@
 mod client;
 mod cluster;
 mod configs;
+mod control;
 mod groups;
+mod moves;
 mod offsets;
 mod records;
 mod topics;
@@ -50,6 +52,8 @@ type Cases<Request> = Vec<(Request, Vec<ErrorCode>)>;
 /// Whom to ask, and about what.
 struct World {
     client: Client,
+    /// Where the broker is.
+    address: SocketAddr,
     /// The id of [`TOPIC`].
     id: Uuid,
 }
@@ -64,7 +68,7 @@ impl World {
         let answer = client.call(&request, 12);
         let response: MetadataResponse<'_> = answer.read(12);
         let id = response.topics[0].topic_id;
-        Self { client, id }
+        Self { client, address, id }
     }
 }
 
@@ -136,6 +140,19 @@ fn ask_everything(world: &mut World) {
         // After OffsetCommit, which stores what it finds.
         offset_fetch OffsetFetchRequest OffsetFetchResponse offsets::offset_fetch;
         offset_delete OffsetDeleteRequest OffsetDeleteResponse offsets::offset_delete;
+        elect_leaders ElectLeadersRequest ElectLeadersResponse moves::elect_leaders;
+        alter_partition_reassignments AlterPartitionReassignmentsRequest
+            AlterPartitionReassignmentsResponse moves::alter_partition_reassignments;
+        list_partition_reassignments ListPartitionReassignmentsRequest
+            ListPartitionReassignmentsResponse moves::list_partition_reassignments;
+        leader_and_isr LeaderAndIsrRequest LeaderAndIsrResponse control::leader_and_isr;
+        stop_replica StopReplicaRequest StopReplicaResponse control::stop_replica;
+        update_metadata UpdateMetadataRequest UpdateMetadataResponse control::update_metadata;
+        controlled_shutdown ControlledShutdownRequest ControlledShutdownResponse
+            control::controlled_shutdown;
+        alter_partition AlterPartitionRequest AlterPartitionResponse control::alter_partition;
+        allocate_producer_ids AllocateProducerIdsRequest AllocateProducerIdsResponse
+            control::allocate_producer_ids;
     };
     asked.sort_unstable();
     let served = ApiKey::ALL.iter().copied().filter(|api| api.is_served());

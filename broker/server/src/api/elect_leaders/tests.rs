@@ -64,7 +64,7 @@ async fn answered(
         }
         asked
     };
-    let (response, asked) = tokio::join!(elect_leaders(&handle, &cache, request), controller);
+    let (response, asked) = tokio::join!(elect(&handle, &cache, request), controller);
     (asked, response)
 }
 
@@ -95,7 +95,7 @@ async fn a_broker_that_is_not_the_controller_says_so_of_each_partition() {
     let (handle, cache) = (ControllerHandle::default(), Cache::default());
     cache.publish(cluster(&[Some(2), Some(2)]));
     for (named, expected) in [(Some(vec![7]), vec![7]), (None, vec![0, 1])] {
-        let response = elect_leaders(&handle, &cache, request(named, 60_000)).await;
+        let response = elect(&handle, &cache, request(named, 60_000)).await;
         let expected: Vec<_> =
             expected.into_iter().map(|partition| (partition, ErrorCode::NotController)).collect();
         assert_eq!(codes(&response), expected);
@@ -106,6 +106,6 @@ async fn a_broker_that_is_not_the_controller_says_so_of_each_partition() {
 async fn a_kind_of_election_that_there_is_not_is_refused() {
     let (handle, cache) = (ControllerHandle::default(), Cache::default());
     let request = ElectLeadersRequest { election_type: 2, ..request(None, 60_000) };
-    let response = elect_leaders(&handle, &cache, request).await;
+    let response = elect(&handle, &cache, request).await;
     assert_eq!(response.error_code, ErrorCode::InvalidRequest.code());
 }

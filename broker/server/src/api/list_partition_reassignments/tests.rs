@@ -25,7 +25,7 @@ async fn moves_are_listed_with_what_comes_and_what_goes() {
         let moving = BTreeMap::from([(name.clone(), Arc::new(assignment))]);
         reply.send(Reply::ListReassignments(moving)).expect("somebody waits");
     };
-    let (response, ()) = tokio::join!(list_partition_reassignments(&handle, request), controller);
+    let (response, ()) = tokio::join!(list(&handle, request), controller);
     let partition = OngoingPartitionReassignment {
         partition_index: 3,
         replicas: vec![3, 1, 2],
@@ -41,9 +41,9 @@ async fn moves_are_listed_with_what_comes_and_what_goes() {
 async fn who_is_not_the_controller_or_takes_too_long_says_so() {
     let request = ListPartitionReassignmentsRequest::default;
     let handle = ControllerHandle::default();
-    let response = list_partition_reassignments(&handle, request()).await;
+    let response = list(&handle, request()).await;
     assert_eq!(response.error_code, ErrorCode::NotController.code());
     let _silent = handle.attach();
-    let response = list_partition_reassignments(&handle, request()).await;
+    let response = list(&handle, request()).await;
     assert_eq!(response.error_code, ErrorCode::RequestTimedOut.code());
 }

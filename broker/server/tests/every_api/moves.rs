@@ -1,0 +1,67 @@
+//! What an operator asks of the controller: leaders elected, replicas moved.
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
+use broker_protocol::message::elect_leaders::{ElectLeadersRequest, TopicPartitions};
+use broker_protocol::message::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsTopics,
+};
+
+use super::{Cases, MISSING, OK, TOPIC, UNKNOWN, World};
+
+pub(crate) fn elect_leaders(_: &mut World, version: i16) -> Cases<ElectLeadersRequest<'static>> {
+    let topics =
+        [MISSING, TOPIC].map(|topic| TopicPartitions { topic: topic.into(), partitions: vec![0] });
+    let some =
+        ElectLeadersRequest { topic_partitions: Some(topics.to_vec()), ..Default::default() };
+    let all = ElectLeadersRequest::default();
+    // Version 0 has no code for the whole.
+    let whole = if version >= 1 { vec![OK] } else { vec![] };
+    let each = [UNKNOWN, ErrorCode::ElectionNotNeeded];
+    let mut cases = vec![(some, [&whole[..], &each].concat()), (all.clone(), whole)];
+    if version >= 1 {
+        let other = ElectLeadersRequest { election_type: 2, ..all };
+        cases.push((other, vec![ErrorCode::InvalidRequest]));
+    }
+    cases
+}
+
+pub(crate) fn alter_partition_reassignments(
+    _: &mut World,
+    version: i16,
+) -> Cases<AlterPartitionReassignmentsRequest<'static>> {
+    let to = |name: &'static str, replicas: Option<Vec<i32>>| {
+        let partitions = vec![ReassignablePartition { partition_index: 0, replicas }];
+        let topic = ReassignableTopic { name: name.into(), partitions };
+        AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() }
+    };
+    let mut cases = vec![
+        (to(TOPIC, Some(vec![0])), vec![OK, OK]),
+        (to(TOPIC, Some(vec![0, 99])), vec![OK, ErrorCode::InvalidReplicaAssignment]),
+        (to(TOPIC, None), vec![OK, ErrorCode::NoReassignmentInProgress]),
+        (to(MISSING, Some(vec![0])), vec![OK, UNKNOWN]),
+    ];
+    if version >= 1 {
+        let kept = AlterPartitionReassignmentsRequest {
+            allow_replication_factor_change: false,
+            ..to(TOPIC, Some(vec![0, 99]))
+        };
+        cases.push((kept, vec![OK, ErrorCode::InvalidReplicationFactor]));
+    }
+    cases
+}
+
+pub(crate) fn list_partition_reassignments(
+    _: &mut World,
+    _: i16,
+) -> Cases<ListPartitionReassignmentsRequest<'static>> {
+    let topics = [MISSING, TOPIC].map(|name| ListPartitionReassignmentsTopics {
+        name: name.into(),
+        partition_indexes: vec![0],
+    });
+    let some =
+        ListPartitionReassignmentsRequest { topics: Some(topics.to_vec()), ..Default::default() };
+    vec![(some, vec![OK]), (ListPartitionReassignmentsRequest::default(), vec![OK])]
+}
