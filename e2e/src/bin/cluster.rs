@@ -105,7 +105,7 @@ fn act(arguments: &Arguments) -> Result<bool> {
         }
         println!("cluster: seed {seed}; the same again: add --seed {seed}");
         again.push("--inside".into());
-        enter::enter(&again)?;
+        return enter::enter(&again);
     }
     let zookeeper_jars = if arguments.newer_zookeeper {
         maven::zookeeper_jars()?

@@ -1,6 +1,7 @@
 //! The whole cluster: its network, its ensemble, its brokers, and the thread that keeps them up.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::claim::Claims;
 use super::network::Network;
 use super::node::{Kind, Node};
 use super::view::{self, View};
-use super::workload::{self, TOPICS};
+use super::workload::{self, TOPICS, Topic};
 use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline};
 use crate::wire::Connection;
@@ -22,7 +23,7 @@ use crate::wire::Connection;
 /// Below this all disks of a run are mounted; gone with the run's namespaces.
 const ROOT: &str = "/run/bed";
 /// Three virtual machines that start at once on two cores.
-const START_SECONDS: u64 = 120;
+const START_SECONDS: u64 = 60;
 const REPLICATION_FACTOR: i16 = 3;
 /// Where groups keep their state.
 const OFFSETS: &str = "__consumer_offsets";
@@ -82,27 +83,50 @@ impl Bed {
     pub fn create_topics(&self) -> Result<()> {
         let deadline = Deadline::seconds(START_SECONDS);
         for topic in TOPICS {
-            deadline.poll("a controller that makes topics", || {
-                if self.view.refresh(&[]).is_err() {
-                    return Ok(None);
-                }
-                let Some((_, address)) = self.view.controller() else { return Ok(None) };
-                let mut connection =
-                    Connection::open_within(address, view::CONNECT, 5 * view::ANSWER)?;
-                let partitions = i32::from(topic.partitions);
-                let made = connection.create_topic_of(
-                    topic.name,
-                    (partitions, REPLICATION_FACTOR.min(self.nodes.len() as i16)),
-                    &[],
-                );
+            let mut last = None;
+            let made = deadline.poll("a controller that makes topics", || {
+                let made = self.create_topic(topic);
+                last = made.as_ref().err().map(|error| format!("{error:#}"));
                 // An answer may have been lost: then the topic is there.
                 Ok(made.or_else(|_| self.view.refresh(&[topic.name])).ok())
+            });
+            made.with_context(|| {
+                let last = last.unwrap_or_default();
+                format!("topic {}: {last}\n{}", topic.name, self.states())
             })?;
         }
-        deadline.poll("leaders of all partitions", || {
-            let known = self.view.refresh(&workload::names()).is_ok();
-            Ok((known && self.is_whole()).then_some(()))
-        })
+        deadline
+            .poll("leaders of all partitions", || {
+                let known = self.view.refresh(&workload::names()).is_ok();
+                Ok((known && self.is_whole()).then_some(()))
+            })
+            .with_context(|| format!("{}\n{}", self.not_whole().join("; "), self.states()))
+    }
+
+    /// What ZooKeeper holds of every partition, a line each, for an error.
+    fn states(&self) -> String {
+        let read = || -> Result<String> {
+            let mut tree = self.ensemble.tree()?;
+            let mut text = String::new();
+            for topic in tree.children("/brokers/topics")? {
+                let partitions = format!("/brokers/topics/{topic}/partitions");
+                for partition in tree.children(&partitions)? {
+                    let state = tree.get(&format!("{partitions}/{partition}/state"))?;
+                    let state = state.map(|node| String::from_utf8_lossy(&node.data).into_owned());
+                    writeln!(text, "{topic}-{partition} {}", state.unwrap_or_default())?;
+                }
+            }
+            Ok(text)
+        };
+        read().unwrap_or_else(|error| format!("{error:#}"))
+    }
+
+    fn create_topic(&self, topic: Topic) -> Result<()> {
+        self.view.refresh(&[])?;
+        let (_, address) = self.view.controller().context("no controller is known")?;
+        let mut connection = Connection::open_within(address, view::CONNECT, 5 * view::ANSWER)?;
+        let replicas = REPLICATION_FACTOR.min(self.nodes.len() as i16);
+        connection.create_topic_of(topic.name, (i32::from(topic.partitions), replicas), &[])
     }
 
     /// Whether all brokers agree on who leads each judged partition, and that all replicas are in sync.

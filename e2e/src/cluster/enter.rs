@@ -1,14 +1,13 @@
 //! The way into namespaces of our own: user, network, mounts and processes.
 //!
-//! The process is replaced by `unshare`, which starts it once more as the first process of the new
-//! namespaces. Whatever ends `unshare` ends that process, and with it everything in there: no broker
-//! outlives its run, however the run ends.
+//! A child in there runs the program once more, as the first process of the new namespaces. It dies with
+//! the process that made it, and everything in there dies with it: no broker outlives its run, however
+//! the run ends.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 const NAMESPACES: [&str; 8] = [
     "--user",
@@ -21,8 +20,8 @@ const NAMESPACES: [&str; 8] = [
     "--mount-proc",
 ];
 
-/// Replaces this process by one with `arguments` in new namespaces; returns only to say why not.
-pub fn enter(arguments: &[OsString]) -> Result<()> {
+/// Runs this program with `arguments` in new namespaces and returns whether it ended well.
+pub fn enter(arguments: &[OsString]) -> Result<bool> {
     let probe = "mount -t tmpfs tmpfs /run && ip netns add probe && ip -n probe rule list";
     let output = Command::new("unshare")
         .args(NAMESPACES)
@@ -39,6 +38,13 @@ pub fn enter(arguments: &[OsString]) -> Result<()> {
         );
     }
     let program = std::env::current_exe().context("find the program itself")?;
-    let error = Command::new("unshare").args(NAMESPACES).arg(program).args(arguments).exec();
-    Err(anyhow!(error).context("become unshare"))
+    // `unshare` blocks the signals that end a program; what is sent to us ends it nevertheless.
+    let status = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
+        .args(NAMESPACES)
+        .arg(program)
+        .args(arguments)
+        .status()
+        .context("run setpriv, of Debian's package util-linux")?;
+    Ok(status.success())
 }
