@@ -112,12 +112,7 @@ impl Keeper {
             };
             if let Some(proposal) = partition.propose(now, self.lag_max, &*self.live) {
                 tracing::info!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
-                asked.push(Asked {
-                    topic_id: partition.topic_id(),
-                    recovering: partition.is_recovering(),
-                    partition: name,
-                    proposal,
-                });
+                asked.push(Asked { topic_id: partition.topic_id(), partition: name, proposal });
             }
         }
     }

@@ -20,6 +20,9 @@ use broker_protocol::uuid::Uuid;
 
 use crate::replica::partition_state::{Committed, IsrAnswer, IsrProposal};
 
+/// A leader that has all that its partition still has.
+const RECOVERED: i8 = 0;
+
 /// One partition's proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -27,8 +30,6 @@ pub(super) struct Asked {
     pub(super) partition: TopicPartition,
     /// Its topic's id, zero where there is none.
     pub(super) topic_id: Uuid,
-    /// Whether its leader was elected out of the ISR and still recovers.
-    pub(super) recovering: bool,
     /// What it asks for.
     pub(super) proposal: IsrProposal,
 }
@@ -65,7 +66,9 @@ fn partition_data(asked: &Asked) -> PartitionData {
         new_isr_with_epochs: members
             .map(|(broker, epoch)| BrokerState { broker_id: broker.0, broker_epoch: *epoch })
             .collect(),
-        leader_recovery_state: i8::from(asked.recovering),
+        // Whoever was elected out of the ISR has recovered once it leads: there is nothing to repair
+        // (Kafka 3.9 `Partition.makeLeader`).
+        leader_recovery_state: RECOVERED,
         partition_epoch: asked.proposal.partition_epoch,
     }
 }
@@ -129,7 +132,6 @@ mod tests {
         Asked {
             partition: TopicPartition { topic: topic.into(), partition },
             topic_id: Uuid::from_bytes([topic.len() as u8; 16]),
-            recovering: false,
             proposal: IsrProposal {
                 leader_epoch: LeaderEpoch(5),
                 partition_epoch: 7,

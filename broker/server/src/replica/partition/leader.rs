@@ -102,11 +102,6 @@ impl Partition {
         self.inner.lock().state.proposed() == Some(proposal)
     }
 
-    /// Returns whether the partition recovers from a leader that was elected out of the ISR.
-    pub fn is_recovering(&self) -> bool {
-        self.inner.lock().state.leadership().is_some_and(|leadership| leadership.recovering)
-    }
-
     /// Takes in what the controller said to `proposal`.
     pub fn answered(&self, proposal: &IsrProposal, answer: IsrAnswer) {
         let mut inner = self.inner.lock();
