@@ -80,11 +80,6 @@ impl ControlState {
         self.registered = self.registered.max(broker_epoch);
         self.ended = Some(self.registered);
     }
-
-    /// Returns the highest controller epoch that was obeyed, -1 before the first.
-    pub(crate) fn controller_epoch(&self) -> i32 {
-        self.controller_epoch
-    }
 }
 
 /// What this broker has of a partition that LeaderAndIsr is about.
@@ -200,7 +195,7 @@ mod tests {
             let admitted = state.admit(sender(controller_epoch, broker_epoch), 100);
             assert_eq!(admitted, expected, "{name}");
             let seen = if expected.is_ok() { controller_epoch } else { 5 };
-            assert_eq!(state.controller_epoch(), seen, "{name}");
+            assert_eq!(state.controller_epoch, seen, "{name}");
         }
     }
 

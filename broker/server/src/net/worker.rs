@@ -74,7 +74,13 @@ impl Workers {
     }
 
     /// Ends the threads; tasks that still run on them are dropped.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
         self.stop.cancel();
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {

@@ -1,0 +1,140 @@
+//! Leaders and controllers that go: what was acknowledged stays, and what was not is the same everywhere.
+
+use super::nodes::Cluster;
+use super::topic::{acknowledged, await_in_sync, consumed, create, described, produce};
+
+const SAFE: [(&str, &str); 1] = [("min.insync.replicas", "2")];
+
+fn numbers(range: std::ops::Range<i32>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+fn write(cluster: &Cluster, topic: &str, range: std::ops::Range<i32>) {
+    for number in numbers(range) {
+        acknowledged(cluster, topic, 0, &[&number]);
+    }
+}
+
+/// Asserts that all replicas hold the same bytes; the brokers have ended.
+fn assert_same(cluster: &Cluster, topic: &str, partitions: i32) {
+    for partition in 0..partitions {
+        let first = cluster.log(1, topic, partition);
+        assert!(!first.is_empty());
+        for id in [2, 3] {
+            assert!(cluster.log(id, topic, partition) == first, "{topic}-{partition} on {id}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_its_leader_and_the_killed_broker_catches_up() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 1, &SAFE);
+    write(&cluster, "t", 0..20);
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    cluster.kill(leader);
+    cluster.expire(leader);
+    let next = await_in_sync(&cluster, "t", 0, 2);
+    assert_ne!(next, leader);
+    write(&cluster, "t", 20..40);
+    assert_eq!(consumed(&mut cluster.client(next), "t", 0), numbers(0..40));
+    cluster.begin(leader);
+    await_in_sync(&cluster, "t", 0, 3);
+    write(&cluster, "t", 40..50);
+    cluster.kill_all();
+    assert_same(&cluster, "t", 1);
+}
+
+#[test]
+fn the_controller_is_succeeded_and_partitions_go_on() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 3, &SAFE);
+    write(&cluster, "t", 0..5);
+    let controller = cluster.controller();
+    cluster.kill(controller);
+    cluster.expire(controller);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 2);
+    }
+    assert_ne!(cluster.controller(), controller);
+    write(&cluster, "t", 5..10);
+    cluster.begin(controller);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 3);
+    }
+    create(&cluster, "u", 1, &SAFE);
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..10));
+}
+
+/// A leader that stops in order hands over first; nobody waits for a session to end.
+#[test]
+fn every_broker_can_be_stopped_and_started_in_turn() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 1, &SAFE);
+    for (turn, id) in [1, 2, 3].into_iter().enumerate() {
+        let turn = turn as i32;
+        write(&cluster, "t", 20 * turn..20 * turn + 10);
+        cluster.stop(id);
+        await_in_sync(&cluster, "t", 0, 2);
+        write(&cluster, "t", 20 * turn + 10..20 * turn + 20);
+        cluster.begin(id);
+        await_in_sync(&cluster, "t", 0, 3);
+    }
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..60));
+    cluster.kill_all();
+    assert_same(&cluster, "t", 1);
+}
+
+/// What only a deposed leader has is cut when it comes back.
+///
+/// Method: the leader alone appends with `acks=1` and is killed; another is elected out of the ISR, as the
+/// topic allows, and appends at the same offsets.
+#[test]
+fn a_deposed_leader_gives_up_what_the_others_do_not_have() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 1, &[("unclean.leader.election.enable", "true")]);
+    write(&cluster, "t", 0..5);
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    let others: Vec<i32> = cluster.running().into_iter().filter(|id| *id != leader).collect();
+    for other in &others {
+        cluster.kill(*other);
+        cluster.expire(*other);
+    }
+    await_in_sync(&cluster, "t", 0, 1);
+    produce(&mut cluster.client(leader), "t", 0, 1, &["lost", "lost", "lost"]);
+    cluster.kill(leader);
+    cluster.expire(leader);
+    for other in &others {
+        cluster.begin(*other);
+    }
+    await_in_sync(&cluster, "t", 0, 2);
+    write(&cluster, "t", 5..7);
+    cluster.begin(leader);
+    let next = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(next), "t", 0), numbers(0..7));
+    cluster.kill_all();
+    assert_same(&cluster, "t", 1);
+}
+
+/// A session that ends while its broker lives costs leadership for a moment, and no process.
+#[test]
+fn a_broker_whose_session_ends_registers_anew_and_is_in_sync_again() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 3, &SAFE);
+    write(&cluster, "t", 0..5);
+    for id in [1, 2, 3] {
+        cluster.expire(id);
+        for partition in 0..3 {
+            await_in_sync(&cluster, "t", partition, 3);
+        }
+        write(&cluster, "t", 5 * id..5 * id + 5);
+    }
+    let said = described(&cluster, "t", 0);
+    assert!(said.iter().all(|one| *one == said[0]), "{said:?}");
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..20));
+    cluster.kill_all();
+    assert_same(&cluster, "t", 1);
+}

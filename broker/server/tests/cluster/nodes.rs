@@ -1,0 +1,185 @@
+//! Brokers that a test starts, stops, kills and starts again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use broker_config::broker::BrokerConfig;
+use broker_config::raw::Properties;
+use broker_server::broker::Broker;
+use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::path;
+use broker_zookeeper::sessions::Origin;
+use broker_zookeeper::store::Store;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use super::client::Client;
+
+/// How long what a killed broker had begun may still take.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A cluster; brokers are 1 to the number there are.
+pub(crate) struct Cluster {
+    tree: EmbeddedTree,
+    runtime: Runtime,
+    settings: Vec<String>,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    id: i32,
+    dir: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    address: SocketAddr,
+    ends: oneshot::Sender<End>,
+    thread: JoinHandle<()>,
+}
+
+enum End {
+    Stop,
+    Kill,
+}
+
+impl Cluster {
+    /// Starts `count` brokers with `settings`.
+    pub(crate) fn start(count: i32, settings: &[&str]) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let nodes =
+            (1..=count).map(|id| Node { id, dir: tempfile::tempdir().unwrap(), running: None });
+        let mut cluster = Self {
+            tree: EmbeddedTree::in_memory(),
+            runtime,
+            settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            nodes: nodes.collect(),
+        };
+        for id in 1..=count {
+            cluster.begin(id);
+        }
+        cluster
+    }
+
+    /// Starts a broker that does not run.
+    pub(crate) fn begin(&mut self, id: i32) {
+        let origin = Origin::Embedded(self.tree.clone());
+        let config = self.config(id);
+        let (started, address) = mpsc::channel();
+        let (ends, end) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let killed = runtime.block_on(async {
+                let broker = Broker::start_on(config, origin).await.unwrap();
+                started.send(broker.addresses[0].1).unwrap();
+                // A test that failed kills its brokers.
+                match end.await.unwrap_or(End::Kill) {
+                    End::Stop => {
+                        broker.stop().await;
+                        None
+                    }
+                    End::Kill => Some(broker),
+                }
+            });
+            runtime.shutdown_timeout(DRAIN);
+            drop(killed);
+        });
+        let address = address.recv().unwrap();
+        self.node(id).running = Some(Running { address, ends, thread });
+    }
+
+    fn config(&mut self, id: i32) -> BrokerConfig {
+        let dir = self.node(id).dir.path().display().to_string();
+        let mut properties = Properties::default();
+        let own = [
+            // The tree is the one that the broker is handed.
+            "zookeeper.connect=tree.invalid:1".to_owned(),
+            format!("broker.id={id}"),
+            "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+            "num.network.threads=1".to_owned(),
+            "metrics.listener=".to_owned(),
+            "offsets.topic.num.partitions=1".to_owned(),
+            "group.initial.rebalance.delay.ms=0".to_owned(),
+            format!("log.dirs={dir}"),
+        ];
+        for setting in own.iter().chain(&self.settings) {
+            properties.set(setting).unwrap();
+        }
+        BrokerConfig::from_properties(&properties).unwrap()
+    }
+
+    /// Stops a broker as an operator does.
+    pub(crate) fn stop(&mut self, id: i32) {
+        self.end(id, End::Stop);
+    }
+
+    /// Ends a broker as `kill -9` does; its session goes on.
+    pub(crate) fn kill(&mut self, id: i32) {
+        self.end(id, End::Kill);
+    }
+
+    fn end(&mut self, id: i32, end: End) {
+        let running = self.node(id).running.take().unwrap();
+        assert!(running.ends.send(end).is_ok(), "broker {id} has ended by itself");
+        running.thread.join().unwrap();
+    }
+
+    /// Ends the session that a broker is registered in, if it is.
+    pub(crate) fn expire(&self, id: i32) {
+        let tree = &self.tree;
+        self.runtime.block_on(async {
+            let store = tree.session().await;
+            if let Ok((_, stat)) = store.get(&path::broker_id(id)).await {
+                tree.expire(stat.ephemeral_owner).await;
+            }
+        });
+    }
+
+    /// Returns who is controller.
+    pub(crate) fn controller(&self) -> i32 {
+        let store = self.runtime.block_on(self.tree.session());
+        let (data, _) = self.runtime.block_on(store.get(path::CONTROLLER)).unwrap();
+        let node = String::from_utf8(data).unwrap();
+        let id = node.split("\"brokerid\":").nth(1).unwrap();
+        id.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
+    /// Connects to a broker that runs.
+    pub(crate) fn client(&self, id: i32) -> Client {
+        let node = self.nodes.iter().find(|node| node.id == id).unwrap();
+        Client::connect(node.running.as_ref().unwrap().address)
+    }
+
+    /// Returns the brokers that run.
+    pub(crate) fn running(&self) -> Vec<i32> {
+        self.nodes.iter().filter(|node| node.running.is_some()).map(|node| node.id).collect()
+    }
+
+    /// Ends all brokers: the last could hand over to nobody.
+    pub(crate) fn kill_all(&mut self) {
+        for id in self.running() {
+            self.kill(id);
+        }
+    }
+
+    /// Returns the bytes of a partition's log on a broker.
+    pub(crate) fn log(&self, id: i32, topic: &str, partition: i32) -> Vec<u8> {
+        let node = self.nodes.iter().find(|node| node.id == id).unwrap();
+        let dir: PathBuf = node.dir.path().join(format!("{topic}-{partition}"));
+        let mut segments: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        segments.sort();
+        segments.iter().flat_map(|segment| std::fs::read(segment).unwrap()).collect()
+    }
+
+    fn node(&mut self, id: i32) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.id == id).unwrap()
+    }
+}

@@ -1,0 +1,171 @@
+//! A topic over the wire: made, described, written and read.
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
+use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use broker_protocol::message::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use broker_protocol::message::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
+use broker_protocol::primitive::Records;
+use broker_protocol::quantity::Offset;
+use broker_protocol::record::builder::BatchBuilder;
+use broker_protocol::record::compression::Compression;
+use broker_protocol::record::entries::{Entry, entries};
+use broker_server::clock::{Clock, SystemClock};
+
+use super::client::{Client, await_that};
+use super::nodes::Cluster;
+
+/// The last versions with topic names.
+const PRODUCE: i16 = 9;
+const FETCH: i16 = 11;
+const METADATA: i16 = 9;
+const CREATE: i16 = 5;
+
+/// Who leads a partition, and who is in sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Led {
+    pub(crate) leader: i32,
+    pub(crate) isr: Vec<i32>,
+}
+
+/// Makes a topic with a replica on every broker.
+pub(crate) fn create(cluster: &Cluster, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let configs = settings.iter().map(|(key, value)| CreatableTopicConfig {
+        name: (*key).into(),
+        value: Some((*value).into()),
+    });
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: cluster.running().len() as i16,
+        configs: configs.collect(),
+        ..Default::default()
+    };
+    let request =
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
+    let answer = cluster.client(cluster.controller()).call(&request, CREATE);
+    let response: CreateTopicsResponse<'_> = answer.read(CREATE);
+    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    for partition in 0..partitions {
+        await_in_sync(cluster, name, partition, cluster.running().len());
+    }
+}
+
+/// Returns what the brokers that run say of a partition, one each; none where they do not know it.
+pub(crate) fn described(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Option<Led>> {
+    let ask = |id| {
+        let topics = Some(vec![MetadataRequestTopic {
+            name: Some(topic.to_owned().into()),
+            ..Default::default()
+        }]);
+        let request = MetadataRequest { topics, ..Default::default() };
+        let answer = cluster.client(id).call(&request, METADATA);
+        let response: MetadataResponse<'_> = answer.read(METADATA);
+        let topic = response.topics.first()?;
+        let found = topic.partitions.iter().find(|one| one.partition_index == partition)?;
+        let mut isr = found.isr_nodes.clone();
+        isr.sort_unstable();
+        Some(Led { leader: found.leader_id, isr })
+    };
+    cluster.running().into_iter().map(ask).collect()
+}
+
+/// Waits until all brokers agree that `count` replicas are in sync, and on who leads; returns that one.
+pub(crate) fn await_in_sync(cluster: &Cluster, topic: &str, partition: i32, count: usize) -> i32 {
+    let mut leader = -1;
+    await_that(&format!("{count} replicas of {topic}-{partition} in sync"), || {
+        let said = described(cluster, topic, partition);
+        let first = said[0].clone();
+        leader = first.as_ref().map_or(-1, |led| led.leader);
+        let runs = cluster.running().contains(&leader);
+        let is_whole = first.as_ref().is_some_and(|led| led.isr.len() == count);
+        runs && is_whole && said.iter().all(|one| *one == first)
+    });
+    leader
+}
+
+/// Appends a batch of `records` with `acks`; returns the code, and the first offset.
+pub(crate) fn produce(
+    client: &mut Client,
+    topic: &str,
+    partition: i32,
+    acks: i16,
+    records: &[&str],
+) -> (ErrorCode, i64) {
+    let mut batch = BatchBuilder::new(Offset(0), Compression::None);
+    for record in records {
+        batch.push(SystemClock.wall(), None, Some(record.as_bytes()));
+    }
+    let batch = batch.finish().unwrap();
+    let records = Some(Records::Bytes(batch.as_slice().into()));
+    let partition_data = vec![PartitionProduceData { index: partition, records }];
+    let topic_data =
+        vec![TopicProduceData { name: topic.into(), partition_data, ..Default::default() }];
+    let request = ProduceRequest { acks, timeout_ms: 15_000, topic_data, ..Default::default() };
+    let answer = client.call(&request, PRODUCE);
+    let response: ProduceResponse<'_> = answer.read(PRODUCE);
+    let answer = &response.responses[0].partition_responses[0];
+    (ErrorCode::from_code(answer.error_code).unwrap(), answer.base_offset)
+}
+
+/// Appends records with `acks=all` to whoever leads, until they are acknowledged.
+pub(crate) fn acknowledged(cluster: &Cluster, topic: &str, partition: i32, records: &[&str]) {
+    await_that("an acknowledgement", || {
+        let led = described(cluster, topic, partition).into_iter().flatten().next();
+        let leader = led.map_or(-1, |led| led.leader);
+        if !cluster.running().contains(&leader) {
+            return false;
+        }
+        let (code, _) = produce(&mut cluster.client(leader), topic, partition, -1, records);
+        let retriable = [
+            ErrorCode::None,
+            ErrorCode::NotLeaderOrFollower,
+            ErrorCode::UnknownTopicOrPartition,
+            ErrorCode::NotEnoughReplicas,
+        ];
+        assert!(retriable.contains(&code), "{code:?}");
+        code == ErrorCode::None
+    });
+}
+
+/// Reads all records that consumers see.
+pub(crate) fn consumed(client: &mut Client, topic: &str, partition: i32) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), 0);
+    loop {
+        let partition = FetchPartition {
+            partition,
+            fetch_offset: next,
+            partition_max_bytes: 1 << 20,
+            ..Default::default()
+        };
+        let topics = vec![FetchTopic {
+            topic: topic.into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }];
+        let request =
+            FetchRequest { max_bytes: 1 << 20, session_epoch: -1, topics, ..Default::default() };
+        let answer = client.call(&request, FETCH);
+        let response: FetchResponse<'_> = answer.read(FETCH);
+        let data = &response.responses[0].partitions[0];
+        assert_eq!(data.error_code, 0, "{response:?}");
+        let bytes = data.records.as_ref().map_or(&[][..], Records::as_bytes);
+        let before = next;
+        for entry in entries(bytes) {
+            let Ok(Entry::Batch(batch)) = entry else { panic!("a batch") };
+            assert_eq!(batch.header.base_offset.0, next, "no hole and nothing twice");
+            for record in &batch.records(1 << 20).unwrap() {
+                let value = record.unwrap().value.unwrap().to_vec();
+                found.push(String::from_utf8(value).unwrap());
+            }
+            next = batch.header.last_offset().0 + 1;
+        }
+        if next == before {
+            return found;
+        }
+    }
+}
