@@ -106,11 +106,22 @@ impl DynamicConfig {
         clock: SharedClock,
     ) -> Result<Self, TreeError> {
         let dynamic = Self { store, broker_id, config, clock, applied: watch::Sender::new(0) };
+        loop {
+            match dynamic.read_all().await {
+                Ok(()) => return Ok(dynamic),
+                // Not a busy loop: a store waits with the next request until it is connected again.
+                Err(TreeError::Store(StoreError::ConnectionLoss)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn read_all(&self) -> Result<(), TreeError> {
         // Whatever is announced by now is in what is read next.
-        let last = dynamic.announced().await?.last().map_or(0, |(number, _)| number + 1);
-        dynamic.apply_broker().await?;
-        dynamic.applied.send_replace(last);
-        Ok(dynamic)
+        let last = self.announced().await?.last().map_or(0, |(number, _)| number + 1);
+        self.apply_broker().await?;
+        self.applied.send_replace(last);
+        Ok(())
     }
 
     /// Returns an entity's own settings, with the version of their node if it exists.
@@ -244,10 +255,8 @@ impl DynamicConfig {
             let ended = async {
                 if self.clock.now().duration_since(seen) > NOTIFICATION_LIFE / 2 {
                     // What was announced meanwhile may have been announced and purged.
-                    let last = self.announced().await?.last().map_or(0, |(number, _)| number + 1);
-                    self.apply_broker().await?;
+                    self.read_all().await?;
                     carry_on(Applied::Broker).await;
-                    self.applied.send_replace(last);
                 }
                 self.follow_until(&mut seen, &mut carry_on).await
             };
@@ -259,16 +268,6 @@ impl DynamicConfig {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-    }
-
-    /// Applies notifications as they come and hands each to `carry_on`, until the session ends.
-    pub async fn follow<F, R>(&self, mut carry_on: F) -> Result<(), TreeError>
-    where
-        F: FnMut(Applied) -> R,
-        R: Future<Output = ()>,
-    {
-        let mut seen = self.clock.now();
-        self.follow_until(&mut seen, &mut carry_on).await.map(|never| match never {})
     }
 
     /// Follows until the tree refuses; `seen_at` is when it last answered.
@@ -404,7 +403,9 @@ mod tests {
     /// A change is applied before the call that made it returns, and carried on once.
     #[tokio::test]
     async fn a_change_is_applied_before_its_call_returns() {
-        let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
+        let origin = Origin::Embedded(EmbeddedTree::in_memory());
+        let sessions = Sessions::begin(origin).await.unwrap();
+        let store = sessions.live();
         membership::ensure_paths(&*store).await.unwrap();
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
         let dynamic = DynamicConfig::load(
@@ -419,12 +420,11 @@ mod tests {
         let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let following = Arc::clone(&dynamic);
         let follow = tokio::task::spawn(async move {
-            following
-                .follow(|applied| {
-                    carried.send(applied).unwrap();
-                    std::future::ready(())
-                })
-                .await
+            let carry_on = |applied| {
+                carried.send(applied).unwrap();
+                std::future::ready(())
+            };
+            following.follow_through(&sessions, carry_on).await;
         });
         let settings = BTreeMap::from([("log.retention.ms".to_owned(), "7200000".to_owned())]);
         dynamic.replace(&Entity::AllBrokers, settings, None).await.unwrap();
@@ -447,14 +447,9 @@ mod tests {
         let look = tree.session().await;
         membership::ensure_paths(&look).await.unwrap();
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
-        let dynamic = loop {
-            let config = Arc::clone(&config);
-            let clock = Arc::new(SystemClock);
-            match DynamicConfig::load(sessions.live(), BrokerId(0), config, clock).await {
-                Ok(dynamic) => break Arc::new(dynamic),
-                Err(error) => assert!(error.to_string().contains("connection"), "{error}"),
-            }
-        };
+        let clock = Arc::new(SystemClock);
+        let dynamic = DynamicConfig::load(sessions.live(), BrokerId(0), config, clock).await;
+        let dynamic = Arc::new(dynamic.unwrap());
         let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let (following, through) = (Arc::clone(&dynamic), Arc::clone(&sessions));
         let follow = tokio::task::spawn(async move {
@@ -482,7 +477,9 @@ mod tests {
     /// A notification goes with the first change that comes 15 minutes after it.
     #[tokio::test]
     async fn old_notifications_are_deleted() {
-        let store: Arc<dyn Store> = Arc::new(EmbeddedTree::in_memory().session().await);
+        let origin = Origin::Embedded(EmbeddedTree::in_memory());
+        let sessions = Sessions::begin(origin).await.unwrap();
+        let store = sessions.live();
         membership::ensure_paths(&*store).await.unwrap();
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
         // The tree writes the machine's time; the test lets the broker's run ahead of it.
@@ -491,8 +488,9 @@ mod tests {
         let dynamic = DynamicConfig::load(Arc::clone(&store), BrokerId(0), config, shared);
         let dynamic = Arc::new(dynamic.await.unwrap());
         let following = Arc::clone(&dynamic);
-        let follow =
-            tokio::task::spawn(async move { following.follow(|_| std::future::ready(())).await });
+        let follow = tokio::task::spawn(async move {
+            following.follow_through(&sessions, |_| std::future::ready(())).await;
+        });
         let settings = || BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         for topic in ["a", "b"] {
             dynamic.replace(&Entity::Topic(topic.to_owned()), settings(), None).await.unwrap();

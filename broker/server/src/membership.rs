@@ -129,17 +129,6 @@ pub(crate) struct Joining {
     pub(crate) broker_epoch: Arc<AtomicI64>,
 }
 
-/// What others see of the membership.
-#[derive(Debug, Clone)]
-pub(crate) struct Member {
-    /// The epoch of the present registration; -1 before the first.
-    pub(crate) broker_epoch: Arc<AtomicI64>,
-    /// The controller, where one is known.
-    pub(crate) controller: watch::Receiver<Option<BrokerId>>,
-    /// Where a controller says that a write of it was fenced.
-    pub(crate) resigned: mpsc::Sender<Term>,
-}
-
 /// The owner of this broker's place in the cluster.
 pub(crate) struct Membership {
     joining: Joining,
@@ -150,7 +139,7 @@ pub(crate) struct Membership {
     controller: watch::Sender<Option<BrokerId>>,
     /// One is enough: a controller resigns once.
     resigned: mpsc::Receiver<Term>,
-    member: Member,
+    resign: mpsc::Sender<Term>,
 }
 
 struct Watches {
@@ -170,24 +159,19 @@ impl Membership {
         let broker_epoch = Arc::clone(&joining.broker_epoch);
         let controller = watch::Sender::new(None);
         let (resign, resigned) = mpsc::channel(1);
-        let member = Member {
-            broker_epoch: Arc::clone(&broker_epoch),
-            controller: controller.subscribe(),
-            resigned: resign,
-        };
         let state = State::new(joining.id, identity.controller_epoch);
         let watches = None;
         let mut membership =
-            Self { joining, identity, state, watches, broker_epoch, controller, resigned, member };
+            Self { joining, identity, state, watches, broker_epoch, controller, resigned, resign };
         while let Event::SessionEnded = membership.register(true).await? {
             membership.joining.sessions.renew().await;
         }
         Ok(membership)
     }
 
-    /// Returns what others see of it.
-    pub(crate) fn member(&self) -> Member {
-        self.member.clone()
+    /// Returns where a controller says that a write of it was fenced.
+    pub(crate) fn resigned(&self) -> mpsc::Sender<Term> {
+        self.resign.clone()
     }
 
     /// Stays a member until shutdown; stands for controller whenever there is none.
@@ -293,7 +277,9 @@ impl Membership {
                 let is_news = |before: &mut Option<BrokerId>| {
                     std::mem::replace(before, controller) != controller
                 };
-                self.controller.send_if_modified(is_news);
+                if self.controller.send_if_modified(is_news) {
+                    info!(broker = controller.map(|id| id.0), "the controller of the cluster");
+                }
                 None
             }
             Effect::Remember(epoch) => {

@@ -47,8 +47,9 @@ impl Ground {
         let store = sessions.live();
         let ours =
             adopt::cluster_id(&**fs, &config.log_dirs).context("read the log directories")?;
-        let past = config.log_dirs.first().map_or(Ok(None), |dir| Identity::read(&**fs, dir));
-        let past = past.context("read who this broker was")?;
+        // A disk that fails is judged where it is opened.
+        let mut dirs = config.log_dirs.iter();
+        let past = dirs.find_map(|dir| Identity::read(&**fs, dir).ok().flatten());
         if is_alone {
             membership::ensure_paths(&*store).await?;
             let fresh = ours.unwrap_or_else(fresh_id);

@@ -147,7 +147,7 @@ fn way_to_controller(context: &Context) -> ToController {
 /// When the registration is refused.
 pub(super) async fn join(context: &Arc<Context>, joining: Joining) -> Result<()> {
     let membership = Membership::join(joining).await?;
-    let resigned = membership.member().resigned;
+    let resigned = membership.resigned();
     let (duties, assigned) = mpsc::channel(DUTIES);
     let (tasks, shutdown) = (context.tasks.clone(), context.tasks.shutdown_token());
     let stop = context.tasks.clone();
@@ -182,7 +182,7 @@ impl Duties {
                 // Whoever reads the tree again sees the next session for itself.
                 Duty::ReadAgain => {}
                 Duty::StartController { store, term } => {
-                    office = Some(self.take_office(store, term))
+                    office = Some(self.take_office(store, term));
                 }
                 Duty::DropController { done } => {
                     if let Some((end, ended)) = office.take() {
@@ -254,25 +254,19 @@ pub(super) fn follow_settings(context: &Arc<Context>, sessions: &Arc<Sessions>) 
     });
 }
 
-async fn apply_settings(context: &Arc<Context>, sessions: &Arc<Sessions>) {
-    loop {
-        let session = sessions.current().session_id();
-        let carry_on = |applied: Applied| async {
-            let mail = match &applied {
-                Applied::Topic(topic) => Mail::TopicConfig(topic.clone()),
-                Applied::Broker => Mail::BrokerConfig,
-            };
-            let (done, finished) = oneshot::channel();
-            // The receiver ends only with the process; a controller that is not here reads for itself.
-            let _ = context.orders.send(Order::Configure(applied, done)).await;
-            let _ = finished.await;
-            let _ = context.controller.tell(mail).await;
+async fn apply_settings(context: &Context, sessions: &Sessions) {
+    let carry_on = |applied: Applied| async {
+        let mail = match &applied {
+            Applied::Topic(topic) => Mail::TopicConfig(topic.clone()),
+            Applied::Broker => Mail::BrokerConfig,
         };
-        if let Err(error) = context.dynamic_config.follow(carry_on).await {
-            warn!(%error, "changes of settings are not seen until the next session");
-        }
-        sessions.after(session).await;
-    }
+        let (done, finished) = oneshot::channel();
+        // The receiver ends only with the process; a controller that is not here reads for itself.
+        let _ = context.orders.send(Order::Configure(applied, done)).await;
+        let _ = finished.await;
+        let _ = context.controller.tell(mail).await;
+    };
+    context.dynamic_config.follow_through(sessions, carry_on).await;
 }
 
 /// Asks the controller to have others lead, as often as it is set to; clients are served meanwhile.

@@ -31,7 +31,9 @@ struct Bed {
 
 /// A member that runs.
 struct Running {
-    member: Member,
+    broker_epoch: Arc<AtomicI64>,
+    controller: watch::Receiver<Option<BrokerId>>,
+    resigned: mpsc::Sender<Term>,
     sessions: Arc<Sessions>,
     told: mpsc::UnboundedReceiver<Told>,
     ended: oneshot::Receiver<Result<(), MemberError>>,
@@ -49,6 +51,7 @@ impl Bed {
     async fn join(&self, id: i32, dir: &Path, faults: Faults) -> Running {
         let origin = Origin::Embedded(self.tree.clone());
         let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
+        let broker_epoch = Arc::new(AtomicI64::new(-1));
         let joining = Joining {
             sessions: Arc::clone(&sessions),
             id: BrokerId(id),
@@ -64,10 +67,11 @@ impl Bed {
             past: Identity::read(&RealFs, dir).unwrap(),
             boot_id: "boot".to_owned(),
             clock: Arc::new(SystemClock),
-            broker_epoch: Arc::new(AtomicI64::new(-1)),
+            broker_epoch: Arc::clone(&broker_epoch),
         };
         let membership = soon(Membership::join(joining)).await.unwrap();
-        let member = membership.member();
+        let controller = membership.controller.subscribe();
+        let resigned = membership.resigned();
         let (duties, inbox) = mpsc::channel(1);
         let (tell, told) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
@@ -77,7 +81,7 @@ impl Bed {
         self.tasks.spawn("membership", async move {
             let _ = end.send(membership.run(duties, shutdown).await);
         });
-        Running { member, sessions, told, ended, stop }
+        Running { broker_epoch, controller, resigned, sessions, told, ended, stop }
     }
 
     async fn office(&self) -> Option<i32> {
@@ -105,12 +109,12 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 impl Running {
     fn epoch(&self) -> i64 {
-        self.member.broker_epoch.load(Ordering::Acquire)
+        self.broker_epoch.load(Ordering::Acquire)
     }
 
     async fn knows(&mut self, controller: i32) {
         let is_it = |known: &Option<BrokerId>| *known == Some(BrokerId(controller));
-        soon(self.member.controller.wait_for(is_it)).await.unwrap();
+        soon(self.controller.wait_for(is_it)).await.unwrap();
     }
 
     async fn told(&mut self) -> Told {
@@ -201,7 +205,7 @@ async fn who_resigns_gives_the_office_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut one = bed.join(0, dir.path(), lossy(9)).await;
     let Told::Start(term) = one.told().await else { panic!("no controller") };
-    one.member.resigned.send(term).await.unwrap();
+    one.resigned.send(term).await.unwrap();
     assert_eq!(one.told().await, Told::Drop);
     let next = Term { epoch: term.epoch + 1, version: term.version + 1 };
     assert_eq!(one.told().await, Told::Start(next));
