@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use crate::dynamic_config::{Applied, DynamicConfig};
-use crate::metadata::Cache;
+use crate::metadata::{Cache, Metadata};
 use crate::order::Order;
 use crate::replica::fetcher::Fetchers;
 use crate::replica::manager::Manager;
@@ -111,6 +111,7 @@ impl Control {
             let endpoint = metadata.endpoint(*broker, listener)?;
             Some((*broker, &*endpoint.host, endpoint.port))
         }));
+        self.prove(&metadata);
         self.parts.metadata.publish(metadata);
         // Our own controller tells everything, in this order, when this broker begins; another's tells
         // of its cluster first, and of our replicas only if there are any.
@@ -118,6 +119,18 @@ impl Control {
             self.parts.loaded.send_replace(true);
         }
         UpdateMetadataResponse { error_code: ErrorCode::None.code() }
+    }
+
+    /// Takes in whether the replicas here that cannot prove that they are complete are in sync.
+    fn prove(&self, metadata: &Metadata) {
+        let (me, standings) = (self.parts.broker_id, self.parts.replicas.standings());
+        for name in standings.unproven() {
+            let topic = metadata.topic(&name.topic);
+            let partition = topic.and_then(|it| it.partitions.get(name.partition as usize));
+            if let Some(known) = partition.filter(|known| known.leader.is_some_and(|it| it != me)) {
+                standings.follows(&name, known.isr.contains(&me));
+            }
+        }
     }
 
     /// Gives up all that it was told, until it is told anew in another session.

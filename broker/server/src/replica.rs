@@ -18,6 +18,7 @@ pub mod partition;
 pub mod partition_state;
 pub mod producer_id;
 pub mod progress;
+pub mod standing;
 pub mod validate;
 
 #[cfg(test)]

@@ -128,6 +128,7 @@ impl Control {
             config,
             leadership: leadership(state),
             leads,
+            is_in_sync: state.isr.contains(&me.0),
             is_new: state.is_new,
         }))
     }

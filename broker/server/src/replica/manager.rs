@@ -28,6 +28,7 @@ use super::partition::Partition;
 use super::partition::admin::AdminError;
 use super::partition_state::Role;
 use super::producer_id::ProducerIds;
+use super::standing::Standings;
 use crate::clock::SharedClock;
 
 mod apply;
@@ -115,6 +116,7 @@ pub struct Manager {
     producer_ids: ProducerIds,
     clock: SharedClock,
     attention: Arc<Attention>,
+    standings: Standings,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
     /// How many log directories have failed.
@@ -146,7 +148,7 @@ impl Manager {
         };
         let (topics, mut damaged, mut trash) = (Topics::default(), Vec::new(), Trash::default());
         let mut unloaded = Unloaded::default();
-        let attention: Arc<Attention> = Arc::default();
+        let (attention, standings) = (Arc::<Attention>::default(), Standings::default());
         for dir in &dirs {
             let loaded = match dir.load(load, config, &|done| progress(dir, done)) {
                 Ok(loaded) => loaded,
@@ -175,6 +177,12 @@ impl Manager {
                     Arc::clone(&attention),
                 ));
             }
+            let logs: Vec<_> =
+                partitions.iter().map(|p| (p.name().clone(), p.is_synced())).collect();
+            if let Err(error) = standings.begin(dir, &logs) {
+                let dir = dir.path().display();
+                tracing::error!(%dir, %error, "what is proven of its logs is not known");
+            }
             topics.insert_all(partitions);
             damaged.extend(loaded.failed.into_iter().map(|failed| failed.partition));
             // Left by the last process, whose delay is over for all we know.
@@ -189,6 +197,7 @@ impl Manager {
             producer_ids,
             clock,
             attention,
+            standings,
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
             changing: Mutex::new(()),
@@ -255,6 +264,11 @@ impl Manager {
     /// Returns the partitions that may need another ISR.
     pub fn attention(&self) -> &Arc<Attention> {
         &self.attention
+    }
+
+    /// Returns which replicas cannot prove that they are complete.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Returns what this broker leads of internal topics, now and from now on.
@@ -368,6 +382,7 @@ impl Manager {
     fn delete_log(&self, partition: &Arc<Partition>) -> std::io::Result<()> {
         self.topics.remove(partition.name());
         partition.end(Role::Deleted);
+        self.standings.forget(partition.name());
         let deleted = partition.delete_log()?;
         let delay = partition.config().file_delete_delay_ms;
         let delay = std::time::Duration::from_millis(delay.max(0) as u64);

@@ -277,6 +277,11 @@ impl Partition {
         self.tell(advanced);
     }
 
+    /// Returns whether the topic is a synced one: what this broker vouches for is on stable storage.
+    pub fn is_synced(&self) -> bool {
+        self.inner.lock().state.durability() == Durability::Synced
+    }
+
     /// Returns whether the partition was deleted: whoever holds it looks it up again.
     pub fn is_deleted(&self) -> bool {
         self.is_deleted.load(Ordering::Acquire)

@@ -33,6 +33,7 @@ use crate::clock::{Clock, SystemClock};
 mod durability;
 mod power_loss;
 mod replication;
+mod standing;
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);

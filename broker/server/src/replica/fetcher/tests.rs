@@ -61,6 +61,7 @@ impl Node {
                 recovering: false,
             },
             leads: leader == self.id,
+            is_in_sync: leader == self.id || self.id == FOLLOWER,
             is_new: true,
         };
         let outcomes = self.manager.apply((0..count).map(change).collect());

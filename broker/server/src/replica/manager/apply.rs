@@ -16,7 +16,7 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::log_dir::NewLog;
 
-use super::Manager;
+use super::{FIRST_EPOCH, Manager};
 use crate::metadata::is_internal;
 use crate::replica::partition::Partition;
 use crate::replica::partition_state::{Leadership, Role};
@@ -34,8 +34,17 @@ pub struct Become {
     pub leadership: Leadership,
     /// Whether this broker is the leader.
     pub leads: bool,
+    /// Whether it is in the ISR.
+    pub is_in_sync: bool,
     /// Whether the replica is new: it then has no log yet, wherever one might be hidden.
     pub is_new: bool,
+}
+
+impl Become {
+    /// Whether a replica that has no log once had one, for all that is known.
+    fn should_have_a_log(&self) -> bool {
+        !self.is_new && self.leadership.leader_epoch > FIRST_EPOCH
+    }
 }
 
 /// What became of it.
@@ -126,7 +135,14 @@ impl Manager {
             partition.follow(change.leadership)
         };
         match turned {
-            Ok(()) => Outcome::Done(partition),
+            Ok(()) => {
+                if change.leads {
+                    self.standings.leads(partition.name());
+                } else {
+                    self.standings.follows(partition.name(), change.is_in_sync);
+                }
+                Outcome::Done(partition)
+            }
             Err(_) if partition.dir().offline().is_offline() => Outcome::Offline,
             Err(stale) => {
                 tracing::debug!(partition = %partition.name(), %stale, "a state that is over");
@@ -160,6 +176,13 @@ impl Manager {
                 });
                 match dir.create_logs(new.collect(), now) {
                     Ok(logs) => {
+                        let lost = wanted.iter().filter(|change| change.should_have_a_log());
+                        let lost = lost.map(|change| change.partition.clone()).collect();
+                        if let Err(error) = self.standings.add(&dir, lost) {
+                            let dir = dir.path().display();
+                            tracing::error!(%dir, %error, "lost logs are not led");
+                            continue;
+                        }
                         let logs = logs.into_iter().zip(&wanted);
                         let partitions = logs.map(|(log, change)| self.admit(&dir, log, change));
                         self.topics.insert_all(partitions.collect());
@@ -215,6 +238,7 @@ impl Manager {
         for stray in &strays {
             self.topics.remove(stray.name());
             stray.end(Role::Deleted);
+            self.standings.forget(stray.name());
             if let Err(error) = stray.rename_as_stray() {
                 tracing::error!(partition = %stray.name(), %error, "a stray log is not renamed");
             }

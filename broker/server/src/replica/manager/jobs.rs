@@ -120,11 +120,13 @@ impl Manager {
             let offsets = self.offsets_in(dir, |offsets| Some(offsets.high_watermark));
             note(dir, dir.write_high_watermarks(&offsets));
         }
+        self.standings.write();
     }
 
     /// Closes every log, writes every checkpoint and marks the directories as stopped cleanly. Nobody
     /// may append any more.
     pub fn close(&self, broker_epoch: i64) {
+        self.standings.write();
         for dir in self.online_dirs() {
             let mut is_clean = true;
             let partitions: Vec<_> =

@@ -43,6 +43,7 @@ impl Node {
             topic_id: ID,
             config: Arc::clone(&self.config),
             leads: leadership.leader == Some(self.id),
+            is_in_sync: leadership.isr.contains(&self.id),
             leadership,
             is_new: true,
         };
@@ -296,6 +297,7 @@ fn a_log_of_another_topic_of_the_name_stays_where_it_is() {
         config: relaxed(),
         leadership: led_by(1, 9, &[1]),
         leads: true,
+        is_in_sync: true,
         is_new: true,
     };
     let outcome = one.manager.apply(vec![other.clone()]).pop().unwrap();

@@ -1,0 +1,243 @@
+//! Which replicas here can prove that they have all they ever vouched for, and which cannot.
+//!
+//! A replica of a relaxed topic vouches for what the kernel has, so a power cut may take back what an
+//! ISR counted on. If it is the only member left, it would lead and have the others cut what they still
+//! have ("last replica standing"). So a replica is *unproven* after a start unless
+//! * the directory was stopped cleanly, or
+//! * the machine has not been started since the last run: the page cache outlived the process, or
+//! * the topic is a synced one: what it vouches for is on stable storage;
+//!
+//! and if its log is missing though the partition is not new. The controller prefers any other.
+//!
+//! The set is sticky: `<log directory>/ottla-standing` holds it together with the boot id of this run, both
+//! replaced at once before anything is led. Without that, a power cut, a start, a kill and another start
+//! would make a cut log a proven one. An entry goes when the replica leads, or has left the ISR and is a
+//! member again: whoever let it in saw that it has everything.
+//!
+//! ```text
+//! version=0
+//! boot.id=3c1a...
+//! unproven=<topic> <partition>      one line each
+//! ```
+//!
+//! Concurrency: shared; one short lock. [`Standings::begin`], `add` and `write` wait for the disk. Errors: a
+//! disk that fails goes offline, and nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
+//! is KIP-966's.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use broker_protocol::topic_partition::TopicPartition;
+use broker_storage::fs::{Fs, Open, read_file, replace_file};
+use broker_storage::log_dir::LogDir;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// The file's name in a log directory.
+pub const FILE: &str = "ottla-standing";
+
+/// Where the kernel says which start of the machine this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Characters of a boot id.
+const BOOT_ID_SIZE: usize = 36;
+
+/// Room for as many partitions as a directory may have, with the longest names.
+const SIZE_MAX: u64 = 64 * 1024 * 1024;
+
+/// The replicas of one broker that are unproven. Shared.
+#[derive(Debug, Default)]
+pub struct Standings {
+    dirs: Mutex<Vec<Standing>>,
+    /// Counts the changes, for those who tell the cluster.
+    changes: watch::Sender<u64>,
+}
+
+/// The unproven replicas of one directory.
+#[derive(Debug)]
+struct Standing {
+    dir: Arc<LogDir>,
+    boot_id: Option<String>,
+    unproven: BTreeSet<TopicPartition>,
+    /// Those of them that were seen to be out of the ISR since this start.
+    out: BTreeSet<TopicPartition>,
+    /// Whether the file says more than there is.
+    is_stale: bool,
+}
+
+/// What the last run left in a directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Left {
+    boot_id: Option<String>,
+    unproven: BTreeSet<TopicPartition>,
+}
+
+impl Standings {
+    /// Decides about the logs that were loaded from `dir`, each with whether its topic is a synced one, and
+    /// makes that durable.
+    ///
+    /// # Errors
+    /// The disk's; the directory is offline, unless the error is one that passes.
+    pub fn begin(&self, dir: &Arc<LogDir>, logs: &[(TopicPartition, bool)]) -> io::Result<()> {
+        let boot_id = boot_id(dir.fs().as_ref());
+        let left = Left::read(dir).inspect_err(|error| _ = dir.note_error(error))?;
+        // A file that cannot be believed might have named any of them.
+        let is_lost = left.is_none();
+        let left = left.unwrap_or_default();
+        let is_proven = |is_synced: bool| {
+            let is_same_boot = boot_id.is_some() && left.boot_id == boot_id;
+            !is_lost && (is_synced || dir.was_clean() || is_same_boot)
+        };
+        let fresh = logs.iter().filter(|(_, is_synced)| !is_proven(*is_synced));
+        let mut unproven: BTreeSet<_> = fresh.map(|(name, _)| name.clone()).collect();
+        let is_here = |name: &&TopicPartition| logs.iter().any(|(here, _)| here == *name);
+        unproven.extend(left.unproven.iter().filter(is_here).cloned());
+        if !unproven.is_empty() {
+            let count = unproven.len();
+            tracing::warn!(dir = %dir.path().display(), count, "replicas cannot prove that they are complete");
+        }
+        let is_stale =
+            is_lost || left != Left { boot_id: boot_id.clone(), unproven: unproven.clone() };
+        let dir = Arc::clone(dir);
+        let mut standing = Standing { dir, boot_id, unproven, out: BTreeSet::new(), is_stale };
+        let written = standing.write();
+        self.dirs.lock().push(standing);
+        written
+    }
+
+    /// Says that the logs of `names` in `dir` were missing, though the partitions are not new; durably.
+    ///
+    /// # Errors
+    /// As [`Standings::begin`].
+    pub fn add(&self, dir: &Arc<LogDir>, names: Vec<TopicPartition>) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut dirs = self.dirs.lock();
+        let Some(standing) = dirs.iter_mut().find(|standing| Arc::ptr_eq(&standing.dir, dir))
+        else {
+            return Ok(());
+        };
+        standing.unproven.extend(names);
+        standing.is_stale = true;
+        let written = standing.write();
+        drop(dirs);
+        self.changes.send_modify(|count| *count += 1);
+        written
+    }
+
+    /// Returns whether a replica is unproven.
+    pub fn is_unproven(&self, name: &TopicPartition) -> bool {
+        self.dirs.lock().iter().any(|standing| standing.unproven.contains(name))
+    }
+
+    /// Returns the unproven replicas.
+    pub fn unproven(&self) -> BTreeSet<TopicPartition> {
+        self.dirs.lock().iter().flat_map(|standing| &standing.unproven).cloned().collect()
+    }
+
+    /// Counts the changes, now and from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Takes in that a replica leads: its log is the one that counts now.
+    pub fn leads(&self, name: &TopicPartition) {
+        self.prove(name, |_| true);
+    }
+
+    /// Takes in whether a replica that follows is in the ISR.
+    pub fn follows(&self, name: &TopicPartition, is_in_sync: bool) {
+        self.prove(name, |standing| {
+            if !is_in_sync {
+                standing.out.insert(name.clone());
+            }
+            is_in_sync && standing.out.contains(name)
+        });
+    }
+
+    /// Forgets a replica that is gone.
+    pub fn forget(&self, name: &TopicPartition) {
+        self.prove(name, |_| true);
+    }
+
+    fn prove(&self, name: &TopicPartition, is_proven: impl Fn(&mut Standing) -> bool) {
+        let mut is_changed = false;
+        for standing in self.dirs.lock().iter_mut() {
+            if standing.unproven.contains(name) && is_proven(standing) {
+                standing.unproven.remove(name);
+                standing.out.remove(name);
+                // The file may say more than there is: nothing is lost by that.
+                standing.is_stale = true;
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Writes the files that say more than there is.
+    pub fn write(&self) {
+        for standing in self.dirs.lock().iter_mut() {
+            if let Err(error) = standing.write() {
+                let dir = standing.dir.path().display();
+                tracing::warn!(%dir, %error, "what is proven now is not written");
+            }
+        }
+    }
+}
+
+impl Standing {
+    fn write(&mut self) -> io::Result<()> {
+        if !self.is_stale || self.dir.offline().is_offline() {
+            return Ok(());
+        }
+        let mut text = String::from("version=0\n");
+        // Writing to a `String` cannot fail.
+        _ = writeln!(text, "boot.id={}", self.boot_id.as_deref().unwrap_or_default());
+        for TopicPartition { topic, partition } in &self.unproven {
+            _ = writeln!(text, "unproven={topic} {partition}");
+        }
+        let path = self.dir.path().join(FILE);
+        replace_file(self.dir.fs().as_ref(), &path, text.as_bytes())
+            .inspect_err(|error| _ = self.dir.note_error(error))?;
+        self.is_stale = false;
+        Ok(())
+    }
+}
+
+impl Left {
+    /// Reads the file; `None` if it cannot be believed.
+    fn read(dir: &LogDir) -> io::Result<Option<Self>> {
+        match read_file(dir.fs().as_ref(), &dir.path().join(FILE), SIZE_MAX) {
+            Ok(bytes) => Ok(Self::parse(&bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(Self::default())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(bytes).ok()?.lines();
+        lines.next().filter(|version| *version == "version=0")?;
+        let boot_id = lines.next()?.strip_prefix("boot.id=")?;
+        let boot_id = (!boot_id.is_empty()).then(|| boot_id.to_owned());
+        let entry = |line: &str| {
+            let (topic, partition) = line.strip_prefix("unproven=")?.split_once(' ')?;
+            let partition = partition.parse().ok()?;
+            Some(TopicPartition { topic: topic.into(), partition })
+        };
+        Some(Self { boot_id, unproven: lines.map(entry).collect::<Option<_>>()? })
+    }
+}
+
+/// Returns which start of the machine this is, if the system tells.
+fn boot_id(fs: &dyn Fs) -> Option<String> {
+    let mut bytes = [0; BOOT_ID_SIZE];
+    let file = fs.open(Path::new(BOOT_ID), Open::Read).ok()?;
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(&bytes).ok().map(str::to_owned)
+}

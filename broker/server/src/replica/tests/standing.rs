@@ -1,0 +1,154 @@
+//! What a broker can prove of its logs after each kind of end.
+
+use broker_storage::fs::Open;
+use broker_storage::fs::faulty::FaultyFs;
+
+use super::*;
+use crate::replica::manager::Become;
+use crate::replica::partition_state::Leadership;
+
+const DIR: &str = "/data";
+const ME: BrokerId = BrokerId(2);
+
+/// A machine: a disk, and the id that the kernel gives each of its starts.
+struct Machine {
+    fs: FaultyFs,
+    boots: u32,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let mut machine = Self { fs: FaultyFs::new(7), boots: 0 };
+        machine.boot();
+        machine
+    }
+
+    fn boot(&mut self) {
+        self.boots += 1;
+        let id = format!("{:036}", self.boots);
+        self.fs.create_dir_all(Path::new("/proc/sys/kernel/random")).unwrap();
+        let path = Path::new("/proc/sys/kernel/random/boot_id");
+        let file = self.fs.open(path, Open::Truncate).unwrap();
+        file.write_all_at(&mut [io::IoSlice::new(id.as_bytes())], 0).unwrap();
+    }
+
+    /// The power goes, and comes back.
+    fn cut_power(&mut self) {
+        self.fs = self.fs.crash();
+        self.boot();
+    }
+
+    fn start(&self, config: &Arc<TopicConfig>) -> Arc<Manager> {
+        open_on(&(Arc::new(self.fs.clone()) as Arc<dyn Fs>), &[Path::new(DIR)], config)
+    }
+}
+
+/// Says that another broker leads `t-0` in `epoch`.
+fn follow(manager: &Manager, epoch: i32, is_in_sync: bool, is_new: bool) {
+    let leadership = Leadership::alone(BrokerId(1), LeaderEpoch(epoch), 2);
+    let isr = if is_in_sync { vec![BrokerId(1), ME] } else { vec![BrokerId(1)] };
+    let change = Become {
+        partition: name(),
+        topic_id: ID,
+        config: relaxed(),
+        leadership: Leadership { isr, partition_epoch: epoch, ..leadership },
+        leads: false,
+        is_in_sync,
+        is_new,
+    };
+    manager.apply(vec![change]);
+}
+
+fn name() -> TopicPartition {
+    TopicPartition { topic: "t".into(), partition: 0 }
+}
+
+fn is_unproven(manager: &Manager) -> bool {
+    manager.standings().is_unproven(&name())
+}
+
+#[test]
+fn a_killed_process_and_a_clean_stop_prove_a_relaxed_log_and_a_power_cut_does_not() {
+    let mut machine = Machine::new();
+    let manager = machine.start(&relaxed());
+    lead(&manager, 1, &relaxed());
+    drop(manager);
+    assert!(!is_unproven(&machine.start(&relaxed())), "killed");
+
+    let manager = machine.start(&relaxed());
+    manager.close(1);
+    drop(manager);
+    machine.boot();
+    assert!(!is_unproven(&machine.start(&relaxed())), "stopped, and the machine too");
+
+    machine.cut_power();
+    let manager = machine.start(&relaxed());
+    assert!(is_unproven(&manager));
+    assert_eq!(manager.standings().unproven().into_iter().collect::<Vec<_>>(), [name()]);
+}
+
+#[test]
+fn a_synced_topic_is_proven_whatever_happened() {
+    let synced = config(&[("ottla.durability", "synced")]);
+    let mut machine = Machine::new();
+    let manager = machine.start(&synced);
+    lead(&manager, 1, &synced);
+    drop(manager);
+    machine.cut_power();
+    assert!(!is_unproven(&machine.start(&synced)));
+}
+
+#[test]
+fn what_is_unproven_stays_so_over_kills_and_stops_until_it_has_joined() {
+    let mut machine = Machine::new();
+    let manager = machine.start(&relaxed());
+    lead(&manager, 1, &relaxed());
+    drop(manager);
+    machine.cut_power();
+    drop(machine.start(&relaxed()));
+    let manager = machine.start(&relaxed());
+    assert!(is_unproven(&manager), "killed after the power cut");
+    manager.close(1);
+    drop(manager);
+    let manager = machine.start(&relaxed());
+    assert!(is_unproven(&manager), "stopped after the power cut");
+
+    follow(&manager, 1, true, false);
+    assert!(is_unproven(&manager), "a member still, by what it was");
+    follow(&manager, 2, false, false);
+    let changes = manager.standings().changes();
+    follow(&manager, 3, true, false);
+    assert!(!is_unproven(&manager), "it was let in");
+    assert!(changes.has_changed().unwrap());
+    manager.checkpoint_high_watermarks();
+    drop(manager);
+    assert!(!is_unproven(&machine.start(&relaxed())));
+}
+
+#[test]
+fn a_log_that_should_be_there_and_is_not_is_unproven_and_whoever_leads_is_proven() {
+    let machine = Machine::new();
+    let manager = machine.start(&relaxed());
+    follow(&manager, 4, true, true);
+    assert!(!is_unproven(&manager), "a new replica");
+    manager.delete(&name()).unwrap();
+    follow(&manager, 5, true, false);
+    assert!(is_unproven(&manager));
+    drop(manager);
+    let manager = machine.start(&relaxed());
+    assert!(is_unproven(&manager));
+    manager.standings().leads(&name());
+    assert!(!is_unproven(&manager));
+}
+
+#[test]
+fn a_file_that_cannot_be_believed_proves_nothing() {
+    let machine = Machine::new();
+    let synced = config(&[("ottla.durability", "synced")]);
+    let manager = machine.start(&synced);
+    lead(&manager, 1, &synced);
+    drop(manager);
+    let path = Path::new(DIR).join("ottla-standing");
+    machine.fs.open(&path, Open::Write).unwrap().set_len(5).unwrap();
+    assert!(is_unproven(&machine.start(&synced)));
+}
