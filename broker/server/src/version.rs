@@ -1,8 +1,9 @@
 //! Which version a request to another broker is sent with, by `inter.broker.protocol.version`.
 //!
 //! Brokers do not negotiate these: each sender is told the oldest release in the cluster. The one
-//! exception is `AlterPartition`, whose version the answer of the controller to `ApiVersions`
-//! bounds; here is only whether it is used at all. A receiver takes every version.
+//! exception is `AlterPartition`, whose version the answer of the controller to `ApiVersions` bounds.
+//! A receiver takes every version; what a broker of several may be told to send begins with 2.7-IV2
+//! (`broker_config::broker`), the table with 0.8.0.
 //!
 //! Source: Kafka 3.9 `MetadataVersion`, `ControllerChannelManager`, `KafkaServer`.
 
@@ -45,24 +46,9 @@ impl Versions {
         }
     }
 
-    /// Whether a fetch finds where logs diverge, and `OffsetForLeaderEpoch` is not asked for it.
-    pub(crate) fn truncates_on_fetch(&self) -> bool {
-        self.release >= Release::V2_7_IV1
-    }
-
-    /// Whether a leader asks the controller for another ISR; otherwise it writes to ZooKeeper.
-    pub(crate) fn alter_partition(&self) -> bool {
-        self.release >= Release::V2_7_IV2
-    }
-
     /// Whether the controller hands out producer ids; otherwise each broker takes them from ZooKeeper.
     pub(crate) fn allocate_producer_ids(&self) -> bool {
         self.release >= Release::V3_0_IV0
-    }
-
-    /// Whether topics have ids.
-    pub(crate) fn topic_ids(&self) -> bool {
-        self.release >= Release::V2_8_IV0
     }
 
     /// Returns the version of the node `/feature`, where the release has one.
@@ -329,10 +315,7 @@ mod tests {
     /// A row is the release before, the one from which on a broker does it, and what it does.
     #[test]
     fn what_a_release_does_begins_with_it() {
-        let cases: [(&str, &str, fn(&Versions) -> bool); 5] = [
-            ("2.7-IV0", "2.7-IV1", Versions::truncates_on_fetch),
-            ("2.7-IV1", "2.7-IV2", Versions::alter_partition),
-            ("2.7", "2.8-IV0", Versions::topic_ids),
+        let cases: [(&str, &str, fn(&Versions) -> bool); 2] = [
             ("2.8", "3.0-IV0", Versions::allocate_producer_ids),
             ("3.1", "3.2-IV0", Versions::leader_recovery),
         ];

@@ -13,6 +13,9 @@ use broker_config::key::{self, Status};
 const READ_BY: &[(&str, &str)] = &[
     ("advertised.listeners", ".advertised_listeners"),
     ("broker.id", ".id()"),
+    // What the configuration was checked for before anybody reads the number.
+    ("broker.id.generation.enable", ".id()"),
+    ("inter.broker.listener.name", ".inter_broker_listener"),
     ("listener.security.protocol.map", ".security_protocol("),
     // `log_dirs` has both spellings.
     ("log.dir", ".log_dirs"),

@@ -9,8 +9,9 @@ const IO: Status =
     Status::NoEffect("requests are handled by the network threads: set num.network.threads");
 const QMR: Status =
     Status::NoEffect("requests wait in no queue: queued.max.request.bytes bounds them");
-const REP: Status = Status::NoEffect("a broker that runs alone has no peers");
-const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
+const REQ: Status =
+    Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound it");
+const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -56,8 +57,7 @@ pub(super) const KEYS: &[Key] = &[
         "inter.broker.listener.name",
         Kind::String,
         "Listener that brokers use among themselves.",
-    )
-    .status(REP),
+    ),
     Key::new("listener.security.protocol.map", Kind::String, "What each listener name speaks.")
         .default("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
     Key::new(
@@ -132,14 +132,14 @@ pub(super) const KEYS: &[Key] = &[
         "Longest timeout of connecting to another broker.",
     )
     .default("30000")
-    .status(REP),
+    .status(REQ),
     Key::new(
         "socket.connection.setup.timeout.ms",
         Kind::Long,
         "First timeout of connecting to another broker.",
     )
     .default("10000")
-    .status(REP),
+    .status(REQ),
     Key::new(
         "socket.listen.backlog.size",
         Kind::Int,

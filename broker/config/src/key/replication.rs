@@ -4,13 +4,11 @@
 
 use super::{Key, Kind, Limit, Scope, Status};
 
-const CPL: Status =
-    Status::NotServedYet("a broker that runs alone has no control plane: leave the key out");
-const HAND: Status = Status::NoEffect("a broker that runs alone has nobody to hand leadership to");
-const UNC: Status =
-    Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
-const REP: Status = Status::NoEffect("a broker that runs alone has no peers");
-const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
+const BUF: Status = Status::NoEffect("the kernel sizes the buffers of fetchers");
+const DIR: Status = Status::NoEffect("replicas are not moved between directories yet");
+const REQ: Status =
+    Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound them");
+const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -18,41 +16,34 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Boolean,
         "Whether the controller moves leadership back to preferred replicas.",
     )
-    .default("true")
-    .status(REP),
+    .default("true"),
     Key::new(
         "broker.id.generation.enable",
         Kind::Boolean,
         "Whether a broker without a number is given one.",
     )
-    .default("true")
-    .status(REP),
+    .default("true"),
     Key::new(
         "control.plane.listener.name",
         Kind::String,
         "Listener reserved for the controller's requests.",
-    )
-    .status(CPL),
+    ),
     Key::new(
         "controlled.shutdown.enable",
         Kind::Boolean,
         "Whether leadership is handed over before the broker stops.",
     )
-    .default("true")
-    .status(HAND),
+    .default("true"),
     Key::new("controlled.shutdown.max.retries", Kind::Int, "Attempts to hand leadership over.")
-        .default("3")
-        .status(HAND),
+        .default("3"),
     Key::new("controlled.shutdown.retry.backoff.ms", Kind::Long, "Wait between those attempts.")
-        .default("5000")
-        .status(HAND),
+        .default("5000"),
     Key::new(
         "controller.socket.timeout.ms",
         Kind::Int,
         "Timeout of the controller's requests to brokers.",
     )
-    .default("30000")
-    .status(REP),
+    .default("30000"),
     Key::new(
         "default.replication.factor",
         Kind::Int,
@@ -72,15 +63,13 @@ pub(super) const KEYS: &[Key] = &[
         "Interval of the search for brokers that lead too much.",
     )
     .default("300")
-    .limit(Limit::AtLeast(1))
-    .status(REP),
+    .limit(Limit::AtLeast(1)),
     Key::new(
         "leader.imbalance.per.broker.percentage",
         Kind::Int,
         "Share of non-preferred leaders that starts a rebalance.",
     )
-    .default("10")
-    .status(REP),
+    .default("10"),
     Key::new("min.insync.replicas", Kind::Int, "Replicas that must be in sync for acks=all.")
         .default("1")
         .limit(Limit::AtLeast(1))
@@ -90,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Int,
         "Threads that move replicas between directories.",
     )
-    .status(REP),
+    .status(DIR),
     Key::new(
         "num.replica.fetchers",
         Kind::Int,
@@ -98,26 +87,20 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("1")
     .limit(Limit::AtLeast(1))
-    .scope(Scope::ClusterWide)
-    .status(REP),
+    .scope(Scope::ClusterWide),
     Key::new("replica.fetch.backoff.ms", Kind::Int, "Wait of a fetcher after an error.")
         .default("1000")
-        .limit(Limit::AtLeast(0))
-        .status(REP),
+        .limit(Limit::AtLeast(0)),
     Key::new("replica.fetch.max.bytes", Kind::Int, "Bytes of one partition in a replica's fetch.")
         .default("1048576")
-        .limit(Limit::AtLeast(0))
-        .status(REP),
+        .limit(Limit::AtLeast(0)),
     Key::new("replica.fetch.min.bytes", Kind::Int, "Bytes a replica's fetch waits for.")
-        .default("1")
-        .status(REP),
+        .default("1"),
     Key::new("replica.fetch.response.max.bytes", Kind::Int, "Bytes of a whole replica's fetch.")
         .default("10485760")
-        .limit(Limit::AtLeast(0))
-        .status(REP),
+        .limit(Limit::AtLeast(0)),
     Key::new("replica.fetch.wait.max.ms", Kind::Int, "Longest wait of a replica's fetch.")
-        .default("500")
-        .status(REP),
+        .default("500"),
     Key::new(
         "replica.high.watermark.checkpoint.interval.ms",
         Kind::Long,
@@ -129,37 +112,33 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Long,
         "Time behind the leader after which a replica leaves the ISR.",
     )
-    .default("30000")
-    .status(REP),
+    .default("30000"),
     Key::new(
         "replica.socket.receive.buffer.bytes",
         Kind::Int,
         "Socket receive buffer of a fetcher.",
     )
     .default("65536")
-    .status(REP),
+    .status(BUF),
     Key::new("replica.socket.timeout.ms", Kind::Int, "Socket timeout of a fetcher.")
-        .default("30000")
-        .status(REP),
+        .default("30000"),
     Key::new("request.timeout.ms", Kind::Int, "Timeout of this broker's requests to others.")
         .default("30000")
-        .status(REP),
+        .status(REQ),
     Key::new(
         "reserved.broker.max.id",
         Kind::Int,
         "Highest broker number that may be chosen by hand.",
     )
     .default("1000")
-    .limit(Limit::AtLeast(0))
-    .status(REP),
+    .limit(Limit::AtLeast(0)),
     Key::new(
         "unclean.leader.election.enable",
         Kind::Boolean,
         "Whether a replica out of sync may lead when no other can.",
     )
     .default("false")
-    .scope(Scope::ClusterWide)
-    .status(UNC),
+    .scope(Scope::ClusterWide),
     Key::new(
         "leader.replication.throttled.rate",
         Kind::Long,
@@ -177,5 +156,5 @@ pub(super) const KEYS: &[Key] = &[
     .default("9223372036854775807")
     .limit(Limit::AtLeast(0))
     .scope(Scope::PerBroker)
-    .status(THR),
+    .status(DIR),
 ];

@@ -12,7 +12,7 @@ const LZ4: Status = Status::NotServedYet(
 const UNC: Status =
     Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
-const THR: Status = Status::NoEffect("a broker that runs alone has nothing to throttle");
+const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
