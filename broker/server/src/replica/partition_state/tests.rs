@@ -265,7 +265,7 @@ fn a_replica_joins_only_alive_with_its_registration_and_with_the_epochs_first_re
     let dead = |broker: BrokerId| (broker != BrokerId(3)).then_some(70);
     assert_eq!(state.propose(now(), LAG_MAX, &dead), None);
     assert_eq!(state.propose(now(), LAG_MAX, &|_| Some(71)), None, "registered anew since");
-    let untold = |_| Some(NO_BROKER_EPOCH);
+    let untold = |_| Some(-1);
     assert_eq!(ids(state.clone().propose(now(), LAG_MAX, &untold).as_ref()), [1, 2, 3]);
     assert_eq!(ids(state.propose(now(), LAG_MAX, &all_live).as_ref()), [1, 2, 3]);
     assert_eq!(state.propose(now(), LAG_MAX, &all_live), None, "one at a time");
