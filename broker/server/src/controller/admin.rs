@@ -362,9 +362,11 @@ fn place(
     count: usize,
     factor: usize,
 ) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
-    let brokers: Vec<BrokerId> = snapshot.brokers.keys().copied().collect();
+    let rack_of = |(id, broker): (&BrokerId, &metadata::Broker)| (*id, broker.rack.clone());
+    let brokers: Vec<_> = snapshot.brokers.iter().map(rack_of).collect();
+    let brokers: Vec<_> = brokers.iter().map(|(id, rack)| (*id, rack.as_deref())).collect();
     let start = fastrand::usize(..brokers.len().max(1));
-    let placed = placement::place(&brokers, first, count, factor, start + first, start)?;
+    let placed = placement::place_by_rack(&brokers, first, count, factor, start + first, start)?;
     let ids = |replicas: Vec<BrokerId>| replicas.into_iter().map(|id| id.0).collect();
     Ok((first as i32..).zip(placed.into_iter().map(ids)).collect())
 }

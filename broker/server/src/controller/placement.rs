@@ -2,7 +2,11 @@
 //!
 //! Leaders go round the brokers from a start that the caller draws; the other replicas follow at a
 //! shift that grows with each round, so that the load of a broker that dies is spread.
-//! Source: Kafka 3.9 `AdminUtils.assignReplicasToBrokers`, without racks.
+//! Where every broker names its rack, brokers are taken from rack to rack in turn, and a rack gets a
+//! second replica of a partition only when each rack has one.
+//! Source: Kafka 3.9 `AdminUtils.assignReplicasToBrokers`.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_protocol::quantity::BrokerId;
 
@@ -55,6 +59,60 @@ pub fn place(
     Ok((first..first + count).map(replicas).collect())
 }
 
+/// Places like [`place`], with racks in mind if every broker names its own.
+///
+/// # Errors
+/// When there are fewer brokers than replicas.
+pub fn place_by_rack(
+    brokers: &[(BrokerId, Option<&str>)],
+    first: usize,
+    count: usize,
+    replication_factor: usize,
+    start: usize,
+    shift: usize,
+) -> Result<Vec<Vec<BrokerId>>, PlacementError> {
+    let named: Option<BTreeMap<BrokerId, &str>> =
+        brokers.iter().map(|(id, rack)| Some((*id, (*rack)?))).collect();
+    let available = brokers.len();
+    let Some(rack_of) = named.filter(|_| (2..=available).contains(&replication_factor)) else {
+        let brokers: Vec<_> = brokers.iter().map(|(id, _)| *id).collect();
+        return place(&brokers, first, count, replication_factor, start, shift);
+    };
+    let racks = rack_of.values().collect::<BTreeSet<_>>().len();
+    let arranged = alternating(&rack_of);
+    let replicas = |partition: usize| {
+        let leader = (start + partition) % available;
+        // One more each time that the leaders have gone round.
+        let shift = (shift + partition / available) * racks;
+        let mut chosen = vec![arranged[leader]];
+        let mut with_replica = BTreeSet::from([rack_of[&arranged[leader]]]);
+        let mut step = 0;
+        while chosen.len() < replication_factor {
+            let next = (leader + 1 + (shift + step) % (available - 1)) % available;
+            let (broker, rack) = (arranged[next], rack_of[&arranged[next]]);
+            let may = with_replica.len() == racks || !with_replica.contains(rack);
+            if may && !chosen.contains(&broker) {
+                chosen.push(broker);
+                with_replica.insert(rack);
+            }
+            step += 1;
+        }
+        chosen
+    };
+    Ok((first..first + count).map(replicas).collect())
+}
+
+/// Arranges brokers so that each stands beside those of other racks, as long as there are any.
+fn alternating(rack_of: &BTreeMap<BrokerId, &str>) -> Vec<BrokerId> {
+    let mut racks: BTreeMap<&str, Vec<BrokerId>> = BTreeMap::new();
+    for (id, rack) in rack_of {
+        racks.entry(rack).or_default().push(*id);
+    }
+    let longest = racks.values().map(Vec::len).max().unwrap_or(0);
+    let turn = |n: usize| racks.values().filter_map(move |brokers| brokers.get(n).copied());
+    (0..longest).flat_map(turn).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +137,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Racks share the replicas of each partition as evenly as can be, and brokers the leaders.
+    #[test]
+    fn replicas_are_spread_over_racks() {
+        let shapes: [&[usize]; 4] = [&[2, 2, 2], &[3, 3], &[1, 1, 1, 1], &[2, 2]];
+        for shape in shapes {
+            let names = ["a", "b", "c", "d"];
+            let racks = shape.iter().zip(names).flat_map(|(size, name)| vec![name; *size]);
+            let brokers: Vec<_> =
+                (0..).map(BrokerId).zip(racks).map(|(id, rack)| (id, Some(rack))).collect();
+            for factor in 1..=brokers.len() {
+                let count = brokers.len() * 6;
+                let placed = place_by_rack(&brokers, 0, count, factor, 2, 1).unwrap();
+                for replicas in &placed {
+                    let distinct: BTreeSet<_> = replicas.iter().collect();
+                    assert_eq!(distinct.len(), factor, "{replicas:?}");
+                    let on = |id: &BrokerId| brokers[id.0 as usize].1.unwrap();
+                    let reached: BTreeSet<_> = replicas.iter().map(on).collect();
+                    assert_eq!(reached.len(), factor.min(shape.len()), "{shape:?} {replicas:?}");
+                }
+                for (id, _) in &brokers {
+                    let leads = placed.iter().filter(|replicas| replicas[0] == *id).count();
+                    let holds = placed.iter().flatten().filter(|replica| *replica == id).count();
+                    assert_eq!((leads, holds), (6, 6 * factor), "{shape:?} {factor} {id}");
+                }
+            }
+        }
+    }
+
+    /// If one broker does not say where it is, nobody's rack counts.
+    #[test]
+    fn racks_count_only_where_all_are_known() {
+        let brokers = [(BrokerId(0), Some("a")), (BrokerId(1), None), (BrokerId(2), Some("b"))];
+        let ids = [BrokerId(0), BrokerId(1), BrokerId(2)];
+        let placed = place_by_rack(&brokers, 0, 9, 2, 0, 0).unwrap();
+        assert_eq!(placed, place(&ids, 0, 9, 2, 0, 0).unwrap());
     }
 
     /// More replicas than brokers is an error that names both.

@@ -173,6 +173,14 @@ impl Controller {
         let store = &*self.store;
         Ok(match what {
             What::States(of) => vec![Event::States(again(|| read::states(store, &of)).await?)],
+            What::Unclean(topics) => {
+                let mut events = Vec::with_capacity(topics.len());
+                for topic in topics {
+                    let unclean = again(|| read::unclean_of(store, &topic)).await?;
+                    events.push(Event::Unclean(topic, unclean));
+                }
+                events
+            }
             What::ProducerIds => {
                 vec![Event::ProducerIds(again(|| read::producer_ids(store)).await?)]
             }

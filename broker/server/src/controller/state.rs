@@ -118,8 +118,9 @@ pub struct State {
     names: BTreeMap<Uuid, Arc<str>>,
     /// Topics whose nodes lack what is known: the id, or a reassignment that a tool overwrote.
     lacking: BTreeSet<Arc<str>>,
-    /// `unclean.leader.election.enable` of the topics that set it.
-    unclean: BTreeMap<Arc<str>, bool>,
+    /// `unclean.leader.election.enable` of topics, as far as it was read: `None` where a topic does
+    /// not set it.
+    unclean: BTreeMap<Arc<str>, Option<bool>>,
     facts: Facts,
     /// Topics that are marked for deletion.
     deletions: BTreeSet<Arc<str>>,
@@ -147,6 +148,9 @@ struct Facts {
     failed: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// Replicas whose broker has restarted, so that what the state says is of an earlier life.
     bounced: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// Brokers that have been told everything because of a log of another topic of the same name,
+    /// by the topic's id.
+    swept: BTreeSet<(BrokerId, Uuid)>,
     /// Replicas that cannot prove that they are complete, by broker.
     unproven: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// Partitions that another has written: nothing is decided before they are read again.
@@ -171,10 +175,12 @@ struct Topic {
     /// The version of its node.
     version: i32,
     partitions: BTreeMap<i32, Partition>,
-    /// Whether its node names its id.
+    /// Whether its id has been in the tree, so that brokers may have been told of it.
     has_id: bool,
     /// Whether the node's version is no longer known.
     is_stale: bool,
+    /// Whether the last reading was of a lower version than what is known.
+    was_older: bool,
     deletion: Option<Deletion>,
 }
 
@@ -310,10 +316,11 @@ impl State {
     }
 
     fn unclean_set(&mut self, topic: &Arc<str>, is_enabled: Option<bool>) {
-        match is_enabled {
-            Some(is_enabled) => self.unclean.insert(Arc::clone(topic), is_enabled),
-            None => self.unclean.remove(topic),
-        };
+        if !self.topics.contains_key(topic) {
+            // It is read when it is needed.
+            return;
+        }
+        self.unclean.insert(Arc::clone(topic), is_enabled);
         self.doubt_leaderless(Some(topic));
     }
 

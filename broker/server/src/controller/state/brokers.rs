@@ -74,6 +74,7 @@ impl State {
             failed.retain(|broker| !ended.contains(broker));
         }
         self.facts.failed.retain(|_, failed| !failed.is_empty());
+        self.facts.swept.retain(|(broker, _)| !ended.contains(broker));
         for bounced in self.facts.bounced.values_mut() {
             bounced.retain(|broker| !difference.gone.contains(broker));
         }

@@ -25,10 +25,16 @@ impl State {
             self.begin_partition(partition, &Arc::clone(&held.assignment));
             return;
         };
+        // Who is to be added is no replica before the topic's node says so.
+        let held_of = |next: &Assignment| {
+            let is_held = |id: &BrokerId| held.assignment.replicas.contains(id);
+            next.replicas.iter().copied().filter(is_held).collect::<Vec<_>>()
+        };
         let ready = self.facts.ready.get(partition);
         let begins = if ready.is_some() { None } else { self.next_assignment(partition, held) };
+        let now = held_of(ready.unwrap_or(&held.assignment));
         if let Some(then) = begins {
-            let elected = self.elect(partition, &view, &then.replicas);
+            let elected = self.elect(partition, &view, &held_of(&then));
             let is_possible = elected.leader.is_some()
                 || view.isr.iter().all(|member| then.replicas.contains(member));
             if is_possible {
@@ -36,8 +42,7 @@ impl State {
                 return;
             }
         }
-        let replicas = ready.map_or_else(|| &held.assignment.replicas, |ready| &ready.replicas);
-        let elected = self.elect(partition, &view, &replicas.clone());
+        let elected = self.elect(partition, &view, &now);
         self.decided(partition, &view, elected, None);
     }
 
@@ -118,6 +123,9 @@ impl State {
     ) {
         let Elected { leader, isr, is_unclean, ask } = elected;
         self.ask_for_ends(partition, &ask);
+        if leader.is_none() && !self.unclean.contains_key(&partition.topic) {
+            self.turn.read_unclean(Arc::clone(&partition.topic));
+        }
         let has_restarted = |leader: BrokerId| {
             self.facts.bounced.get(partition).is_some_and(|bounced| bounced.contains(&leader))
         };
@@ -168,7 +176,7 @@ impl State {
     }
 
     fn is_unclean(&self, partition: &TopicPartition) -> bool {
-        let of_topic = self.unclean.get(&partition.topic).copied();
+        let of_topic = self.unclean.get(&partition.topic).copied().flatten();
         of_topic.unwrap_or(self.settings.elects_uncleanly) || self.facts.unclean.contains(partition)
     }
 
@@ -261,20 +269,32 @@ impl State {
             }
             let was_stale = self.facts.stale.remove(&partition);
             if known.is_none_or(|known| known < read.version) {
-                let former = self.view(&partition).cloned();
-                self.hold(&partition, read);
-                self.prove(&partition, former.as_deref());
-                // Who leads may have been told of another partition epoch by nobody but itself.
-                self.turn.announce(partition.clone());
-            }
-            if was_stale || known.is_none_or(|known| known != self.epoch_of(&partition)) {
+                self.state_has_changed(&partition, read, was_stale);
+                self.turn.doubt(partition);
+            } else if was_stale {
                 self.turn.doubt(partition);
             }
         }
     }
 
-    fn epoch_of(&self, partition: &TopicPartition) -> i32 {
-        self.view(partition).map_or(-1, |view| view.partition_epoch)
+    /// A state is not what it was, and not by a write of ours that is known to be done.
+    fn state_has_changed(&mut self, partition: &TopicPartition, read: StateRead, was_stale: bool) {
+        let former = self.view(partition).cloned();
+        let is_leaders_own =
+            former.as_ref().is_some_and(|former| former.leader_epoch == read.leader_epoch);
+        self.hold(partition, read);
+        self.prove(partition, former.as_deref());
+        if is_leaders_own {
+            self.turn.announce(partition.clone());
+            if was_stale {
+                // If it was a proposal whose write was taken for a conflict, then its leader does
+                // not know: a new leader epoch tells it.
+                self.facts.bump.insert(partition.clone());
+            }
+        } else {
+            // A decision of ours whose write was taken for a conflict: nobody has been told.
+            self.turn.lead(partition.clone());
+        }
     }
 
     /// A state that was there is not: its topic is going, or somebody's hand was in the tree.

@@ -174,11 +174,12 @@ impl State {
         }
     }
 
-    /// What a broker must stop, that is told everything.
+    /// What a broker must forget and stop, that is told everything.
     pub(super) fn stops_of(&self, broker: BrokerId) -> Vec<Directive> {
         let mut stops = Vec::new();
         for topic in self.deletions.iter().filter_map(|name| self.topics.get(name)) {
             let Some(deletion) = &topic.deletion else { continue };
+            stops.extend(topic.views().cloned().map(Directive::Forget));
             let is_meant =
                 |view: &&Arc<View>| deletion.left.contains(&(view.partition.partition, broker));
             let delete = deletion.phase != Phase::Stopping;

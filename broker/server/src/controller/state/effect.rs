@@ -41,7 +41,8 @@ pub enum Effect {
         broker: BrokerId,
         /// Whether this is all that the broker must know: the first after its registration, or
         /// after it could not be reached. What was to be sent before is superseded; the
-        /// LeaderAndIsr is a full one, even if it names no partition.
+        /// LeaderAndIsr is a full one, even if it names no partition: logs that it does not name
+        /// by their topic's id, and that are not stopped, are strays.
         whole: bool,
         /// What; may be empty if `whole`.
         directives: Vec<Directive>,
@@ -69,6 +70,8 @@ pub enum What {
     States(BTreeSet<TopicPartition>),
     /// Topics with their states, answered by `Topics` and `TopicsGone`.
     Topics(BTreeSet<Arc<str>>),
+    /// `unclean.leader.election.enable` of topics, each answered by `Unclean`.
+    Unclean(BTreeSet<Arc<str>>),
     /// The producer ids, answered by `ProducerIds`.
     ProducerIds,
 }

@@ -51,7 +51,7 @@ pub enum Event {
     },
     /// The producer ids that were handed out: for `Read`.
     ProducerIds(ProducerIdsRead),
-    /// `unclean.leader.election.enable` of a topic was set, or with `None` reset to the default.
+    /// `unclean.leader.election.enable` of a topic; `None` where it is the default.
     Unclean(Arc<str>, Option<bool>),
     /// The controller's own settings changed.
     Settings(Settings),
@@ -156,7 +156,7 @@ pub struct TopicRead {
     pub spare_id: Uuid,
     /// The replicas of each partition.
     pub partitions: BTreeMap<i32, Assignment>,
-    /// The state of each partition that has one. Of a topic that is known already it may be empty.
+    /// The state of each partition that has one.
     pub states: BTreeMap<i32, StateRead>,
 }
 

@@ -23,7 +23,10 @@ impl State {
             unclean,
             notifications,
         } = snapshot;
-        self.unclean = unclean;
+        for topic in &topics {
+            let of_topic = unclean.get(&topic.name).copied();
+            self.unclean.insert(Arc::clone(&topic.name), of_topic);
+        }
         self.deletions = deletions;
         self.brokers_read(brokers);
         if self.brokers.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! A broker that lost a directory says only that; told again what it leads and follows, it answers
 //! KAFKA_STORAGE_ERROR for each replica that is gone.
+//! INCONSISTENT_TOPIC_ID is what a broker says of a log that it should not have any more.
 //! Source: Kafka 3.9 `processLogDirEventNotification`, `processLeaderAndIsrResponseReceived`.
 
 use std::collections::BTreeSet;
@@ -59,6 +60,13 @@ impl State {
             self.facts.failed.entry(partition.clone()).or_default().insert(broker)
         } else if error.is_none() {
             self.facts.failed.get_mut(&partition).is_some_and(|failed| failed.remove(&broker))
+        } else if error == ErrorCode::InconsistentTopicId {
+            // It has the log of a topic that was deleted while it was away. It is told everything,
+            // once: then that log is a stray.
+            if self.facts.swept.insert((broker, topic_id)) {
+                self.turn.tell_all(broker);
+            }
+            false
         } else {
             // An equal epoch, or one that is overtaken: normal traffic.
             false

@@ -3,6 +3,11 @@
 //! what was acknowledged, and what is left when all is quiet must be the same everywhere.
 
 mod brokers;
+mod invariants;
+mod million;
+mod order;
+mod random;
+mod records;
 mod scenarios;
 mod tree;
 mod world;

@@ -31,11 +31,20 @@ impl State {
             return;
         };
         let is_another = read.id.is_some_and(|id| id != known.id);
-        if is_another && known.has_id {
+        let is_older = read.version < known.version;
+        // Old tools give no id; but who makes a topic again leaves no state of what was before.
+        let is_bare = read.id.is_none() && known.has_lost_states(&read);
+        if is_another && known.has_id || is_older && known.was_older || is_bare {
             // Deleted and made again between two readings: what was there is another topic.
             self.drop_topic(&Arc::clone(&read.name), true);
             self.topic_is_new(read);
-        } else if read.version >= known.version {
+        } else if is_older {
+            // A reading from before our last write, or a node that was made again without an id.
+            self.turn.read_topic(Arc::clone(&read.name));
+            if let Some(known) = self.topics.get_mut(&read.name) {
+                known.was_older = true;
+            }
+        } else {
             if let Some(id) = read.id.filter(|_| is_another) {
                 self.take_id(&read.name, id);
             }
@@ -64,6 +73,7 @@ impl State {
             partitions: BTreeMap::new(),
             has_id: id.is_some(),
             is_stale: false,
+            was_older: false,
             deletion: None,
         };
         self.names.insert(topic.id, Arc::clone(&name));
@@ -106,8 +116,9 @@ impl State {
         let TopicRead { name, version, id, partitions, mut states, .. } = read;
         let Some(topic) = self.topics.get_mut(&name) else { return };
         topic.version = version;
-        topic.has_id = id.is_some();
+        topic.has_id |= id.is_some();
         topic.is_stale = false;
+        topic.was_older = false;
         let is_overwritten = |(number, held): (&i32, &Partition)| {
             held.assignment.is_moving() && partitions.get(number) != Some(&*held.assignment)
         };
@@ -115,6 +126,11 @@ impl State {
             self.lacking.insert(Arc::clone(&name));
         } else {
             self.lacking.remove(&name);
+        }
+        for number in topic.partitions.keys() {
+            if self.facts.ready.contains_key(&named(&name, *number)) {
+                self.turn.doubt(named(&name, *number));
+            }
         }
         let is_known = |number: &i32| topic.partitions.contains_key(number);
         let (known, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -130,7 +146,8 @@ impl State {
     /// The nodes of topics are gone, by another hand than this controller's.
     pub(super) fn topics_gone(&mut self, topics: &[Arc<str>]) {
         for name in topics {
-            self.drop_topic(name, false);
+            let is_going = self.topics.get(name).is_some_and(|topic| topic.deletion.is_some());
+            self.drop_topic(name, is_going);
             if self.deletions.contains(name) {
                 self.turn.change(Change::DeleteMark(Arc::clone(name)), Reason::Plain);
             }
@@ -141,9 +158,9 @@ impl State {
     fn drop_topic(&mut self, name: &Arc<str>, delete: bool) {
         for view in self.forget_topic(name) {
             for broker in self.brokers.keys() {
-                self.turn.tell(*broker, Directive::Forget(Arc::clone(&view)));
+                self.turn.tell_first(*broker, Directive::Forget(Arc::clone(&view)));
                 if view.assignment.replicas.contains(broker) {
-                    self.turn.tell(*broker, stop_for_ever(&view, delete));
+                    self.turn.tell_first(*broker, stop_for_ever(&view, delete));
                 }
             }
         }
@@ -154,6 +171,7 @@ impl State {
         let Some(topic) = self.topics.remove(name) else { return Vec::new() };
         self.names.remove(&topic.id);
         self.lacking.remove(name);
+        self.unclean.remove(name);
         for number in topic.partitions.keys() {
             let partition = named(name, *number);
             self.facts.forget(&partition);
@@ -196,6 +214,12 @@ impl State {
         let Ok(version) = outcome else {
             topic.is_stale = true;
             self.turn.read_topic(Arc::clone(name));
+            // Brokers may hear of the new leader epoch before the new replicas are known: it takes
+            // another epoch to tell them of those.
+            let ready = self.facts.ready.keys().filter(|partition| partition.topic == *name);
+            for partition in ready.cloned().collect::<Vec<_>>() {
+                self.facts.bump.insert(partition);
+            }
             return;
         };
         topic.version = version;
@@ -232,6 +256,14 @@ impl State {
         let new: Vec<_> = replicas.iter().filter(is_new).copied().collect();
         self.turn.lead_new(partition.clone(), &new);
         self.turn.doubt(partition.clone());
+    }
+}
+
+impl Topic {
+    /// Whether there were states, and none of them is left.
+    fn has_lost_states(&self, read: &TopicRead) -> bool {
+        let mut held = self.partitions.iter().filter(|(_, held)| held.view.is_some()).peekable();
+        held.peek().is_some() && held.all(|(number, _)| !read.states.contains_key(number))
     }
 }
 

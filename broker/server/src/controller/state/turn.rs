@@ -33,12 +33,15 @@ pub(super) struct Turn {
     again: BTreeSet<BrokerId>,
     /// Replicas to be stopped while their broker shuts down.
     halts: BTreeSet<(BrokerId, TopicPartition)>,
+    /// What brokers are told before all else, in order: what was there is another topic.
+    told_first: Vec<(BrokerId, Directive)>,
     /// What brokers are told besides, in order.
     told: Vec<(BrokerId, Directive)>,
     /// Whether the offline replicas of some views may be others.
     presence_changed: bool,
     stale_states: BTreeSet<TopicPartition>,
     stale_topics: BTreeSet<Arc<str>>,
+    unread_unclean: BTreeSet<Arc<str>>,
     needs_producer_ids: bool,
     questions: Vec<(BrokerId, TopicPartition)>,
 }
@@ -125,6 +128,10 @@ impl Turn {
         self.told.push((broker, directive));
     }
 
+    pub(super) fn tell_first(&mut self, broker: BrokerId, directive: Directive) {
+        self.told_first.push((broker, directive));
+    }
+
     pub(super) fn tell_all(&mut self, broker: BrokerId) {
         self.whole.insert(broker);
     }
@@ -149,6 +156,11 @@ impl Turn {
         self.stale_topics.insert(topic);
     }
 
+    /// Has it read whether a topic may lose records rather than wait.
+    pub(super) fn read_unclean(&mut self, topic: Arc<str>) {
+        self.unread_unclean.insert(topic);
+    }
+
     pub(super) fn read_producer_ids(&mut self) {
         self.needs_producer_ids = true;
     }
@@ -165,6 +177,11 @@ impl Turn {
 }
 
 impl State {
+    #[cfg(test)]
+    pub(super) fn turn_is_over(&self) -> bool {
+        self.turn.effects.is_empty() && self.turn.doubts.is_empty() && self.turn.changes.is_empty()
+    }
+
     /// Takes the turn to its next write, or to its end.
     pub(super) fn go_on(&mut self) {
         if self.pending.is_some() {
@@ -287,8 +304,13 @@ impl State {
         let halts = std::mem::take(&mut self.turn.halts);
         let others: Vec<_> =
             self.brokers.keys().copied().filter(|broker| !whole.contains(broker)).collect();
+        for (broker, directive) in std::mem::take(&mut self.turn.told_first) {
+            if others.contains(&broker) {
+                sends.entry(broker).or_default().push(directive);
+            }
+        }
         for (partition, touch) in &touched {
-            let Some(view) = self.view(partition) else { continue };
+            let Some(view) = self.view_to_tell(partition) else { continue };
             for broker in &others {
                 let directives = sends.entry(*broker).or_default();
                 let is_halted = halts.contains(&(*broker, partition.clone()));
@@ -306,19 +328,19 @@ impl State {
             }
         }
         for (broker, partition) in halts {
-            let Some(view) = self.view(&partition) else { continue };
+            let Some(view) = self.view_to_tell(&partition) else { continue };
             sends.entry(broker).or_default().push(stop(view, false, view.leader_epoch));
         }
-        // A broker that is told everything is told of what is going, too.
+        for (broker, directive) in std::mem::take(&mut self.turn.told) {
+            if others.contains(&broker) {
+                sends.entry(broker).or_default().push(directive);
+            }
+        }
+        // What else was to be said to these is part of everything, or goes with what is swept.
         for broker in whole {
             if self.brokers.contains_key(&broker) {
                 let directives = self.everything(broker, &touched);
                 self.turn.effect(Effect::Send { broker, whole: true, directives });
-            }
-        }
-        for (broker, directive) in std::mem::take(&mut self.turn.told) {
-            if self.brokers.contains_key(&broker) {
-                sends.entry(broker).or_default().push(directive);
             }
         }
         for (broker, directives) in sends {
@@ -326,18 +348,21 @@ impl State {
         }
     }
 
-    /// Whether brokers may be told of a partition: its id is in the tree, and it is not going.
+    /// Whether brokers may be told of a partition: its id is in the tree.
     fn can_be_told(&self, partition: &TopicPartition) -> bool {
-        let is_going =
-            self.topics.get(&partition.topic).is_none_or(|topic| topic.deletion.is_some());
-        is_going || !self.lacking.contains(&partition.topic)
+        self.topics.get(&partition.topic).is_none_or(|topic| topic.has_id)
     }
 
+    /// A partition's state, unless its topic is being deleted.
+    fn view_to_tell(&self, partition: &TopicPartition) -> Option<&Arc<View>> {
+        let topic = self.topics.get(&partition.topic).filter(|topic| topic.deletion.is_none())?;
+        topic.partitions.get(&partition.partition)?.view.as_ref()
+    }
+
+    /// The topics that brokers are told of. None may be missing that they know: what is not named
+    /// to a broker that is told everything, it takes for a stray.
     fn told_topics(&self) -> impl Iterator<Item = &Topic> {
-        let stays = |(name, topic): &(&Arc<str>, &Topic)| {
-            topic.deletion.is_none() && !self.lacking.contains(*name)
-        };
-        self.topics.iter().filter(stays).map(|(_, topic)| topic)
+        self.topics.values().filter(|topic| topic.deletion.is_none() && topic.has_id)
     }
 
     /// All that a broker must know.
@@ -409,6 +434,10 @@ impl State {
         }
         if !topics.is_empty() {
             self.turn.effect(Effect::Read(What::Topics(topics)));
+        }
+        let unclean = std::mem::take(&mut self.turn.unread_unclean);
+        if !unclean.is_empty() {
+            self.turn.effect(Effect::Read(What::Unclean(unclean)));
         }
         if std::mem::take(&mut self.turn.needs_producer_ids) {
             self.turn.effect(Effect::Read(What::ProducerIds));

@@ -60,9 +60,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Applies the next directive; returns what the controller is answered.
-    pub(super) fn step(&mut self, me: BrokerId) -> Option<Answer> {
-        match self.inbox.pop_front()? {
+    /// Applies a directive; returns what the controller is answered.
+    pub(super) fn take(&mut self, me: BrokerId, directive: Directive) -> Option<Answer> {
+        match directive {
             Directive::Lead { view, .. } => {
                 let error = self.lead(me, &view);
                 let outcome =
@@ -83,7 +83,7 @@ impl Process {
                 None
             }
             Directive::Stop { partition, topic_id, delete, leader_epoch } => {
-                let error = self.stop(&partition, topic_id, delete, leader_epoch);
+                let error = self.stop(&partition, delete, leader_epoch);
                 let outcomes = vec![Outcome { partition, topic_id, error }];
                 Some(Answer::Stopped { outcomes, delete })
             }
@@ -115,14 +115,11 @@ impl Process {
     fn stop(
         &mut self,
         partition: &TopicPartition,
-        topic_id: Uuid,
         delete: bool,
         leader_epoch: LeaderEpoch,
     ) -> ErrorCode {
         let Some(replica) = self.replicas.get_mut(partition) else { return ErrorCode::None };
-        if replica.topic_id != topic_id {
-            return ErrorCode::InconsistentTopicId;
-        }
+        // StopReplica names no id: whatever log has the name is meant.
         if replica.has_failed {
             return ErrorCode::KafkaStorageError;
         }
@@ -137,6 +134,23 @@ impl Process {
             replica.is_caught_up = false;
         }
         ErrorCode::None
+    }
+
+    /// Being told everything, drops what is not in it: logs of topics that are no more.
+    pub(super) fn sweep(&mut self, directives: &[Directive]) {
+        let is_named = |partition: &TopicPartition, replica: &Replica| {
+            directives.iter().any(|directive| match directive {
+                Directive::Lead { view, .. } => {
+                    view.partition == *partition && view.topic_id == replica.topic_id
+                }
+                Directive::Stop { partition: named, topic_id, .. } => {
+                    named == partition && *topic_id == replica.topic_id
+                }
+                Directive::Announce(_) | Directive::Forget(_) => false,
+            })
+        };
+        self.replicas.retain(|partition, replica| is_named(partition, replica));
+        self.metadata.clear();
     }
 
     /// Becomes a follower of nobody: the session is over.

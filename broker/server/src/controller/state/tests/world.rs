@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
 
 use super::brokers::{Process, Record};
 use super::tree::{TopicNode, Tree};
-use crate::controller::state::effect::{Change, Effect, What};
-use crate::controller::state::event::{Assignment, Event, LiveBroker, ReplicaEnd, WriteError};
+use crate::controller::state::effect::{Change, Directive, Effect, What};
+use crate::controller::state::event::{
+    Answer, Assignment, Event, LiveBroker, ReplicaEnd, WriteError,
+};
 use crate::controller::state::request::{Altered, Reply, Request, Token};
 use crate::controller::state::{Balance, Settings, State};
 
@@ -21,8 +25,6 @@ pub(super) struct Faults {
     pub(super) overtaken: u8,
     /// A write is made and called a conflict.
     pub(super) misread: u8,
-    /// A reading is delivered late.
-    pub(super) late: u8,
 }
 
 /// An AlterPartition on its way.
@@ -47,14 +49,18 @@ pub(super) struct World {
     pub(super) events: VecDeque<Event>,
     pub(super) effects: Vec<Effect>,
     pub(super) writes: usize,
-    pub(super) committed: BTreeMap<TopicPartition, Vec<Record>>,
+    pub(super) committed: BTreeMap<(Uuid, i32), Vec<Record>>,
     pub(super) faults: Faults,
     pub(super) random: fastrand::Rng,
     pub(super) now: Duration,
     pub(super) tokens: u64,
     pub(super) records: u64,
     /// Partitions that an unclean election was ever allowed for.
-    pub(super) is_loss_allowed: BTreeSet<TopicPartition>,
+    pub(super) is_loss_allowed: BTreeSet<(Uuid, i32)>,
+    /// The last proposal for each partition that was granted.
+    pub(super) granted: BTreeMap<TopicPartition, Asking>,
+    /// Proposals on their way to the controller.
+    pub(super) in_flight: Vec<Asking>,
 }
 
 pub(super) fn settings() -> Settings {
@@ -94,6 +100,8 @@ impl World {
             tokens: 0,
             records: 0,
             is_loss_allowed: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            in_flight: Vec::new(),
         };
         for id in 1..=brokers {
             world.start(BrokerId(id), BTreeSet::new());
@@ -113,13 +121,6 @@ impl World {
         self.asking.clear();
         self.tree.proposals.clear();
         self.tree.leaving.clear();
-        for process in self.processes.values_mut() {
-            // Requests of the last controller that are still on their way are refused.
-            process.inbox.clear();
-            for replica in process.replicas.values_mut() {
-                replica.proposed = replica.proposed.take();
-            }
-        }
         self.load();
     }
 
@@ -193,30 +194,30 @@ impl World {
         token
     }
 
-    /// Tells the controller, and carries out all that follows.
+    /// Tells the controller, and carries out all that follows before anything else happens.
     pub(super) fn apply(&mut self, event: Event) {
         if let Event::Asked { request: Request::ControlledShutdown { broker, .. }, .. } = &event {
             self.tree.leaving.insert(*broker);
         }
         self.effects.clear();
-        let mut effects = self.state.apply(event);
-        loop {
-            let mut answer = None;
-            for (index, effect) in effects.iter().enumerate() {
-                if let Effect::Write { batch, changes } = effect {
-                    assert_eq!(index + 1, effects.len(), "a write is the last effect");
-                    assert!(!changes.is_empty(), "a write changes something");
-                    let outcome = changes.iter().map(|change| self.write(change)).collect();
-                    answer = Some(Event::Written { batch: *batch, outcome });
-                    self.writes += 1;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let effects = self.state.apply(event);
+            let count = effects.len();
+            for (index, effect) in effects.into_iter().enumerate() {
+                self.effects.push(effect.clone());
+                match effect {
+                    Effect::Write { batch, changes } => {
+                        assert_eq!(index + 1, count, "a write is the last effect");
+                        assert!(!changes.is_empty(), "a write changes something");
+                        let outcome = changes.iter().map(|change| self.write(change)).collect();
+                        events.push_front(Event::Written { batch, outcome });
+                        self.writes += 1;
+                    }
+                    Effect::Read(what) => events.extend(self.read(what)),
+                    effect => self.carry_out(effect),
                 }
             }
-            for effect in effects.drain(..) {
-                self.effects.push(effect.clone());
-                self.carry_out(effect);
-            }
-            let Some(answer) = answer else { break };
-            effects = self.state.apply(answer);
         }
     }
 
@@ -226,10 +227,32 @@ impl World {
         {
             self.leader_writes(partition);
         }
+        if let Change::SetState { partition, version, state } = change
+            && self.tree.read_state(partition).is_some_and(|former| former.version == *version)
+        {
+            if self.tree.unclean.get(&partition.topic) == Some(&true)
+                && let Some(id) = self.tree.topics[&partition.topic].id
+            {
+                self.is_loss_allowed.insert((id, partition.partition));
+            }
+            self.audit_election(partition, state);
+        }
+        if let Change::SetState { partition, .. } | Change::CreateState { partition, .. } = change
+            && !self.is_same_topic(&partition.topic)
+        {
+            // A topic that was made again unseen could be written by its name: nothing in the tree
+            // tells, neither here nor for Kafka. It is left out.
+            return Err(WriteError::Missing);
+        }
         let outcome = self.tree.change(change);
         let is_misread = self.random.u8(..100) < self.faults.misread;
         let can_be = matches!(change, Change::SetState { .. } | Change::SetTopic { .. });
         if can_be && is_misread { outcome.and(Err(WriteError::Conflict)) } else { outcome }
+    }
+
+    fn is_same_topic(&self, name: &Arc<str>) -> bool {
+        let held = self.tree.topics.get(name).and_then(|node| node.id);
+        held.is_none_or(|held| self.state.topics.get(name).is_some_and(|known| known.id == held))
     }
 
     /// A leader of an old version takes a follower out of its ISR by itself.
@@ -253,7 +276,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Write { .. } => {}
+            Effect::Write { .. } | Effect::Read(_) => {}
             Effect::Brokers(brokers) => {
                 assert_eq!(epochs(&brokers), self.tree.known, "channels follow what was read");
                 for (id, process) in &mut self.processes {
@@ -269,6 +292,7 @@ impl World {
                 if Some(process.epoch) == epoch {
                     if whole {
                         process.inbox.clear();
+                        process.sweep(&directives);
                     }
                     process.inbox.extend(directives);
                 }
@@ -285,32 +309,55 @@ impl World {
                 let ends = ends.collect();
                 self.events.push_back(Event::Ends(ends));
             }
-            Effect::Read(what) => self.read(what),
             Effect::Resign => panic!("nobody else has been elected"),
         }
     }
 
-    fn read(&mut self, what: What) {
-        let event = match what {
+    fn read(&mut self, what: What) -> Vec<Event> {
+        match what {
             What::States(states) => {
                 let read = |name: TopicPartition| {
                     let state = self.tree.read_state(&name);
                     (name, state)
                 };
-                Event::States(states.into_iter().map(read).collect())
+                vec![Event::States(states.into_iter().map(read).collect())]
             }
             What::Topics(topics) => {
                 let (there, gone): (Vec<_>, Vec<_>) =
                     topics.into_iter().partition(|name| self.tree.topics.contains_key(name));
-                if !gone.is_empty() {
-                    self.events.push_back(Event::TopicsGone(gone));
-                }
                 let tree = &mut self.tree;
-                Event::Topics(there.iter().filter_map(|name| tree.read_topic(name)).collect())
+                let there: Vec<_> = there.iter().filter_map(|name| tree.read_topic(name)).collect();
+                let events = [
+                    (!gone.is_empty()).then_some(Event::TopicsGone(gone)),
+                    (!there.is_empty()).then_some(Event::Topics(there)),
+                ];
+                events.into_iter().flatten().collect()
             }
-            What::ProducerIds => Event::ProducerIds(self.tree.producer_ids()),
+            What::Unclean(topics) => {
+                let read = |name: Arc<str>| {
+                    let is_on = self.tree.unclean.get(&name).copied();
+                    Event::Unclean(name, is_on)
+                };
+                topics.into_iter().map(read).collect()
+            }
+            What::ProducerIds => vec![Event::ProducerIds(self.tree.producer_ids())],
+        }
+    }
+
+    /// Puts a leader's proposal to the controller.
+    pub(super) fn alter(&mut self, asking: Asking) {
+        let Asking { leader, partition, proposal, broker_epoch } = asking.clone();
+        self.tree.proposals.push((leader, partition, proposal.clone()));
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.asking.insert(token, asking);
+        let request = Request::AlterPartition {
+            broker: leader,
+            broker_epoch,
+            knows_ineligible: true,
+            partitions: vec![proposal],
         };
-        self.events.push_back(event);
+        self.apply(Event::Asked { token, request });
     }
 
     fn replied(&mut self, token: Token, reply: Reply) {
@@ -331,25 +378,29 @@ impl World {
     fn altered(&mut self, asking: &Asking, reply: &Reply) {
         let Some(process) = self.processes.get_mut(&asking.leader) else { return };
         let Some(replica) = process.replicas.get_mut(&asking.partition) else { return };
-        let Reply::AlterPartition(Ok(results)) = reply else {
-            replica.proposed = None;
-            return;
-        };
-        for (_, result) in results {
-            let told = replica.told.as_ref().map(|told| told.leader_epoch);
-            if told != Some(asking.proposal.leader_epoch) {
-                continue;
-            }
+        let asked = &asking.proposal;
+        let isr: Vec<_> = asked.isr.iter().map(|(id, _)| *id).collect();
+        let is_outstanding = replica.proposed.as_ref() == Some(&isr)
+            && replica.partition_epoch == asked.partition_epoch
+            && replica.told.as_ref().map(|told| told.leader_epoch) == Some(asked.leader_epoch);
+        let Reply::AlterPartition(Ok(results)) = reply else { return };
+        for (_, result) in results.iter().filter(|_| is_outstanding) {
             match result {
-                Ok(Altered { isr, partition_epoch, .. })
-                    if *partition_epoch >= replica.partition_epoch =>
-                {
+                Ok(Altered { isr, partition_epoch, .. }) => {
+                    self.granted.insert(asking.partition.clone(), asking.clone());
                     replica.isr.clone_from(isr);
                     replica.partition_epoch = *partition_epoch;
                     replica.proposed = None;
                 }
-                Ok(_) => {}
-                Err(_) => replica.proposed = None,
+                // It may have been written all the same: it counts until the leader is told anew.
+                Err(ErrorCode::InvalidUpdateVersion) => {}
+                Err(_) => {
+                    replica.proposed = None;
+                    // A leader that is refused has nothing else on its way.
+                    self.in_flight.retain(|other| {
+                        other.leader != asking.leader || other.partition != asking.partition
+                    });
+                }
             }
         }
     }
@@ -364,12 +415,18 @@ impl World {
     /// Has a broker apply its next directive; false if it has none.
     pub(super) fn step(&mut self, id: BrokerId) -> bool {
         let Some(process) = self.processes.get_mut(&id) else { return false };
-        if process.inbox.is_empty() {
-            return false;
-        }
+        let Some(directive) = process.inbox.pop_front() else { return false };
         let epoch = process.epoch;
-        if let Some(answer) = process.step(id) {
+        let leads = match &directive {
+            Directive::Lead { view, .. } if view.leader == Some(id) => Some(Arc::clone(view)),
+            _ => None,
+        };
+        if let Some(answer) = process.take(id, directive) {
+            let is_done = matches!(&answer, Answer::Led(led) if led[0].error == ErrorCode::None);
             self.events.push_back(Event::Answered { broker: id, epoch, answer });
+            if let Some(view) = leads.filter(|_| is_done) {
+                self.begins_to_lead(id, &view);
+            }
         }
         true
     }

@@ -1,0 +1,49 @@
+//! The random-event test: runs of thousands of events, each from a seed that is the whole report.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::invariants::check;
+use super::random::Life;
+use crate::controller::state::Planted;
+
+/// Events in one run; then all heals, and another half follows.
+const RUN: usize = 1_000;
+
+fn live(seed: u64, planted: Option<Planted>) {
+    let mut life = Life::new(seed);
+    life.world.state.planted = planted;
+    for number in 0..RUN {
+        life.act();
+        check(&life.world);
+        if number % (RUN / 2) == RUN / 2 - 1 {
+            life.heal();
+            check(&life.world);
+        }
+    }
+}
+
+/// Nothing that may happen breaks an invariant: a million events in release, fewer where every
+/// step is slow.
+#[test]
+fn a_million_random_events_break_nothing() {
+    let runs = if cfg!(debug_assertions) { 30 } else { 1_000 };
+    for seed in 0..runs {
+        let lived = catch_unwind(|| live(seed, None));
+        assert!(lived.is_ok(), "seed {seed} fails");
+    }
+}
+
+/// Each wrong rule is found within a few runs.
+#[test]
+fn planted_wrong_rules_are_caught() {
+    for planted in [
+        Planted::RemovalWithoutEpoch,
+        Planted::ElectionOutsideIsr,
+        Planted::NoPartitionEpochCheck,
+        Planted::NoLivenessCheck,
+    ] {
+        let is_caught = (0..40)
+            .any(|seed| catch_unwind(AssertUnwindSafe(|| live(seed, Some(planted)))).is_err());
+        assert!(is_caught, "{planted:?} goes unseen");
+    }
+}
