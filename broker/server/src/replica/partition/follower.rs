@@ -148,6 +148,8 @@ impl Partition {
 
     /// Appends what the leader answered, and takes over its high watermark and log start.
     ///
+    /// Records that the leader deleted (retention, `DeleteRecords`) go here, too, up to the high watermark.
+    ///
     /// # Errors
     /// As [`FollowError`]; an I/O error has taken the directory offline.
     pub fn append_as_follower(
@@ -164,9 +166,13 @@ impl Partition {
         let end = inner.log.log_end_offset();
         let moved = inner.state.followed(end, answer.high_watermark);
         let advanced = self.advanced(&mut inner, moved);
+        let owed = inner.follow_log_start(answer.log_start_offset);
         let unsynced = inner.unsynced();
         drop(inner);
         self.tell(advanced);
+        if let Some(point) = owed.filter(|_| unsynced.is_none()) {
+            self.submit(point);
+        }
         match appended {
             Ok(appended) => {
                 if let Some(point) = appended.and_then(|appended| appended.write_back) {
@@ -252,6 +258,18 @@ impl Partition {
 }
 
 impl super::Inner {
+    /// Deletes what the leader deleted, as far as it was shown here and is durable; returns what must be
+    /// synced before the rest can go, with a later answer.
+    fn follow_log_start(&mut self, leader_start: Offset) -> Option<SyncPoint> {
+        let wanted = leader_start.min(self.state.high_watermark());
+        let start = wanted.min(self.log.recovery_point());
+        if start > self.log.log_start_offset() {
+            self.log.advance_log_start_offset(start);
+            self.state.log_start_moved(start);
+        }
+        (wanted > start).then(|| self.log.sync_point())
+    }
+
     /// Returns where a cut is made, and whether the logs agree afterwards.
     fn cut_at(&self, cut: Cut) -> (Offset, bool) {
         match cut {

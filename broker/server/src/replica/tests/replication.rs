@@ -146,6 +146,26 @@ fn a_follower_gets_the_leaders_bytes_and_its_high_watermark() {
 }
 
 #[test]
+fn what_the_leader_deleted_goes_on_its_followers_once_it_was_shown() {
+    let [leader, follower] = two(&relaxed());
+    for node in [&leader, &follower] {
+        node.apply(led_by(1, 0, &[1, 2]));
+    }
+    for _ in 0..3 {
+        append(&leader.partition(), 2).unwrap();
+    }
+    follower.fetch_from(&leader);
+    follower.fetch_from(&leader);
+    leader.manager.delete_records(&leader.partition(), Offset(3)).unwrap();
+    follower.fetch_from(&leader);
+    // What is to go must be durable first, which the answer only asked for.
+    follower.partition().request_sync().wait().unwrap();
+    follower.fetch_from(&leader);
+    assert_eq!(follower.partition().offsets().log_start_offset, Offset(3));
+    assert_eq!(follower.partition().follower_position().unwrap().log_start_offset, Offset(3));
+}
+
+#[test]
 fn a_follower_of_the_next_epoch_loses_what_only_it_has() {
     let [one, two] = two(&relaxed());
     for node in [&one, &two] {
