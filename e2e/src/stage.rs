@@ -38,7 +38,7 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "tools", about: "installs what the stages below need", run: install },
     Stage {
         name: "zookeeper",
-        about: "both stores and a ZooKeeper agree; a tree is moved",
+        about: "both stores and a ZooKeeper agree; a broker lives in one",
         run: zookeeper,
     },
     Stage { name: "clients", about: "real clients, and the matrix of what they did", run: clients },
@@ -176,7 +176,7 @@ fn install(_: &Options) -> Result<()> {
 }
 
 fn zookeeper(options: &Options) -> Result<()> {
-    end_to_end(&["zookeeper_contract", "move_coordination"], options)
+    end_to_end(&["zookeeper_contract", "move_coordination", "cluster_membership"], options)
 }
 
 fn clients(options: &Options) -> Result<()> {

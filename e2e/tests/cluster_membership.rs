@@ -1,0 +1,153 @@
+//! A broker of ours in a real ZooKeeper: started again after a crash, with an id that is taken, on the
+//! disk of another cluster, and with a session that is over.
+
+#[allow(dead_code, reason = "the contract test does more with it")]
+#[path = "zookeeper_contract/wire.rs"]
+mod wire;
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use broker_zookeeper::path;
+use broker_zookeeper::remote::RemoteStore;
+use broker_zookeeper::store::{EventKind, Stat, Store};
+use e2e::broker::{Broker, binary};
+use e2e::deadline::{Deadline, Stopwatch};
+use e2e::kafka::Zookeeper;
+use e2e::wire::Connection;
+
+use wire::Wire;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Longer than the tests wait for anything that must not wait for it.
+const LONG_SESSION: (&str, &str) = ("zookeeper.session.timeout.ms", "40000");
+
+const SHORT_SESSION: (&str, &str) = ("zookeeper.session.timeout.ms", "4000");
+
+/// Waits until broker 1 is registered, as another than `before`.
+async fn registered(store: &RemoteStore, before: Option<Stat>) -> Result<Stat> {
+    let path = path::broker_id(1);
+    let is_new = |stat: &Stat| before.is_none_or(|before| before.czxid != stat.czxid);
+    let seen = async {
+        loop {
+            let (stat, mut watch) = store.exists_and_watch(&path).await?;
+            if let Some(stat) = stat.filter(is_new) {
+                return Ok(stat);
+            }
+            watch.next().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.context("waited for the registration")?
+}
+
+fn serves(broker: &Broker, topic: &str) -> Result<()> {
+    Deadline::seconds(60).poll("a topic to be made", || {
+        let made = Connection::open(broker.bootstrap())
+            .and_then(|mut connection| connection.create_topic(topic, 1, &[]));
+        Ok(made.ok())
+    })
+}
+
+/// Killed and started at once, the broker is back although its session would live for a long time yet;
+/// so is its office.
+#[tokio::test]
+async fn a_killed_broker_is_back_before_its_session_is_over() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("restart", &directory.path().join("zookeeper"), None)?;
+    let connect = format!("{}/restart", zookeeper.address);
+    let settings = [("zookeeper.connect", connect.as_str()), ("broker.id", "1"), LONG_SESSION];
+    let mut broker = Broker::start("restart", directory.path(), &settings)?;
+    let store = RemoteStore::connect(&connect, PATIENCE, PATIENCE).await?;
+    let mut before = registered(&store, None).await?;
+    serves(&broker, "first")?;
+    for round in 0..3 {
+        broker.kill()?;
+        let stopwatch = Stopwatch::start();
+        broker.launch()?;
+        let again = registered(&store, Some(before)).await?;
+        let elapsed = stopwatch.elapsed();
+        println!("registered again after {elapsed:?}");
+        // Half of the session's time: nobody waited for its end.
+        ensure!(elapsed < Duration::from_secs(20), "waited for the past session: {elapsed:?}");
+        ensure!(again.ephemeral_owner != before.ephemeral_owner);
+        before = again;
+        serves(&broker, &format!("again-{round}"))?;
+    }
+    broker.stop()?;
+    ensure!(store.exists(&path::broker_id(1)).await?.is_none(), "a stop in order leaves nothing");
+    ensure!(store.exists(path::CONTROLLER).await?.is_none());
+    Ok(())
+}
+
+/// What must not run does not, and says why.
+#[tokio::test]
+async fn strangers_are_refused_in_words() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("refused", &directory.path().join("zookeeper"), None)?;
+    let connect = format!("{}/one", zookeeper.address);
+    let settings = [("zookeeper.connect", connect.as_str()), ("broker.id", "1"), SHORT_SESSION];
+    let mut broker = Broker::start("refused", directory.path(), &settings)?;
+    let log_dir = broker.log_dir().display().to_string();
+    let other_dir = directory.path().join("other").display().to_string();
+    let elsewhere = format!("{}/two", zookeeper.address);
+    let start = |log_dir: &str, connect: &str| -> Result<String> {
+        let mut command = Command::new(binary()?);
+        for (key, value) in [
+            ("log.dirs", log_dir),
+            ("zookeeper.connect", connect),
+            ("broker.id", "1"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            SHORT_SESSION,
+        ] {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        let output = command.output().context("run ottla-broker")?;
+        ensure!(!output.status.success(), "it ran");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let said = start(&other_dir, &connect)?;
+    ensure!(said.contains("broker.id=1 is taken"), "{said}");
+    serves(&broker, "not-disturbed")?;
+    broker.stop()?;
+    let said = start(&log_dir, &elsewhere)?;
+    ensure!(said.contains("a tree without a cluster"), "{said}");
+    Ok(())
+}
+
+/// A session that is over is followed by another, without a new process: registered anew, controller
+/// again, serving.
+#[tokio::test]
+async fn a_session_that_is_over_is_followed_by_another() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("expiry", &directory.path().join("zookeeper"), None)?;
+    let wire = Wire::open(&zookeeper.address).await?;
+    let connect = format!("{}/expiry", wire.address());
+    let settings = [("zookeeper.connect", connect.as_str()), ("broker.id", "1"), SHORT_SESSION];
+    let name = directory.path().to_owned();
+    let owned: Vec<(String, String)> =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    // The wire lives on this test's runtime, so that the start must not hold it up.
+    let mut broker = tokio::task::spawn_blocking(move || {
+        let settings: Vec<_> = owned.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        Broker::start("expiry", &name, &settings)
+    })
+    .await??;
+    let own = format!("{}/expiry", zookeeper.address);
+    let store = RemoteStore::connect(&own, PATIENCE, PATIENCE).await?;
+    let before = registered(&store, None).await?;
+
+    wire.cut();
+    let (_, mut watch) = store.exists_and_watch(&path::broker_id(1)).await?;
+    let gone = tokio::time::timeout(PATIENCE, watch.next()).await.context("waited for the end")?;
+    ensure!(gone.kind == EventKind::Deleted);
+    wire.mend();
+    let after = registered(&store, Some(before)).await?;
+    ensure!(after.ephemeral_owner != before.ephemeral_owner);
+    tokio::task::spawn_blocking(move || {
+        serves(&broker, "after")?;
+        broker.stop()
+    })
+    .await?
+}
