@@ -20,6 +20,7 @@ use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
 use broker_storage::log_dir::{Identity, LogDir};
 use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
@@ -40,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
 use crate::move_coordination::{TREE_FILE, refuse_wrong_tree};
 use crate::net::worker::Workers;
+use crate::order::Orders;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::tasks::Tasks;
@@ -58,7 +60,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Broker {
     context: Arc<Context>,
     workers: Arc<Workers>,
-    replicas: Arc<Manager>,
     sessions: Arc<Sessions>,
     /// The embedded tree, where it ends with the broker.
     tree: Option<EmbeddedTree>,
@@ -85,54 +86,14 @@ impl Broker {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_on(config: BrokerConfig, origin: Origin) -> Result<Self> {
-        let clock: SharedClock = Arc::new(SystemClock);
-        let tasks = Tasks::new();
-        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let (tasks, fs): (_, Arc<dyn Fs>) = (Tasks::new(), Arc::new(RealFs));
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
         let ground = Ground::find(&config, origin, &fs).await?;
-        let Ground { store, broker_id, cluster_id, is_alone, is_adopted, .. } = &ground;
-        let (broker_id, is_alone) = (*broker_id, *is_alone);
         let listeners = bind(&config)?;
-        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let (settings, now, time) = (Arc::clone(store), Arc::clone(&config), Arc::clone(&clock));
-        let dynamic_config = Arc::new(DynamicConfig::load(settings, broker_id, now, time).await?);
-        metrics.health.enter(Phase::RecoveringLogs);
-        let replicas =
-            load_logs(store, &dynamic_config, &config, &clock, &fs, broker_id, cluster_id).await?;
-
-        let node = listeners::register(&config.load(), &listeners, clock.wall().0);
-        let metadata = Arc::<Cache>::default();
-        let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
-        let seams = Seams {
-            broker_id,
-            replicas: Arc::clone(&replicas),
-            metadata: Arc::clone(&metadata),
-            store: Arc::clone(store),
-            config: Arc::clone(&config),
-            clock: Arc::clone(&clock),
-            tasks: tasks.clone(),
-        };
-        let groups = Coordinator::start(seams, &Handle::current());
+        let node = listeners::register(&config, &listeners);
         let (orders, inbox) = member::orders();
-        let context = Arc::new(Context {
-            broker_id,
-            groups,
-            cluster_id: cluster_id.as_str().into(),
-            cleaner: Cleaner::new(Arc::clone(&replicas), Arc::clone(&config)),
-            in_flight: InFlight::new(config.load().queued_max_request_bytes),
-            config,
-            dynamic_config,
-            metadata,
-            admin,
-            controller: Arc::default(),
-            orders,
-            broker_epoch: Arc::new(AtomicI64::new(member::NO_EPOCH)),
-            replicas: Arc::clone(&replicas),
-            metrics,
-            clock,
-            tasks,
-        });
+        let context = build(config, &ground, &fs, metrics, tasks, orders).await?;
         context.metrics.health.enter(Phase::Announcing);
         let metrics_address = http.map(|http| tell(&http, &context));
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
@@ -141,24 +102,16 @@ impl Broker {
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
-        if !is_alone && let Some(listeners) = waiting.take() {
+        if !ground.is_alone
+            && let Some(listeners) = waiting.take()
+        {
             addresses = serve(&context, &workers, listeners);
         }
-        let joining = Joining {
-            sessions: Arc::clone(&ground.sessions),
-            id: broker_id,
-            broker: node,
-            fs: Arc::clone(&fs),
-            past: ground.past.clone(),
-            dir: identity_dir(&context),
-            boot_id: identity::boot_id(&*fs).context("read the id of the machine's start")?,
-            clock: Arc::clone(&context.clock),
-            broker_epoch: Arc::clone(&context.broker_epoch),
-        };
+        let joining = joining(&context, &ground, node, fs)?;
         member::join(&context, joining).await?;
         member::told(loaded).await?;
         member::follow_settings(&context, &ground.sessions);
-        end_adoption(&**store, &replicas, broker_id, *is_adopted).await?;
+        end_adoption(&context, &ground).await?;
         jobs::start(&context);
         if let Some(listeners) = waiting.take() {
             addresses = serve(&context, &workers, listeners);
@@ -167,8 +120,7 @@ impl Broker {
         Ok(Self {
             context,
             workers,
-            replicas,
-            sessions: Arc::clone(&ground.sessions),
+            sessions: ground.sessions,
             tree: None,
             addresses,
             metrics_address,
@@ -197,7 +149,7 @@ impl Broker {
             }
         }
         let broker_epoch = self.context.broker_epoch.load(Ordering::Acquire);
-        let replicas = Arc::clone(&self.replicas);
+        let replicas = Arc::clone(&self.context.replicas);
         let closed = tokio::task::spawn_blocking(move || replicas.close(broker_epoch)).await;
         if let Err(error) = closed {
             error!(%error, "logs are not closed; the next start recovers them");
@@ -216,6 +168,74 @@ impl Broker {
         }
         info!("stopped");
     }
+}
+
+/// Loads the logs and puts together what every handler can reach.
+async fn build(
+    config: BrokerConfig,
+    ground: &Ground,
+    fs: &Arc<dyn Fs>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+    orders: Orders,
+) -> Result<Arc<Context>> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let Ground { store, broker_id, cluster_id, .. } = ground;
+    let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
+    let (settings, now, time) = (Arc::clone(store), Arc::clone(&config), Arc::clone(&clock));
+    let dynamic_config = Arc::new(DynamicConfig::load(settings, *broker_id, now, time).await?);
+    metrics.health.enter(Phase::RecoveringLogs);
+    let replicas =
+        load_logs(store, &dynamic_config, &config, &clock, fs, *broker_id, cluster_id).await?;
+    let metadata = Arc::<Cache>::default();
+    let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
+    let seams = Seams {
+        broker_id: *broker_id,
+        replicas: Arc::clone(&replicas),
+        metadata: Arc::clone(&metadata),
+        store: Arc::clone(store),
+        config: Arc::clone(&config),
+        clock: Arc::clone(&clock),
+        tasks: tasks.clone(),
+    };
+    Ok(Arc::new(Context {
+        broker_id: *broker_id,
+        groups: Coordinator::start(seams, &Handle::current()),
+        cluster_id: cluster_id.as_str().into(),
+        cleaner: Cleaner::new(Arc::clone(&replicas), Arc::clone(&config)),
+        in_flight: InFlight::new(config.load().queued_max_request_bytes),
+        config,
+        dynamic_config,
+        metadata,
+        admin,
+        controller: Arc::default(),
+        orders,
+        broker_epoch: Arc::new(AtomicI64::new(member::NO_EPOCH)),
+        replicas,
+        metrics,
+        clock,
+        tasks,
+    }))
+}
+
+/// What this broker registers with.
+fn joining(
+    context: &Context,
+    ground: &Ground,
+    broker: registration::Broker,
+    fs: Arc<dyn Fs>,
+) -> Result<Joining> {
+    Ok(Joining {
+        sessions: Arc::clone(&ground.sessions),
+        id: context.broker_id,
+        broker,
+        past: ground.past.clone(),
+        dir: identity_dir(context),
+        boot_id: identity::boot_id(&*fs).context("read the id of the machine's start")?,
+        fs,
+        clock: Arc::clone(&context.clock),
+        broker_epoch: Arc::clone(&context.broker_epoch),
+    })
 }
 
 fn warn_of_no_effect(config: &BrokerConfig) {
@@ -329,20 +349,15 @@ async fn load_logs(
 
 /// Keeps the ids of producers that wrote to adopted logs from being given out again; nothing is left
 /// to adopt then.
-async fn end_adoption(
-    store: &dyn Store,
-    replicas: &Manager,
-    broker_id: BrokerId,
-    is_adopted: bool,
-) -> Result<()> {
-    let partitions = replicas.partitions();
+async fn end_adoption(context: &Context, ground: &Ground) -> Result<()> {
+    let partitions = context.replicas.partitions();
     // A partition that is not led here has no producers to ask for.
     let producers = partitions.iter().flat_map(|one| one.producers().unwrap_or_default());
     let known = producers.map(|producer| producer.producer_id()).max();
-    if let Some(known) = known.or(is_adopted.then_some(0)) {
-        producer_ids::pass_over(store, broker_id, known).await?;
+    if let Some(known) = known.or(ground.is_adopted.then_some(0)) {
+        producer_ids::pass_over(&*ground.store, context.broker_id, known).await?;
     }
-    adopt::done(store).await
+    adopt::done(&*ground.store).await
 }
 
 /// Opens every directory; one whose disk fails is offline from the start, if another works.

@@ -64,11 +64,8 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-pub(super) fn register(
-    config: &BrokerConfig,
-    listeners: &[Bound],
-    now_ms: i64,
-) -> registration::Broker {
+/// Says where this broker is reached; its time and features are set when it registers.
+pub(super) fn register(config: &BrokerConfig, listeners: &[Bound]) -> registration::Broker {
     let endpoint = |bound: &Bound| {
         let protocol = config.security_protocol(&bound.advertised);
         registration::Endpoint {
@@ -83,7 +80,7 @@ pub(super) fn register(
         endpoints: listeners.iter().map(endpoint).collect(),
         rack: config.broker_rack.clone(),
         features: BTreeMap::default(),
-        timestamp_ms: now_ms,
+        timestamp_ms: 0,
     }
 }
 
