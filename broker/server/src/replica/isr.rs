@@ -91,6 +91,7 @@ impl Keeper {
                 }
             }
             self.propose(attention.take_joining(), &mut asked);
+            state::once(&mut asked);
             if asked.is_empty() {
                 continue;
             }

@@ -34,6 +34,15 @@ pub(super) struct Asked {
     pub(super) proposal: IsrProposal,
 }
 
+/// Leaves each partition in the round once, with its newest proposal. One that was not answered may be of
+/// a leadership that is over: asked beside the next, its refusal would be taken for an answer to both.
+pub(super) fn once(asked: &mut Vec<Asked>) {
+    let newest: HashMap<TopicPartition, usize> =
+        asked.iter().enumerate().map(|(at, asked)| (asked.partition.clone(), at)).collect();
+    let mut at = 0..;
+    asked.retain(|asked| newest.get(&asked.partition).copied() == at.next());
+}
+
 /// Makes one request of all proposals. It names topics by name and by id: the version decides which is
 /// sent.
 pub(super) fn request(
@@ -127,6 +136,19 @@ fn answer(found: &AlteredPartition) -> Option<IsrAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partition_is_asked_about_once_with_what_it_proposed_last() {
+        let mut round = vec![asked("a", 0), asked("b", 0), asked("a", 0)];
+        round[0].proposal.partition_epoch = 3;
+        round[2].proposal.partition_epoch = 4;
+        once(&mut round);
+        let left: Vec<(&str, i32)> = round
+            .iter()
+            .map(|asked| (&*asked.partition.topic, asked.proposal.partition_epoch))
+            .collect();
+        assert_eq!(left, [("b", round[0].proposal.partition_epoch), ("a", 4)]);
+    }
 
     fn asked(topic: &str, partition: i32) -> Asked {
         Asked {
