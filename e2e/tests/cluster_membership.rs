@@ -5,6 +5,7 @@
 #[path = "zookeeper_contract/wire.rs"]
 mod wire;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use anyhow::{Context, Result, ensure};
 use broker_zookeeper::path;
 use broker_zookeeper::remote::RemoteStore;
 use broker_zookeeper::store::{EventKind, Stat, Store};
+use e2e::bench::request::batch;
 use e2e::broker::{Broker, binary};
 use e2e::deadline::{Deadline, Stopwatch};
 use e2e::kafka::Zookeeper;
-use e2e::wire::Connection;
+use e2e::wire::{Connection, PRODUCE_VERSION};
 
 use wire::Wire;
 
@@ -116,6 +118,67 @@ async fn strangers_are_refused_in_words() -> Result<()> {
     Ok(())
 }
 
+/// While no server of ZooKeeper answers, for longer than a session lives, the broker goes on leading;
+/// when they are back it is what it was: no other registration, no other session, still controller.
+#[tokio::test]
+async fn a_zookeeper_that_is_away_is_no_reason_to_stop() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("zookeeper");
+    let zookeeper = Zookeeper::start("outage", &data, None)?;
+    let wire = Wire::open(&zookeeper.address).await?;
+    let connect = format!("{}/outage", wire.address());
+    let broker = start("outage", directory.path(), &connect).await?;
+    let own = format!("{}/outage", zookeeper.address);
+    let store = RemoteStore::connect(&own, PATIENCE, PATIENCE).await?;
+    let before = registered(&store, None).await?;
+    drop(store);
+    let broker = blocking(move || serves(&broker, "t").map(|()| broker)).await?;
+
+    wire.cut();
+    drop(zookeeper);
+    let broker = blocking(move || {
+        let (batch, _) = batch(100, 1)?;
+        let mut connection = Connection::open(broker.bootstrap())?;
+        let lasts = Stopwatch::start();
+        // The client library gives a session up after 7/5 of its time.
+        while lasts.elapsed() < Duration::from_secs(8) {
+            let produced = connection.produce("t", 0, &batch, PRODUCE_VERSION)?;
+            ensure!(produced.error_code == 0, "{produced:?}");
+        }
+        Ok(broker)
+    })
+    .await?;
+
+    let zookeeper = Zookeeper::start("outage", &data, None)?;
+    wire.lead_to(&zookeeper.address);
+    wire.mend();
+    let mut broker = blocking(move || serves(&broker, "after").map(|()| broker)).await?;
+    let own = format!("{}/outage", zookeeper.address);
+    let store = RemoteStore::connect(&own, PATIENCE, PATIENCE).await?;
+    let after = registered(&store, None).await?;
+    ensure!((after.czxid, after.ephemeral_owner) == (before.czxid, before.ephemeral_owner));
+    let (epoch, _) = store.get(path::CONTROLLER_EPOCH).await?;
+    ensure!(epoch == b"1", "one controller all along: {epoch:?}");
+    blocking(move || broker.stop()).await
+}
+
+/// Runs what waits, beside a wire that lives on the test's runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Starts broker 1 with a session that is soon over.
+async fn start(name: &'static str, directory: &Path, connect: &str) -> Result<Broker> {
+    let (directory, connect) = (directory.to_owned(), connect.to_owned());
+    blocking(move || {
+        let settings = [("zookeeper.connect", &*connect), ("broker.id", "1"), SHORT_SESSION];
+        Broker::start(name, &directory, &settings)
+    })
+    .await
+}
+
 /// A session that is over is followed by another, without a new process: registered anew, controller
 /// again, serving.
 #[tokio::test]
@@ -124,16 +187,7 @@ async fn a_session_that_is_over_is_followed_by_another() -> Result<()> {
     let zookeeper = Zookeeper::start("expiry", &directory.path().join("zookeeper"), None)?;
     let wire = Wire::open(&zookeeper.address).await?;
     let connect = format!("{}/expiry", wire.address());
-    let settings = [("zookeeper.connect", connect.as_str()), ("broker.id", "1"), SHORT_SESSION];
-    let name = directory.path().to_owned();
-    let owned: Vec<(String, String)> =
-        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    // The wire lives on this test's runtime, so that the start must not hold it up.
-    let mut broker = tokio::task::spawn_blocking(move || {
-        let settings: Vec<_> = owned.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        Broker::start("expiry", &name, &settings)
-    })
-    .await??;
+    let mut broker = start("expiry", directory.path(), &connect).await?;
     let own = format!("{}/expiry", zookeeper.address);
     let store = RemoteStore::connect(&own, PATIENCE, PATIENCE).await?;
     let before = registered(&store, None).await?;
@@ -145,9 +199,9 @@ async fn a_session_that_is_over_is_followed_by_another() -> Result<()> {
     wire.mend();
     let after = registered(&store, Some(before)).await?;
     ensure!(after.ephemeral_owner != before.ephemeral_owner);
-    tokio::task::spawn_blocking(move || {
+    blocking(move || {
         serves(&broker, "after")?;
         broker.stop()
     })
-    .await?
+    .await
 }
