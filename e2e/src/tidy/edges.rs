@@ -65,7 +65,7 @@ const LAYERS: [&[&str]; 7] = [
     &["net", "http", "admin"],
     &["api"],
     &["context"],
-    &["control", "old_control", "producer_ids", "membership"],
+    &["control", "producer_ids", "membership", "to_controller"],
     &["replica", "group", "txn", "controller", "security"],
     &[
         "metadata",
