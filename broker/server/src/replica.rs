@@ -3,7 +3,8 @@
 //! Reading path: `partition_state` (the rules, pure), `partition` (rules and log under one lock),
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
 //! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
-//! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look).
+//! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look),
+//! `standing` (which replicas can prove after a start that they are complete).
 
 pub mod attention;
 pub mod cleaner;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::replica::progress::NO_BROKER_EPOCH;
 
 mod simulation;
 
