@@ -21,6 +21,10 @@ const NOT_ASKED: i32 = i32::MIN;
 /// the whole request if it is used. Source: Kafka 3.9 `KafkaApis.handleTopicMetadataRequest`.
 const TOPIC_IDS_FROM: i16 = 12;
 
+/// From this version on a leader that does not have the client's listener is told from one that is
+/// not there.
+const LISTENER_NOT_FOUND_FROM: i16 = 6;
+
 /// Returns the names that the request wants and that do not exist, if they may be created now.
 ///
 /// Empty in the usual case, which needs no waiting.
@@ -167,21 +171,94 @@ fn partition(
     rc: &RequestContext<'_>,
 ) -> MetadataResponsePartition {
     let reachable = |id: &BrokerId| metadata.endpoint(*id, &rc.peer.listener).is_some();
+    let names_listeners = rc.api_version >= LISTENER_NOT_FOUND_FROM;
+    // The first clients look every replica up among the brokers, and fail if it is not there.
+    let told = |ids: &[BrokerId]| -> Vec<i32> {
+        let told = ids.iter().filter(|id| rc.api_version > 0 || reachable(id));
+        told.map(|id| id.0).collect()
+    };
+    let (replica_nodes, isr_nodes) = (told(&partition.replicas), told(&partition.isr));
+    let is_whole =
+        replica_nodes.len() == partition.replicas.len() && isr_nodes.len() == partition.isr.len();
     let (error, leader) = match partition.leader {
         None => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
-        Some(leader) if metadata.brokers.contains_key(&leader) && !reachable(&leader) => {
+        Some(leader) if reachable(&leader) && is_whole => (ErrorCode::None, leader),
+        Some(leader) if reachable(&leader) => (ErrorCode::ReplicaNotAvailable, leader),
+        Some(leader) if metadata.brokers.contains_key(&leader) && names_listeners => {
             (ErrorCode::ListenerNotFound, BrokerId(-1))
         }
-        Some(leader) if !reachable(&leader) => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
-        Some(leader) => (ErrorCode::None, leader),
+        Some(_) => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
     };
     MetadataResponsePartition {
         error_code: error.code(),
         partition_index: index,
         leader_id: leader.0,
         leader_epoch: partition.leader_epoch.0,
-        replica_nodes: partition.replicas.iter().map(|id| id.0).collect(),
-        isr_nodes: partition.isr.iter().map(|id| id.0).collect(),
+        replica_nodes,
+        isr_nodes,
         offline_replicas: partition.offline.iter().map(|id| id.0).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use broker_protocol::quantity::LeaderEpoch;
+
+    use super::super::Peer;
+    use super::*;
+    use crate::metadata::{Broker, Endpoint};
+
+    const NONE: ErrorCode = ErrorCode::None;
+    const NO_LEADER: ErrorCode = ErrorCode::LeaderNotAvailable;
+
+    /// Brokers 1 and 2 can be reached, 3 lives and cannot, 4 does not live. A row is the version, the
+    /// leader, the replicas, and what is told: the error, the leader and the replicas.
+    ///
+    /// Source: Kafka 3.9 `ZkMetadataCache.getPartitionMetadata`.
+    #[test]
+    fn the_first_clients_are_told_of_no_replica_that_they_cannot_look_up() {
+        let cases: [(i16, i32, &[i32], ErrorCode, i32, &[i32]); 9] = [
+            (0, 1, &[1, 2], NONE, 1, &[1, 2]),
+            (0, 1, &[1, 4], ErrorCode::ReplicaNotAvailable, 1, &[1]),
+            (0, 4, &[1, 4], NO_LEADER, -1, &[1]),
+            (0, 3, &[3, 1], NO_LEADER, -1, &[1]),
+            (1, 1, &[1, 4], NONE, 1, &[1, 4]),
+            (1, 4, &[1, 4], NO_LEADER, -1, &[1, 4]),
+            (5, 3, &[3], NO_LEADER, -1, &[3]),
+            (6, 3, &[3], ErrorCode::ListenerNotFound, -1, &[3]),
+            (6, 4, &[4], NO_LEADER, -1, &[4]),
+        ];
+        let mut metadata = Metadata::default();
+        for (id, listener) in [(1, "IN"), (2, "IN"), (3, "OUT")] {
+            let endpoint = Endpoint { listener: listener.into(), host: "h".into(), port: 1 };
+            let broker = Broker { rack: None, endpoints: vec![endpoint] };
+            metadata.brokers.insert(BrokerId(id), broker);
+        }
+        let peer = Peer { host: IpAddr::V4(Ipv4Addr::LOCALHOST), listener: "IN".into() };
+        for (api_version, leader, replicas, error, told_leader, told) in cases {
+            let rc = RequestContext { api_version, correlation_id: 1, client_id: "", peer: &peer };
+            let replicas: Vec<_> = replicas.iter().copied().map(BrokerId).collect();
+            let known = Partition {
+                leader: Some(BrokerId(leader)),
+                leader_epoch: LeaderEpoch(0),
+                isr: replicas.clone(),
+                replicas,
+                offline: Vec::new(),
+            };
+            let answer = partition(0, &known, &metadata, &rc);
+            let context = format!("version {api_version}, leader {leader}");
+            assert_eq!(
+                (answer.error_code, answer.leader_id),
+                (error.code(), told_leader),
+                "{context}"
+            );
+            assert_eq!(
+                (&answer.replica_nodes[..], &answer.isr_nodes[..]),
+                (told, told),
+                "{context}"
+            );
+        }
     }
 }
