@@ -14,7 +14,7 @@ mod zookeeper;
 
 use std::ffi::OsString;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::cluster::enter;
 
 use crate::cluster::Cluster;
@@ -28,7 +28,8 @@ fn tools_of_every_age_run_a_cluster() -> Result<()> {
     if std::process::id() != 1 {
         cluster::prepare()?;
         let arguments = ["--exact", TEST, "--nocapture"].map(OsString::from);
-        enter::enter(&arguments)?;
+        ensure!(enter::enter(&arguments)?, "the test failed within its namespaces: see above");
+        return Ok(());
     }
     let cluster = Cluster::start()?;
     tutorial::works_as_printed(&cluster)?;
