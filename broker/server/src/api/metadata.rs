@@ -36,6 +36,10 @@ pub(crate) fn missing_topics(
     if !(request.allow_auto_topic_creation && context.config.load().auto_create_topics_enable) {
         return Vec::new();
     }
+    if metadata.controller.is_none() {
+        // Nothing was told yet of what exists.
+        return Vec::new();
+    }
     let asked = request.topics.iter().flatten();
     asked
         .filter_map(|topic| topic.name.as_deref())

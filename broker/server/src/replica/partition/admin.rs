@@ -309,6 +309,8 @@ impl Partition {
         inner.state.log_start_moved(start);
         drop(inner);
         self.subscribers.wake();
+        // Replicas hear of it with what they hear next.
+        self.replica_subscribers.note();
         Ok(start)
     }
 
