@@ -58,8 +58,8 @@ impl State {
         let is_up = |id| matches!(self.presence(id, partition), Presence::Up { .. });
         let Some(elected) = election::first(&assignment.replicas, is_up) else { return };
         let topic = self.topics.get(&partition.topic);
-        let is_first =
-            topic.is_some_and(|topic| topic.partitions.values().all(|known| known.view.is_none()));
+        let first = topic.and_then(|topic| topic.partitions.values().next());
+        let is_first = first.is_some_and(|first| first.view.is_none());
         let state = StateWrite {
             leader: elected.leader,
             leader_epoch: LeaderEpoch(0),

@@ -85,7 +85,7 @@ pub enum Change {
         partition: TopicPartition,
         /// The state.
         state: StateWrite,
-        /// Whether this is the first state below the topic, so that `partitions` may be missing.
+        /// Whether this may be the first state below the topic, so that `partitions` is missing.
         is_first: bool,
     },
     /// Replace a partition's state.

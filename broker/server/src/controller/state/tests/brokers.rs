@@ -53,7 +53,6 @@ pub(super) struct Process {
     /// The epoch of its registration; `None` while its session is over and it knows.
     pub(super) epoch: i64,
     pub(super) inbox: VecDeque<Directive>,
-    pub(super) controller_epoch: i32,
     pub(super) replicas: BTreeMap<TopicPartition, Replica>,
     /// What clients are told.
     pub(super) metadata: BTreeMap<TopicPartition, Arc<View>>,

@@ -1,6 +1,7 @@
 //! Events that have nothing to do with each other: in any order they end the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use broker_protocol::error_code::ErrorCode;
@@ -21,13 +22,13 @@ type Happening = Box<dyn Fn(&mut World)>;
 fn outcome(world: &World) -> String {
     let mut said = String::new();
     for (name, TopicNode { version, partitions, states, .. }) in &world.tree.topics {
-        said.push_str(&format!("{name} {version} {partitions:?} {states:?}\n"));
+        let _ = writeln!(said, "{name} {version} {partitions:?} {states:?}");
     }
     for (id, process) in &world.processes {
         let known = process.metadata.values().map(|view| {
             (view.partition.to_string(), view.leader, view.leader_epoch, view.partition_epoch)
         });
-        said.push_str(&format!("{id} {:?}\n", known.collect::<BTreeSet<_>>()));
+        let _ = writeln!(said, "{id} {:?}", known.collect::<BTreeSet<_>>());
     }
     said
 }

@@ -150,9 +150,10 @@ impl Life {
         let epoch_of = |id: BrokerId| (id, world.processes.get(&id).map_or(-1, |p| p.epoch));
         let by_name = world.random.bool();
         let proposal = IsrProposal {
-            topic: match by_name {
-                true => TopicRef::Name(Arc::clone(&partition.topic)),
-                false => TopicRef::Id(replica.topic_id),
+            topic: if by_name {
+                TopicRef::Name(Arc::clone(&partition.topic))
+            } else {
+                TopicRef::Id(replica.topic_id)
             },
             partition: partition.partition,
             leader_epoch: told.leader_epoch,
@@ -190,7 +191,7 @@ impl Life {
         let is_alive = self.world.processes.contains_key(&id);
         let is_registered = self.world.tree.brokers.contains_key(&id);
         match (is_alive, is_registered, self.below(4)) {
-            (true, true, 0) => self.world.expire(id),
+            (_, true, 0) => self.world.expire(id),
             (true, true, 1) => self.world.kill(id),
             (true, true, _) => {}
             // Its session is over, and it hears of it: it stops leading and registers again.
@@ -198,7 +199,6 @@ impl Life {
                 self.world.kill(id);
                 self.world.start(id, BTreeSet::new());
             }
-            (false, true, 0) => self.world.expire(id),
             (false, ..) => self.restart(id),
         }
     }

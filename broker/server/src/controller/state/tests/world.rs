@@ -215,7 +215,11 @@ impl World {
                         self.writes += 1;
                     }
                     Effect::Read(what) => events.extend(self.read(what)),
-                    effect => self.carry_out(effect),
+                    Effect::Brokers(_)
+                    | Effect::Send { .. }
+                    | Effect::Reply { .. }
+                    | Effect::AskEnds(_)
+                    | Effect::Resign => self.carry_out(effect),
                 }
             }
         }
@@ -417,9 +421,10 @@ impl World {
         let Some(process) = self.processes.get_mut(&id) else { return false };
         let Some(directive) = process.inbox.pop_front() else { return false };
         let epoch = process.epoch;
-        let leads = match &directive {
-            Directive::Lead { view, .. } if view.leader == Some(id) => Some(Arc::clone(view)),
-            _ => None,
+        let leads = if let Directive::Lead { view, .. } = &directive {
+            Some(Arc::clone(view)).filter(|view| view.leader == Some(id))
+        } else {
+            None
         };
         if let Some(answer) = process.take(id, directive) {
             let is_done = matches!(&answer, Answer::Led(led) if led[0].error == ErrorCode::None);
