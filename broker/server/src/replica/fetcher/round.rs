@@ -278,6 +278,7 @@ impl Copies {
             batches: data.records.as_ref().map_or(&[], Records::as_bytes),
             leader_epoch: asked.leader_epoch,
             fetch_offset: asked.fetch_offset,
+            last_fetched_epoch: asked.last_fetched_epoch,
             high_watermark: Offset(data.high_watermark),
             log_start_offset: Offset(data.log_start_offset),
         };
@@ -387,10 +388,16 @@ impl Copies {
         for (key, cut) in std::mem::take(&mut self.cuts) {
             let Some((name, position)) = self.plan.get(key) else { continue };
             let Some(partition) = self.partitions.get(name).cloned() else { continue };
-            let Position { leader_epoch, fetch_offset, .. } = position;
+            let Position { leader_epoch, fetch_offset, last_fetched_epoch, .. } = position;
             debug!(partition = %name, ?cut, "cutting what the leader does not have");
             keys.push(key);
-            truncations.push(Truncation { partition, leader_epoch, fetch_offset, cut });
+            truncations.push(Truncation {
+                partition,
+                leader_epoch,
+                fetch_offset,
+                last_fetched_epoch,
+                cut,
+            });
         }
         if keys.is_empty() {
             return;

@@ -27,6 +27,8 @@ pub struct Truncation {
     pub leader_epoch: LeaderEpoch,
     /// Where the fetch asked from that showed the difference.
     pub fetch_offset: Offset,
+    /// The epoch of the record before.
+    pub last_fetched_epoch: LeaderEpoch,
     /// Where.
     pub cut: Cut,
 }
@@ -60,9 +62,11 @@ impl Manager {
     }
 
     fn cut(&self, truncation: &Truncation) -> Result<(CutDone, Option<Ended>), TruncateError> {
-        let Truncation { partition, leader_epoch, fetch_offset, cut } = truncation;
+        let Truncation { partition, leader_epoch, fetch_offset, last_fetched_epoch, cut } =
+            truncation;
+        let asked_from = (*fetch_offset, *last_fetched_epoch);
         let now = self.clock.wall();
-        let truncated = partition.truncate(*leader_epoch, *fetch_offset, *cut, now)?;
+        let truncated = partition.truncate(*leader_epoch, asked_from, *cut, now)?;
         self.bury(partition, truncated.deleted);
         let ended = truncated.unsynced.map(|point| {
             let (done, ended) = mpsc::channel();

@@ -37,6 +37,8 @@ pub struct FromLeader<'a> {
     pub leader_epoch: LeaderEpoch,
     /// Where it asked from: [`FollowerPosition::fetch_offset`] of then.
     pub fetch_offset: Offset,
+    /// [`FollowerPosition::last_fetched_epoch`] of then: with the offset it tells one log from another.
+    pub last_fetched_epoch: LeaderEpoch,
     /// The leader's high watermark.
     pub high_watermark: Offset,
     /// Where the leader's log starts.
@@ -132,9 +134,7 @@ impl Partition {
         let leadership = inner.state.leadership()?;
         let (leader, leader_epoch) = (leadership.leader?, leadership.leader_epoch);
         inner.state.check_follower(leader_epoch).ok()?;
-        let fetch_offset = inner.state.vouched_end_offset();
-        let last = Offset(fetch_offset.0 - 1);
-        let last_fetched_epoch = inner.log.epoch_for_offset(last).unwrap_or(LeaderEpoch(-1));
+        let (fetch_offset, last_fetched_epoch) = inner.asks_from();
         Some(FollowerPosition {
             leader,
             leader_epoch,
@@ -159,7 +159,7 @@ impl Partition {
     ) -> Result<Followed, FollowError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(answer.leader_epoch)?;
-        if inner.state.vouched_end_offset() != answer.fetch_offset {
+        if inner.asks_from() != (answer.fetch_offset, answer.last_fetched_epoch) {
             return Err(FollowError::Late);
         }
         let appended = inner.log.append_as_follower(answer.batches, answer.leader_epoch, now);
@@ -223,13 +223,13 @@ impl Partition {
     pub(in crate::replica) fn truncate(
         &self,
         leader_epoch: LeaderEpoch,
-        fetch_offset: Offset,
+        asked_from: (Offset, LeaderEpoch),
         cut: Cut,
         now: TimestampMs,
     ) -> Result<Truncated, TruncateError> {
         let mut inner = self.inner.lock();
         inner.state.check_follower(leader_epoch)?;
-        if inner.state.vouched_end_offset() != fetch_offset {
+        if inner.asks_from() != asked_from {
             return Err(TruncateError::Late);
         }
         let before = inner.log.log_end_offset();
@@ -258,6 +258,13 @@ impl Partition {
 }
 
 impl super::Inner {
+    /// Returns where a fetch starts, and the epoch of the record before it.
+    fn asks_from(&self) -> (Offset, LeaderEpoch) {
+        let offset = self.state.vouched_end_offset();
+        let epoch = self.log.epoch_for_offset(Offset(offset.0 - 1));
+        (offset, epoch.unwrap_or(LeaderEpoch(-1)))
+    }
+
     /// Deletes what the leader deleted, as far as it was shown here and is durable; returns what must be
     /// synced before the rest can go, with a later answer.
     fn follow_log_start(&mut self, leader_start: Offset) -> Option<SyncPoint> {

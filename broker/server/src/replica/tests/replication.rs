@@ -66,9 +66,17 @@ impl Node {
         read
     }
 
+    /// Returns the epoch that a fetch from `offset` names now.
+    fn epoch_before(&self, offset: Offset) -> LeaderEpoch {
+        let position = self.partition().follower_position();
+        let same = position.filter(|position| position.fetch_offset == offset);
+        same.map_or(LeaderEpoch(-1), |position| position.last_fetched_epoch)
+    }
+
     fn cut(&self, leader_epoch: LeaderEpoch, read: &Read, cut: Cut) -> Truncation {
         let (partition, fetch_offset) = (self.partition(), read.fetch_offset);
-        Truncation { partition, leader_epoch, fetch_offset, cut }
+        let last_fetched_epoch = self.epoch_before(fetch_offset);
+        Truncation { partition, leader_epoch, fetch_offset, last_fetched_epoch, cut }
     }
 
     fn ask(&self, leader: &Node, at: Instant) -> (LeaderEpoch, Read) {
@@ -93,6 +101,7 @@ impl Node {
             batches: &batches,
             leader_epoch,
             fetch_offset: read.fetch_offset,
+            last_fetched_epoch: self.epoch_before(read.fetch_offset),
             high_watermark: read.high_watermark,
             log_start_offset: read.log_start_offset,
         };

@@ -65,6 +65,11 @@ impl ModelLog {
         self.records.push(record);
     }
 
+    /// Whether a fetch would ask as it did; who does not tell its epoch cannot be told from another.
+    fn is_at(&self, (end, epoch): (Offset, LeaderEpoch)) -> bool {
+        end == self.end() && (epoch == self.last_epoch() || epoch.0 < 0)
+    }
+
     fn last_epoch(&self) -> LeaderEpoch {
         self.records.last().map_or(LeaderEpoch(-1), |record| record.0)
     }
@@ -105,14 +110,14 @@ enum Message {
     Records {
         to: usize,
         leader_epoch: LeaderEpoch,
-        at: Offset,
+        asked: (Offset, LeaderEpoch),
         records: Vec<Record>,
         high_watermark: Offset,
     },
     Diverging {
         to: usize,
         leader_epoch: LeaderEpoch,
-        at: Offset,
+        asked: (Offset, LeaderEpoch),
         found: (LeaderEpoch, Offset),
     },
     Alter {
@@ -278,11 +283,11 @@ impl World {
             Message::Fetch { to, leader_epoch, last_epoch, fetch } => {
                 self.serve(to, leader_epoch, last_epoch, fetch);
             }
-            Message::Records { to, leader_epoch, at, records, high_watermark } => {
-                self.append(to, leader_epoch, at, &records, high_watermark);
+            Message::Records { to, leader_epoch, asked, records, high_watermark } => {
+                self.append(to, leader_epoch, asked, &records, high_watermark);
             }
-            Message::Diverging { to, leader_epoch, at, found } => {
-                self.truncate(to, leader_epoch, at, found);
+            Message::Diverging { to, leader_epoch, asked, found } => {
+                self.truncate(to, leader_epoch, asked, found);
             }
             Message::Alter { from, proposal } => self.alter(from, proposal),
             Message::Altered { to, proposal, answer } => {
@@ -311,8 +316,8 @@ impl World {
         let Some(found) = found else { return };
         let to = index(fetch.broker);
         if found.0 < last || found.1 < fetch.offset {
-            let at = fetch.offset;
-            self.network.push(Message::Diverging { to, leader_epoch: epoch, at, found });
+            let asked = (fetch.offset, last);
+            self.network.push(Message::Diverging { to, leader_epoch: epoch, asked, found });
             return;
         }
         let _ = state.replica_fetched(&fetch);
@@ -321,7 +326,7 @@ impl World {
         self.network.push(Message::Records {
             to,
             leader_epoch: epoch,
-            at: fetch.offset,
+            asked: (fetch.offset, last),
             records: records[..count].to_vec(),
             high_watermark: state.high_watermark(),
         });
@@ -331,7 +336,7 @@ impl World {
         &mut self,
         to: usize,
         leader_epoch: LeaderEpoch,
-        at: Offset,
+        asked: (Offset, LeaderEpoch),
         records: &[Record],
         high_watermark: Offset,
     ) {
@@ -341,7 +346,7 @@ impl World {
         let is_usable = state.check_follower(leader_epoch).is_ok();
         // A real log refuses what does not follow its end, and epochs that fall.
         let falls = records.first().is_some_and(|first| first.0 < log.last_epoch());
-        if !is_usable || at != log.end() || falls {
+        if !is_usable || !log.is_at(asked) || falls {
             return;
         }
         *is_aligned = true;
@@ -355,7 +360,7 @@ impl World {
         &mut self,
         to: usize,
         leader_epoch: LeaderEpoch,
-        at: Offset,
+        asked: (Offset, LeaderEpoch),
         (epoch, end): (LeaderEpoch, Offset),
     ) {
         let is_blind = self.is(Wrong::TruncateToTheEndAlone);
@@ -363,7 +368,7 @@ impl World {
         let Broker { log, state: Some(state), is_aligned, .. } = &mut self.brokers[to] else {
             return;
         };
-        let is_current = at == log.end() || is_late;
+        let is_current = log.is_at(asked) || is_late;
         if state.check_follower(leader_epoch).is_err() || !is_current {
             return;
         }
