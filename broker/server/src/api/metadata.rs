@@ -185,13 +185,12 @@ fn partition(
     let is_whole =
         replica_nodes.len() == partition.replicas.len() && isr_nodes.len() == partition.isr.len();
     let (error, leader) = match partition.leader {
-        None => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
         Some(leader) if reachable(&leader) && is_whole => (ErrorCode::None, leader),
         Some(leader) if reachable(&leader) => (ErrorCode::ReplicaNotAvailable, leader),
         Some(leader) if metadata.brokers.contains_key(&leader) && names_listeners => {
             (ErrorCode::ListenerNotFound, BrokerId(-1))
         }
-        Some(_) => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
+        Some(_) | None => (ErrorCode::LeaderNotAvailable, BrokerId(-1)),
     };
     MetadataResponsePartition {
         error_code: error.code(),
