@@ -176,7 +176,10 @@ fn install(_: &Options) -> Result<()> {
 }
 
 fn zookeeper(options: &Options) -> Result<()> {
-    end_to_end(&["zookeeper_contract", "move_coordination", "cluster_membership"], options)
+    end_to_end(
+        &["zookeeper_contract", "move_coordination", "cluster_membership", "cluster_tools"],
+        options,
+    )
 }
 
 fn clients(options: &Options) -> Result<()> {
