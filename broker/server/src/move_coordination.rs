@@ -143,7 +143,9 @@ impl Files {
 }
 
 fn exists(fs: &dyn Fs, path: &Path) -> Result<bool> {
-    fs.exists(path).with_context(|| format!("cannot look for {}", path.display()))
+    fs.exists(path).with_context(|| {
+        format!("log.dirs: the first directory cannot be used: cannot look for {}", path.display())
+    })
 }
 
 #[cfg(test)]

@@ -46,11 +46,6 @@ impl Versions {
         }
     }
 
-    /// Whether the controller hands out producer ids; otherwise each broker takes them from ZooKeeper.
-    pub(crate) fn allocate_producer_ids(&self) -> bool {
-        self.release >= Release::V3_0_IV0
-    }
-
     /// Returns the version of the node `/feature`, where the release has one.
     pub(crate) fn feature_node(&self) -> Option<i32> {
         (self.release >= Release::V2_7_IV0)
@@ -312,17 +307,11 @@ mod tests {
         }
     }
 
-    /// A row is the release before, the one from which on a broker does it, and what it does.
     #[test]
     fn what_a_release_does_begins_with_it() {
-        let cases: [(&str, &str, fn(&Versions) -> bool); 2] = [
-            ("2.8", "3.0-IV0", Versions::allocate_producer_ids),
-            ("3.1", "3.2-IV0", Versions::leader_recovery),
-        ];
-        for (before, first, does) in cases {
-            assert!(!does(&versions(before)), "{before}");
-            assert!(does(&versions(first)) && does(&versions("3.9")), "{first}");
-        }
+        let does = Versions::leader_recovery;
+        assert!(!does(&versions("3.1")));
+        assert!(does(&versions("3.2-IV0")) && does(&versions("3.9")));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Not a queue: of each partition only the newest directive of a kind waits, so that what waits is
 //! bounded by the partitions there are, however long a broker does not answer. Within a batch
-//! letters go in Kafka's order: LeaderAndIsr, UpdateMetadata, StopReplica. A directive that must not
+//! letters go in Kafka's order: LeaderAndIsr, UpdateMetadata, StopReplica; before the first of all a
+//! broker is told who lives. A directive that must not
 //! overtake one that waits begins another batch: to lead after a stop, or a stop of another kind.
 //!
 //! Source: Kafka 3.9 `ControllerBrokerRequestBatch`, which keeps every request.
@@ -52,6 +53,9 @@ pub(super) struct Stop {
 
 #[derive(Debug, Default)]
 struct Batch {
+    /// Whether the brokers are due before all else: a broker of Kafka follows no leader that it does
+    /// not know to live.
+    greets: bool,
     /// Whether a LeaderAndIsr of all replicas is due, even of none.
     whole: bool,
     lead: BTreeMap<TopicPartition, (Arc<View>, bool)>,
@@ -116,7 +120,7 @@ impl Outbox {
         if whole {
             self.batches.clear();
             let batch = self.last();
-            (batch.whole, batch.brokers) = (true, true);
+            (batch.greets, batch.whole, batch.brokers) = (true, true, true);
         }
         for directive in directives {
             if !self.last().fits(&directive) {
@@ -129,6 +133,10 @@ impl Outbox {
     /// Takes the next letter out, if there is one.
     pub(super) fn next(&mut self) -> Option<Letter> {
         while let Some(batch) = self.batches.front_mut() {
+            if std::mem::take(&mut batch.greets) {
+                let brokers = Arc::clone(&self.brokers);
+                return Some(Letter::Announce { brokers, partitions: Vec::new() });
+            }
             if batch.whole || !batch.lead.is_empty() {
                 let whole = std::mem::take(&mut batch.whole);
                 let partitions = std::mem::take(&mut batch.lead).into_values().collect();
@@ -268,11 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_telling_replaces_what_waits_and_is_sent_even_if_it_is_empty() {
+    fn a_whole_telling_begins_with_who_lives_and_replaces_what_waits() {
         let mut outbox = Outbox::default();
         outbox.add(false, vec![lead(view(0, 1, 1)), stop(0, 1, true), lead(view(0, 1, 2))]);
         outbox.add(true, Vec::new());
-        assert_eq!(all(&mut outbox), ["lead all", "announce"]);
+        assert_eq!(all(&mut outbox), ["announce", "lead all", "announce"]);
         outbox.brokers(Brokers::default());
         assert_eq!(all(&mut outbox), ["announce"]);
     }
