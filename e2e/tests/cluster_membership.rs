@@ -10,9 +10,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use broker_protocol::message::metadata::{MetadataRequest, MetadataResponse};
 use broker_zookeeper::path;
 use broker_zookeeper::remote::RemoteStore;
-use broker_zookeeper::store::{EventKind, Stat, Store};
+use broker_zookeeper::store::{CreateMode, EventKind, Stat, Store};
 use e2e::bench::request::batch;
 use e2e::broker::{Broker, binary};
 use e2e::deadline::{Deadline, Stopwatch};
@@ -20,6 +21,9 @@ use e2e::kafka::Zookeeper;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
 use wire::Wire;
+
+/// All topics are asked for by a null list.
+const METADATA_VERSION: i16 = 9;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -177,6 +181,43 @@ async fn start(name: &'static str, directory: &Path, connect: &str) -> Result<Br
         Broker::start(name, &directory, &settings)
     })
     .await
+}
+
+/// A broker that no controller has told of its cluster does not answer as if that were empty: it holds
+/// the question until one has.
+#[tokio::test]
+async fn a_broker_that_knows_nothing_yet_says_nothing_yet() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let zookeeper = Zookeeper::start("untold", &directory.path().join("zookeeper"), None)?;
+    let connect = format!("{}/untold", zookeeper.address);
+    let broker = start("untold", directory.path(), &connect).await?;
+    let mut broker = blocking(move || serves(&broker, "t").map(|()| broker)).await?;
+    let store = RemoteStore::connect(&connect, PATIENCE, PATIENCE).await?;
+    let broker = blocking(move || broker.stop().map(|()| broker)).await?;
+    // A controller that is somewhere, and cannot reach the broker.
+    let elsewhere = br#"{"version":1,"brokerid":9,"timestamp":"0"}"#;
+    store.create(path::CONTROLLER, elsewhere, CreateMode::Ephemeral).await?;
+    let broker = blocking(move || broker_again(broker)).await?;
+    let address = broker.bootstrap().to_owned();
+    let asked = blocking(move || {
+        let mut connection = Connection::open(&address)?;
+        connection
+            .send(&MetadataRequest { topics: None, ..Default::default() }, METADATA_VERSION)?;
+        Ok(connection)
+    })
+    .await?;
+    store.delete(path::CONTROLLER, None).await?;
+    let answer = blocking(move || { asked }.receive()).await?;
+    let response: MetadataResponse<'_> = answer.read(METADATA_VERSION)?;
+    ensure!(response.brokers.iter().any(|one| one.node_id == 1), "{response:?}");
+    ensure!(response.topics.iter().any(|one| one.name.as_deref() == Some("t")), "{response:?}");
+    drop(broker);
+    Ok(())
+}
+
+fn broker_again(mut broker: Broker) -> Result<Broker> {
+    broker.launch()?;
+    Ok(broker)
 }
 
 /// A session that is over is followed by another, without a new process: registered anew, controller

@@ -101,6 +101,11 @@ impl Partition {
 }
 
 impl Metadata {
+    /// Returns whether a controller has told this broker of the cluster.
+    pub fn is_told(&self) -> bool {
+        self.controller_epoch > 0
+    }
+
     /// Returns the topic `name`.
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(name)

@@ -8,6 +8,7 @@
 //! exception, an ApiVersions of a version that is not served (KIP-511).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_protocol::api_key::ApiKey;
 use broker_protocol::header::{RequestHeader, ResponseHeader};
@@ -40,9 +41,14 @@ use super::answers::Answers;
 use super::fetch::Fetched;
 use super::{Later, Outcome, Peer, RequestContext};
 use crate::context::Context;
+use crate::metadata::Metadata;
 
 /// What most answers fit in that come later, so that they do not grow by and by, in bytes.
 const ANSWER_SIZE_USUAL: usize = 128;
+
+/// How long a request about the cluster waits for a controller to tell of it. A client whose connection
+/// is closed then asks another broker.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// Why a connection must be closed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +63,8 @@ pub(crate) enum Fault {
     UnsupportedVersion { api: ApiKey, version: i16 },
     #[error("{api} answer of version {version} cannot be written", api = api.name())]
     Unanswerable { api: ApiKey, version: i16, source: EncodeError },
+    #[error("no controller has told this broker of its cluster yet")]
+    NotTold,
     #[error("a request with acks=0 failed, which only a closed connection can tell")]
     SilentFailure,
 }
@@ -126,6 +134,9 @@ pub(crate) fn dispatch(
             return Ok(Dispatched::Done);
         }
     };
+    if is_about_cluster(call.api) && !context.metadata.load().is_told() {
+        return Ok(held(context, peer, frame));
+    }
     let rc = request_context(call, &header, peer);
     let started = context.clock.now();
     match route(context, call, &rc, frame, reader, answers)? {
@@ -146,6 +157,38 @@ pub(crate) fn dispatch(
             Ok(Dispatched::Later { answer, exclusive })
         }
     }
+}
+
+/// Whether the answer tells of topics or brokers as they are all together.
+fn is_about_cluster(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::Metadata
+            | ApiKey::FindCoordinator
+            | ApiKey::DescribeCluster
+            | ApiKey::DescribeTopicPartitions
+            | ApiKey::CreateTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DeleteTopics
+    )
+}
+
+/// Holds a request until this broker was told of its cluster: before, there seem to be no topics, and
+/// a client that is told so gives up. A broker of Kafka answers at once, and wrongly.
+fn held(context: &Arc<Context>, peer: &Peer, frame: Frame<'_>) -> Dispatched {
+    let (context, peer, frame) = (Arc::clone(context), peer.clone(), frame.keep());
+    let answer = async move {
+        let told = context.metadata.wait_until(Metadata::is_told);
+        if tokio::time::timeout(HOLD, told).await.is_err() {
+            return Err(Fault::NotTold);
+        }
+        let mut answers = Answers::default();
+        match dispatch(&context, &peer, Frame::Owned(&frame), &mut answers)? {
+            Dispatched::Done => Ok(answers),
+            Dispatched::Later { answer, .. } => answer.await,
+        }
+    };
+    Dispatched::Later { answer: Box::pin(answer), exclusive: true }
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "all but the data plane take one way")]

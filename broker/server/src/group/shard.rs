@@ -222,11 +222,14 @@ impl Shard {
         entries: &[record::Entry],
     ) -> Option<Result<(), ErrorCode>> {
         let index = partition_for(group_id, partition_count(&self.snapshot));
-        let Some(partition) = self.seams.replicas.partition(TOPIC, index) else {
+        let partition = self.seams.replicas.partition(TOPIC, index);
+        let (Some(partition), Some(kept)) = (partition, self.kept.get(&index)) else {
             return Some(Err(ErrorCode::NotLeaderOrFollower));
         };
-        let compression = self.seams.compression();
-        match storage::append(&partition, entries, compression, self.seams.clock.wall()) {
+        let (compression, now) = (self.seams.compression(), self.seams.clock.wall());
+        // Only in the epoch whose log was read: another coordinator may have written since.
+        let epoch = kept.led.leader_epoch;
+        match storage::append(&partition, entries, epoch, compression, now) {
             Ok(Appended::Visible) => Some(Ok(())),
             Ok(Appended::WaitFor(required)) => {
                 let deadline = self.seams.clock.now() + self.seams.commit_timeout();

@@ -40,13 +40,14 @@ pub(crate) enum Appended {
     WaitFor(Offset),
 }
 
-/// Appends `entries` in order, in batches of `compression`.
+/// Appends `entries` in order, in batches of `compression`, as the leader in `leader_epoch`.
 ///
 /// # Errors
 /// The code of what went wrong; entries before the failing batch may have been appended.
 pub(crate) fn append(
     partition: &Arc<Partition>,
     entries: &[Entry],
+    leader_epoch: LeaderEpoch,
     compression: Compression,
     now: TimestampMs,
 ) -> Result<Appended, ErrorCode> {
@@ -61,9 +62,15 @@ pub(crate) fn append(
             .map_err(|_| ErrorCode::UnknownServerError)?;
         appends.push(AppendBatch { header, bytes: Cow::Owned(bytes) });
     }
-    let appended = partition
-        .append(&mut appends, LeaderEpoch(-1), true, now)
-        .map_err(|error| ErrorCode::from(&error))?;
+    let appended = partition.append(&mut appends, leader_epoch, true, now).map_err(|error| {
+        match ErrorCode::from(&error) {
+            // Led in another epoch: whoever asked looks for the coordinator again.
+            ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch => {
+                ErrorCode::NotLeaderOrFollower
+            }
+            code => code,
+        }
+    })?;
     if appended.is_visible {
         Ok(Appended::Visible)
     } else {

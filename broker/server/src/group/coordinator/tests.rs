@@ -194,7 +194,8 @@ fn seed(replica: &Arc<Replica>, topics: &[&str]) {
         value: Some(committed()),
     };
     let entries: Vec<_> = topics.iter().map(entry).collect();
-    storage::append(replica, &entries, Compression::None, TimestampMs(1_000)).unwrap();
+    let (unsaid, now) = (LeaderEpoch(-1), TimestampMs(1_000));
+    storage::append(replica, &entries, unsaid, Compression::None, now).unwrap();
 }
 
 fn join() -> Request {
@@ -294,6 +295,28 @@ async fn groups_go_with_their_partition_and_come_back_with_it() {
     assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
     world.announce(TOPIC, BROKER, 2);
     assert_eq!(world.topics().await, ["t"]);
+    world.end().await;
+}
+
+/// Deposed and elected again before the metadata told of either: another coordinator may have written
+/// what this one does not know.
+#[tokio::test]
+async fn nothing_is_written_in_an_epoch_whose_log_was_not_read() {
+    let mut world = World::new(&[]).await;
+    let replica = world.open();
+    for topic in ["t", TOPIC] {
+        world.announce(topic, BROKER, 0);
+    }
+    assert_eq!(world.ask(commit(&["t"])).await, Reply::Codes(Ok(vec![ErrorCode::None])));
+    let (config, epoch) = (Arc::new(topic_config()), [(0, LeaderEpoch(2))]);
+    let replicas = &world.seams.replicas;
+    replicas.become_leader(&TOPIC.into(), id_of(TOPIC), &config, 1, &epoch).unwrap();
+    let end = replica.offsets().log_end_offset;
+    let refused = Reply::Codes(Ok(vec![ErrorCode::NotCoordinator]));
+    assert_eq!(world.ask(commit(&["t"])).await, refused);
+    assert_eq!(replica.offsets().log_end_offset, end);
+    world.announce(TOPIC, BROKER, 2);
+    assert_eq!(world.ask(commit(&["t"])).await, Reply::Codes(Ok(vec![ErrorCode::None])));
     world.end().await;
 }
 
