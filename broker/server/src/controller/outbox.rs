@@ -53,8 +53,8 @@ pub(super) struct Stop {
 
 #[derive(Debug, Default)]
 struct Batch {
-    /// Whether the brokers are due before all else: a broker of Kafka follows no leader that it does
-    /// not know to live.
+    /// Whether the cluster is due before all else: a broker of Kafka follows no leader that it does not
+    /// know to live. The brokers are said once more after the LeaderAndIsr: then all is told.
     greets: bool,
     /// Whether a LeaderAndIsr of all replicas is due, even of none.
     whole: bool,
@@ -134,8 +134,9 @@ impl Outbox {
     pub(super) fn next(&mut self) -> Option<Letter> {
         while let Some(batch) = self.batches.front_mut() {
             if std::mem::take(&mut batch.greets) {
-                let brokers = Arc::clone(&self.brokers);
-                return Some(Letter::Announce { brokers, partitions: Vec::new() });
+                // With all partitions: clients are not to think for a moment that there are none.
+                let partitions = std::mem::take(&mut batch.announce).into_values().collect();
+                return Some(Letter::Announce { brokers: Arc::clone(&self.brokers), partitions });
             }
             if batch.whole || !batch.lead.is_empty() {
                 let whole = std::mem::take(&mut batch.whole);
