@@ -63,13 +63,10 @@ pub(crate) fn append(
         appends.push(AppendBatch { header, bytes: Cow::Owned(bytes) });
     }
     let appended = partition.append(&mut appends, leader_epoch, true, now).map_err(|error| {
-        match ErrorCode::from(&error) {
-            // Led in another epoch: whoever asked looks for the coordinator again.
-            ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch => {
-                ErrorCode::NotLeaderOrFollower
-            }
-            code => code,
-        }
+        let code = ErrorCode::from(&error);
+        // Led in another epoch: whoever asked looks for the coordinator again.
+        let elsewhere = [ErrorCode::FencedLeaderEpoch, ErrorCode::UnknownLeaderEpoch];
+        if elsewhere.contains(&code) { ErrorCode::NotLeaderOrFollower } else { code }
     })?;
     if appended.is_visible {
         Ok(Appended::Visible)
