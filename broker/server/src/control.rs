@@ -95,6 +95,13 @@ impl Control {
         self.parts.broker_epoch.load(Ordering::Acquire)
     }
 
+    /// Takes an order that moves replicas, or says why it is of another time.
+    fn admit(&mut self, sender: Sender) -> Result<(), ErrorCode> {
+        self.state.admit(sender, self.broker_epoch()).inspect_err(|code| {
+            warn!(controller = sender.controller.0, ?code, "order of another time refused");
+        })
+    }
+
     fn update_metadata(&mut self, request: &UpdateMetadataRequest<'_>) -> UpdateMetadataResponse {
         let sender = Sender {
             controller: BrokerId(request.controller_id),

@@ -47,8 +47,7 @@ impl Control {
             controller_epoch: request.controller_epoch,
             broker_epoch: request.broker_epoch,
         };
-        if let Err(code) = self.state.admit(sender, self.broker_epoch()) {
-            warn!(controller = request.controller_id, ?code, "order of another time refused");
+        if let Err(code) = self.admit(sender) {
             return respond(request, code, |_| code);
         }
         self.is_told = true;
