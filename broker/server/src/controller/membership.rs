@@ -36,13 +36,13 @@ pub async fn ensure_paths(store: &dyn Store) -> Result<(), TreeError> {
 }
 
 /// Makes a persistent node, unless it exists.
-pub async fn ensure(store: &dyn Store, path: &str, data: &[u8]) -> Result<(), TreeError> {
+pub async fn ensure(store: &dyn Store, path: &str, data: &[u8]) -> Result<(), StoreError> {
     loop {
         return match store.create(path, data, CreateMode::Persistent).await {
             Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
             // Whoever makes it, it is there: this write may be repeated.
             Err(StoreError::ConnectionLoss) => continue,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use broker_zookeeper::node::feature::Feature;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{CreateMode, Store, StoreError};
+use broker_zookeeper::store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tracing::{error, info};
 use super::channel::{Channels, Common};
 use super::ends;
 use super::handle::{ControllerHandle, Mail};
-use super::membership::Term;
+use super::membership::{Term, ensure};
 use super::read;
 use super::state::effect::{Effect, What};
 use super::state::event::Event;
@@ -278,11 +278,7 @@ impl Controller {
     async fn settle_features(&self) -> Result<(), Ended> {
         let Some(version) = self.common.versions.feature_node() else { return Ok(()) };
         let data = Feature::none(version).encode();
-        let (store, mode) = (&*self.store, CreateMode::Persistent);
-        match again(|| store.create(path::FEATURE, &data, mode)).await {
-            Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(ensure(&*self.store, path::FEATURE, &data).await?)
     }
 
     /// Checks that the controller's node is ours: tools delete it to have another one elected.
