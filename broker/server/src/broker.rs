@@ -190,7 +190,6 @@ async fn build(
     let metadata = Arc::<Cache>::default();
     let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
     let seams = Seams {
-        broker_id: *broker_id,
         replicas: Arc::clone(&replicas),
         metadata: Arc::clone(&metadata),
         store: Arc::clone(store),

@@ -31,7 +31,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// Starts the loops on the runtime of `handle`; they end at shutdown.
     ///
-    /// Groups are loaded as soon as `metadata` says that their partitions are led here.
+    /// Groups are loaded as soon as their partitions are led here, as `Manager::led` says.
     pub fn start(seams: Seams, handle: &Handle) -> Self {
         let seams = Arc::new(seams);
         let shards = (0..SHARDS).map(|index| {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_protocol::quantity::BrokerId;
 use broker_protocol::record::batch::Attributes;
 use broker_protocol::record::compression::Compression;
 use broker_zookeeper::store::Store;
@@ -18,11 +17,9 @@ use crate::tasks::Tasks;
 /// What the coordinator stands on.
 #[derive(Debug)]
 pub struct Seams {
-    /// This broker.
-    pub broker_id: BrokerId,
-    /// Where the offsets topic is kept.
+    /// Where the offsets topic is kept, and what is led of it here.
     pub replicas: Arc<Manager>,
-    /// Which partitions of it are led here.
+    /// How many partitions it has, and which topics are known.
     pub metadata: Arc<Cache>,
     /// Where it is written which topics there are.
     pub store: Arc<dyn Store>,

@@ -1,8 +1,12 @@
 //! The loop that owns a part of the groups: those whose partitions of `__consumer_offsets` it has.
 //!
 //! A partition that this broker leads is loaded before anything is answered about its groups; until
-//! then every answer is "loading". Requests, acknowledgements and loaded groups all arrive on one
+//! then every answer is "loading". What is led is known from the replicas, which the controller's
+//! LeaderAndIsr turned: metadata may say so too early, and too long. Groups are read, and written, only
+//! in the very epoch that is led. Requests, acknowledgements and loaded groups all arrive on one
 //! bounded channel; the loop itself never waits for a disk or another task.
+//!
+//! Source: Kafka 3.9 `GroupCoordinator.onElection` and `onResignation`, called with LeaderAndIsr.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -10,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::quantity::LeaderEpoch;
+use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::gone::{gone, unknown_topics};
 use super::listing::{GroupFacts, Listing};
@@ -23,6 +28,7 @@ use super::state::request::{Reply, Request, Token};
 use super::state::{AppendId, Effect, Event, LoadedGroup, Now, State};
 use super::storage::{self, Appended, TOPIC};
 use crate::metadata::Metadata;
+use crate::replica::manager::Led as AllLed;
 use crate::replica::partition::Partition;
 
 /// How long a load waits before it tries again: the partition is not open yet, or its disk failed.
@@ -52,6 +58,12 @@ pub(crate) struct Led {
     leader_epoch: LeaderEpoch,
 }
 
+impl From<(Uuid, LeaderEpoch)> for Led {
+    fn from((topic_id, leader_epoch): (Uuid, LeaderEpoch)) -> Self {
+        Self { topic_id, leader_epoch }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kept {
     led: Led,
@@ -67,7 +79,11 @@ pub(crate) struct Shard {
     /// For tasks that answer to this loop.
     own: mpsc::Sender<Command>,
     state: State,
+    /// What is led here of all internal topics.
+    led: watch::Receiver<Arc<AllLed>>,
     kept: BTreeMap<i32, Kept>,
+    /// How many partitions the topic had when it was last known; 1 before.
+    partition_count: i32,
     waiting: HashMap<Token, oneshot::Sender<Reply>>,
     next_token: u64,
     snapshot: Arc<Metadata>,
@@ -82,6 +98,7 @@ impl Shard {
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let state = State::new(seams.limits());
+        let led = seams.replicas.led();
         Self {
             index,
             count,
@@ -89,7 +106,9 @@ impl Shard {
             commands,
             own,
             state,
+            led,
             kept: BTreeMap::new(),
+            partition_count: 1,
             waiting: HashMap::new(),
             next_token: 0,
             snapshot: Arc::default(),
@@ -102,6 +121,7 @@ impl Shard {
         let shutdown = seams.tasks.shutdown_token();
         let mut look = tokio::time::Instant::from_std(seams.clock.now()) + seams.check_interval();
         self.metadata_changed(&seams.metadata.load());
+        self.leadership_changed();
         loop {
             let known = Arc::clone(&self.snapshot);
             let tick = self.state.next_deadline().map(tokio::time::Instant::from_std);
@@ -114,6 +134,7 @@ impl Shard {
                 newest = seams.metadata.wait_until(|m| !std::ptr::eq(m, &raw const *known)) => {
                     self.metadata_changed(&newest);
                 }
+                Ok(()) = self.led.changed() => self.leadership_changed(),
                 () = tokio::time::sleep_until(tick.unwrap_or(look)), if tick.is_some() => {
                     self.apply(Event::Tick);
                 }
@@ -158,7 +179,10 @@ impl Shard {
         if !Arc::ptr_eq(&newest, &self.snapshot) {
             self.metadata_changed(&newest);
         }
-        let partition = partition_for(&group_id, partition_count(&self.snapshot));
+        if self.led.has_changed().unwrap_or_default() {
+            self.leadership_changed();
+        }
+        let partition = partition_for(&group_id, self.partition_count);
         let unavailable = match self.kept.get(&partition) {
             None => ErrorCode::NotCoordinator,
             Some(kept) if !kept.is_loaded => ErrorCode::CoordinatorLoadInProgress,
@@ -221,7 +245,7 @@ impl Shard {
         group_id: &str,
         entries: &[record::Entry],
     ) -> Option<Result<(), ErrorCode>> {
-        let index = partition_for(group_id, partition_count(&self.snapshot));
+        let index = partition_for(group_id, self.partition_count);
         let partition = self.seams.replicas.partition(TOPIC, index);
         let (Some(partition), Some(kept)) = (partition, self.kept.get(&index)) else {
             return Some(Err(ErrorCode::NotLeaderOrFollower));
@@ -251,21 +275,8 @@ impl Shard {
     fn metadata_changed(&mut self, newest: &Arc<Metadata>) {
         self.apply(Event::Limits(self.seams.limits()));
         let former = std::mem::replace(&mut self.snapshot, Arc::clone(newest));
-        let led = self.led(newest, self.seams.broker_id);
-        let lost: Vec<_> = self
-            .kept
-            .iter()
-            .filter(|(partition, kept)| led.get(partition) != Some(&kept.led))
-            .map(|(partition, _)| *partition)
-            .collect();
-        if !lost.is_empty() {
-            self.unload(&lost, partition_count(&former));
-        }
-        for (partition, led) in led {
-            if let Entry::Vacant(vacant) = self.kept.entry(partition) {
-                vacant.insert(Kept { led, is_loaded: false });
-                self.load(partition, led);
-            }
+        if let Some(topic) = newest.topic(TOPIC) {
+            self.partition_count = topic.partitions.len().max(1) as i32;
         }
         let gone: BTreeSet<_> = former
             .topics
@@ -278,26 +289,38 @@ impl Shard {
         }
     }
 
-    /// The partitions of this loop that this broker leads.
-    fn led(&self, metadata: &Metadata, broker_id: BrokerId) -> BTreeMap<i32, Led> {
-        let Some(topic) = metadata.topic(TOPIC) else { return BTreeMap::new() };
-        let partitions = topic.partitions.iter().enumerate();
-        partitions
-            .filter(|(at, p)| at % self.count == self.index && p.leader == Some(broker_id))
-            .map(|(at, partition)| {
-                let leader_epoch = partition.leader_epoch;
-                (at as i32, Led { topic_id: topic.id, leader_epoch })
-            })
-            .collect()
+    fn leadership_changed(&mut self) {
+        let newest = Arc::clone(&self.led.borrow_and_update());
+        let led: BTreeMap<i32, Led> = newest
+            .iter()
+            .filter(|(name, _)| &*name.topic == TOPIC)
+            .filter(|(name, _)| name.partition as usize % self.count == self.index)
+            .map(|(name, right)| (name.partition, Led::from(*right)))
+            .collect();
+        let lost: Vec<_> = self
+            .kept
+            .iter()
+            .filter(|(partition, kept)| led.get(partition) != Some(&kept.led))
+            .map(|(partition, _)| *partition)
+            .collect();
+        if !lost.is_empty() {
+            self.unload(&lost);
+        }
+        for (partition, led) in led {
+            if let Entry::Vacant(vacant) = self.kept.entry(partition) {
+                vacant.insert(Kept { led, is_loaded: false });
+                self.load(partition, led);
+            }
+        }
     }
 
-    fn unload(&mut self, partitions: &[i32], partition_count: i32) {
+    fn unload(&mut self, partitions: &[i32]) {
         for partition in partitions {
             self.kept.remove(partition);
         }
         let ids = self.state.groups().map(|(group_id, _)| group_id);
         let gone: BTreeSet<_> = ids
-            .filter(|id| partitions.contains(&partition_for(id, partition_count)))
+            .filter(|id| partitions.contains(&partition_for(id, self.partition_count)))
             .cloned()
             .collect();
         self.apply(Event::Unloaded(gone));
@@ -338,17 +361,15 @@ impl Shard {
 
 /// Reads a partition until that succeeds, or until it is led by another right.
 async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
+    let name = TopicPartition { topic: TOPIC.into(), partition: index };
+    let newest = seams.replicas.led();
     let mut pause = LOAD_RETRY;
     loop {
-        let newest = seams.metadata.load();
-        let topic = newest.topic(TOPIC)?;
-        let is_current = topic.id == led.topic_id
-            && topic.partitions.get(index as usize)?.leader_epoch == led.leader_epoch;
-        if !is_current {
+        if newest.borrow().get(&name).copied().map(Led::from) != Some(led) {
             return None;
         }
         if let Some(partition) = seams.replicas.partition(TOPIC, index) {
-            match load_once(seams, partition).await {
+            match load_once(seams, partition, led.leader_epoch).await {
                 Ok(groups) => return Some(groups),
                 Err(error) => {
                     let error: &dyn std::error::Error = &*error;
@@ -365,17 +386,14 @@ async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
 async fn load_once(
     seams: &Seams,
     partition: Arc<Partition>,
+    leader_epoch: LeaderEpoch,
 ) -> Result<Vec<LoadedGroup>, Box<dyn std::error::Error + Send + Sync>> {
     // What the log has may not be acknowledged yet; what is loaded must be all of it.
-    let end = partition.offsets().log_end_offset;
+    let end = storage::end_in_epoch(&partition, leader_epoch)?;
     let deadline = seams.clock.now() + seams.commit_timeout();
     storage::acknowledged(&partition, end, deadline).await.map_err(ErrorCode::name)?;
     let buffer_size = seams.config.load().offsets_load_buffer_size.max(1) as u32;
-    let read = tokio::task::spawn_blocking(move || storage::load(&partition, buffer_size));
+    let read =
+        tokio::task::spawn_blocking(move || storage::load(&partition, leader_epoch, buffer_size));
     Ok(read.await??)
-}
-
-/// How many partitions the topic has; 1 if there is none, for nothing is kept then.
-fn partition_count(metadata: &Metadata) -> i32 {
-    metadata.topic(TOPIC).map_or(1, |topic| topic.partitions.len().max(1) as i32)
 }

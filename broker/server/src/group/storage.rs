@@ -22,7 +22,9 @@ use super::state::LoadedGroup;
 use super::state::request::CommittedOffset;
 use crate::replica::delayed::{AckState, PendingAcks};
 use crate::replica::partition::Partition;
+use crate::replica::partition::admin::Offsets;
 use crate::replica::partition::read::{FetchPosition, Isolation, ReadError};
+use crate::replica::partition_state::Role;
 
 /// The topic that groups are kept in.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
@@ -128,24 +130,49 @@ pub(crate) enum LoadError {
     /// The file cannot be read.
     #[error("read the log of the offsets topic at offset {offset}")]
     File { offset: Offset, source: std::io::Error },
+    /// The partition is not led in the epoch whose groups are wanted.
+    #[error("the partition is not led in leader epoch {expected}")]
+    NotLed { expected: LeaderEpoch },
     /// Bytes that are no batches, below the high watermark.
     #[error("the log of the offsets topic is damaged at offset {offset}")]
     Damaged { offset: Offset },
 }
 
-/// Reads all groups of a partition, as far as acknowledged. Blocks on the disk.
+/// Returns where the log ends while this broker leads it in `leader_epoch`.
+///
+/// # Errors
+/// `NotLed`.
+pub(crate) fn end_in_epoch(
+    partition: &Partition,
+    leader_epoch: LeaderEpoch,
+) -> Result<Offset, LoadError> {
+    led_in(partition, leader_epoch).map(|offsets| offsets.log_end_offset)
+}
+
+fn led_in(partition: &Partition, expected: LeaderEpoch) -> Result<Offsets, LoadError> {
+    let offsets = partition.offsets();
+    let is_led = offsets.role == Role::Leader && offsets.leader_epoch == expected;
+    if is_led { Ok(offsets) } else { Err(LoadError::NotLed { expected }) }
+}
+
+/// Reads all groups of a partition, as far as acknowledged, while it is led in `leader_epoch` throughout.
+/// Blocks on the disk.
 ///
 /// # Errors
 /// As [`LoadError`]; nothing is known of the groups then.
-pub(crate) fn load(partition: &Partition, buffer_size: u32) -> Result<Vec<LoadedGroup>, LoadError> {
+pub(crate) fn load(
+    partition: &Partition,
+    leader_epoch: LeaderEpoch,
+    buffer_size: u32,
+) -> Result<Vec<LoadedGroup>, LoadError> {
     let mut replay = Replay::default();
-    let offsets = partition.offsets();
+    let offsets = led_in(partition, leader_epoch)?;
     let mut offset = offsets.log_start_offset;
     while offset < offsets.high_watermark {
         let position = FetchPosition {
             fetch_offset: offset,
             max_bytes: buffer_size,
-            current_leader_epoch: LeaderEpoch(-1),
+            current_leader_epoch: leader_epoch,
             last_fetched_epoch: LeaderEpoch(-1),
             log_start_offset: Offset(-1),
         };
@@ -164,6 +191,8 @@ pub(crate) fn load(partition: &Partition, buffer_size: u32) -> Result<Vec<Loaded
         }
         offset = next;
     }
+    // Epochs rise: what was true before and after was true in between.
+    led_in(partition, leader_epoch)?;
     Ok(replay.finish())
 }
 

@@ -455,6 +455,7 @@ fn watch_for_offline(manager: &Weak<Manager>, dir: &Arc<LogDir>) {
                 partition.end(Role::Offline);
             }
         }
+        manager.publish_led();
         // Only now, for the controller asks at once what is still here.
         manager.failed_dirs.send_modify(|count| *count += 1);
     };

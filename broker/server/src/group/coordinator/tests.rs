@@ -23,9 +23,10 @@ use crate::group::record::Entry;
 use crate::group::state::request::{Commit, CommittedOffset, Identity as Member, Join, Sync};
 use crate::group::storage;
 use crate::metadata::{Metadata, Partition, Topic};
-use crate::replica::manager::{Manager, Settings};
+use crate::replica::manager::{Become, Manager, Outcome, Settings, Stop};
 use crate::replica::partition::Partition as Replica;
-use crate::replica::partition::read::{FetchPosition, Isolation};
+use crate::replica::partition::read::{FetchPosition, Isolation, Reader};
+use crate::replica::partition_state::Leadership;
 use crate::replica::producer_id::ProducerIds;
 use crate::tasks::Tasks;
 
@@ -35,7 +36,7 @@ const ANOTHER: BrokerId = BrokerId(7);
 /// Long enough for any disk, short enough to fail a hung test.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A coordinator with all that it stands on, but for the metadata, which a test publishes.
+/// A coordinator with all that it stands on; a test publishes metadata, and turns replicas, as it likes.
 struct World {
     coordinator: Coordinator,
     seams: Arc<Seams>,
@@ -54,7 +55,6 @@ impl World {
         let config = BrokerConfig::from_properties(&properties).unwrap();
         let tree = EmbeddedTree::in_memory();
         let seams = Seams {
-            broker_id: BROKER,
             replicas: replicas(dir.path()),
             metadata: Arc::default(),
             store: Arc::new(tree.session().await),
@@ -93,13 +93,36 @@ impl World {
         self.seams.store.create(&path::topic(topic), b"{", CreateMode::Persistent).await.unwrap();
     }
 
-    /// Opens the partition that keeps the groups.
-    fn open(&self) -> Arc<Replica> {
-        let partitions = [(0, LeaderEpoch(0))];
-        let config = Arc::new(topic_config());
-        let replicas = &self.seams.replicas;
-        replicas.become_leader(&TOPIC.into(), id_of(TOPIC), &config, 1, &partitions).unwrap();
-        replicas.partition(TOPIC, 0).unwrap()
+    /// Leads the partition that keeps the groups, in sync with nobody.
+    fn lead(&self, leader_epoch: i32) -> Arc<Replica> {
+        self.turn(BROKER, leader_epoch, &[BROKER])
+    }
+
+    /// Turns the partition that keeps the groups, as a LeaderAndIsr does.
+    fn turn(&self, leader: BrokerId, leader_epoch: i32, isr: &[BrokerId]) -> Arc<Replica> {
+        let leadership = Leadership {
+            isr: isr.to_vec(),
+            replicas: isr.to_vec(),
+            ..Leadership::alone(leader, LeaderEpoch(leader_epoch), 1)
+        };
+        let change = Become {
+            partition: partition(TOPIC),
+            topic_id: id_of(TOPIC),
+            config: Arc::new(topic_config()),
+            leads: leader == BROKER,
+            is_in_sync: isr.contains(&BROKER),
+            is_new: leader_epoch == 0,
+            leadership,
+        };
+        match &self.seams.replicas.apply(vec![change])[..] {
+            [Outcome::Done(partition)] => Arc::clone(partition),
+            other => panic!("turned: {other:?}"),
+        }
+    }
+
+    fn stop(&self) {
+        let stop = Stop { partition: partition(TOPIC), delete: false };
+        self.seams.replicas.stop(&[stop])[0].as_ref().unwrap();
     }
 
     /// Asks until the loop has seen that it has the partition, and has read it.
@@ -198,6 +221,24 @@ fn seed(replica: &Arc<Replica>, topics: &[&str]) {
     storage::append(replica, &entries, unsaid, Compression::None, now).unwrap();
 }
 
+/// Fetches from the end as [`ANOTHER`], which shows that it has all.
+fn fetch_all(replica: &Replica, leader_epoch: i32) {
+    let position = FetchPosition {
+        fetch_offset: replica.offsets().log_end_offset,
+        max_bytes: 1,
+        current_leader_epoch: LeaderEpoch(leader_epoch),
+        last_fetched_epoch: LeaderEpoch(-1),
+        log_start_offset: Offset(0),
+    };
+    let reader = Reader::Replica { broker: ANOTHER, broker_epoch: -1, at: SystemClock.now() };
+    replica.read(&position, reader, 1, false).unwrap();
+}
+
+/// What is in the log, in the epoch that holds.
+fn loaded(replica: &Replica) -> Vec<crate::group::state::LoadedGroup> {
+    storage::load(replica, replica.offsets().leader_epoch, 1 << 20).unwrap()
+}
+
 fn join() -> Request {
     let protocols = vec![crate::group::state::request::Protocol {
         name: "range".into(),
@@ -247,27 +288,36 @@ async fn assert_all_unavailable(world: &World, expected: ErrorCode) {
     }
 }
 
+/// Metadata alone says nothing: it may come before the LeaderAndIsr, and from an old controller.
 #[tokio::test]
 async fn without_its_partition_a_broker_coordinates_nothing() {
     let mut world = World::new(&[]).await;
     assert_eq!(world.coordinator.partition_for("g"), None);
     assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
-    world.announce(TOPIC, ANOTHER, 0);
+    for leader in [ANOTHER, BROKER] {
+        world.announce(TOPIC, leader, 0);
+        assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
+    }
+    world.turn(ANOTHER, 0, &[ANOTHER, BROKER]);
     assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
     assert_eq!(world.coordinator.list().await, Listing::default());
     world.end().await;
 }
 
 /// An answer before the end would be "no offset", and the consumer would begin anywhere.
+///
+/// Method: the log has a record that another replica, which is in sync, has not fetched.
 #[tokio::test]
 async fn until_its_groups_are_read_a_coordinator_says_that_it_is_loading() {
     let mut world = World::new(&[]).await;
     world.announce("t", BROKER, 0);
     world.announce(TOPIC, BROKER, 0);
-    // At once: whoever has read the metadata is not sent away by a loop that has not.
+    seed(&world.turn(BROKER, 0, &[BROKER, ANOTHER]), &["t"]);
+    let replica = world.turn(BROKER, 1, &[BROKER, ANOTHER]);
+    // At once: whoever has heard of the new leader is not sent away by a loop that has not.
     assert_all_unavailable(&world, ErrorCode::CoordinatorLoadInProgress).await;
     assert!(world.coordinator.list().await.is_loading);
-    seed(&world.open(), &["t"]);
+    fetch_all(&replica, 1);
     assert_eq!(world.topics().await, ["t"]);
     assert!(!world.coordinator.list().await.is_loading);
     world.end().await;
@@ -276,7 +326,7 @@ async fn until_its_groups_are_read_a_coordinator_says_that_it_is_loading() {
 #[tokio::test]
 async fn groups_go_with_their_partition_and_come_back_with_it() {
     let mut world = World::new(&[]).await;
-    world.open();
+    world.lead(0);
     for topic in ["t", TOPIC] {
         world.announce(topic, BROKER, 0);
     }
@@ -287,36 +337,83 @@ async fn groups_go_with_their_partition_and_come_back_with_it() {
         while coordinator.list().await.groups[0].members_count == 0 {
             tokio::task::yield_now().await;
         }
-        world.announce(TOPIC, ANOTHER, 1);
+        world.turn(ANOTHER, 1, &[ANOTHER, BROKER]);
     };
     let both = async { tokio::join!(coordinator.ask("g", join()), moved) };
     let (joined, ()) = tokio::time::timeout(LIMIT, both).await.expect("the join is answered");
     assert_eq!(joined, Reply::Unavailable(ErrorCode::NotCoordinator));
     assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
-    world.announce(TOPIC, BROKER, 2);
+    world.lead(2);
     assert_eq!(world.topics().await, ["t"]);
+    world.stop();
+    assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
+    world.lead(3);
+    assert_eq!(world.topics().await, ["t"]);
+    world.seams.replicas.resign();
+    assert_all_unavailable(&world, ErrorCode::NotCoordinator).await;
     world.end().await;
 }
 
-/// Deposed and elected again before the metadata told of either: another coordinator may have written
-/// what this one does not know.
+/// No order came for these: the disk of the partition broke.
+#[tokio::test]
+async fn groups_go_with_the_disk_of_their_partition() {
+    let mut world = World::new(&[]).await;
+    let replica = world.lead(0);
+    world.announce(TOPIC, BROKER, 0);
+    world.ask(Request::Describe).await;
+    replica.dir().note_error(&std::io::Error::other("broken"));
+    let gone = tokio::time::timeout(LIMIT, async {
+        let not_here = Reply::Unavailable(ErrorCode::NotCoordinator);
+        while world.coordinator.ask("g", Request::Describe).await != not_here {
+            tokio::task::yield_now().await;
+        }
+    });
+    gone.await.expect("the groups are not here");
+    world.end().await;
+}
+
+/// Deposed and elected again before the loop saw either: another coordinator may have written what this
+/// one does not know.
+///
+/// Method: the replica is turned behind the manager's back, so that the loop is not told.
 #[tokio::test]
 async fn nothing_is_written_in_an_epoch_whose_log_was_not_read() {
     let mut world = World::new(&[]).await;
-    let replica = world.open();
+    let replica = world.lead(0);
     for topic in ["t", TOPIC] {
         world.announce(topic, BROKER, 0);
     }
     assert_eq!(world.ask(commit(&["t"])).await, Reply::Codes(Ok(vec![ErrorCode::None])));
-    let (config, epoch) = (Arc::new(topic_config()), [(0, LeaderEpoch(2))]);
-    let replicas = &world.seams.replicas;
-    replicas.become_leader(&TOPIC.into(), id_of(TOPIC), &config, 1, &epoch).unwrap();
+    assert!(replica.become_leader(LeaderEpoch(2), 1, SystemClock.now()));
     let end = replica.offsets().log_end_offset;
     let refused = Reply::Codes(Ok(vec![ErrorCode::NotCoordinator]));
     assert_eq!(world.ask(commit(&["t"])).await, refused);
     assert_eq!(replica.offsets().log_end_offset, end);
-    world.announce(TOPIC, BROKER, 2);
+    world.lead(2);
     assert_eq!(world.ask(commit(&["t"])).await, Reply::Codes(Ok(vec![ErrorCode::None])));
+    world.end().await;
+}
+
+/// What is read while the partition is led by another right may lack what comes with that right.
+#[tokio::test]
+async fn groups_are_read_only_in_the_epoch_that_is_led() {
+    let world = World::new(&[]).await;
+    let replica = world.lead(3);
+    let load = |epoch| storage::load(&replica, LeaderEpoch(epoch), 1 << 20);
+    for seeded in [0, 1] {
+        assert_eq!(load(3).unwrap().len(), seeded);
+        for other in [2, 4] {
+            let refused = load(other).unwrap_err();
+            assert!(matches!(refused, storage::LoadError::NotLed { .. }), "{refused}");
+            storage::end_in_epoch(&replica, LeaderEpoch(other)).unwrap_err();
+        }
+        seed(&replica, &["t"]);
+        world.written(&replica).await;
+    }
+    world.turn(ANOTHER, 4, &[ANOTHER, BROKER]);
+    for epoch in [3, 4] {
+        load(epoch).unwrap_err();
+    }
     world.end().await;
 }
 
@@ -325,8 +422,9 @@ async fn nothing_is_written_in_an_epoch_whose_log_was_not_read() {
 #[tokio::test]
 async fn offsets_of_topics_that_are_gone_are_taken_back_once_they_are_read() {
     let mut world = World::new(&[]).await;
-    let replica = world.open();
+    let replica = world.lead(0);
     seed(&replica, &["gone", "t", "unread"]);
+    world.lead(1);
     for topic in ["t", "unread"] {
         world.write_to_tree(topic).await;
     }
@@ -334,7 +432,7 @@ async fn offsets_of_topics_that_are_gone_are_taken_back_once_they_are_read() {
     world.announce(TOPIC, BROKER, 0);
     world.wait_for_topics(&["t", "unread"]).await;
     world.written(&replica).await;
-    let again = storage::load(&replica, 1 << 20).unwrap();
+    let again = loaded(&replica);
     let kept = again[0].offsets.iter().map(|(partition, _)| &*partition.topic);
     assert_eq!(kept.collect::<Vec<_>>(), ["t", "unread"]);
     world.end().await;
@@ -347,6 +445,8 @@ async fn a_topic_that_is_deleted_while_its_offsets_are_read_takes_them_with_it()
         world.announce(topic, BROKER, 0);
     }
     world.write_to_tree("u").await;
+    seed(&world.turn(BROKER, 0, &[BROKER, ANOTHER]), &["t", "u"]);
+    let replica = world.turn(BROKER, 1, &[BROKER, ANOTHER]);
     let seen = tokio::time::timeout(LIMIT, async {
         while !world.coordinator.list().await.is_loading {
             tokio::task::yield_now().await;
@@ -354,7 +454,7 @@ async fn a_topic_that_is_deleted_while_its_offsets_are_read_takes_them_with_it()
     });
     seen.await.expect("the loop begins to load");
     world.forget("t");
-    seed(&world.open(), &["t", "u"]);
+    fetch_all(&replica, 1);
     world.wait_for_topics(&["u"]).await;
     world.end().await;
 }
@@ -393,7 +493,7 @@ async fn the_offsets_topic_is_compressed_as_it_is_configured() {
     for (number, expected) in all.into_iter().enumerate() {
         let setting = format!("offsets.topic.compression.codec={number}");
         let mut world = World::new(&[&setting]).await;
-        let replica = world.open();
+        let replica = world.lead(0);
         for topic in ["t", "u", TOPIC] {
             world.announce(topic, BROKER, 0);
         }
@@ -403,7 +503,7 @@ async fn the_offsets_topic_is_compressed_as_it_is_configured() {
         let deletion = Request::DeleteOffsets(vec![partition("t")]);
         assert_eq!(world.ask(deletion).await, done, "{expected:?}");
         assert_eq!(codecs(&replica), [expected; 2]);
-        let again = storage::load(&replica, 1 << 20).unwrap();
+        let again = loaded(&replica);
         assert_eq!(again[0].offsets, [(partition("u"), again[0].offsets[0].1.clone())]);
         world.end().await;
     }
@@ -426,7 +526,7 @@ impl Synced for Busy {
 async fn a_commit_that_the_disk_does_not_take_is_answered_after_offsets_commit_timeout_ms() {
     const DEFAULT: Duration = Duration::from_secs(5);
     let mut world = World::new(&["offsets.commit.timeout.ms=1"]).await;
-    world.open();
+    world.lead(0);
     for topic in ["t", TOPIC] {
         world.announce(topic, BROKER, 0);
     }

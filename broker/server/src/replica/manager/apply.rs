@@ -243,26 +243,31 @@ impl Manager {
                 tracing::error!(partition = %stray.name(), %error, "a stray log is not renamed");
             }
         }
+        self.publish_led();
         strays.iter().map(|stray| stray.name().clone()).collect()
     }
 
-    fn publish_led(&self) {
-        let mut led = Led::new();
-        for topic in self.topics().iter().filter(|topic| is_internal(topic.name())) {
-            for partition in topic.partitions() {
-                let offsets = partition.offsets();
-                if offsets.role == Role::Leader {
-                    let led_now = (partition.topic_id(), offsets.leader_epoch);
-                    led.insert(partition.name().clone(), led_now);
-                }
-            }
-        }
+    /// Tells who waits for it what is led of internal topics.
+    pub(super) fn publish_led(&self) {
+        // Looked at within, so that what is told last was seen last.
         self.led.send_if_modified(|known| {
+            let led = self.led_of_internal_topics();
             let differs = **known != led;
             if differs {
                 *known = Arc::new(led);
             }
             differs
         });
+    }
+
+    fn led_of_internal_topics(&self) -> Led {
+        let topics = self.topics();
+        let internal = topics.iter().filter(|topic| is_internal(topic.name()));
+        let led = internal.flat_map(|topic| topic.partitions()).filter_map(|partition| {
+            let offsets = partition.offsets();
+            let right = (partition.topic_id(), offsets.leader_epoch);
+            (offsets.role == Role::Leader).then(|| (partition.name().clone(), right))
+        });
+        led.collect()
     }
 }
