@@ -12,7 +12,9 @@ use crate::{
     key::{self, Status},
 };
 
-pub use crate::value::{CleanupPolicy, CompressionType, Durability, TimestampType};
+pub use crate::value::{
+    CleanupPolicy, CompressionType, Durability, ThrottledReplicas, TimestampType,
+};
 
 crate::settings::settings! {
     /// Every topic key of Kafka 3.9 and ours. Times in milliseconds, sizes in bytes.
@@ -37,12 +39,12 @@ crate::settings::settings! {
         /// Time after which unsynced records are synced.
         flush_ms: i64 = "flush.ms",
         /// `partition:broker` pairs whose follower side is throttled; `*` is all.
-        follower_replication_throttled_replicas: Vec<String> =
+        follower_replication_throttled_replicas: ThrottledReplicas =
             "follower.replication.throttled.replicas",
         /// Bytes of log between two entries of the offset index.
         index_interval_bytes: i32 = "index.interval.bytes",
         /// `partition:broker` pairs whose leader side is throttled; `*` is all.
-        leader_replication_throttled_replicas: Vec<String> =
+        leader_replication_throttled_replicas: ThrottledReplicas =
             "leader.replication.throttled.replicas",
         /// Tiered storage: bytes kept locally; -2 follows `retention.bytes`.
         local_retention_bytes: i64 = "local.retention.bytes",

@@ -1,5 +1,7 @@
 //! Text to typed values, and the enums that settings take.
 
+use std::collections::HashSet;
+
 /// A type that a setting's text can be read as.
 pub trait Value: Sized + Default {
     /// Reads the text; `None` stands for an absent value (Kafka's null).
@@ -37,6 +39,36 @@ impl Value for String {
 impl Value for Vec<String> {
     fn parse(text: Option<&str>) -> Option<Self> {
         Some(items(text?).map(str::to_owned).collect())
+    }
+}
+
+/// Which replicas of a topic are throttled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ThrottledReplicas {
+    is_all: bool,
+    /// Pairs of partition and broker.
+    pairs: HashSet<(i32, i32)>,
+}
+
+impl ThrottledReplicas {
+    /// Tells whether `broker`'s replica of `partition` is throttled.
+    pub fn contains(&self, partition: i32, broker: i32) -> bool {
+        self.is_all || (!self.pairs.is_empty() && self.pairs.contains(&(partition, broker)))
+    }
+}
+
+impl Value for ThrottledReplicas {
+    fn parse(text: Option<&str>) -> Option<Self> {
+        let text = text?.trim();
+        if text == "*" {
+            return Some(Self { is_all: true, pairs: HashSet::new() });
+        }
+        let pair = |item: &str| {
+            let (partition, broker) = item.split_once(':')?;
+            Some((partition.trim().parse().ok()?, broker.trim().parse().ok()?))
+        };
+        let pairs = items(text).map(pair).collect::<Option<_>>()?;
+        Some(Self { is_all: false, pairs })
     }
 }
 

@@ -4,7 +4,8 @@
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
 //! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
 //! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look),
-//! `standing` (which replicas can prove after a start that they are complete).
+//! `standing` (which replicas can prove after a start that they are complete), `throttle` (how much of
+//! what is throttled may pass).
 
 pub mod attention;
 pub mod cleaner;
@@ -20,6 +21,7 @@ pub mod partition_state;
 pub mod producer_id;
 pub mod progress;
 pub mod standing;
+pub mod throttle;
 pub mod validate;
 
 #[cfg(test)]

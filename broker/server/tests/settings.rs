@@ -40,6 +40,7 @@ const COMPACTION: &str = "storage/tests/compaction.rs";
 const JOBS: &str = "server/tests/running/jobs.rs";
 const LOG: &str = "storage/tests/settings.rs";
 const LOOKUP: &str = "storage/tests/lookup.rs";
+const THROTTLE: &str = "server/tests/cluster/throttle.rs";
 const VALIDATE: &str = "server/src/replica/validate/tests.rs";
 
 /// For each honoured key of a topic a test that fails when the key is ignored, and its file.
@@ -65,9 +66,19 @@ const SEEN_BY: &[(&str, &str, &str)] = &[
     ),
     ("flush.ms", JOBS, "a_new_flush_ms_has_what_nobody_waits_for_synced"),
     (
+        "follower.replication.throttled.replicas",
+        THROTTLE,
+        "a_follower_takes_no_more_than_its_rate_while_it_is_added",
+    ),
+    (
         "index.interval.bytes",
         LOG,
         "an_offset_index_has_an_entry_after_as_many_bytes_as_index_interval_bytes_says",
+    ),
+    (
+        "leader.replication.throttled.replicas",
+        THROTTLE,
+        "a_leader_gives_no_more_than_its_rate_to_a_replica_that_is_added",
     ),
     (
         "max.compaction.lag.ms",

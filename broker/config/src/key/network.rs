@@ -11,7 +11,6 @@ const QMR: Status =
     Status::NoEffect("requests wait in no queue: queued.max.request.bytes bounds them");
 const REQ: Status =
     Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound it");
-const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -176,6 +175,5 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("9223372036854775807")
     .limit(Limit::AtLeast(0))
-    .scope(Scope::PerBroker)
-    .status(THR),
+    .scope(Scope::PerBroker),
 ];

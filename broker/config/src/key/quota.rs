@@ -124,12 +124,10 @@ pub(super) const KEYS: &[Key] = &[
     .status(SEL),
     Key::new("replication.quota.window.num", Kind::Int, "Samples kept for replication quotas.")
         .default("11")
-        .limit(Limit::AtLeast(1))
-        .status(QUO),
+        .limit(Limit::AtLeast(1)),
     Key::new("replication.quota.window.size.seconds", Kind::Int, "Length of one such sample.")
         .default("1")
-        .limit(Limit::AtLeast(1))
-        .status(QUO),
+        .limit(Limit::AtLeast(1)),
     Key::new(
         "unstable.api.versions.enable",
         Kind::Boolean,

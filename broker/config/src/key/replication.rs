@@ -8,7 +8,6 @@ const BUF: Status = Status::NoEffect("the kernel sizes the buffers of fetchers")
 const DIR: Status = Status::NoEffect("replicas are not moved between directories yet");
 const REQ: Status =
     Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound them");
-const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -146,8 +145,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("9223372036854775807")
     .limit(Limit::AtLeast(0))
-    .scope(Scope::PerBroker)
-    .status(THR),
+    .scope(Scope::PerBroker),
     Key::new(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         Kind::Long,

@@ -12,7 +12,6 @@ const LZ4: Status = Status::NotServedYet(
 const UNC: Status =
     Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
-const THR: Status = Status::NoEffect("replication is not throttled yet");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -84,8 +83,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("")
     .limit(Limit::ThrottledReplicas)
-    .scope(Scope::Topic)
-    .status(THR),
+    .scope(Scope::Topic),
     Key::new(
         "index.interval.bytes",
         Kind::Int,
@@ -102,8 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("")
     .limit(Limit::ThrottledReplicas)
-    .scope(Scope::Topic)
-    .status(THR),
+    .scope(Scope::Topic),
     Key::new(
         "local.retention.bytes",
         Kind::Long,

@@ -26,6 +26,7 @@ use crate::replica::fetch_session::{
 use crate::replica::partition::Partition;
 use crate::replica::partition::read::FetchPosition;
 use crate::replica::partition::read::{Isolation, Read, ReadError};
+use crate::replica::throttle::Quota;
 
 mod convert;
 
@@ -141,6 +142,7 @@ fn replica(context: &Context, request: &FetchRequest<'_>) -> Option<Replica> {
         broker: BrokerId(id),
         broker_epoch: request.replica_state.replica_epoch,
         at: context.clock.now(),
+        quota: Quota::of_leader(&context.config.load()),
     })
 }
 

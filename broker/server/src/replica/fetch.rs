@@ -22,6 +22,7 @@ use super::manager::Manager;
 use super::partition::Partition;
 use super::partition::read::{Isolation, Read, ReadError, Reader};
 use super::partition_state::StateError;
+use super::throttle::Quota;
 
 /// What a request allows.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,8 @@ pub struct Replica {
     pub broker_epoch: i64,
     /// When its request came.
     pub at: Instant,
+    /// What replicas that are out of sync may be sent.
+    pub quota: Quota,
 }
 
 /// The session that a request reads.
@@ -90,6 +93,10 @@ pub struct Fetch {
     limits: FetchLimits,
     /// Absent for clients.
     replica: Option<Replica>,
+    /// Set while replicas out of sync are sent nothing of what is throttled.
+    over_quota_until: Option<Instant>,
+    /// Whether something was left out for that reason.
+    is_throttled: bool,
     /// Bytes found so far.
     bytes: u64,
     /// Whether something was found that the client should hear of at once.
@@ -99,13 +106,24 @@ pub struct Fetch {
 impl Fetch {
     /// Prepares a request; nothing is read yet.
     pub fn new(manager: Arc<Manager>, held: Held, limits: FetchLimits) -> Self {
-        Self { manager, held, limits, replica: None, bytes: 0, is_conclusive: false }
+        Self {
+            manager,
+            held,
+            limits,
+            replica: None,
+            over_quota_until: None,
+            is_throttled: false,
+            bytes: 0,
+            is_conclusive: false,
+        }
     }
 
     /// Reads as a replica does, in a session that sees up to the end of the log.
     #[must_use]
     pub fn of_replica(self, replica: Option<Replica>) -> Self {
-        Self { replica, ..self }
+        let leader = &self.manager.throttles().leader;
+        let over_quota_until = replica.and_then(|it| leader.over_until(it.quota, it.at));
+        Self { replica, over_quota_until, ..self }
     }
 
     /// Reads what may have something to tell. Returns whether the answer is complete.
@@ -126,7 +144,10 @@ impl Fetch {
         let waiter = Arc::clone(self.held.session().waiter());
         let mut dirty = Vec::new();
         while !self.is_complete() {
-            let in_time = waiter.woken(deadline).await;
+            // More may pass then: it is asked for again.
+            let sooner = self.over_quota_until.filter(|_| self.is_throttled);
+            let until = sooner.map_or(deadline, |sooner| sooner.min(deadline));
+            let in_time = waiter.woken(until).await;
             waiter.take_dirty(&mut dirty);
             for index in dirty.drain(..) {
                 self.held.session().enqueue(index);
@@ -159,6 +180,13 @@ impl Fetch {
                 let counters = source.partition.counters();
                 counters.total_fetch_requests.add(1);
                 counters.failed_fetch_requests.add(u64::from(is_failure(&outcome)));
+                if let (Some(replica), Ok(read)) = (self.replica, &outcome)
+                    && read.size() > 0
+                    && source.partition.is_throttled_leader()
+                {
+                    let (leader, now) = (&self.manager.throttles().leader, self.manager.clock());
+                    leader.record(read.size().into(), replica.quota, now.now());
+                }
             }
             let news = tell(partition, &outcome);
             if let Ok(read) = &outcome {
@@ -207,8 +235,9 @@ impl Fetch {
         let session = self.held.session();
         let isolation = session.isolation();
         let reader = match self.replica {
-            Some(Replica { broker, broker_epoch, at }) => {
-                Reader::Replica { broker, broker_epoch, at }
+            Some(Replica { broker, broker_epoch, at, .. }) => {
+                let is_over_quota = self.over_quota_until.is_some();
+                Reader::Replica { broker, broker_epoch, at, is_over_quota }
             }
             None => Reader::Consumer(isolation),
         };
@@ -247,6 +276,7 @@ impl Fetch {
             Ok(read) => {
                 self.bytes += u64::from(read.size());
                 self.is_conclusive |= read.diverging.is_some();
+                self.is_throttled |= read.is_throttled;
             }
             Err(_) => self.is_conclusive = true,
         }

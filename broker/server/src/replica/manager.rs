@@ -29,6 +29,7 @@ use super::partition::admin::AdminError;
 use super::partition_state::Role;
 use super::producer_id::ProducerIds;
 use super::standing::Standings;
+use super::throttle::Throttles;
 use crate::clock::SharedClock;
 
 mod apply;
@@ -117,6 +118,7 @@ pub struct Manager {
     clock: SharedClock,
     attention: Arc<Attention>,
     standings: Standings,
+    throttles: Throttles,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
     /// How many log directories have failed.
@@ -198,6 +200,7 @@ impl Manager {
             clock,
             attention,
             standings,
+            throttles: Throttles::default(),
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
             changing: Mutex::new(()),
@@ -269,6 +272,11 @@ impl Manager {
     /// Returns which replicas cannot prove that they are complete.
     pub fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// Returns how much has passed of what is throttled.
+    pub fn throttles(&self) -> &Throttles {
+        &self.throttles
     }
 
     /// Returns what this broker leads of internal topics, now and from now on.

@@ -7,10 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline, and reads files")]
 
+mod admin;
 #[path = "../groups/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of groups, which need more of it")]
 mod client;
 mod failover;
 mod groups;
 mod nodes;
+mod throttle;
 mod topic;

@@ -322,6 +322,14 @@ impl Plan {
         self.waits.push(Reverse((now + wait, key)));
     }
 
+    /// Fetches nothing of a partition until `until`, if it is fetched now: it is not its turn.
+    pub fn pause(&mut self, key: Key, until: Instant) {
+        if self.current(key).is_some_and(|slot| slot.phase == Phase::Fetching) {
+            self.set_phase(key.index, Phase::BackingOff);
+            self.waits.push(Reverse((until, key)));
+        }
+    }
+
     /// Fetches a partition no more until the controller says more: it has another leader by now, or its
     /// log cannot be used.
     pub fn end(&mut self, key: Key) {

@@ -9,7 +9,7 @@
 //!
 //! Source: Kafka 3.9 `AbstractFetcherThread`; KIP-320 and the diverging epoch of Fetch 12.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ use crate::replica::partition::follower::{
     Cut, FollowError, FollowerPosition, FromLeader, TruncateError,
 };
 use crate::replica::partition::{EpochEndOffset, Partition};
+use crate::replica::throttle::Quota;
 
 /// How long a round waits for its group commit before it goes on without those that it syncs.
 const SYNC_SHORTLY: Duration = Duration::from_millis(20);
@@ -111,6 +112,8 @@ pub(super) struct Copies {
     cuts: Vec<(Key, Cut)>,
     /// Partitions whose position the leader does not have.
     lost: Vec<Key>,
+    /// Partitions that are throttled and not level with their leader.
+    throttled: BTreeSet<Key>,
 }
 
 impl Copies {
@@ -125,6 +128,7 @@ impl Copies {
             followed_count: 0,
             cuts: Vec::new(),
             lost: Vec::new(),
+            throttled: BTreeSet::new(),
         }
     }
 
@@ -174,10 +178,55 @@ impl Copies {
         };
         let key = self.plan.add(&follow);
         self.followed_count += 1;
+        if self.is_throttled(&partition) {
+            // How far the leader is is not known yet.
+            self.throttled.insert(key);
+        }
         if let Some(point) = position.unsynced {
             self.sync(key, &partition, point);
         }
         self.partitions.insert(follow.partition, partition);
+    }
+
+    /// Leaves what is throttled out of the next requests, if more of it has come than may; what is level
+    /// with its leader is not throttled.
+    ///
+    /// Source: Kafka 3.9 `ReplicaFetcherThread.shouldFollowerThrottle`.
+    pub(super) fn throttle(&mut self) {
+        if self.throttled.is_empty() {
+            return;
+        }
+        let quota = Quota::of_follower(&self.parts.config.load());
+        let follower = &self.parts.replicas.throttles().follower;
+        let Some(until) = follower.over_until(quota, self.now()) else { return };
+        for key in std::mem::take(&mut self.throttled) {
+            let Some((name, _)) = self.plan.get(key) else { continue };
+            let partition = self.partitions.get(name);
+            if partition.is_some_and(|partition| self.is_throttled(partition)) {
+                self.plan.pause(key, until);
+                self.throttled.insert(key);
+            }
+        }
+    }
+
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        let throttled = &partition.config().follower_replication_throttled_replicas;
+        throttled.contains(partition.name().partition, self.parts.broker_id.0)
+    }
+
+    /// Counts bytes that came of a partition, if it is throttled.
+    fn measure(&mut self, key: Key, partition: &Partition, bytes: usize, is_level: bool) {
+        let is_throttled = self.is_throttled(partition);
+        if is_throttled {
+            let quota = Quota::of_follower(&self.parts.config.load());
+            let follower = &self.parts.replicas.throttles().follower;
+            follower.record(bytes as u64, quota, self.now());
+        }
+        if is_throttled && !is_level {
+            self.throttled.insert(key);
+        } else {
+            self.throttled.remove(&key);
+        }
     }
 
     /// Has a partition synced; nothing is asked for it before.
@@ -283,7 +332,12 @@ impl Copies {
             log_start_offset: Offset(data.log_start_offset),
         };
         match partition.append_as_follower(&answer, self.parts.replicas.clock().wall()) {
-            Ok(_) | Err(FollowError::Late) => self.go_on(key),
+            Ok(followed) => {
+                let is_level = followed.log_end_offset >= answer.high_watermark;
+                self.measure(key, &partition, answer.batches.len(), is_level);
+                self.go_on(key);
+            }
+            Err(FollowError::Late) => self.go_on(key),
             Err(FollowError::State(state)) => {
                 debug!(partition = %partition.name(), %state, "an answer of another time");
                 self.plan.end(key);

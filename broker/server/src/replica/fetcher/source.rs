@@ -180,6 +180,10 @@ impl Fetcher {
         while let Ok(command) = self.inbox.try_recv() {
             self.copies.take(command);
         }
+        self.copies.throttle();
+        if self.copies.plan.due(self.copies.now()) != Due::Now {
+            return Ok(());
+        }
         if self.peer.is_none() {
             self.peer = Some(self.connect().await.map_err(End::Failed)?);
         }

@@ -34,6 +34,8 @@ struct Node {
     id: BrokerId,
     manager: Arc<Manager>,
     config: Arc<TopicConfig>,
+    /// Whether the follower is in sync, as far as this broker is told.
+    has_follower_in_sync: bool,
     dir: TempDir,
 }
 
@@ -41,11 +43,13 @@ impl Node {
     fn new(id: BrokerId, durability: &str) -> Self {
         let (dir, config) =
             (tempfile::tempdir().unwrap(), config(&[("ottla.durability", durability)]));
-        Self { id, manager: open(&[dir.path()], &config), config, dir }
+        let manager = open(&[dir.path()], &config);
+        Self { id, manager, config, has_follower_in_sync: true, dir }
     }
 
     /// Tells the broker who leads `count` partitions in `epoch`.
     fn apply(&self, leader: BrokerId, epoch: i32, count: i32) -> Vec<Arc<Partition>> {
+        let isr = self.has_follower_in_sync.then_some(FOLLOWER);
         let change = |partition| Become {
             partition: name(partition),
             topic_id: ID,
@@ -54,7 +58,7 @@ impl Node {
                 leader: Some(leader),
                 leader_epoch: LeaderEpoch(epoch),
                 partition_epoch: epoch,
-                isr: vec![leader, FOLLOWER],
+                isr: [leader].into_iter().chain(isr).collect(),
                 replicas: vec![BrokerId(1), BrokerId(2), FOLLOWER],
                 adding: Vec::new(),
                 removing: Vec::new(),
@@ -82,6 +86,7 @@ impl Node {
 struct Follower {
     node: Node,
     fetchers: Fetchers,
+    config: SharedConfig,
 }
 
 impl Follower {
@@ -90,16 +95,17 @@ impl Follower {
     }
 
     fn of(node: Node, config: BrokerConfig) -> Self {
+        let config = Arc::new(ArcSwap::from_pointee(config));
         let fetchers = Fetchers::new(Parts {
             broker_id: FOLLOWER,
             broker_epoch: Arc::new(AtomicI64::new(7)),
             replicas: Arc::clone(&node.manager),
-            config: Arc::new(ArcSwap::from_pointee(config)),
+            config: Arc::clone(&config),
             versions: Versions { fetch: 17, list_offsets: 9 },
             runtimes: Vec::new(),
             tasks: Tasks::new(),
         });
-        Self { node, fetchers }
+        Self { node, fetchers, config }
     }
 
     async fn follow(&mut self, leader: BrokerId, epoch: i32, count: i32) -> Vec<Arc<Partition>> {
@@ -284,4 +290,41 @@ async fn a_partition_that_joins_is_asked_for_at_once() {
     append(&led[1], 1).unwrap();
     visible(&led[1], 2).await;
     assert_eq!(led[0].offsets().high_watermark, Offset(1), "who is left copies no more");
+}
+
+/// A follower that has copied more than its rate asks for nothing more of what is throttled, until it may.
+///
+/// Method: the rate is zero, which the first answer exceeds; an answer holds one batch.
+#[tokio::test]
+async fn what_is_throttled_is_left_out_while_it_is_above_the_rate() {
+    let mut leader = Node::new(BrokerId(1), "replicated");
+    leader.has_follower_in_sync = false;
+    let led = leader.apply(BrokerId(1), 0, 2);
+    for partition in &led {
+        append(partition, 1).unwrap();
+        append(partition, 1).unwrap();
+        append(partition, 1).unwrap();
+    }
+    let served = serve(&leader.manager).await;
+    let mut node = Node::new(FOLLOWER, "replicated");
+    node.config = config(&[
+        ("ottla.durability", "replicated"),
+        ("follower.replication.throttled.replicas", "0:3"),
+    ]);
+    let config = BrokerConfig {
+        follower_replication_throttled_rate: 0,
+        replication_quota_window_num: 1000,
+        replica_fetch_max_bytes: 1,
+        ..BrokerConfig::default()
+    };
+    let mut follower = Follower::of(node, config.clone());
+    follower.reach(&leader, &served);
+    let copies = follower.follow(BrokerId(1), 0, 2).await;
+    visible(&copies[1], 3).await;
+    append(&led[1], 1).unwrap();
+    visible(&copies[1], 4).await;
+    assert_eq!(copies[0].offsets().log_end_offset, Offset(1));
+    let all = BrokerConfig { follower_replication_throttled_rate: i64::MAX, ..config };
+    follower.config.store(Arc::new(all));
+    visible(&copies[0], 3).await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use broker_config::topic::ThrottledReplicas;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_storage::log::{ReadError as LogReadError, Slice};
 use broker_storage::transaction_index::AbortedTxn;
@@ -34,6 +35,8 @@ pub enum Reader {
         broker_epoch: i64,
         /// When its request came.
         at: Instant,
+        /// Whether it gets nothing of what is throttled, unless it is in sync.
+        is_over_quota: bool,
     },
 }
 
@@ -107,6 +110,8 @@ pub struct Read {
     pub fetch_offset: Offset,
     /// How many bytes the reader wanted at most.
     pub max_bytes: u32,
+    /// Whether there is no slice because replication is throttled.
+    pub is_throttled: bool,
     /// Set when the client must truncate; there is no slice then.
     pub diverging: Option<EpochEndOffset>,
 }
@@ -146,7 +151,9 @@ impl Partition {
         let mut read = inner.nothing(position, isolation);
         read.max_bytes = max_bytes.min(position.max_bytes);
         let wants_any = read.max_bytes > 0 || at_least_one;
-        let found = if position.fetch_offset < read.visible_end_offset && wants_any {
+        let is_behind = position.fetch_offset < read.visible_end_offset;
+        read.is_throttled = is_behind && self.is_left_out(&inner, reader);
+        let found = if is_behind && wants_any && !read.is_throttled {
             inner.fill(&mut read, isolation, at_least_one)
         } else {
             Ok(())
@@ -160,13 +167,35 @@ impl Partition {
         Ok(read)
     }
 
+    /// Returns whether a replica gets nothing now, for the sake of those that clients wait for.
+    ///
+    /// Source: Kafka 3.9 `ReplicaManager.shouldLeaderThrottle`.
+    fn is_left_out(&self, inner: &Inner, reader: Reader) -> bool {
+        let Reader::Replica { broker, is_over_quota: true, .. } = reader else { return false };
+        let Some(leadership) = inner.state.leadership() else { return false };
+        let leader = leadership.leader.map_or(-1, |leader| leader.0);
+        let throttled = &self.config.load().leader_replication_throttled_replicas;
+        !leadership.isr.contains(&broker) && throttled.contains(self.name.partition, leader)
+    }
+
+    /// Returns whether what is sent to replicas counts as throttled.
+    pub fn is_throttled_leader(&self) -> bool {
+        let config = self.config.load();
+        let throttled = &config.leader_replication_throttled_replicas;
+        if *throttled == ThrottledReplicas::default() {
+            return false;
+        }
+        let leader = self.inner.lock().state.leadership().and_then(|it| it.leader);
+        leader.is_some_and(|leader| throttled.contains(self.name.partition, leader.0))
+    }
+
     fn note_replica(
         &self,
         inner: &mut Inner,
         position: &FetchPosition,
         reader: Reader,
     ) -> (Moved, Option<Advanced>) {
-        let Reader::Replica { broker, broker_epoch, at } = reader else {
+        let Reader::Replica { broker, broker_epoch, at, .. } = reader else {
             return (Moved::default(), None);
         };
         let FetchPosition { fetch_offset: offset, log_start_offset, .. } = *position;
@@ -241,6 +270,7 @@ impl Inner {
             aborted: Vec::new(),
             fetch_offset: position.fetch_offset,
             max_bytes: position.max_bytes,
+            is_throttled: false,
             diverging: None,
         }
     }

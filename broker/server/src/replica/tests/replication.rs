@@ -15,11 +15,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::replica::fetch::Replica;
 use crate::replica::isr::Keeper;
 use crate::replica::manager::{Become, Outcome, Stop, Truncation};
 use crate::replica::partition::follower::{Cut, FollowError, FromLeader, TruncateError};
 use crate::replica::partition::read::{Read, Reader};
 use crate::replica::partition_state::Leadership;
+use crate::replica::throttle::Quota;
 use crate::tasks::Tasks;
 
 /// A broker with one directory and, at most, partition `t-0`.
@@ -90,7 +92,7 @@ impl Node {
             last_fetched_epoch: position.last_fetched_epoch,
             log_start_offset: position.log_start_offset,
         };
-        let reader = Reader::Replica { broker: self.id, broker_epoch: 7, at };
+        let reader = Reader::Replica { broker: self.id, broker_epoch: 7, at, is_over_quota: false };
         let read = leader.partition().read(&fetch, reader, 1 << 20, true).unwrap();
         (position.leader_epoch, read)
     }
@@ -276,7 +278,12 @@ fn a_stranger_is_no_replica_and_an_older_state_is_stale() {
     let [one, stranger] = two(&relaxed());
     let stranger = Node { id: BrokerId(9), ..stranger };
     one.apply(led_by(1, 4, &[1]));
-    let reader = Reader::Replica { broker: stranger.id, broker_epoch: 7, at: SystemClock.now() };
+    let reader = Reader::Replica {
+        broker: stranger.id,
+        broker_epoch: 7,
+        at: SystemClock.now(),
+        is_over_quota: false,
+    };
     let refused = |position: &FetchPosition| match one.partition().read(position, reader, 1, true) {
         Err(ReadError::State(error)) => error,
         other => panic!("{other:?}"),
@@ -414,4 +421,42 @@ async fn a_replica_that_catches_up_joins_and_one_that_falls_behind_leaves() {
     let attention = one.manager.attention();
     assert_eq!((attention.expansions.get(), attention.shrinks.get()), (1, 1));
     shutdown.cancel();
+}
+
+/// A replica out of sync is given nothing of a throttled partition while more than the rate has passed; one
+/// in sync, and what is not throttled, is given all.
+#[test]
+fn replicas_out_of_sync_wait_for_the_leaders_rate() {
+    for (throttled, expected) in
+        [("*", [true, false]), ("0:1", [true, false]), ("0:2", [true, true])]
+    {
+        let config = config(&[
+            ("ottla.durability", "replicated"),
+            ("leader.replication.throttled.replicas", throttled),
+        ]);
+        let leader = Node::new(1, &config);
+        leader.apply(led_by(1, 0, &[1, 3]));
+        append(&leader.partition(), 3).unwrap();
+        let gets = |broker, rate| {
+            let mut session = FetchSession::new(true, Isolation::LogEnd);
+            session.push(&TopicRef::Id(ID), 0, at(0));
+            let limits = FetchLimits {
+                min_bytes: 1,
+                max_bytes: 1 << 20,
+                at_least_one_each: false,
+                deadline: None,
+            };
+            let (broker, quota) = (BrokerId(broker), Quota::new(rate, 1000, 1000));
+            let replica = Replica { broker, broker_epoch: 7, at: SystemClock.now(), quota };
+            let held = Held::Full(Box::new(session));
+            let mut fetch =
+                Fetch::new(Arc::clone(&leader.manager), held, limits).of_replica(Some(replica));
+            fetch.read_queued();
+            let (mut answers, _) = fetch.answers();
+            answers.pop().unwrap().outcome.unwrap().1.size() > 0
+        };
+        assert_eq!([gets(2, 0), gets(2, 0)], expected, "{throttled}: the second is above the rate");
+        assert!(gets(3, 0), "{throttled}: in sync");
+        assert!(gets(2, i64::MAX), "{throttled}: no rate");
+    }
 }

@@ -17,11 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
-use crate::replica::fetch::{Fetch, FetchLimits, Held, Replica};
+use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held, Replica};
 use crate::replica::fetch_session::{FetchSession, TopicRef};
 use crate::replica::partition::admin::Target;
 use crate::replica::partition::read::{FetchPosition, Isolation, ReadError};
 use crate::replica::partition_state::StateError;
+use crate::replica::throttle::Quota;
 
 /// Where followers find a leader, and the gate before its answers.
 pub(super) struct Served {
@@ -142,27 +143,28 @@ async fn fetch(
         broker: BrokerId(id),
         broker_epoch: request.replica_state.replica_epoch,
         at: now,
+        quota: Quota::new(i64::MAX, 1, 1),
     };
     let mut fetch = Fetch::new(Arc::clone(manager), held, limits).of_replica(Some(replica));
     if !fetch.read_queued() {
         fetch.wait().await;
     }
     let (answers, held) = fetch.answers();
-    let responses = answers.into_iter().map(|answer| {
-        let (topic, topic_id) = match answer.topic {
-            TopicRef::Name(name) => (name.to_string(), Uuid::ZERO),
-            TopicRef::Id(id) => (String::new(), id),
-        };
-        let partitions =
-            vec![partition_data(answer.partition, answer.outcome.map(|(_, read)| read))];
-        FetchableTopicResponse { topic: topic.into(), topic_id, partitions }
-    });
-    let responses = responses.collect();
+    let responses = answers.into_iter().map(topic_response).collect();
     let session_id = match held {
         Held::Session(mut in_use) => in_use.session().id(),
         Held::Full(session) => manager.sessions().insert(session, now),
     };
     FetchResponse { session_id, responses, ..FetchResponse::default() }
+}
+
+fn topic_response(answer: Answer) -> FetchableTopicResponse<'static> {
+    let (topic, topic_id) = match answer.topic {
+        TopicRef::Name(name) => (name.to_string(), Uuid::ZERO),
+        TopicRef::Id(id) => (String::new(), id),
+    };
+    let partitions = vec![partition_data(answer.partition, answer.outcome.map(|(_, read)| read))];
+    FetchableTopicResponse { topic: topic.into(), topic_id, partitions }
 }
 
 fn position(one: &FetchPartition) -> FetchPosition {

@@ -1,0 +1,84 @@
+//! What an administrator asks of the cluster.
+
+use broker_protocol::message::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
+    ReassignableTopic,
+};
+use broker_protocol::message::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+    CreateTopicsResponse,
+};
+use broker_protocol::message::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+};
+
+use super::nodes::Cluster;
+use super::topic::await_in_sync;
+
+/// The last version with topic names in its answer alone.
+const CREATE: i16 = 5;
+
+/// The type of a resource that is a broker.
+const BROKER: i8 = 4;
+
+/// Makes a topic whose partitions have these replicas, and waits until they are in sync.
+pub(crate) fn create_on(
+    cluster: &Cluster,
+    name: &str,
+    replicas: &[&[i32]],
+    settings: &[(&str, &str)],
+) {
+    let assignments = (0..).zip(replicas).map(|(partition_index, replicas)| {
+        CreatableReplicaAssignment { partition_index, broker_ids: replicas.to_vec() }
+    });
+    let configs = settings.iter().map(|(key, value)| CreatableTopicConfig {
+        name: (*key).into(),
+        value: Some((*value).into()),
+    });
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: assignments.collect(),
+        configs: configs.collect(),
+    };
+    let request =
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
+    let answer = cluster.client(cluster.controller()).call(&request, CREATE);
+    let response: CreateTopicsResponse<'_> = answer.read(CREATE);
+    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    for (partition, replicas) in (0..).zip(replicas) {
+        await_in_sync(cluster, name, partition, replicas.len());
+    }
+}
+
+/// Sets a key of one broker.
+pub(crate) fn set_of_broker(cluster: &Cluster, broker: i32, key: &str, value: &str) {
+    let configs = vec![AlterableConfig {
+        name: key.to_owned().into(),
+        value: Some(value.to_owned().into()),
+        ..Default::default()
+    }];
+    let resource = AlterConfigsResource {
+        resource_type: BROKER,
+        resource_name: broker.to_string().into(),
+        configs,
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = cluster.client(broker).call(&request, 1);
+    let response: IncrementalAlterConfigsResponse<'_> = answer.read(1);
+    assert_eq!(response.responses[0].error_code, 0, "{response:?}");
+}
+
+/// Begins to give a partition other replicas.
+pub(crate) fn reassign(cluster: &Cluster, topic: &str, partition: i32, replicas: &[i32]) {
+    let one =
+        ReassignablePartition { partition_index: partition, replicas: Some(replicas.to_vec()) };
+    let topic = ReassignableTopic { name: topic.to_owned().into(), partitions: vec![one] };
+    let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+    let answer = cluster.client(cluster.controller()).call(&request, 0);
+    let response: AlterPartitionReassignmentsResponse<'_> = answer.read(0);
+    assert_eq!(response.responses[0].partitions[0].error_code, 0, "{response:?}");
+}
