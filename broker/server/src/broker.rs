@@ -98,7 +98,7 @@ impl Broker {
         let metrics_address = http.map(|http| tell(&http, &context));
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
-        let loaded = member::obey(&context, inbox, workers.runtimes());
+        let obedience = member::obey(&context, inbox, workers.runtimes());
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
@@ -109,7 +109,9 @@ impl Broker {
         }
         let joining = joining(&context, &ground, node, fs)?;
         member::join(&context, joining).await?;
-        member::told(loaded).await?;
+        // The loop ends only with the process.
+        let _ = obedience.registered.send(());
+        member::told(obedience.loaded).await?;
         member::follow_settings(&context, &ground.sessions);
         end_adoption(&context, &ground).await?;
         jobs::start(&context);

@@ -97,9 +97,24 @@ impl Control {
 
     /// Takes an order that moves replicas, or says why it is of another time.
     fn admit(&mut self, sender: Sender) -> Result<(), ErrorCode> {
-        self.state.admit(sender, self.broker_epoch()).inspect_err(|code| {
+        self.obey(sender).inspect_err(|code| {
             warn!(controller = sender.controller.0, ?code, "order of another time refused");
         })
+    }
+
+    /// Takes an order, or says why it is of another time.
+    ///
+    /// # Panics
+    /// If one would be obeyed that was meant for an earlier life of this broker.
+    fn obey(&mut self, sender: Sender) -> Result<(), ErrorCode> {
+        let broker_epoch = self.broker_epoch();
+        self.state.admit(sender, broker_epoch)?;
+        assert!(
+            sender.broker_epoch < 0 || sender.broker_epoch >= broker_epoch,
+            "an order for registration {} is obeyed in {broker_epoch}",
+            sender.broker_epoch
+        );
+        Ok(())
     }
 
     fn update_metadata(&mut self, request: &UpdateMetadataRequest<'_>) -> UpdateMetadataResponse {
@@ -108,7 +123,7 @@ impl Control {
             controller_epoch: request.controller_epoch,
             broker_epoch: request.broker_epoch,
         };
-        if let Err(code) = self.state.admit(sender, self.broker_epoch()) {
+        if let Err(code) = self.obey(sender) {
             return UpdateMetadataResponse { error_code: code.code() };
         }
         let mut metadata = (*self.parts.metadata.load()).clone();

@@ -26,6 +26,7 @@ pub mod net;
 pub mod open_files;
 mod order;
 pub mod peer;
+pub mod planted;
 mod producer_ids;
 pub mod replica;
 pub mod tasks;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use broker_config::broker::BrokerConfig;
 use broker_server::broker::Broker;
 use broker_server::cli::{self, Arguments, Command};
-use broker_server::{logging, move_coordination, open_files};
+use broker_server::{logging, move_coordination, open_files, planted};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +29,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         cli::describe(&config, &mut io::BufWriter::new(io::stdout().lock()))?;
         return Ok(());
     }
+    end_on_panic();
+    planted::plant()?;
     if let Err(error) = open_files::raise() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
@@ -40,6 +42,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         None => runtime.block_on(serve(config)),
     }
+}
+
+/// Has a broken assertion end the process, whatever the build: nothing goes on with what cannot be.
+fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        std::process::abort();
+    }));
 }
 
 async fn serve(config: BrokerConfig) -> Result<()> {

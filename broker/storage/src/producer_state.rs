@@ -27,6 +27,8 @@ use crate::transaction_index::AbortedTxn;
 mod entry;
 mod snapshot;
 
+#[cfg(feature = "planted")]
+pub use entry::remember_four_batches;
 pub use entry::{BatchMetadata, ProducerEntry};
 pub use snapshot::SnapshotDamage;
 

@@ -77,6 +77,7 @@ const LAYERS: [&[&str]; 7] = [
         "open_files",
         "order",
         "peer",
+        "planted",
         "version",
     ],
 ];

@@ -57,14 +57,23 @@ fn settings(context: &Context) -> Settings {
     }
 }
 
-/// Begins to obey orders, to copy and to keep ISRs. What is returned turns true once this broker was
-/// told what is its own.
+/// A broker that will obey, and copy, and keep ISRs.
+pub(super) struct Obedience {
+    /// Fired when the broker is registered: an order that comes before waits. By the epoch of the
+    /// registration one that was meant for an earlier life is known.
+    pub(super) registered: oneshot::Sender<()>,
+    /// Turns true once this broker was told what is its own.
+    pub(super) loaded: watch::Receiver<bool>,
+}
+
+/// Begins to obey orders, once there is a registration that they can be meant for.
 pub(super) fn obey(
     context: &Arc<Context>,
     orders: mpsc::Receiver<Order>,
     runtimes: Vec<Handle>,
-) -> watch::Receiver<bool> {
+) -> Obedience {
     let (loaded, is_loaded) = watch::channel(false);
+    let (registered, is_registered) = oneshot::channel();
     let config = context.config.load();
     let versions = Versions::of_broker(&config);
     let fetchers = Fetchers::new(fetcher::Parts {
@@ -89,10 +98,14 @@ pub(super) fn obey(
         dynamic_config: Arc::clone(&context.dynamic_config),
         loaded,
     };
-    context.tasks.spawn("control", Control::new(parts, -1).run(orders));
+    context.tasks.spawn("control", async move {
+        if is_registered.await.is_ok() {
+            Control::new(parts, -1).run(orders).await;
+        }
+    });
     keep_isrs(context);
     tell_of_failed_dirs(context);
-    is_loaded
+    Obedience { registered, loaded: is_loaded }
 }
 
 fn keep_isrs(context: &Arc<Context>) {

@@ -14,6 +14,8 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 
+use crate::planted::{self, Bug};
+
 /// The broker epoch of a request that does not say whom it is meant for.
 const ANY_BROKER_EPOCH: i64 = -1;
 
@@ -60,7 +62,9 @@ impl ControlState {
         if sender.controller_epoch < self.controller_epoch {
             return Err(ErrorCode::StaleControllerEpoch);
         }
-        if sender.broker_epoch != ANY_BROKER_EPOCH && sender.broker_epoch < broker_epoch {
+        let is_of_earlier_life =
+            sender.broker_epoch != ANY_BROKER_EPOCH && sender.broker_epoch < broker_epoch;
+        if is_of_earlier_life && !planted::is(Bug::StaleBrokerEpoch) {
             return Err(ErrorCode::StaleBrokerEpoch);
         }
         if let Some(ended) = self.ended {

@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 use super::membership::Term;
 use super::state::effect::Change;
 use super::state::event::WriteError;
+use crate::planted::{self, Bug};
 use steps::{May, Step};
 
 mod steps;
@@ -105,7 +106,8 @@ impl Tree {
         batch.retain(|piece| made[piece.change].is_ok());
         while batch.iter().any(|piece| !piece.steps.is_empty()) {
             let steps = batch.iter().flat_map(|piece| piece.steps.iter().map(|s| s.op.clone()));
-            let ops = std::iter::once(self.term.check()).chain(steps).collect();
+            let ops = self.fenced(steps);
+            assert!(ops.first() == Some(&self.term.check()), "a write of a controller is fenced");
             match self.store.multi(ops).await {
                 Ok(results) => {
                     note_versions(&batch, &results, made);
@@ -132,6 +134,12 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Puts the check that this broker is still the controller before `steps`.
+    fn fenced(&self, steps: impl Iterator<Item = Op>) -> Vec<Op> {
+        let is_checked = !planted::is(Bug::UnfencedControllerWrite);
+        is_checked.then(|| self.term.check()).into_iter().chain(steps).collect()
     }
 
     /// Takes out of `batch` what `error` is about.

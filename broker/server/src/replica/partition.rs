@@ -26,6 +26,7 @@ use super::attention::Attention;
 use super::counters::TopicCounters;
 use super::delayed::{AckState, AckWaiters, PendingAcks, Subscribers};
 use super::partition_state::{PartitionState, Role, StateError};
+use crate::planted::{self, Bug};
 
 pub mod admin;
 pub mod follower;
@@ -178,6 +179,9 @@ impl Partition {
     ///
     /// # Errors
     /// Nothing was appended; an I/O error has taken the directory offline.
+    ///
+    /// # Panics
+    /// If what was appended is of another epoch.
     pub fn append(
         self: &Arc<Self>,
         batches: &mut [AppendBatch<'_>],
@@ -202,6 +206,10 @@ impl Partition {
                 return Err(error.into());
             }
         };
+        assert!(
+            appended.duplicate || inner.log.latest_epoch() == Some(epoch),
+            "what a leader appends is of its epoch"
+        );
         let end = inner.log.log_end_offset();
         let moved = inner.state.appended(end);
         let has_laggard = inner.state.has_laggard();
@@ -229,7 +237,7 @@ impl Partition {
             log_append_time: appended.log_append_time,
             is_duplicate: appended.duplicate,
             log_start_offset: appended.log_start_offset,
-            is_visible: high_watermark >= required_offset,
+            is_visible: high_watermark >= required_offset || planted::is(Bug::AckBeforeReplication),
         })
     }
 

@@ -406,10 +406,17 @@ impl PartitionState {
     ///
     /// A broker that is no replica, or a fetch that comes when this broker no longer leads, changes
     /// nothing.
+    ///
+    /// # Panics
+    /// If the fetch is of another epoch.
     pub fn replica_fetched(&mut self, fetch: &ReplicaFetch) -> Moved {
         if self.role != Role::Leader {
             return Moved::default();
         }
+        assert!(
+            fetch.leader_epoch.0 < 0 || fetch.leader_epoch == self.leadership.leader_epoch,
+            "a fetch of another epoch shows nothing in this one: {fetch:?}"
+        );
         let leader_end = self.log_end_offset;
         let follower = self.followers.iter_mut().find(|known| known.broker() == fetch.broker);
         let Some(follower) = follower else { return Moved::default() };
@@ -552,8 +559,8 @@ impl PartitionState {
                 self.high_watermark = lowest;
             }
             assert!(
-                self.high_watermark == before || self.high_watermark <= self.vouched_end_offset(),
-                "the high watermark moves only where this broker vouches for it"
+                self.high_watermark == before || self.is_vouched_for(self.high_watermark),
+                "the high watermark moves only where all that may be elected vouch for it"
             );
         }
         self.assert_order();
@@ -571,6 +578,21 @@ impl PartitionState {
             let follower = self.followers.iter().find(|known| known.broker() == broker)?;
             follower.vouched_end().map(|end| end.min(lowest))
         })
+    }
+
+    /// Whether this broker and every member of the maximal ISR has everything below `offset`.
+    fn is_vouched_for(&self, offset: Offset) -> bool {
+        let has = |known: &Progress| known.vouched_end().is_some_and(|end| end >= offset);
+        // A test has broken a rule on purpose.
+        #[cfg(test)]
+        let is_wrong = self.wrong.is_some();
+        #[cfg(not(test))]
+        let is_wrong = false;
+        offset <= self.vouched_end_offset()
+            && self.maximal_isr().all(|member| {
+                let follower = self.followers.iter().find(|known| known.broker() == member);
+                Some(member) == self.leadership.leader || is_wrong || follower.is_some_and(has)
+            })
     }
 
     fn assert_order(&self) {

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use broker_protocol::quantity::{BrokerId, Offset};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 
 /// The broker epoch of a replica that does not say (Fetch up to version 14).
 pub const NO_BROKER_EPOCH: i64 = -1;
@@ -20,6 +20,8 @@ pub struct ReplicaFetch {
     pub broker: BrokerId,
     /// Its registration, [`NO_BROKER_EPOCH`] if it does not say.
     pub broker_epoch: i64,
+    /// The epoch that it believes in, -1 if it does not say (Fetch up to version 8).
+    pub leader_epoch: LeaderEpoch,
     /// It vouches for everything below this offset.
     pub offset: Offset,
     /// Where its log starts, -1 if it does not say.
@@ -116,6 +118,7 @@ mod tests {
         ReplicaFetch {
             broker: BrokerId(2),
             broker_epoch: 7,
+            leader_epoch: LeaderEpoch(5),
             offset: Offset(offset),
             log_start_offset: Offset(0),
             at,

@@ -11,6 +11,26 @@ const BATCHES_MAX: usize = 5;
 const NO_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 
+/// How many batches are looked at for a duplicate.
+#[cfg(not(feature = "planted"))]
+const fn window() -> usize {
+    BATCHES_MAX
+}
+
+#[cfg(feature = "planted")]
+static WINDOW: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(BATCHES_MAX);
+
+#[cfg(feature = "planted")]
+fn window() -> usize {
+    WINDOW.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Plants a fault: one batch less than a producer may have in flight is known again.
+#[cfg(feature = "planted")]
+pub fn remember_four_batches() {
+    WINDOW.store(BATCHES_MAX - 1, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// A batch as the state remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchMetadata {
@@ -141,7 +161,7 @@ impl ProducerEntry {
             known.base_sequence() == batch.base_sequence
                 && known.last_sequence == batch.last_sequence
         };
-        self.batches().iter().find(is_same).copied()
+        self.batches().iter().rev().take(window()).find(is_same).copied()
     }
 
     pub(super) fn check(&self, batch: &ProducerBatch, origin: Origin) -> Result<(), ProducerError> {

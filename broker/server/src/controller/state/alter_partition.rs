@@ -24,6 +24,7 @@ use super::request::{Altered, IsrProposal, Reply, Token, TopicRef};
 use super::turn::Reason;
 use super::{Planted, State, named};
 use crate::controller::election::Presence;
+use crate::planted::{self, Bug};
 
 /// A request whose ISRs are being written.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl State {
         knows_ineligible: bool,
         proposals: Vec<IsrProposal>,
     ) {
-        if !self.is_current(broker, epoch) {
+        if !self.is_current(broker, epoch) && !planted::is(Bug::StaleBrokerEpoch) {
             let reply = Reply::AlterPartition(Err(ErrorCode::StaleBrokerEpoch));
             self.turn.reply(token, reply);
             return;
@@ -118,6 +119,7 @@ impl State {
                 ErrorCode::OperationNotAttempted
             })
         } else {
+            self.assert_current(asked);
             let state = StateWrite {
                 leader: view.leader,
                 leader_epoch: view.leader_epoch,
@@ -134,7 +136,8 @@ impl State {
             if self.planted(Planted::NoLivenessCheck) {
                 return true;
             }
-            let is_same_life = *epoch < 0 || self.is_current(*id, *epoch);
+            let is_same_life =
+                *epoch < 0 || self.is_current(*id, *epoch) || planted::is(Bug::StaleBrokerEpoch);
             is_same_life
                 && match self.presence(*id, partition) {
                     Presence::Up { .. } => true,
@@ -142,6 +145,14 @@ impl State {
                     Presence::Gone => false,
                 }
         })
+    }
+
+    /// Asserts that nobody is, or becomes, a member of an ISR by what its broker did in an earlier life.
+    fn assert_current(&self, asked: &IsrProposal) {
+        let is_planted = self.planted(Planted::NoLivenessCheck);
+        for (id, epoch) in asked.isr.iter().filter(|(_, epoch)| *epoch >= 0 && !is_planted) {
+            assert!(self.is_current(*id, *epoch), "broker {id} is in sync by an earlier life");
+        }
     }
 
     /// A proposal was not written.

@@ -29,6 +29,7 @@ use tracing::{debug, error, info, warn};
 use super::plan::{Follow, Key, Plan, Position, Topic};
 use super::{Command, Parts};
 use crate::peer::{Peer, PeerError};
+use crate::planted::{self, Bug};
 use crate::replica::manager::Truncation;
 use crate::replica::partition::follower::{
     Cut, FollowError, FollowerPosition, FromLeader, TruncateError,
@@ -182,7 +183,10 @@ impl Copies {
             // How far the leader is is not known yet.
             self.throttled.insert(key);
         }
-        if let Some(point) = position.unsynced {
+        if planted::is(Bug::TruncateToHighWatermark) {
+            self.plan.hold(key);
+            self.cuts.push((key, Cut::HighWatermark));
+        } else if let Some(point) = position.unsynced {
             self.sync(key, &partition, point);
         }
         self.partitions.insert(follow.partition, partition);

@@ -22,6 +22,7 @@ use super::plan::{Ask, Due};
 use super::round::Copies;
 use super::{Command, Endpoints, Parts};
 use crate::peer::{Options, Peer, PeerError};
+use crate::planted::{self, Bug};
 
 /// From this version of Fetch on topics are named by id; the one before is used where one has none.
 const TOPIC_IDS_FROM: i16 = 13;
@@ -88,6 +89,9 @@ impl Fetcher {
 
     async fn work(&mut self) {
         loop {
+            if planted::is(Bug::TruncateToHighWatermark) {
+                self.copies.cut().await;
+            }
             match self.copies.plan.due(self.parts.replicas.clock().now()) {
                 Due::Now => match self.round().await {
                     Ok(()) => self.failures = 0,

@@ -152,6 +152,9 @@ impl Partition {
     ///
     /// # Errors
     /// As [`FollowError`]; an I/O error has taken the directory offline.
+    ///
+    /// # Panics
+    /// If something of a later epoch got into the log.
     pub fn append_as_follower(
         self: &Arc<Self>,
         answer: &FromLeader<'_>,
@@ -163,6 +166,10 @@ impl Partition {
             return Err(FollowError::Late);
         }
         let appended = inner.log.append_as_follower(answer.batches, answer.leader_epoch, now);
+        assert!(
+            inner.log.latest_epoch() <= Some(answer.leader_epoch),
+            "a follower has nothing of a later epoch than its leader's"
+        );
         let end = inner.log.log_end_offset();
         let moved = inner.state.followed(end, answer.high_watermark);
         let advanced = self.advanced(&mut inner, moved);

@@ -8,6 +8,7 @@ use broker_storage::log::{ReadError as LogReadError, Slice};
 use broker_storage::transaction_index::AbortedTxn;
 
 use super::{Advanced, EpochEndOffset, Inner, Partition};
+use crate::planted::{self, Bug};
 use crate::replica::partition_state::{Moved, StateError};
 use crate::replica::progress::ReplicaFetch;
 
@@ -139,6 +140,7 @@ impl Partition {
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
         let reader = reader.into();
+        let position = &believed(position, reader);
         let mut inner = self.inner.lock();
         inner.check_reader(position, reader)?;
         if let Some(diverging) = inner.diverging(position)? {
@@ -199,7 +201,9 @@ impl Partition {
             return (Moved::default(), None);
         };
         let FetchPosition { fetch_offset: offset, log_start_offset, .. } = *position;
-        let fetch = ReplicaFetch { broker, broker_epoch, offset, log_start_offset, at };
+        let leader_epoch = position.current_leader_epoch;
+        let fetch =
+            ReplicaFetch { broker, broker_epoch, leader_epoch, offset, log_start_offset, at };
         let moved = inner.state.replica_fetched(&fetch);
         let advanced = self.advanced(inner, moved.high_watermark);
         (moved, advanced)
@@ -213,6 +217,16 @@ impl Reader {
             Self::Replica { .. } => Isolation::LogEnd,
         }
     }
+}
+
+/// Returns what a reader asks, with the epochs that it names.
+fn believed(position: &FetchPosition, reader: Reader) -> FetchPosition {
+    let is_replica = matches!(reader, Reader::Replica { .. });
+    if is_replica && planted::is(Bug::IgnoreEpochInFetch) {
+        let none = LeaderEpoch(-1);
+        return FetchPosition { current_leader_epoch: none, last_fetched_epoch: none, ..*position };
+    }
+    *position
 }
 
 impl Inner {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 
 use super::{Moved, PartitionState, Role};
+use crate::planted::{self, Bug};
 use crate::replica::progress::{NO_BROKER_EPOCH, Progress};
 
 /// An ISR that the leader asks for.
@@ -57,8 +58,9 @@ impl PartitionState {
     /// Returns those whom the high watermark waits for, this broker included: the ISR that the
     /// controller confirmed, and whom it was asked to add.
     pub fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> + '_ {
-        let confirmed = &self.leadership.isr;
         let proposed = self.proposed.iter().flat_map(|proposal| &proposal.isr);
+        let is_wrong = self.proposed.is_some() && planted::is(Bug::ProposedIsrOnly);
+        let confirmed = if is_wrong { [].as_slice() } else { &self.leadership.isr };
         let added = proposed.map(|(broker, _)| *broker).filter(|id| !confirmed.contains(id));
         confirmed.iter().copied().chain(added)
     }

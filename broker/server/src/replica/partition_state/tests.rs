@@ -77,7 +77,14 @@ fn leader(durability: Durability, others: &[i32]) -> PartitionState {
 
 fn fetch(broker: i32, offset: i64) -> ReplicaFetch {
     let (broker, offset) = (BrokerId(broker), Offset(offset));
-    ReplicaFetch { broker, broker_epoch: 70, offset, log_start_offset: Offset(0), at: now() }
+    ReplicaFetch {
+        broker,
+        broker_epoch: 70,
+        leader_epoch: LeaderEpoch(-1),
+        offset,
+        log_start_offset: Offset(0),
+        at: now(),
+    }
 }
 
 /// The high watermark is the lowest end in the ISR and never moves back.

@@ -238,6 +238,7 @@ impl World {
     fn send_fetch(&mut self, broker: usize) {
         let is_truncating_to_high_watermark = self.is(Wrong::TruncateToHighWatermark);
         let looks_once = self.is(Wrong::TruncateToTheEndAlone);
+        let is_epoch_ignored = self.is(Wrong::IgnoreEpochInFetch);
         let at = self.now;
         let Broker { id, log, state: Some(state), epoch, is_aligned, .. } =
             &mut self.brokers[broker]
@@ -259,6 +260,7 @@ impl World {
         let fetch = ReplicaFetch {
             broker: *id,
             broker_epoch: *epoch,
+            leader_epoch: if is_epoch_ignored { LeaderEpoch(-1) } else { leader_epoch },
             offset: log.end(),
             log_start_offset: Offset(0),
             at,
