@@ -230,7 +230,12 @@ fn fetch_all(replica: &Replica, leader_epoch: i32) {
         last_fetched_epoch: LeaderEpoch(-1),
         log_start_offset: Offset(0),
     };
-    let reader = Reader::Replica { broker: ANOTHER, broker_epoch: -1, at: SystemClock.now() };
+    let reader = Reader::Replica {
+        broker: ANOTHER,
+        broker_epoch: -1,
+        at: SystemClock.now(),
+        is_over_quota: false,
+    };
     replica.read(&position, reader, 1, false).unwrap();
 }
 
