@@ -41,6 +41,7 @@ mod compact;
 mod follow;
 mod producers;
 mod read;
+mod recall;
 mod recent;
 mod retain;
 mod roll;

@@ -127,6 +127,14 @@ impl OffsetIndex {
         Ok(found.entry.map_or(start, |entry| decode(base, entry)))
     }
 
+    /// Returns the last entry whose position is not above `target`; the segment's start if there is none.
+    pub fn lookup_position(&self, target: u32) -> Result<OffsetPosition, IndexError> {
+        let (base, start) =
+            (self.base_offset, OffsetPosition { offset: self.base_offset, position: 0 });
+        let found = self.file.search(|entry| decode(base, *entry).position.cmp(&target))?;
+        Ok(found.entry.map_or(start, |entry| decode(base, entry)))
+    }
+
     /// Returns whether no further entry fits.
     pub fn is_full(&self) -> bool {
         self.file.count() == self.file.count_max()

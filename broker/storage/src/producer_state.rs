@@ -6,6 +6,8 @@
 //!
 //! * `end_offset` (exclusive): every batch below it is in the state.
 //! * A snapshot's offset is its `end_offset`.
+//! * `known_from` (inclusive): of the batches below it only each producer's last one is in the state, for
+//!   that is what a snapshot has. The log reads the others when a retry asks for one (`log/recall.rs`).
 //!
 //! Checking and recording are apart: [`ProducerStates::check`] before the bytes are written,
 //! [`ProducerStates::append`] after, so that a failed write leaves no trace here.
@@ -176,6 +178,9 @@ pub struct ProducerStates {
     /// Ended transactions whose marker may be above the high watermark: first offset to last.
     unreplicated: BTreeMap<Offset, Offset>,
     end_offset: Offset,
+    known_from: Offset,
+    /// How much of the log was read below the snapshot.
+    recalled_bytes: u64,
     /// Offsets of the snapshots on disk.
     snapshots: BTreeSet<Offset>,
     last_snapshot_offset: Offset,
@@ -202,6 +207,8 @@ impl ProducerStates {
             ongoing: BTreeMap::new(),
             unreplicated: BTreeMap::new(),
             end_offset: Offset(0),
+            known_from: Offset(0),
+            recalled_bytes: 0,
             snapshots,
             last_snapshot_offset: Offset(0),
         })
@@ -415,7 +422,7 @@ impl ProducerStates {
                 Ok(Ok(entries)) => {
                     let alive = |entry: &ProducerEntry| !entry.is_expired(now, expiration_ms);
                     entries.into_iter().filter(alive).for_each(|entry| self.load(entry));
-                    (self.end_offset, self.last_snapshot_offset) = (offset, offset);
+                    self.begin_at(offset);
                     return Ok(());
                 }
                 Ok(Err(damage)) => {
@@ -428,8 +435,50 @@ impl ProducerStates {
                 Err(source) => return Err(SnapshotError { operation: "read", path, source }),
             }
         }
-        (self.end_offset, self.last_snapshot_offset) = (log_start_offset, log_start_offset);
+        self.begin_at(log_start_offset);
         Ok(())
+    }
+
+    fn begin_at(&mut self, offset: Offset) {
+        self.end_offset = offset;
+        self.known_from = offset;
+        self.recalled_bytes = 0;
+        self.last_snapshot_offset = offset;
+    }
+
+    /// Returns the offset from which on (inclusive) all batches of a producer may be in the state.
+    pub fn known_from(&self) -> Offset {
+        self.known_from
+    }
+
+    /// Returns how many bytes of the log were read to lower [`ProducerStates::known_from`].
+    pub fn recalled_bytes(&self) -> u64 {
+        self.recalled_bytes
+    }
+
+    /// Says whether `batch`, which does not follow, may be a retry of one below [`known_from`].
+    ///
+    /// [`known_from`]: ProducerStates::known_from
+    pub fn may_have_forgotten(&self, batch: &ProducerBatch) -> bool {
+        let known = self.producers.get(&batch.producer_id);
+        known.is_some_and(|entry| entry.may_have_forgotten(batch))
+    }
+
+    /// Takes in the batches of `from..known_from`, in their order, which were read from `read_bytes` of the
+    /// log: the state is then known from `from` on.
+    ///
+    /// # Panics
+    /// If they are not below what is known.
+    pub fn recall(&mut self, batches: &[ProducerBatch], from: Offset, read_bytes: u64) {
+        assert!(from <= self.known_from, "what is recalled lies below what is known");
+        for batch in batches.iter().rev() {
+            assert!(batch.last_offset < self.known_from, "a batch is recalled once");
+            if let Some(entry) = self.producers.get_mut(&batch.producer_id) {
+                entry.recall(batch);
+            }
+        }
+        self.known_from = from;
+        self.recalled_bytes += read_bytes;
     }
 
     fn load(&mut self, entry: ProducerEntry) {
@@ -452,7 +501,8 @@ impl ProducerStates {
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.delete_file(snapshot)?;
         }
-        (self.end_offset, self.last_snapshot_offset) = (offset, Offset(0));
+        self.begin_at(offset);
+        self.last_snapshot_offset = Offset(0);
         Ok(())
     }
 

@@ -461,6 +461,13 @@ impl Segment {
         }
     }
 
+    /// Returns where a batch begins at `position` or somewhat below: as far as the index knows.
+    pub(crate) fn batch_at_or_below(&self, position: u32) -> Result<u32, SegmentError> {
+        let found = self.index.lookup_position(position)?.position;
+        // An index is a hint: if it points nowhere, there is the front.
+        Ok(if found <= position { found } else { 0 })
+    }
+
     /// Calls `visit` for each batch from `position` on, until it returns false.
     pub(crate) fn for_each(
         &self,

@@ -218,7 +218,7 @@ impl Log {
         let verdict = match batches {
             [] => return Err(AppendError::Empty),
             [batch] => match known(batch) {
-                Some(batch) => self.producers.check(&[batch], Origin::Client)?,
+                Some(batch) => self.check_producer(&batch)?,
                 None => Verdict::Accept,
             },
             // Only old producers send several, and those have no producer id.

@@ -8,6 +8,8 @@ use super::{EndTxnMarker, Origin, ProducerBatch, ProducerError};
 
 /// As many as a producer may have in flight, so that every retry is recognised.
 const BATCHES_MAX: usize = 5;
+/// How many sequences there are: the first is 0, the last 2^31-1.
+const SEQUENCES: i64 = 1 << 31;
 const NO_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 
@@ -45,6 +47,15 @@ pub struct BatchMetadata {
 }
 
 impl BatchMetadata {
+    fn of(batch: &ProducerBatch) -> Self {
+        Self {
+            last_sequence: batch.last_sequence,
+            last_offset: batch.last_offset,
+            offset_delta: (batch.last_offset.0 - batch.base_offset.0) as i32,
+            timestamp: batch.max_timestamp,
+        }
+    }
+
     /// Returns the first offset.
     pub fn base_offset(&self) -> Offset {
         Offset(self.last_offset.0 - i64::from(self.offset_delta))
@@ -231,12 +242,7 @@ impl ProducerEntry {
     /// Records a batch; returns its first offset if it begins a transaction.
     pub(super) fn record(&mut self, batch: &ProducerBatch) -> Option<Offset> {
         self.enter_epoch(batch.producer_epoch);
-        self.push(BatchMetadata {
-            last_sequence: batch.last_sequence,
-            last_offset: batch.last_offset,
-            offset_delta: (batch.last_offset.0 - batch.base_offset.0) as i32,
-            timestamp: batch.max_timestamp,
-        });
+        self.push(BatchMetadata::of(batch));
         self.last_timestamp = batch.max_timestamp;
         if batch.is_transactional && self.current_txn_first_offset.is_none() {
             self.current_txn_first_offset = Some(batch.base_offset);
@@ -251,6 +257,29 @@ impl ProducerEntry {
         self.coordinator_epoch = marker.coordinator_epoch;
         self.last_timestamp = marker.timestamp;
         self.current_txn_first_offset.take()
+    }
+
+    /// Says whether `batch` may be one of the last five that is not known here, because the state is of a
+    /// snapshot: it comes before the first one that is known.
+    pub(super) fn may_have_forgotten(&self, batch: &ProducerBatch) -> bool {
+        let Some(first) = self.batches().first() else { return false };
+        let distance = i64::from(first.base_sequence()) - i64::from(batch.base_sequence);
+        let distance = distance.rem_euclid(SEQUENCES);
+        self.batch_count < BATCHES_MAX
+            && batch.producer_epoch == self.producer_epoch
+            && (1..SEQUENCES / 2).contains(&distance)
+    }
+
+    /// Records a batch that was found before the first one that is known, if it counts among the last five.
+    pub(super) fn recall(&mut self, batch: &ProducerBatch) {
+        let is_next =
+            self.batches().first().is_some_and(|first| batch.last_offset < first.base_offset());
+        let is_full = self.batch_count == BATCHES_MAX;
+        if is_next && !is_full && batch.producer_epoch == self.producer_epoch {
+            self.batches.rotate_right(1);
+            self.batches[0] = BatchMetadata::of(batch);
+            self.batch_count += 1;
+        }
     }
 
     fn enter_epoch(&mut self, producer_epoch: i16) {

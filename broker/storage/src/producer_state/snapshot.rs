@@ -6,8 +6,8 @@
 //! | timestamp: i64 | coordinator epoch: i32 | first offset of the open transaction, or -1: i64
 //! ```
 //!
-//! Big-endian. Of the last five batches only the newest is kept, as in Kafka: after a restart, older
-//! retries answer with an out-of-order sequence, unless the replayed log still knows them.
+//! Big-endian. Of the last five batches only the newest is kept, as in Kafka; the others are found in the
+//! log when a retry asks for one of them (`log/recall.rs`), which Kafka does not do.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
