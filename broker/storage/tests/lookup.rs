@@ -9,7 +9,9 @@ use std::sync::Arc;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
 use broker_protocol::record::batch::{Batch, BatchHeader};
 use broker_protocol::record::legacy::{MessageFields, write_message};
-use broker_storage::fs::faulty::FaultyFs;
+use broker_protocol::topic_partition::TopicPartition;
+use broker_protocol::uuid::Uuid;
+use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::fs::real::RealFs;
 use broker_storage::fs::{Fs, Open};
 use broker_storage::log::Log;
@@ -309,4 +311,34 @@ fn old_clients_are_told_where_segments_start() {
     assert_eq!(all.len(), log.segment_count());
     assert_eq!(all.last(), Some(&Offset(0)));
     assert_eq!(log.offsets_before(Some(TimestampMs(-1)), 5).unwrap(), []);
+}
+
+/// Of several logs of which one does not fit none is left to be in the way of the next try.
+#[test]
+fn logs_that_do_not_fit_on_the_disk_can_be_created_once_they_do() {
+    let faulty = FaultyFs::new(1);
+    let fs: Arc<dyn Fs> = Arc::new(faulty.clone());
+    let dir = open_dir(&fs, Path::new(DIR));
+    let config = config(&[]);
+    let news = || {
+        let new = |partition| NewLog {
+            partition: TopicPartition { topic: "orders".into(), partition },
+            topic_id: Some(Uuid::from_bytes([7; 16])),
+            config: config.clone(),
+        };
+        (0..3).map(new).collect::<Vec<_>>()
+    };
+    for step in 0.. {
+        faulty.fail_from(faulty.operations() + step, Failure::Full, true);
+        let created = dir.create_logs(news(), NOW);
+        faulty.heal();
+        if let Ok(logs) = created {
+            assert!(step > 3, "nothing has failed");
+            assert_eq!(logs.len(), 3);
+            return;
+        }
+        let left = fs.list(Path::new(DIR)).unwrap();
+        let left: Vec<_> = left.iter().filter(|entry| entry.name.starts_with("orders")).collect();
+        assert!(left.is_empty(), "step {step}: {left:?}");
+    }
 }

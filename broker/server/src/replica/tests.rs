@@ -373,6 +373,27 @@ fn a_topic_created_again_has_no_records_of_the_old_one() {
     assert_eq!(manager.retired_counters().messages_in.get(), 0);
 }
 
+/// A log whose making was cut short says nothing of its topic: the others of that topic stay known, whichever
+/// is read first.
+#[test]
+fn a_log_without_a_topic_id_hides_no_other_of_its_topic() {
+    for unfinished in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = open(&[dir.path()], &relaxed());
+        lead(&manager, 3, &relaxed());
+        manager.close(0);
+        drop(manager);
+        let metadata = dir.path().join(format!("t-{unfinished}/partition.metadata"));
+        RealFs.remove_file(&metadata).unwrap();
+
+        let manager = open(&[dir.path()], &relaxed());
+        let here = manager.partitions().len();
+        assert_eq!(here, 3, "without the id of {unfinished}");
+        assert_eq!(manager.topic_by_id(ID).unwrap().partitions().len(), 3);
+        lead(&manager, 3, &relaxed());
+    }
+}
+
 #[tokio::test]
 async fn a_lost_directory_takes_its_partitions_with_it_and_no_others() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -82,28 +82,44 @@ impl LogDir {
     /// Creates several logs with one sync of the directory, as a topic of many partitions needs.
     ///
     /// # Errors
-    /// None is to be used; those that were made are empty logs to the next start.
+    /// None is to be used. What was made of them is taken away again, as far as the disk lets us; what
+    /// stays are empty logs to the next start.
     pub fn create_logs(&self, new: Vec<NewLog>, now: TimestampMs) -> Result<Vec<Log>, CreateError> {
         if self.offline().is_offline() {
             return Err(CreateError::Offline { dir: self.path().to_path_buf() });
         }
-        let created: Result<Vec<_>, _> = new.into_iter().map(|new| self.create(new, now)).collect();
+        let mut made = Vec::with_capacity(new.len());
+        let created: Result<Vec<_>, _> =
+            new.into_iter().map(|new| self.create(new, now, &mut made)).collect();
         let created = created.and_then(|logs| match self.sync() {
             Ok(()) => Ok(logs),
             Err(source) => Err(CreateError::Io { dir: self.path().to_path_buf(), source }),
         });
-        if let Some(error) = created.as_ref().err().and_then(CreateError::io_error) {
-            self.note_error(error);
+        if let Err(error) = &created {
+            for dir in made {
+                // The first error is the one to tell.
+                let _ = self.fs().remove_dir_all(&dir);
+            }
+            if let Some(error) = error.io_error() {
+                self.note_error(error);
+            }
         }
         created
     }
 
-    fn create(&self, new: NewLog, now: TimestampMs) -> Result<Log, CreateError> {
+    /// Creates one log; its directory is added to `made` as soon as it may be there.
+    fn create(
+        &self,
+        new: NewLog,
+        now: TimestampMs,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Log, CreateError> {
         let dir = self.path().join(dir_name(&new.partition));
         let error = |source| CreateError::Io { dir: dir.clone(), source };
         if self.fs().exists(&dir).map_err(error)? {
             return Err(CreateError::Exists { dir });
         }
+        made.push(dir.clone());
         self.fs().create_dir_all(&dir).map_err(error)?;
         self.write_epochs(&dir)?;
         // Last, because its write also syncs the names of the other files.

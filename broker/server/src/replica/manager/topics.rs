@@ -102,25 +102,7 @@ impl Topics {
         let _turn = self.changing.lock();
         let mut next = Snapshot::clone(&self.newest.load());
         for partition in partitions {
-            let name = Arc::clone(&partition.name().topic);
-            let id = partition.topic_id();
-            let known = next.by_name.get(&name).filter(|topic| topic.id == id);
-            let topic = known.cloned().unwrap_or_else(|| {
-                let topic = Arc::new(Topic {
-                    name: Arc::clone(&name),
-                    id,
-                    counters: Arc::clone(partition.shared_counters()),
-                    partitions: ArcSwap::default(),
-                });
-                if let Some(old) = next.by_name.insert(Arc::clone(&name), Arc::clone(&topic)) {
-                    next.by_id.remove(&old.id);
-                    self.retired.absorb(&old.counters);
-                }
-                if !id.is_zero() {
-                    next.by_id.insert(id, Arc::clone(&topic));
-                }
-                topic
-            });
+            let topic = self.topic_of(&partition, &mut next);
             let mut numbered = Vec::clone(&topic.partitions.load());
             let index = partition.name().partition as usize;
             if numbered.len() <= index {
@@ -130,6 +112,33 @@ impl Topics {
             topic.partitions.store(Arc::new(numbered));
         }
         self.newest.store(Arc::new(next));
+    }
+
+    /// Returns the topic that `partition` belongs to; makes it where there is none, and where the one of
+    /// that name is another, whose partitions are gone then.
+    fn topic_of(&self, partition: &Partition, next: &mut Snapshot) -> Arc<Topic> {
+        let (name, id) = (Arc::clone(&partition.name().topic), partition.topic_id());
+        let known = next.by_name.get(&name);
+        // A log that does not know its topic's id is of the topic of that name.
+        if let Some(known) = known.filter(|topic| topic.id == id || id.is_zero()) {
+            return Arc::clone(known);
+        }
+        let before = known.filter(|topic| topic.id.is_zero());
+        let partitions = before.map(|topic| topic.partitions.load_full()).unwrap_or_default();
+        let topic = Arc::new(Topic {
+            name: Arc::clone(&name),
+            id,
+            counters: Arc::clone(partition.shared_counters()),
+            partitions: ArcSwap::new(partitions),
+        });
+        if let Some(old) = next.by_name.insert(name, Arc::clone(&topic)) {
+            next.by_id.remove(&old.id);
+            self.retired.absorb(&old.counters);
+        }
+        if !id.is_zero() {
+            next.by_id.insert(id, Arc::clone(&topic));
+        }
+        topic
     }
 
     /// Takes a partition out, and its topic with the last one.
