@@ -106,6 +106,9 @@ impl Batch {
 pub(super) struct Outbox {
     batches: VecDeque<Batch>,
     brokers: Brokers,
+    /// Whether it has begun to be told everything. Until then it is told nothing: it would take the
+    /// part for the whole.
+    is_begun: bool,
 }
 
 impl Outbox {
@@ -118,6 +121,7 @@ impl Outbox {
     /// Adds directives, in order; `whole` replaces all that waits.
     pub(super) fn add(&mut self, whole: bool, directives: Vec<Directive>) {
         if whole {
+            self.is_begun = true;
             self.batches.clear();
             let batch = self.last();
             (batch.greets, batch.whole, batch.brokers) = (true, true, true);
@@ -132,6 +136,9 @@ impl Outbox {
 
     /// Takes the next letter out, if there is one.
     pub(super) fn next(&mut self) -> Option<Letter> {
+        if !self.is_begun {
+            return None;
+        }
         while let Some(batch) = self.batches.front_mut() {
             if std::mem::take(&mut batch.greets) {
                 // With all partitions: clients are not to think for a moment that there are none.
@@ -271,6 +278,8 @@ mod tests {
         ];
         for (name, directives, expected) in cases {
             let mut outbox = Outbox::default();
+            outbox.add(true, Vec::new());
+            assert_eq!(all(&mut outbox).len(), 3);
             outbox.add(false, directives);
             assert_eq!(all(&mut outbox), expected, "{name}");
         }
@@ -284,5 +293,15 @@ mod tests {
         assert_eq!(all(&mut outbox), ["announce", "lead all", "announce"]);
         outbox.brokers(Brokers::default());
         assert_eq!(all(&mut outbox), ["announce"]);
+    }
+
+    /// A broker that has just started answers clients by the first that it is told.
+    #[test]
+    fn nothing_is_told_before_everything() {
+        let mut outbox = Outbox::default();
+        outbox.brokers(Brokers::default());
+        assert_eq!(all(&mut outbox), [""; 0]);
+        outbox.add(true, vec![Directive::Announce(view(0, 1, 1)), lead(view(0, 1, 1))]);
+        assert_eq!(all(&mut outbox), ["announce 0@1", "lead all 0@1", "announce"]);
     }
 }
