@@ -48,10 +48,12 @@ use crate::tasks::Tasks;
 use crate::{adopt, http, jobs, producer_ids};
 use ground::Ground;
 use listeners::{bind, serve};
+use patience::{Renewal, patiently};
 
 mod ground;
 mod listeners;
 mod member;
+mod patience;
 
 /// How long answers in progress may take when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -113,7 +115,8 @@ impl Broker {
         let _ = obedience.registered.send(());
         member::told(obedience.loaded).await?;
         member::follow_settings(&context, &ground.sessions);
-        end_adoption(&context, &ground).await?;
+        let ended = async || end_adoption(&context, &ground).await;
+        patiently(&ground.sessions, Renewal::Members, ended).await?;
         jobs::start(&context);
         if let Some(listeners) = waiting.take() {
             addresses = serve(&context, &workers, listeners);
@@ -185,10 +188,15 @@ async fn build(
     let Ground { store, broker_id, cluster_id, .. } = ground;
     let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
     let (settings, now, time) = (Arc::clone(store), Arc::clone(&config), Arc::clone(&clock));
-    let dynamic_config = Arc::new(DynamicConfig::load(settings, *broker_id, now, time).await?);
+    let load = async || {
+        let (settings, now, time) = (Arc::clone(&settings), Arc::clone(&now), Arc::clone(&time));
+        Ok(DynamicConfig::load(settings, *broker_id, now, time).await?)
+    };
+    let dynamic_config = Arc::new(patiently(&ground.sessions, Renewal::Ours, load).await?);
     metrics.health.enter(Phase::RecoveringLogs);
-    let replicas =
-        load_logs(store, &dynamic_config, &config, &clock, fs, *broker_id, cluster_id).await?;
+    let topics = async || topics(&**store, &dynamic_config).await;
+    let topics = patiently(&ground.sessions, Renewal::Ours, topics).await?;
+    let replicas = load_logs(store, topics, &config, &clock, fs, *broker_id, cluster_id).await?;
     let metadata = Arc::<Cache>::default();
     let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
     let seams = Seams {
@@ -309,21 +317,29 @@ fn open_tree(config: &BrokerConfig) -> Result<EmbeddedTree> {
     })
 }
 
+/// The topics that there are, with their settings.
+async fn topics(
+    store: &dyn Store,
+    dynamic_config: &DynamicConfig,
+) -> Result<BTreeMap<String, Arc<TopicConfig>>> {
+    let mut topics = BTreeMap::new();
+    for topic in store.children(path::TOPICS).await? {
+        let config = dynamic_config.topic(&topic).await?;
+        topics.insert(topic, config);
+    }
+    Ok(topics)
+}
+
 #[allow(clippy::too_many_arguments, reason = "each is a part of the start, and used here only")]
 async fn load_logs(
     store: &Arc<dyn Store>,
-    dynamic_config: &DynamicConfig,
+    topics: BTreeMap<String, Arc<TopicConfig>>,
     config: &SharedConfig,
     clock: &SharedClock,
     fs: &Arc<dyn Fs>,
     broker_id: BrokerId,
     cluster_id: &str,
 ) -> Result<Arc<Manager>> {
-    let mut topics = BTreeMap::new();
-    for topic in store.children(path::TOPICS).await? {
-        let config = dynamic_config.topic(&topic).await?;
-        topics.insert(topic, config);
-    }
     let now = config.load();
     let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
     let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };

@@ -11,6 +11,7 @@ use broker_storage::meta_properties::MetaProperties;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
 
+use super::patience::{Renewal, patiently};
 use crate::adopt;
 use crate::controller::membership;
 use crate::controller::read::fresh_id;
@@ -60,10 +61,14 @@ impl Ground {
             return Ok(Self { sessions, store, broker_id, cluster_id, is_alone, is_adopted, past });
         }
         let ours = ours.map(|id| id.to_string());
-        let found = cluster::find(&*store, ours.as_deref(), fresh_id(), past.as_ref()).await?;
         let stored = stored_id(&**fs, &config.log_dirs);
         let reserved = config.reserved_broker_max_id;
-        let broker_id = cluster::broker_id(&*store, config.id(), stored, reserved).await?;
+        let find = async || {
+            let found = cluster::find(&*store, ours.as_deref(), fresh_id(), past.as_ref()).await?;
+            let id = cluster::broker_id(&*store, config.id(), stored, reserved).await?;
+            Ok((found, id))
+        };
+        let (found, broker_id) = patiently(&sessions, Renewal::Ours, find).await?;
         let (cluster_id, is_adopted) = (found.id, false);
         Ok(Self { sessions, store, broker_id, cluster_id, is_alone, is_adopted, past })
     }
