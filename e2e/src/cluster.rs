@@ -18,6 +18,7 @@ pub mod enter;
 pub mod fault;
 pub mod figures;
 pub mod history;
+pub mod last;
 pub mod network;
 pub mod node;
 pub mod run;

@@ -134,34 +134,45 @@ impl Bed {
         self.not_whole().is_empty()
     }
 
-    /// What keeps the cluster from being whole, in words.
+    /// What keeps the judged topics from being whole, in words.
     pub fn not_whole(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        let mut leaders: HashMap<(String, i32), (i32, i32)> = HashMap::new();
         let mut topics = workload::names();
         // There from the first committed offset on.
         if self.nodes.iter().all(|node| view::ask(node.address(), &[OFFSETS]).is_ok()) {
             topics.push(OFFSETS);
         }
+        self.not_whole_of(&topics)
+    }
+
+    /// What keeps any topic of the cluster from being whole, in words.
+    pub fn all_not_whole(&self) -> Result<Vec<String>> {
+        let topics = self.ensemble.tree()?.children("/brokers/topics")?;
+        Ok(self.not_whole_of(&topics.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    fn not_whole_of(&self, topics: &[&str]) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut leaders: HashMap<(String, i32), (i32, i32)> = HashMap::new();
         for node in &self.nodes {
-            match view::ask(node.address(), &topics) {
-                Err(error) => missing.push(format!("broker {}: {error:#}", node.id)),
-                Ok((partitions, _)) => {
-                    for ((topic, partition), seen) in partitions {
-                        let leader = (seen.leader, seen.leader_epoch);
-                        let other = *leaders.entry((topic.clone(), partition)).or_insert(leader);
-                        if other != leader {
-                            missing.push(format!(
-                                "{topic}-{partition} is led by {other:?} or {leader:?}"
-                            ));
-                        }
-                        if seen.leader < 0 || seen.isr.len() < seen.replicas.len() {
-                            missing.push(format!(
-                                "broker {} has {topic}-{partition} led by {} with isr {:?}",
-                                node.id, seen.leader, seen.isr
-                            ));
-                        }
-                    }
+            let (partitions, _) = match view::ask(node.address(), topics) {
+                Ok(answered) => answered,
+                Err(error) => {
+                    missing.push(format!("broker {}: {error:#}", node.id));
+                    continue;
+                }
+            };
+            for ((topic, partition), seen) in partitions {
+                let place = format!("{topic}-{partition}");
+                let leader = (seen.leader, seen.leader_epoch);
+                let other = *leaders.entry((topic, partition)).or_insert(leader);
+                if other != leader {
+                    missing.push(format!("{place} is led by {other:?} or {leader:?}"));
+                }
+                if seen.leader < 0 || seen.isr.len() < seen.replicas.len() {
+                    missing.push(format!(
+                        "broker {} has {place} led by {} with isr {:?} of {:?}",
+                        node.id, seen.leader, seen.isr, seen.replicas
+                    ));
                 }
             }
         }

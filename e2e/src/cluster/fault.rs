@@ -292,7 +292,8 @@ impl Strike<'_> {
     /// acknowledged is on two other disks then.
     fn wipe_at_once(&self) -> Result<()> {
         let node = self.node();
-        let whole = self.bed.is_whole();
+        // Every topic: the only replica of one that is not judged would be gone, too.
+        let whole = self.bed.all_not_whole().is_ok_and(|missing| missing.is_empty());
         if !whole || self.bed.lost_disk.swap(true, Ordering::SeqCst) {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use super::bed::Bed;
 use super::checker::{Rule, Violation, replicas};
 use super::fault::{Fault, Strike};
 use super::history::{History, Place, What};
+use super::last;
 use super::node::Kind;
 use super::table::Report;
 use super::workload::churn::Churn;
@@ -180,24 +181,7 @@ impl Run {
         self.read_all("after the last fault");
         self.bed.restart_all()?;
         self.read_all("after all brokers were started anew");
-        // High watermarks are written down by a broker that ends in order.
-        for node in &self.bed.nodes {
-            node.server.hold();
-        }
-        for node in &self.bed.nodes {
-            node.server.stop()?;
-        }
-        let log_dirs: Vec<_> =
-            self.bed.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect();
-        let whole: Vec<String> = places()
-            .iter()
-            .map(|place| format!("{}-{}", TOPICS[usize::from(place.topic)].name, place.partition))
-            .collect();
-        let comparison = replicas::compare(&log_dirs, &whole, |topic| topic.starts_with("__"))?;
-        for Violation { rule, what } in &comparison.violations {
-            self.shared.history.record(0, What::Wrong(*rule, what.clone()));
-        }
-        Ok(comparison)
+        last::look(&self.bed, &self.shared.history)
     }
 
     fn process(&mut self) -> u32 {

@@ -4,11 +4,13 @@
 //! partition in an older leader epoch is not believed, as real clients do it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition,
 };
@@ -48,6 +50,23 @@ struct Known {
     controller: i32,
     next: usize,
 }
+
+/// A broker says that there is no such topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Where the broker is.
+    pub broker: SocketAddr,
+    /// The topic.
+    pub topic: String,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the broker at {} knows no topic {}", self.broker, self.topic)
+    }
+}
+
+impl std::error::Error for Denial {}
 
 /// Topics with their partitions, and the controller, as one broker answered.
 pub type Answered = (HashMap<(String, i32), Seen>, i32);
@@ -120,6 +139,10 @@ pub fn ask(address: SocketAddr, topics: &[&str]) -> Result<Answered> {
     let response: MetadataResponse<'_> = answer.read(METADATA_VERSION)?;
     let mut partitions = HashMap::new();
     for topic in &response.topics {
+        if topic.error_code == ErrorCode::UnknownTopicOrPartition.code() {
+            let topic = topic.name.as_deref().unwrap_or_default().to_owned();
+            bail!(Denial { broker: address, topic });
+        }
         ensure!(topic.error_code == 0, "{:?}: error {}", topic.name, topic.error_code);
         let name = topic.name.as_deref().context("a topic without a name")?;
         for partition in &topic.partitions {

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::history::{History, Place};
-use super::view::View;
+use super::checker::Rule;
+use super::history::{History, Place, What};
+use super::view::{Denial, View};
 use crate::deadline;
 
 /// A topic whose records are judged.
@@ -138,7 +139,16 @@ impl Shared {
     pub fn look_again(&self) {
         deadline::pass(Duration::from_millis(50));
         // A broker that is down tells nothing; the next look asks another.
-        let _ = self.view.refresh(&names());
+        let Err(error) = self.view.refresh(&names()) else { return };
+        if let Some(denial) = error.downcast_ref::<Denial>() {
+            // Clients believe it and give up. Kafka's broker says so until it hears of its cluster.
+            self.history.record(0, self.unless_kafka(Rule::UnexpectedAnswer, denial.to_string()));
+        }
+    }
+
+    /// A finding, but a note where one of the brokers is of Kafka, which is known to do so.
+    pub fn unless_kafka(&self, rule: Rule, what: String) -> What {
+        if self.with_kafka { What::Note(what) } else { What::Wrong(rule, what) }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Comparison {
     pub partitions: usize,
     /// Batches below the lowest high watermark.
     pub batches: u64,
+    /// By partition, the lowest high watermark: nothing above it was compared.
+    pub limits: BTreeMap<String, i64>,
     /// What differed.
     pub violations: Vec<Violation>,
 }
@@ -57,10 +59,7 @@ pub fn compare(
             found.entry(partition).or_default().push((index, path));
         }
     }
-    let mut watermarks = Vec::new();
-    for (_, directory) in log_dirs {
-        watermarks.push(high_watermarks(directory)?);
-    }
+    let watermarks = all_high_watermarks(log_dirs)?;
     let mut comparison = Comparison::default();
     let missing = whole.iter().filter(|name| found.get(*name).map_or(0, Vec::len) < log_dirs.len());
     for name in missing.collect::<BTreeSet<_>>() {
@@ -93,6 +92,7 @@ fn compare_replicas(name: &str, replicas: &[Replica], cleaned: bool, to: &mut Co
         let batches = batches.filter(|batch| batch.base_offset >= start);
         batches.map(|batch| (batch.base_offset, *batch)).collect()
     };
+    to.limits.insert(name.to_owned(), limit);
     let Some((first, others)) = replicas.split_first() else { return };
     let expected = below(first);
     to.batches += expected.len() as u64;
@@ -130,6 +130,11 @@ fn partitions(log_dir: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// What each of `log_dirs` has written down of its partitions' high watermarks.
+pub fn all_high_watermarks(log_dirs: &[(String, PathBuf)]) -> Result<Vec<BTreeMap<String, i64>>> {
+    log_dirs.iter().map(|(_, directory)| high_watermarks(directory)).collect()
 }
 
 /// `replication-offset-checkpoint`: a version, a count, then a topic, a partition and an offset a line.

@@ -71,15 +71,9 @@ pub fn produce_on(shared: &Shared, topic: u16, process: u32, seed: u64, mean_pau
     let partitions = TOPICS[usize::from(topic)].partitions;
     let mut first_writer = process as u16 * 100;
     while !shared.stopped() {
-        match produce(shared, topic, process, first_writer, &mut rng, mean_pause) {
-            Ok(()) => {}
-            Err(error) if shared.with_kafka => {
-                shared.history.note(format!("librdkafka gave up: {error:#}"));
-            }
-            Err(error) => {
-                let what = format!("librdkafka gave up: {error:#}");
-                shared.history.record(process, What::Wrong(Rule::UnexpectedAnswer, what));
-            }
+        if let Err(error) = produce(shared, topic, process, first_writer, &mut rng, mean_pause) {
+            let what = format!("librdkafka gave up: {error:#}");
+            shared.history.record(process, shared.unless_kafka(Rule::UnexpectedAnswer, what));
         }
         // Another producer, other writers.
         first_writer += partitions;

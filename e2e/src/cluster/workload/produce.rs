@@ -147,11 +147,7 @@ impl Producer {
         }
         let batch = self.unacknowledged.front().map(|batch| batch.values);
         let what = format!("{}: {code:?} for {batch:?}", self.place);
-        let what = if self.shared.with_kafka {
-            What::Note(what)
-        } else {
-            What::Wrong(Rule::UnexpectedAnswer, what)
-        };
+        let what = self.shared.unless_kafka(Rule::UnexpectedAnswer, what);
         self.shared.history.record(self.process, what);
         self.begin_anew();
     }

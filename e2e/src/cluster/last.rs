@@ -1,0 +1,79 @@
+//! The last look at a cluster that nobody uses any more: every partition of it has all its replicas in
+//! sync, every replica knows that all of it is committed, and all disks hold the same bytes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::bed::Bed;
+use super::checker::replicas::{self, Comparison};
+use super::checker::{Rule, Violation};
+use super::history::{History, What};
+use super::workload::{TOPICS, places};
+use crate::deadline::Deadline;
+
+/// A replica that was away is in sync, and has heard what is committed and written it down.
+const SECONDS: u64 = 60;
+
+/// Waits for that, stops every broker in order, and compares the disks. What is not as it must be is
+/// recorded in `history`.
+pub fn look(bed: &Bed, history: &History) -> Result<Comparison> {
+    let wrong = |rule, what: String| history.record(0, What::Wrong(rule, what));
+    let log_dirs: Vec<_> =
+        bed.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect();
+    let known = known_ends(history);
+    let deadline = Deadline::seconds(SECONDS);
+    let whole = deadline.poll("all replicas", || Ok(bed.all_not_whole()?.is_empty().then_some(())));
+    if whole.is_err() {
+        for what in bed.all_not_whole()? {
+            wrong(Rule::NotWhole, what);
+        }
+    }
+    let told = deadline
+        .poll("high watermarks", || Ok(behind(&log_dirs, &known)?.is_empty().then_some(())));
+    if told.is_err() {
+        for what in behind(&log_dirs, &known)? {
+            wrong(Rule::NotWhole, what);
+        }
+    }
+    for node in &bed.nodes {
+        node.server.hold();
+    }
+    for node in &bed.nodes {
+        node.server.stop()?;
+    }
+    let names: Vec<String> = known.iter().map(|(name, _)| name.clone()).collect();
+    let comparison = replicas::compare(&log_dirs, &names, |topic| topic.starts_with("__"))?;
+    for Violation { rule, what } in &comparison.violations {
+        wrong(*rule, what.clone());
+    }
+    for (name, end) in &known {
+        let limit = comparison.limits.get(name).copied().unwrap_or(0);
+        if limit < *end {
+            wrong(Rule::Diverged, format!("{name}: {limit} of {end} offsets could be compared"));
+        }
+    }
+    Ok(comparison)
+}
+
+/// The judged partitions, each with the offset after the last that is known in it.
+fn known_ends(history: &History) -> Vec<(String, i64)> {
+    let of = |place| history.look(|checker| checker.known_end(place));
+    let name = |topic: u16| TOPICS[usize::from(topic)].name;
+    let places = places().into_iter();
+    places.map(|place| (format!("{}-{}", name(place.topic), place.partition), of(place))).collect()
+}
+
+/// The replicas whose high watermark, as their brokers have written it down, is below what is known.
+fn behind(log_dirs: &[(String, PathBuf)], known: &[(String, i64)]) -> Result<Vec<String>> {
+    let mut behind = Vec::new();
+    for ((disk, _), watermarks) in log_dirs.iter().zip(replicas::all_high_watermarks(log_dirs)?) {
+        for (name, end) in known {
+            let written = watermarks.get(name).copied().unwrap_or(0);
+            if written < *end {
+                behind.push(format!("{disk} has {written} of {end} committed in {name}"));
+            }
+        }
+    }
+    Ok(behind)
+}
