@@ -2,7 +2,7 @@
 //!
 //! Reading path: `partition_state` (the rules, pure), `partition` (rules and log under one lock),
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
-//! (how requests wait), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
+//! (how requests wait), `nearby` (which replica a consumer is sent to), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
 //! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look),
 //! `standing` (which replicas can prove after a start that they are complete), `throttle` (how much of
 //! what is throttled may pass).
@@ -16,6 +16,7 @@ pub mod fetch_session;
 pub mod fetcher;
 pub mod isr;
 pub mod manager;
+pub mod nearby;
 pub mod partition;
 pub mod partition_state;
 pub mod producer_id;

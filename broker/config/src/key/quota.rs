@@ -10,7 +10,6 @@ const CLS: Status = Status::NeverServed("Java classes cannot be loaded: remove t
 const JMX: Status = Status::NoEffect("there is no JMX: scrape metrics.listener");
 const PURG: Status = Status::NoEffect("a finished request leaves nothing to purge");
 const QUO: Status = Status::NoEffect("quotas are not served yet");
-const SEL: Status = Status::NotServedYet("consumers read from leaders: leave the key out");
 const UNS: Status = Status::NeverServed("only final versions are offered: leave the key out");
 
 pub(super) const KEYS: &[Key] = &[
@@ -120,8 +119,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::String,
         "Which replica a consumer reads from: its leader, or one in its rack.",
     )
-    .limit(Limit::OneOf(&[ReplicaSelector::Leader.as_str(), ReplicaSelector::RackAware.as_str()]))
-    .status(SEL),
+    .limit(Limit::OneOf(&[ReplicaSelector::Leader.as_str(), ReplicaSelector::RackAware.as_str()])),
     Key::new("replication.quota.window.num", Kind::Int, "Samples kept for replication quotas.")
         .default("11")
         .limit(Limit::AtLeast(1)),

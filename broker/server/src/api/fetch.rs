@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_config::value::ReplicaSelector;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
@@ -18,11 +19,12 @@ use super::brokers::is_replica;
 use super::{Outcome, RequestContext};
 use crate::context::Context;
 use crate::in_flight::Room;
-use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held, Replica};
+use crate::replica::fetch::{Answer, Fetch, FetchLimits, Held, ReadFrom, Replica};
 use crate::replica::fetch_session::cache::SessionError;
 use crate::replica::fetch_session::{
     FINAL_EPOCH, FetchSession, INITIAL_EPOCH, NO_SESSION, TopicRef,
 };
+use crate::replica::nearby::Nearby;
 use crate::replica::partition::Partition;
 use crate::replica::partition::read::FetchPosition;
 use crate::replica::partition::read::{Isolation, Read, ReadError};
@@ -61,6 +63,9 @@ const CONVERTED_SIZE_USUAL: usize = 64 * 1024;
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
+/// From this version on a consumer may read from any replica (KIP-392).
+const ANY_REPLICA_FROM: i16 = 11;
+
 /// Answers a fetch, at once if it can.
 pub(crate) fn fetch(
     context: &Arc<Context>,
@@ -92,6 +97,9 @@ pub(crate) fn fetch(
     };
     let manager = Arc::clone(&answering.context.replicas);
     let mut fetch = Fetch::new(manager, held, limits).of_replica(replica);
+    if replica.is_none() {
+        fetch = fetch.from(read_from(&answering.context, request, rc));
+    }
     let is_complete = fetch.read_queued();
     let converts = version < convert::BATCH_V2_FROM;
     if is_complete && !(converts && fetch.records_size() > 0) {
@@ -143,6 +151,26 @@ fn replica(context: &Context, request: &FetchRequest<'_>) -> Option<Replica> {
         broker_epoch: request.replica_state.replica_epoch,
         at: context.clock.now(),
         quota: Quota::of_leader(&context.config.load()),
+        serves_consumers: selects_by_rack(context),
+    })
+}
+
+fn selects_by_rack(context: &Context) -> bool {
+    context.config.load().replica_selector_class == Some(ReplicaSelector::RackAware)
+}
+
+/// Returns where a consumer may read.
+fn read_from(context: &Context, request: &FetchRequest<'_>, rc: &RequestContext<'_>) -> ReadFrom {
+    if rc.api_version < ANY_REPLICA_FROM {
+        return ReadFrom::Leader;
+    }
+    if request.rack_id.is_empty() || !selects_by_rack(context) {
+        return ReadFrom::Anywhere;
+    }
+    ReadFrom::Nearby(Nearby {
+        rack: Arc::from(&*request.rack_id),
+        listener: Arc::from(&*rc.peer.listener),
+        metadata: context.metadata.load(),
     })
 }
 
@@ -315,7 +343,7 @@ impl Answering {
             high_watermark: read.high_watermark.0,
             last_stable_offset: read.last_stable_offset.0,
             log_start_offset: read.log_start_offset.0,
-            preferred_read_replica: -1,
+            preferred_read_replica: read.preferred_replica.map_or(-1, |replica| replica.0),
             records: Some(Records::default()),
             ..Default::default()
         };

@@ -25,12 +25,19 @@ pub struct FetchWaiter {
     /// Indexes of the subscriptions that moved, each at most once.
     dirty: Mutex<Vec<u32>>,
     notify: Notify,
+    /// Whether what is only noted wakes, too.
+    is_eager: AtomicBool,
 }
 
 impl FetchWaiter {
     /// Makes a waiter that nothing has marked yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// Has what can be told wake the waiter even where it would not be worth an answer of its own.
+    pub fn be_eager(&self) {
+        self.is_eager.store(true, Ordering::Relaxed);
     }
 
     /// Moves the marked indexes into `into`. Each must be armed again before its partition is read.
@@ -119,6 +126,9 @@ impl Subscribers {
             let is_marked = entry.queued.load(Ordering::Acquire);
             if !is_marked && !entry.noted.swap(true, Ordering::AcqRel) {
                 entry.waiter.note(entry.index);
+                if entry.waiter.is_eager.load(Ordering::Relaxed) {
+                    entry.waiter.notify.notify_one();
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ use broker_protocol::quantity::BrokerId;
 use super::fetch_session::cache::InUse;
 use super::fetch_session::{FetchSession, SessionPartition, Source, Told, TopicRef};
 use super::manager::Manager;
+use super::nearby::Nearby;
 use super::partition::Partition;
 use super::partition::read::{Isolation, Read, ReadError, Reader};
 use super::partition_state::StateError;
@@ -49,6 +50,20 @@ pub struct Replica {
     pub at: Instant,
     /// What replicas that are out of sync may be sent.
     pub quota: Quota,
+    /// Whether it is told of a high watermark that moved at once, since consumers read from it.
+    pub serves_consumers: bool,
+}
+
+/// Where the consumer that a request is of may read.
+#[derive(Debug, Clone, Default)]
+pub enum ReadFrom {
+    /// From leaders.
+    #[default]
+    Leader,
+    /// From any replica.
+    Anywhere,
+    /// From any replica, and best from one near it.
+    Nearby(Nearby),
 }
 
 /// The session that a request reads.
@@ -93,6 +108,8 @@ pub struct Fetch {
     limits: FetchLimits,
     /// Absent for clients.
     replica: Option<Replica>,
+    /// Of a consumer.
+    from: ReadFrom,
     /// Set while replicas out of sync are sent nothing of what is throttled.
     over_quota_until: Option<Instant>,
     /// Whether something was left out for that reason.
@@ -111,6 +128,7 @@ impl Fetch {
             held,
             limits,
             replica: None,
+            from: ReadFrom::Leader,
             over_quota_until: None,
             is_throttled: false,
             bytes: 0,
@@ -121,9 +139,19 @@ impl Fetch {
     /// Reads as a replica does, in a session that sees up to the end of the log.
     #[must_use]
     pub fn of_replica(self, replica: Option<Replica>) -> Self {
+        let mut held = self.held;
+        if replica.is_some_and(|it| it.serves_consumers) {
+            held.session().waiter().be_eager();
+        }
         let leader = &self.manager.throttles().leader;
         let over_quota_until = replica.and_then(|it| leader.over_until(it.quota, it.at));
-        Self { replica, over_quota_until, ..self }
+        Self { held, replica, over_quota_until, ..self }
+    }
+
+    /// Reads as a consumer does that need not read from leaders.
+    #[must_use]
+    pub fn from(self, from: ReadFrom) -> Self {
+        Self { from, ..self }
     }
 
     /// Reads what may have something to tell. Returns whether the answer is complete.
@@ -192,7 +220,9 @@ impl Fetch {
             if let Ok(read) = &outcome {
                 if read.size() > 0 {
                     served.push(index);
-                } else if read.visible_end_offset <= partition.position.fetch_offset {
+                } else if read.visible_end_offset <= partition.position.fetch_offset
+                    && read.preferred_replica.is_none()
+                {
                     idle.push(index);
                 }
             }
@@ -239,7 +269,10 @@ impl Fetch {
                 let is_over_quota = self.over_quota_until.is_some();
                 Reader::Replica { broker, broker_epoch, at, is_over_quota }
             }
-            None => Reader::Consumer(isolation),
+            None => match &self.from {
+                ReadFrom::Leader => Reader::Consumer(isolation),
+                ReadFrom::Anywhere | ReadFrom::Nearby(_) => Reader::Anywhere(isolation),
+            },
         };
         let waiter = Arc::clone(session.waiter());
         let Some(partition) = session.get_mut(index) else { return };
@@ -265,17 +298,27 @@ impl Fetch {
             }
             None => {}
         }
+        let preferred = match &self.from {
+            ReadFrom::Nearby(consumer) => {
+                source.partition.preferred_replica(partition.position.fetch_offset, consumer)
+            }
+            ReadFrom::Leader | ReadFrom::Anywhere => None,
+        };
         let left = u64::from(self.limits.max_bytes).saturating_sub(self.bytes) as u32;
+        let left = if preferred.is_some() { 0 } else { left };
         let at_least_one = if self.limits.at_least_one_each {
             left.min(partition.position.max_bytes) > 0
         } else {
-            self.bytes == 0
+            self.bytes == 0 && preferred.is_none()
         };
-        let outcome = source.partition.read(&partition.position, reader, left, at_least_one);
-        match &outcome {
+        let mut outcome = source.partition.read(&partition.position, reader, left, at_least_one);
+        match &mut outcome {
             Ok(read) => {
+                read.preferred_replica = preferred;
                 self.bytes += u64::from(read.size());
-                self.is_conclusive |= read.diverging.is_some();
+                self.is_conclusive |= read.diverging.is_some() || preferred.is_some();
+                self.is_conclusive |= self.replica.is_some_and(|it| it.serves_consumers)
+                    && partition.told.is_some_and(|it| it.high_watermark != read.high_watermark);
                 self.is_throttled |= read.is_throttled;
             }
             Err(_) => self.is_conclusive = true,
@@ -322,7 +365,10 @@ fn tell(partition: &mut SessionPartition, outcome: &Result<Read, ReadError>) -> 
         return true;
     };
     let now = Told { high_watermark: read.high_watermark, log_start_offset: read.log_start_offset };
-    let is_news = read.size() > 0 || read.diverging.is_some() || partition.told != Some(now);
+    let is_news = read.size() > 0
+        || read.diverging.is_some()
+        || read.preferred_replica.is_some()
+        || partition.told != Some(now);
     partition.told = Some(now);
     is_news
 }

@@ -302,6 +302,16 @@ impl PartitionState {
         if self.role == Role::Leader { Ok(()) } else { Err(StateError::NotLeader) }
     }
 
+    /// Checks that this broker leads or follows, in the epoch that the client believes in: either may serve
+    /// what is below its high watermark.
+    ///
+    /// # Errors
+    /// As [`PartitionState::check_leader`].
+    pub fn check_replica_here(&self, current_leader_epoch: LeaderEpoch) -> Result<(), StateError> {
+        self.check_epoch(current_leader_epoch)?;
+        if self.is_unled { Err(StateError::NotLeader) } else { Ok(()) }
+    }
+
     /// Checks that the log can be used, leader or not, in the epoch that the client believes in.
     ///
     /// # Errors

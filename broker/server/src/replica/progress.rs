@@ -76,6 +76,11 @@ impl Progress {
         self.log_start_offset
     }
 
+    /// Returns when it last had all that the leader had.
+    pub fn caught_up_at(&self) -> Option<Instant> {
+        self.caught_up_at
+    }
+
     /// Records a fetch, while the leader's log ends at `leader_end`.
     ///
     /// # Panics

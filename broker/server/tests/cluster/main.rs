@@ -13,6 +13,7 @@ mod admin;
 mod client;
 mod failover;
 mod groups;
+mod nearby;
 mod nodes;
 mod throttle;
 mod topic;

@@ -99,6 +99,7 @@ impl Cluster {
             // The tree is the one that the broker is handed.
             "zookeeper.connect=tree.invalid:1".to_owned(),
             format!("broker.id={id}"),
+            format!("broker.rack=r{id}"),
             "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
             "num.network.threads=1".to_owned(),
             "metrics.listener=".to_owned(),

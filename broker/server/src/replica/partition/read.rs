@@ -9,6 +9,7 @@ use broker_storage::transaction_index::AbortedTxn;
 
 use super::{Advanced, EpochEndOffset, Inner, Partition};
 use crate::planted::{self, Bug};
+use crate::replica::nearby::Nearby;
 use crate::replica::partition_state::{Moved, StateError};
 use crate::replica::progress::ReplicaFetch;
 
@@ -26,8 +27,10 @@ pub enum Isolation {
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// A client, which sees a part of the log.
+    /// A client that reads from the leader, and sees a part of the log.
     Consumer(Isolation),
+    /// A client that reads from any replica (KIP-392).
+    Anywhere(Isolation),
     /// A replica, which sees all of it, and shows by its position what it has.
     Replica {
         /// Who it is.
@@ -111,6 +114,8 @@ pub struct Read {
     pub fetch_offset: Offset,
     /// How many bytes the reader wanted at most.
     pub max_bytes: u32,
+    /// Where the reader should go instead; there is no slice then.
+    pub preferred_replica: Option<BrokerId>,
     /// Whether there is no slice because replication is throttled.
     pub is_throttled: bool,
     /// Set when the client must truncate; there is no slice then.
@@ -169,6 +174,11 @@ impl Partition {
         Ok(read)
     }
 
+    /// Returns the replica that a consumer should read from instead of this one, if this one leads.
+    pub fn preferred_replica(&self, offset: Offset, consumer: &Nearby) -> Option<BrokerId> {
+        consumer.choose(&self.inner.lock().state, offset)
+    }
+
     /// Returns whether a replica gets nothing now, for the sake of those that clients wait for.
     ///
     /// Source: Kafka 3.9 `ReplicaManager.shouldLeaderThrottle`.
@@ -213,7 +223,7 @@ impl Partition {
 impl Reader {
     fn isolation(self) -> Isolation {
         match self {
-            Self::Consumer(isolation) => isolation,
+            Self::Consumer(isolation) | Self::Anywhere(isolation) => isolation,
             Self::Replica { .. } => Isolation::LogEnd,
         }
     }
@@ -232,10 +242,13 @@ fn believed(position: &FetchPosition, reader: Reader) -> FetchPosition {
 impl Inner {
     fn check_reader(&self, position: &FetchPosition, reader: Reader) -> Result<(), StateError> {
         let epoch = position.current_leader_epoch;
-        self.state.check_leader(epoch)?;
         match reader {
-            Reader::Consumer(_) => Ok(()),
-            Reader::Replica { broker, .. } => self.state.check_replica(broker, epoch),
+            Reader::Consumer(_) => self.state.check_leader(epoch),
+            Reader::Anywhere(_) => self.state.check_replica_here(epoch),
+            Reader::Replica { broker, .. } => {
+                self.state.check_leader(epoch)?;
+                self.state.check_replica(broker, epoch)
+            }
         }
     }
 
@@ -284,6 +297,7 @@ impl Inner {
             aborted: Vec::new(),
             fetch_offset: position.fetch_offset,
             max_bytes: position.max_bytes,
+            preferred_replica: None,
             is_throttled: false,
             diverging: None,
         }

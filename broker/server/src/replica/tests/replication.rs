@@ -447,7 +447,13 @@ fn replicas_out_of_sync_wait_for_the_leaders_rate() {
                 deadline: None,
             };
             let (broker, quota) = (BrokerId(broker), Quota::new(rate, 1000, 1000));
-            let replica = Replica { broker, broker_epoch: 7, at: SystemClock.now(), quota };
+            let replica = Replica {
+                broker,
+                broker_epoch: 7,
+                at: SystemClock.now(),
+                quota,
+                serves_consumers: false,
+            };
             let held = Held::Full(Box::new(session));
             let mut fetch =
                 Fetch::new(Arc::clone(&leader.manager), held, limits).of_replica(Some(replica));

@@ -144,6 +144,7 @@ async fn fetch(
         broker_epoch: request.replica_state.replica_epoch,
         at: now,
         quota: Quota::new(i64::MAX, 1, 1),
+        serves_consumers: false,
     };
     let mut fetch = Fetch::new(Arc::clone(manager), held, limits).of_replica(Some(replica));
     if !fetch.read_queued() {
