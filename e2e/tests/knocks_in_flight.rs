@@ -260,9 +260,9 @@ fn knock(broker: &mut Broker, shared: &Shared) -> Result<()> {
             read_on(broker.bootstrap(), &mut log).with_context(|| format!("before kill {kill}"))?;
         }
         if kill % 3 == 2 {
-            broker.stop()?
+            broker.stop()?;
         } else {
-            broker.kill()?
+            broker.kill()?;
         }
         broker.launch().with_context(|| format!("after kill {kill}"))?;
         shared.moved_to(broker.bootstrap());
