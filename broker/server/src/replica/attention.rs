@@ -1,5 +1,5 @@
 //! Which led partitions may need another ISR: those with a replica that may join, and those with a
-//! member that lacks records.
+//! member that lacks records; and a bell for those who wait for the logs of replicas to start later.
 //!
 //! Two sets of names, so bounded by the partitions; a partition that stands still is in neither and
 //! costs nothing. Partitions put themselves in, the task of `isr` takes them out.
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use broker_protocol::topic_partition::TopicPartition;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::counters::Counter;
 
@@ -23,6 +23,8 @@ pub struct Attention {
     pub shrinks: Counter,
     sets: Mutex<Sets>,
     changed: Notify,
+    /// Rung by every partition: it happens with retention and `DeleteRecords` only, and few wait.
+    log_starts: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -62,5 +64,15 @@ impl Attention {
     /// Returns once a replica may join somewhere; may return early. Cancel-safe.
     pub async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Says that the log of some replica starts later than before, or that its leader may be another.
+    pub fn log_start_moved(&self) {
+        self.log_starts.send_replace(());
+    }
+
+    /// Returns a bell that rings with each [`Attention::log_start_moved`] from now on.
+    pub fn log_starts(&self) -> watch::Receiver<()> {
+        self.log_starts.subscribe()
     }
 }

@@ -95,6 +95,8 @@ pub struct Partition {
 struct Inner {
     log: Log,
     state: PartitionState,
+    /// Where the log of the leader that is followed starts, -1 before it has said so.
+    leader_log_start: Offset,
 }
 
 impl Partition {
@@ -115,7 +117,7 @@ impl Partition {
             durability(&config),
         );
         let name = log.partition().clone();
-        let inner = Inner { log, state };
+        let inner = Inner { log, state, leader_log_start: Offset(-1) };
         Arc::new(Self {
             name,
             topic_id,
@@ -266,6 +268,7 @@ impl Partition {
         self.ack_waiters.fail(acks);
         self.subscribers.wake();
         self.replica_subscribers.wake();
+        self.attention.log_start_moved();
     }
 
     /// Uses `config` from now on. What a topic that becomes a synced one has is synced first of all.

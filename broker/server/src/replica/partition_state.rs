@@ -102,6 +102,8 @@ pub struct Moved {
     pub high_watermark: bool,
     /// Whether a replica out of sync may now be in sync: a reason to propose another ISR.
     pub may_join: bool,
+    /// Whether the log of another replica starts later than before.
+    pub log_start: bool,
 }
 
 /// How many replicas must be in sync: `min.insync.replicas` above the number of replicas asks for all.
@@ -244,7 +246,7 @@ impl PartitionState {
         self.proposed = None;
         self.leadership = leadership;
         self.settle_followers(now);
-        Ok(Moved { high_watermark: self.advance(), may_join: false })
+        Ok(Moved { high_watermark: self.advance(), ..Moved::default() })
     }
 
     /// Follows `leadership.leader`, or nobody, from now on. Nothing is taken from it before the log was
@@ -430,10 +432,10 @@ impl PartitionState {
         let leader_end = self.log_end_offset;
         let follower = self.followers.iter_mut().find(|known| known.broker() == fetch.broker);
         let Some(follower) = follower else { return Moved::default() };
-        follower.fetched(fetch, leader_end);
+        let log_start = follower.fetched(fetch, leader_end);
         let high_watermark = self.advance();
         let may_join = self.may_join(fetch.broker);
-        Moved { high_watermark, may_join }
+        Moved { high_watermark, may_join, log_start }
     }
 
     /// Records what a fetch from the leader gave: the log now ends at `end`.
@@ -473,6 +475,16 @@ impl PartitionState {
         self.synced_end_offset = self.synced_end_offset.max(self.log_start_offset);
         self.high_watermark = self.high_watermark.max(self.log_start_offset);
         self.assert_order();
+    }
+
+    /// Returns the first offset that any of the replicas still has, of those that live; -1 while one has not
+    /// said where its log starts.
+    ///
+    /// Source: Kafka 3.9 `Partition.lowWatermarkIfLeader`.
+    pub fn low_watermark(&self, is_alive: &dyn Fn(BrokerId) -> bool) -> Offset {
+        let others = self.followers.iter().filter(|follower| is_alive(follower.broker()));
+        let starts = others.map(|follower| follower.log_start_offset().unwrap_or(Offset(-1)));
+        starts.fold(self.log_start_offset, Offset::min)
     }
 
     /// Changes how `acks=all` is kept. Returns whether the high watermark moved.

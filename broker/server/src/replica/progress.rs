@@ -81,11 +81,12 @@ impl Progress {
         self.caught_up_at
     }
 
-    /// Records a fetch, while the leader's log ends at `leader_end`.
+    /// Records a fetch, while the leader's log ends at `leader_end`. Returns whether its log starts later than
+    /// was known.
     ///
     /// # Panics
     /// If the fetch is another broker's.
-    pub fn fetched(&mut self, fetch: &ReplicaFetch, leader_end: Offset) {
+    pub fn fetched(&mut self, fetch: &ReplicaFetch, leader_end: Offset) -> bool {
         assert_eq!(fetch.broker, self.broker, "a fetch counts for the broker that sent it");
         if fetch.offset >= leader_end {
             self.caught_up_at = self.caught_up_at.max(Some(fetch.at));
@@ -97,10 +98,12 @@ impl Progress {
         }
         self.broker_epoch = fetch.broker_epoch;
         self.vouched_end = Some(fetch.offset);
+        let known_start = self.log_start_offset;
         if fetch.log_start_offset.0 >= 0 {
             self.log_start_offset = Some(fetch.log_start_offset);
         }
         self.last_fetch = Some((fetch.at, leader_end));
+        self.log_start_offset > known_start
     }
 
     /// Returns whether it lacks records and has for longer than `lag_max`.
@@ -134,7 +137,7 @@ mod tests {
     fn a_replica_that_has_all_is_in_sync_however_long_ago_it_fetched() {
         let start = SystemClock.now();
         let mut replica = Progress::unknown(BrokerId(2), Some(start));
-        replica.fetched(&fetch(10, start), Offset(10));
+        _ = replica.fetched(&fetch(10, start), Offset(10));
         let late = start + LAG_MAX * 9;
         assert!(!replica.is_out_of_sync(Offset(10), late, LAG_MAX));
         assert!(replica.is_out_of_sync(Offset(11), late, LAG_MAX));
@@ -147,7 +150,7 @@ mod tests {
         for round in 1..100 {
             let at = start + Duration::from_secs(round);
             // It asks for what was the end a second ago.
-            replica.fetched(&fetch(round as i64 * 10 - 10, at), Offset(round as i64 * 10));
+            _ = replica.fetched(&fetch(round as i64 * 10 - 10, at), Offset(round as i64 * 10));
         }
         let now = start + Duration::from_secs(100);
         assert!(!replica.is_out_of_sync(Offset(1000), now, LAG_MAX));
@@ -159,7 +162,7 @@ mod tests {
         let start = SystemClock.now();
         let mut replica = Progress::unknown(BrokerId(2), Some(start));
         for round in 0..=31 {
-            replica.fetched(&fetch(5, start + Duration::from_secs(round)), Offset(10));
+            _ = replica.fetched(&fetch(5, start + Duration::from_secs(round)), Offset(10));
         }
         assert!(replica.is_out_of_sync(Offset(10), start + Duration::from_secs(31), LAG_MAX));
     }

@@ -11,6 +11,7 @@ mod admin;
 #[path = "../groups/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of groups, which need more of it")]
 mod client;
+mod deletion;
 mod failover;
 mod groups;
 mod nearby;

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, mpsc};
 
-use broker_protocol::quantity::{LeaderEpoch, Offset, TimestampMs};
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
 use broker_storage::checkpoint::CheckpointError;
 use broker_storage::cleaner::{self, Cleanable, CleanedSegment, Snapshot};
 use broker_storage::commit::{CommitError, Synced};
@@ -273,7 +273,21 @@ impl Partition {
         let target = self.deletion_end(offset)?;
         self.sync_below(target)?;
         self.inner.lock().state.check_leader(LeaderEpoch(-1))?;
-        self.move_log_start(target)
+        let start = self.move_log_start(target)?;
+        // Whoever asked for it waits for them.
+        self.replica_subscribers.wake();
+        Ok(start)
+    }
+
+    /// Returns the first offset that any replica still has, of those that `is_alive` says live; -1 while one
+    /// has not said.
+    ///
+    /// # Errors
+    /// When this broker does not lead.
+    pub fn low_watermark(&self, is_alive: &dyn Fn(BrokerId) -> bool) -> Result<Offset, StateError> {
+        let inner = self.inner.lock();
+        inner.state.check_leader(LeaderEpoch(-1))?;
+        Ok(inner.state.low_watermark(is_alive))
     }
 
     fn deletion_end(&self, offset: Offset) -> Result<Offset, AdminError> {

@@ -122,6 +122,7 @@ impl Partition {
         let mut inner = self.inner.lock();
         inner.check_rising(leadership.leader_epoch)?;
         inner.state.follow(leadership)?;
+        inner.leader_log_start = Offset(-1);
         inner.log.forget_empty_epochs();
         drop(inner);
         self.left_office();
@@ -134,6 +135,7 @@ impl Partition {
         let leadership = inner.state.leadership()?;
         let (leader, leader_epoch) = (leadership.leader?, leadership.leader_epoch);
         inner.state.check_follower(leader_epoch).ok()?;
+        let owed = inner.follow_log_start();
         let (fetch_offset, last_fetched_epoch) = inner.asks_from();
         Some(FollowerPosition {
             leader,
@@ -142,7 +144,7 @@ impl Partition {
             last_fetched_epoch,
             log_start_offset: inner.log.log_start_offset(),
             high_watermark: inner.state.high_watermark(),
-            unsynced: inner.unsynced(),
+            unsynced: inner.unsynced().or(owed),
         })
     }
 
@@ -173,13 +175,11 @@ impl Partition {
         let end = inner.log.log_end_offset();
         let moved = inner.state.followed(end, answer.high_watermark);
         let advanced = self.advanced(&mut inner, moved);
-        let owed = inner.follow_log_start(answer.log_start_offset);
-        let unsynced = inner.unsynced();
+        inner.leader_log_start = answer.log_start_offset;
+        let owed = inner.follow_log_start();
+        let unsynced = inner.unsynced().or(owed);
         drop(inner);
         self.tell(advanced);
-        if let Some(point) = owed.filter(|_| unsynced.is_none()) {
-            self.submit(point);
-        }
         match appended {
             Ok(appended) => {
                 if let Some(point) = appended.and_then(|appended| appended.write_back) {
@@ -273,9 +273,9 @@ impl super::Inner {
     }
 
     /// Deletes what the leader deleted, as far as it was shown here and is durable; returns what must be
-    /// synced before the rest can go, with a later answer.
-    fn follow_log_start(&mut self, leader_start: Offset) -> Option<SyncPoint> {
-        let wanted = leader_start.min(self.state.high_watermark());
+    /// synced before the rest can go.
+    fn follow_log_start(&mut self) -> Option<SyncPoint> {
+        let wanted = self.leader_log_start.min(self.state.high_watermark());
         let start = wanted.min(self.log.recovery_point());
         if start > self.log.log_start_offset() {
             self.log.advance_log_start_offset(start);

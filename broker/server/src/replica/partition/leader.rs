@@ -63,6 +63,7 @@ impl Partition {
         self.ack_waiters.fail(AckState::NotLeader);
         self.subscribers.wake();
         self.replica_subscribers.wake();
+        self.attention.log_start_moved();
     }
 
     /// Returns the epoch of the last order of a controller (-1: of none), and whether none is obeyed now.
@@ -124,6 +125,9 @@ impl Partition {
         self.tell(advanced);
         if moved.may_join {
             self.attention.may_join(&self.name);
+        }
+        if moved.log_start {
+            self.attention.log_start_moved();
         }
     }
 }

@@ -135,7 +135,7 @@ impl PartitionState {
             IsrAnswer::Refused => {
                 self.proposed = None;
                 // Its next fetch has it proposed again: the controller may know better by then.
-                return Moved { high_watermark: self.advance(), may_join: false };
+                return Moved { high_watermark: self.advance(), ..Moved::default() };
             }
             IsrAnswer::Committed(committed) => {
                 let is_ours = committed.leader_epoch == self.leadership.leader_epoch
@@ -157,7 +157,7 @@ impl PartitionState {
             .followers
             .iter()
             .any(|known| !confirmed.contains(&known.broker()) && self.is_at_high_watermark(known));
-        Moved { high_watermark, may_join }
+        Moved { high_watermark, may_join, log_start: false }
     }
 
     /// Returns whether a member of the ISR lacks records: it may have to leave.
