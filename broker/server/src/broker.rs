@@ -34,8 +34,8 @@ use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
 use crate::in_flight::InFlight;
-use crate::membership::Joining;
 use crate::membership::identity;
+use crate::membership::{Joining, Unproven};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::metrics::health::Phase;
@@ -52,6 +52,7 @@ use patience::{Renewal, patiently};
 
 mod ground;
 mod listeners;
+mod lost;
 mod member;
 mod patience;
 
@@ -197,6 +198,10 @@ async fn build(
     let topics = async || topics(&**store, &dynamic_config).await;
     let topics = patiently(&ground.sessions, Renewal::Ours, topics).await?;
     let replicas = load_logs(store, topics, &config, &clock, fs, *broker_id, cluster_id).await?;
+    if !ground.is_alone {
+        let lost = async || lost::find(&**store, &replicas, *broker_id).await;
+        lost::note(&replicas, patiently(&ground.sessions, Renewal::Ours, lost).await?).await?;
+    }
     let metadata = Arc::<Cache>::default();
     let admin = Admin::new(Arc::clone(store), Arc::clone(&metadata), Arc::clone(&config));
     let seams = Seams {
@@ -244,7 +249,13 @@ fn joining(
         fs,
         clock: Arc::clone(&context.clock),
         broker_epoch: Arc::clone(&context.broker_epoch),
+        unproven: unproven(&context.replicas),
     })
+}
+
+fn unproven(replicas: &Arc<Manager>) -> Unproven {
+    let (changes, replicas) = (replicas.standings().changes(), Arc::clone(replicas));
+    Unproven { read: Box::new(move || replicas.standings().unproven()), changes }
 }
 
 fn warn_of_no_effect(config: &BrokerConfig) {

@@ -24,6 +24,7 @@ use crate::replica::manager::Manager;
 
 mod cluster;
 mod leadership;
+mod proof;
 pub(crate) mod state;
 mod stop;
 

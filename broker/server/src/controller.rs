@@ -8,7 +8,7 @@
 pub mod admin;
 pub(crate) mod channel;
 pub mod election;
-mod ends;
+pub(crate) mod ends;
 pub mod handle;
 pub mod membership;
 mod outbox;

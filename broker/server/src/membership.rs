@@ -5,7 +5,7 @@
 //! loop waits until it is done: nothing is led, and no controller lives, when a session begins.
 //!
 //! On the way in: `cluster` (may this broker join, and as whom), `identity` (was a registration that is
-//! there our own), `registration`. Then `election`, whenever there is no controller.
+//! there our own), `standing` (which replicas cannot prove themselves), `registration`. Then `election`, whenever there is no controller.
 //!
 //! Where no server of the tree answers nothing happens here: only the tree itself ends a session.
 
@@ -13,12 +13,13 @@ pub(crate) mod cluster;
 pub(crate) mod election;
 pub(crate) mod identity;
 pub(crate) mod registration;
+mod standing;
 pub(crate) mod state;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
+use broker_protocol::topic_partition::TopicPartition;
 use broker_storage::fs::Fs;
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
@@ -41,7 +43,7 @@ use tracing::{error, info, warn};
 use self::identity::Identity;
 use self::registration::RegisterError;
 use self::state::{Effect, Event, Office, State};
-use crate::clock::SharedClock;
+use crate::clock::{Clock, SharedClock};
 use crate::controller::membership::Term;
 
 /// How long a tree that refuses a request for a reason of its own is left alone.
@@ -52,6 +54,10 @@ const LOOK: Duration = Duration::from_mins(1);
 
 /// How much longer than a session another's registration is waited for.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long changes of what is proven are collected before they are told: thousands of replicas join their
+/// ISRs within moments, and who elects has seen them join.
+const STANDING_PAUSE: Duration = Duration::from_millis(500);
 
 /// What somebody else has to do. Dropping `done` is as good as an answer.
 #[derive(Debug)]
@@ -127,6 +133,16 @@ pub(crate) struct Joining {
     pub(crate) clock: SharedClock,
     /// Where the epoch of the registration is shown; -1 until there is one.
     pub(crate) broker_epoch: Arc<AtomicI64>,
+    /// The replicas that cannot prove that they are complete.
+    pub(crate) unproven: Unproven,
+}
+
+/// Which replicas of this broker cannot prove that they are complete, now and from now on.
+pub(crate) struct Unproven {
+    /// All of them, as they are now.
+    pub(crate) read: Box<dyn Fn() -> BTreeSet<TopicPartition> + Send + Sync>,
+    /// Counts the changes.
+    pub(crate) changes: watch::Receiver<u64>,
 }
 
 /// The owner of this broker's place in the cluster.
@@ -140,6 +156,8 @@ pub(crate) struct Membership {
     /// One is enough: a controller resigns once.
     resigned: mpsc::Receiver<Term>,
     resign: mpsc::Sender<Term>,
+    /// When a change of what is proven is told.
+    standing_due: Option<tokio::time::Instant>,
 }
 
 struct Watches {
@@ -161,8 +179,17 @@ impl Membership {
         let (resign, resigned) = mpsc::channel(1);
         let state = State::new(joining.id, identity.controller_epoch);
         let watches = None;
-        let mut membership =
-            Self { joining, identity, state, watches, broker_epoch, controller, resigned, resign };
+        let mut membership = Self {
+            joining,
+            identity,
+            state,
+            watches,
+            broker_epoch,
+            controller,
+            resigned,
+            resign,
+            standing_due: None,
+        };
         while let Event::SessionEnded = membership.register(true).await? {
             membership.joining.sessions.renew().await;
         }
@@ -205,8 +232,9 @@ impl Membership {
 
     /// Waits for the next thing that happens. Cancel-safe.
     async fn next(&mut self) -> Event {
-        let sessions = &self.joining.sessions;
-        let Some(watches) = &mut self.watches else {
+        let Self { joining, watches, resigned, standing_due, .. } = self;
+        let Joining { sessions, unproven, clock, .. } = joining;
+        let Some(watches) = watches else {
             sessions.ended().await;
             return Event::SessionEnded;
         };
@@ -221,7 +249,10 @@ impl Membership {
                 while watches.registration.try_next().is_some() {}
                 Event::RegistrationChanged
             }
-            Some(term) = self.resigned.recv() => Event::Resigned(term),
+            Some(term) = resigned.recv() => Event::Resigned(term),
+            () = standing_changed(&mut unproven.changes, standing_due, &**clock) => {
+                Event::StandingChanged
+            }
             () = tokio::time::sleep(LOOK) => Event::Look,
         }
     }
@@ -245,7 +276,7 @@ impl Membership {
                 None
             }
             Effect::ReadAgain => {
-                duties.send(Duty::ReadAgain).await.map_err(|_| MemberError::Alone)?;
+                charge(duties, Duty::ReadAgain).await?;
                 None
             }
             Effect::ReadOffice => answered(office(&*store).await, Event::OfficeChanged).await,
@@ -253,6 +284,7 @@ impl Membership {
                 let read = owner(&*store, self.joining.id).await;
                 answered(read, Event::RegistrationChanged).await
             }
+            Effect::TellStanding => self.tell_standing(&*store).await,
             Effect::Stand => {
                 let now = self.joining.clock.wall().0;
                 let stood = election::stand(&*store, self.joining.id, now).await;
@@ -264,8 +296,7 @@ impl Membership {
             }
             Effect::StartController(term) => {
                 info!(epoch = term.epoch, "this broker is the controller");
-                let duty = Duty::StartController { store, term };
-                duties.send(duty).await.map_err(|_| MemberError::Alone)?;
+                charge(duties, Duty::StartController { store, term }).await?;
                 None
             }
             Effect::DropController => {
@@ -330,7 +361,10 @@ impl Membership {
         let mut broker = self.joining.broker.clone();
         broker.timestamp_ms = self.joining.clock.wall().0;
         let id = self.joining.id;
+        let unproven = (self.joining.unproven.read)();
         let registered = async {
+            // Before anybody can elect this broker.
+            standing::publish(&*store, id, &unproven).await?;
             broker.features = cluster::features(&*store).await?;
             registration::register(&*store, id, &broker, &past, patience).await
         };
@@ -350,6 +384,19 @@ impl Membership {
         }
     }
 
+    /// Tells which replicas are unproven now.
+    async fn tell_standing(&mut self, store: &dyn Store) -> Option<Event> {
+        let unproven = (self.joining.unproven.read)();
+        match standing::publish(store, self.joining.id, &unproven).await {
+            Ok(()) => None,
+            Err(StoreError::SessionExpired) => Some(Event::SessionEnded),
+            Err(error) => {
+                warn!(%error, count = unproven.len(), "what is unproven is not told");
+                None
+            }
+        }
+    }
+
     async fn write_identity(&self) -> Result<(), MemberError> {
         let (fs, dir) = (Arc::clone(&self.joining.fs), self.joining.dir.clone());
         let identity = self.identity.clone();
@@ -358,6 +405,30 @@ impl Membership {
             .unwrap_or_else(|ended| Err(io::Error::other(ended)))
             .map_err(|source| MemberError::Identity { dir: self.joining.dir.clone(), source })
     }
+}
+
+/// Waits until what is proven has changed, and a while longer. Cancel-safe: `due` says when that is over.
+async fn standing_changed(
+    changes: &mut watch::Receiver<u64>,
+    due: &mut Option<tokio::time::Instant>,
+    clock: &dyn Clock,
+) {
+    if due.is_none() {
+        if changes.changed().await.is_err() {
+            // Whoever loaded the logs is gone, and so is this broker soon.
+            std::future::pending::<()>().await;
+        }
+        *due = Some((clock.now() + STANDING_PAUSE).into());
+    }
+    if let Some(due) = *due {
+        tokio::time::sleep_until(due).await;
+    }
+    *due = None;
+}
+
+/// Hands a duty over.
+async fn charge(duties: &mpsc::Sender<Duty>, duty: Duty) -> Result<(), MemberError> {
+    duties.send(duty).await.map_err(|_| MemberError::Alone)
 }
 
 /// Has a duty done.

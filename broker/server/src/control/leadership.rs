@@ -76,6 +76,16 @@ impl Control {
                 Err(code) => codes[place] = code,
             }
         }
+        let doubted = self.doubted(&changes).await;
+        if !doubted.is_empty() {
+            let is_doubted = |change: &Become| doubted.contains(&change.partition);
+            let refused = changes.iter().zip(&places).filter(|(change, _)| is_doubted(change));
+            for (_, place) in refused {
+                codes[*place] = ErrorCode::KafkaStorageError;
+            }
+            (changes, places) =
+                changes.into_iter().zip(places).filter(|(change, _)| !is_doubted(change)).unzip();
+        }
         for (place, code) in places.into_iter().zip(self.turn(changes).await) {
             codes[place] = code;
         }

@@ -1,4 +1,4 @@
-//! Asks replicas where their logs end, for an election among those that cannot prove themselves.
+//! Asks replicas where their logs end, where one is to lead that cannot prove that it is complete.
 //!
 //! ListOffsets with the debugging replica id reads up to the log end, on followers too, and names the
 //! epoch of the last batch. Source: Kafka 3.9 `ReplicaManager.fetchOffsetForTimestamp`.
@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopic,
 };
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::debug;
 
-use super::channel::Common;
 use super::state::event::{End, ReplicaEnd};
 use crate::peer::{Options, Peer, PeerError};
 
@@ -34,20 +35,19 @@ const ANSWER_SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// The replicas to ask for on one broker, and where it is, if it is registered.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) broker: BrokerId,
-    pub(super) epoch: i64,
-    pub(super) endpoint: Option<(String, u16)>,
-    pub(super) partitions: Vec<TopicPartition>,
+pub(crate) struct Asked {
+    pub(crate) broker: BrokerId,
+    pub(crate) epoch: i64,
+    pub(crate) endpoint: Option<(String, u16)>,
+    pub(crate) partitions: Vec<TopicPartition>,
 }
 
-/// Asks all brokers at once; each replica has an answer, if only that there is none.
-pub(super) async fn ask(common: Common, asked: Vec<Asked>) -> Vec<ReplicaEnd> {
+/// Asks all brokers at once, as broker `me`; each replica has an answer, if only that there is none.
+pub(crate) async fn ask(me: BrokerId, asked: Vec<Asked>) -> Vec<ReplicaEnd> {
     let mut tasks = tokio::task::JoinSet::new();
     for asked in asked {
-        let common = common.clone();
         tasks.spawn(async move {
-            let found = tokio::time::timeout(LIMIT, ask_one(&common, &asked)).await;
+            let found = tokio::time::timeout(LIMIT, ask_one(me, &asked)).await;
             let ends = found.unwrap_or(Err(PeerError::TimedOut)).unwrap_or_else(|error| {
                 let error = &error as &dyn std::error::Error;
                 debug!(broker = asked.broker.0, error, "the ends of logs are not known");
@@ -66,13 +66,10 @@ pub(super) async fn ask(common: Common, asked: Vec<Asked>) -> Vec<ReplicaEnd> {
     tasks.join_all().await.into_iter().flatten().collect()
 }
 
-async fn ask_one(
-    common: &Common,
-    asked: &Asked,
-) -> Result<BTreeMap<TopicPartition, End>, PeerError> {
+async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition, End>, PeerError> {
     let Some((host, port)) = &asked.endpoint else { return Err(PeerError::Refused) };
     let options = Options {
-        client_id: common.controller.0.to_string().into(),
+        client_id: me.0.to_string().into(),
         connect_timeout: LIMIT,
         call_timeout: LIMIT,
         answer_size_max: ANSWER_SIZE_MAX,
@@ -95,17 +92,24 @@ async fn ask_one(
     let response: ListOffsetsResponse<'_> = peer.call(&request, VERSION).await?;
     let mut ends = BTreeMap::new();
     for topic in &response.topics {
-        for one in topic.partitions.iter().filter(|one| one.error_code == 0) {
+        for one in &topic.partitions {
             let name = TopicPartition {
                 topic: topic.name.as_ref().into(),
                 partition: one.partition_index,
             };
-            let end = End {
-                leader_epoch: LeaderEpoch(one.leader_epoch),
-                log_end_offset: Offset(one.offset),
-            };
-            ends.insert(name, end);
+            ends.extend(end(one).map(|end| (name, end)));
         }
     }
     Ok(ends)
+}
+
+/// Returns what a broker says of one replica. One that has no log of it has nothing.
+fn end(said: &ListOffsetsPartitionResponse) -> Option<End> {
+    let code = ErrorCode::from_code(said.error_code)?;
+    let (leader_epoch, end) = match code.is_none() {
+        true => (said.leader_epoch, said.offset),
+        false if code == ErrorCode::UnknownTopicOrPartition => (-1, 0),
+        false => return None,
+    };
+    Some(End { leader_epoch: LeaderEpoch(leader_epoch), log_end_offset: Offset(end) })
 }

@@ -23,9 +23,8 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
 use tracing::warn;
 
-use super::state::event::{
-    Assignment, Endpoint, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead,
-};
+pub(crate) use super::state::event::StateRead;
+use super::state::event::{Assignment, Endpoint, LiveBroker, ProducerIdsRead, Snapshot, TopicRead};
 
 /// Nodes that are read by one request.
 const MANY: usize = 500;
@@ -34,7 +33,7 @@ const MANY: usize = 500;
 const UNCLEAN: &str = "unclean.leader.election.enable";
 
 /// States of partitions, `None` where there is none yet.
-pub(super) type States = Vec<(TopicPartition, Option<StateRead>)>;
+pub(crate) type States = Vec<(TopicPartition, Option<StateRead>)>;
 
 /// Paths of notifications, with what they are about.
 #[derive(Debug)]
@@ -172,8 +171,30 @@ fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
     })
 }
 
+/// Reads which partitions a broker has replicas of.
+pub(crate) async fn assigned(
+    store: &dyn Store,
+    broker: BrokerId,
+) -> Result<BTreeSet<TopicPartition>, StoreError> {
+    let names: Vec<Arc<str>> =
+        store.children(path::TOPICS).await?.into_iter().map(Arc::from).collect();
+    let mut assigned = BTreeSet::new();
+    for names in names.chunks(MANY) {
+        let nodes = store.get_many(&paths(names, |name| path::topic(name))).await?;
+        for (name, node) in names.iter().zip(nodes) {
+            let Some((data, stat)) = found(node)? else { continue };
+            let topic = topic_read(name, &data, stat.version);
+            let all = topic.into_iter().flat_map(|topic| topic.partitions);
+            let own = all.filter(|(_, assignment)| assignment.replicas.contains(&broker));
+            let one = |partition| TopicPartition { topic: Arc::clone(name), partition };
+            assigned.extend(own.map(|(number, _)| one(number)));
+        }
+    }
+    Ok(assigned)
+}
+
 /// Reads states.
-pub(super) async fn states(
+pub(crate) async fn states(
     store: &dyn Store,
     partitions: &BTreeSet<TopicPartition>,
 ) -> Result<States, StoreError> {

@@ -154,11 +154,11 @@ impl Controller {
                         }
                     }
                     Effect::AskEnds(replicas) => {
-                        let (common, events) = (self.common.clone(), self.common.events.clone());
+                        let (me, events) = (self.common.controller, self.common.events.clone());
                         let asked = self.channels.reached(replicas);
                         self.common.tasks.spawn("controller-ends", async move {
                             // A controller that has ended needs no answer.
-                            let _ = events.send(Event::Ends(ends::ask(common, asked).await)).await;
+                            let _ = events.send(Event::Ends(ends::ask(me, asked).await)).await;
                         });
                     }
                     Effect::Read(what) => events.extend(self.read(what).await?),

@@ -51,6 +51,8 @@ pub(crate) enum Event {
     RegistrationRead(Option<(i64, bool)>),
     /// Time to look again, whatever watches say.
     Look,
+    /// What is proven has changed.
+    StandingChanged,
 }
 
 /// What follows.
@@ -70,6 +72,8 @@ pub(crate) enum Effect {
     ReadOffice,
     /// Read who owns the registration.
     ReadRegistration,
+    /// Tell the cluster which replicas cannot prove that they are complete.
+    TellStanding,
     /// Stand for the office.
     Stand,
     /// Give the office up.
@@ -131,6 +135,7 @@ impl State {
             Event::RegistrationRead(Some((_, true))) => Vec::new(),
             Event::RegistrationRead(Some((owner, false))) => vec![Effect::Leave(owner)],
             Event::Look => vec![Effect::ReadOffice, Effect::ReadRegistration],
+            Event::StandingChanged => vec![Effect::TellStanding],
         }
     }
 

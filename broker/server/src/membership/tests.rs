@@ -7,6 +7,7 @@ use broker_storage::fs::real::RealFs;
 use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
 use broker_zookeeper::faulty::Faults;
 use broker_zookeeper::sessions::Origin;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
@@ -31,6 +32,8 @@ struct Bed {
 
 /// A member that runs.
 struct Running {
+    unproven: Arc<Mutex<BTreeSet<TopicPartition>>>,
+    changes: watch::Sender<u64>,
     broker_epoch: Arc<AtomicI64>,
     controller: watch::Receiver<Option<BrokerId>>,
     resigned: mpsc::Sender<Term>,
@@ -52,6 +55,9 @@ impl Bed {
         let origin = Origin::Embedded(self.tree.clone());
         let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
         let broker_epoch = Arc::new(AtomicI64::new(-1));
+        let unproven = Arc::new(Mutex::new(BTreeSet::from([name("t", id)])));
+        let (changes, news) = watch::channel(0);
+        let known = Arc::clone(&unproven);
         let joining = Joining {
             sessions: Arc::clone(&sessions),
             id: BrokerId(id),
@@ -68,6 +74,7 @@ impl Bed {
             boot_id: "boot".to_owned(),
             clock: Arc::new(SystemClock),
             broker_epoch: Arc::clone(&broker_epoch),
+            unproven: Unproven { read: Box::new(move || known.lock().clone()), changes: news },
         };
         let membership = soon(Membership::join(joining)).await.unwrap();
         let controller = membership.controller.subscribe();
@@ -81,13 +88,27 @@ impl Bed {
         self.tasks.spawn("membership", async move {
             let _ = end.send(membership.run(duties, shutdown).await);
         });
-        Running { broker_epoch, controller, resigned, sessions, told, ended, stop }
+        Running {
+            unproven,
+            changes,
+            broker_epoch,
+            controller,
+            resigned,
+            sessions,
+            told,
+            ended,
+            stop,
+        }
     }
 
     async fn office(&self) -> Option<i32> {
         let (data, _) = self.look.get(path::CONTROLLER).await.ok()?;
         Some(Controller::decode(path::CONTROLLER, &data).unwrap().brokerid)
     }
+}
+
+fn name(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition { topic: topic.into(), partition }
 }
 
 async fn do_duties(mut inbox: mpsc::Receiver<Duty>, tell: mpsc::UnboundedSender<Told>) {
@@ -234,4 +255,27 @@ async fn the_controller_epoch_is_remembered() {
     assert!(matches!(one.told().await, Told::Start(_)));
     let identity = Identity::read(&RealFs, dir.path()).unwrap().unwrap();
     assert_eq!((identity.controller_epoch, identity.boot_id.as_str()), (1, "boot"));
+}
+
+/// Which replicas are unproven is in the tree before the broker is, and follows what changes.
+#[tokio::test]
+async fn what_is_unproven_is_told_before_the_registration_and_when_it_changes() {
+    for faults in [Faults::NONE, lossy(4), lossy(5)] {
+        let bed = Bed::new().await;
+        let dir = tempfile::tempdir().unwrap();
+        let one = bed.join(3, dir.path(), faults).await;
+        let path = path::standing(3);
+        let (data, told) = bed.look.get(&path).await.unwrap();
+        assert_eq!(data, br#"{"version":1,"unproven":{"t":[3]}}"#);
+        let (_, registered) = bed.look.get(&path::broker_id(3)).await.unwrap();
+        assert!(told.mzxid < registered.czxid);
+        one.unproven.lock().clear();
+        one.changes.send_modify(|count| *count += 1);
+        let gone = async {
+            while let (Some(_), mut watch) = bed.look.exists_and_watch(&path).await.unwrap() {
+                watch.next().await;
+            }
+        };
+        soon(gone).await;
+    }
 }

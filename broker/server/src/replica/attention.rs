@@ -21,6 +21,8 @@ pub struct Attention {
     pub expansions: Counter,
     /// ISRs that shrank.
     pub shrinks: Counter,
+    /// Orders to lead that were not obeyed, as the replica may lack what was acknowledged.
+    pub refusals: Counter,
     sets: Mutex<Sets>,
     changed: Notify,
     /// Rung by every partition: it happens with retention and `DeleteRecords` only, and few wait.

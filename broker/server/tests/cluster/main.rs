@@ -16,5 +16,6 @@ mod failover;
 mod groups;
 mod nearby;
 mod nodes;
+mod standing;
 mod throttle;
 mod topic;

@@ -167,10 +167,30 @@ impl Cluster {
         }
     }
 
+    /// Has the machine of a broker that has ended be another start of it: its power was cut.
+    pub(crate) fn forget_the_boot(&self, id: i32) {
+        let path = self.dir(id).join("ottla-standing");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("boot.id=").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        std::fs::write(&path, format!("{before}boot.id=another\n{after}")).unwrap();
+    }
+
+    /// Cuts the second half off a log of a broker that has ended, as a power cut may.
+    pub(crate) fn cut_the_log(&self, id: i32, topic: &str, partition: i32) {
+        let path = self.dir(id).join(format!("{topic}-{partition}/00000000000000000000.log"));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+
+    /// Deletes a replica of a broker that has ended.
+    pub(crate) fn wipe(&self, id: i32, topic: &str, partition: i32) {
+        std::fs::remove_dir_all(self.dir(id).join(format!("{topic}-{partition}"))).unwrap();
+    }
+
     /// Returns the bytes of a partition's log on a broker.
     pub(crate) fn log(&self, id: i32, topic: &str, partition: i32) -> Vec<u8> {
-        let node = self.nodes.iter().find(|node| node.id == id).unwrap();
-        let dir: PathBuf = node.dir.path().join(format!("{topic}-{partition}"));
+        let dir = self.dir(id).join(format!("{topic}-{partition}"));
         let mut segments: Vec<_> = std::fs::read_dir(dir)
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -178,6 +198,11 @@ impl Cluster {
             .collect();
         segments.sort();
         segments.iter().flat_map(|segment| std::fs::read(segment).unwrap()).collect()
+    }
+
+    fn dir(&self, id: i32) -> PathBuf {
+        let node = self.nodes.iter().find(|node| node.id == id).unwrap();
+        node.dir.path().to_owned()
     }
 
     fn node(&mut self, id: i32) -> &mut Node {

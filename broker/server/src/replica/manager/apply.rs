@@ -42,7 +42,7 @@ pub struct Become {
 
 impl Become {
     /// Whether a replica that has no log once had one, for all that is known.
-    fn should_have_a_log(&self) -> bool {
+    pub(crate) fn should_have_a_log(&self) -> bool {
         !self.is_new && self.leadership.leader_epoch > FIRST_EPOCH
     }
 }
