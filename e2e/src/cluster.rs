@@ -22,6 +22,7 @@ pub mod last;
 pub mod network;
 pub mod node;
 pub mod run;
+pub mod script;
 pub mod server;
 pub mod table;
 pub mod tree;

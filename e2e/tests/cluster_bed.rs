@@ -1,6 +1,6 @@
 //! The command of the test bed as a person meets it: what it says and how it ends without a cluster.
 //!
-//! The bed itself is judged by `cargo ci cluster`, which runs it over brokers of Kafka.
+//! The bed itself is judged by `cluster_mixed`, which runs it over brokers of Kafka first.
 
 #![expect(clippy::disallowed_methods, reason = "a test writes the files that it hands over")]
 

@@ -56,9 +56,13 @@ struct Arguments {
     /// A setting `key=value` of all brokers above the bed's own
     #[arg(long)]
     set: Vec<String>,
-    /// Adds what a cluster of Kafka alone complains of to what is known of it
+    /// A file where a cluster of Kafka alone keeps what it complains of, and by which a mixed one is judged
     #[arg(long)]
-    learn: bool,
+    complaints: Option<PathBuf>,
+    /// In place of faults at random plays the script of a mixed cluster, in these roles: `kafka` or `ottla`
+    /// each, whatever the brokers are
+    #[arg(long)]
+    script: Option<String>,
     /// Leaves topics and their replicas alone
     #[arg(long)]
     no_churn: bool,
@@ -112,7 +116,12 @@ fn act(arguments: &Arguments) -> Result<bool> {
     } else {
         maven::REFERENCE.jars()?
     };
-    let settings = settings(&arguments.set)?;
+    let script = arguments.script.as_deref().map(Kind::parse_list).transpose()?;
+    let mut settings = settings(&arguments.set)?;
+    if script.is_some() {
+        // Replicas are compared after each deed, as far as high watermarks are written down.
+        settings.push(("replica.high.watermark.checkpoint.interval.ms".into(), "500".into()));
+    }
     if let Some(times) = arguments.figures {
         let bed = Arc::new(Bed::start(&zookeeper_jars, arguments.zookeepers, &kinds, &settings)?);
         let keeper = bed.keep_up();
@@ -132,8 +141,9 @@ fn act(arguments: &Arguments) -> Result<bool> {
         pause: Duration::from_millis(arguments.pause),
         pace: Duration::from_millis(arguments.pace),
         settings,
-        learn: arguments.learn,
-        churn: !arguments.no_churn,
+        complaints: arguments.complaints.clone(),
+        churn: !arguments.no_churn && script.is_none(),
+        script,
     };
     let report = run::run(plan)?;
     print!("{report}");

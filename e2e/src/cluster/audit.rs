@@ -1,27 +1,20 @@
 //! What Kafka's brokers complain of, against what they complain of among themselves.
 //!
-//! `e2e/kafka/complaints.txt` lists the complaints that clusters of Kafka alone made under the same
-//! faults, each cut to what does not change from case to case. In a mixed cluster a complaint that is
-//! not listed is about one of ours.
+//! A complaint is cut to what does not change from case to case. A run of Kafka alone keeps in a file
+//! what it saw; in a mixed cluster under the same deeds a complaint that is not in there is about one
+//! of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
-
 /// Words of a complaint that tell it from others; what comes after are names and causes.
 const WORDS: usize = 9;
 
-/// The list of known complaints.
-pub fn known_file() -> PathBuf {
-    workspace::root().join("e2e/kafka/complaints.txt")
-}
-
 /// Complaints of a log, cut, each with how often and one of them whole.
-pub fn complaints(log: &Path) -> Result<BTreeMap<String, (usize, String)>> {
+fn complaints(log: &Path) -> Result<BTreeMap<String, (usize, String)>> {
     let text = fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
     let mut found = BTreeMap::new();
     for line in text.lines() {
@@ -32,14 +25,13 @@ pub fn complaints(log: &Path) -> Result<BTreeMap<String, (usize, String)>> {
     Ok(found)
 }
 
-/// The complaints in `logs` that are not listed: how often, and one of them whole.
-pub fn unknown(logs: &[PathBuf]) -> Result<Vec<(usize, String)>> {
-    let known = fs::read_to_string(known_file()).context("read the known complaints")?;
-    let known: Vec<&str> = known.lines().filter(|line| !line.starts_with('#')).collect();
+/// The complaints in `logs` that are not in `known`: how often, and one of them whole.
+pub fn unknown(logs: &[PathBuf], known: &Path) -> Result<Vec<(usize, String)>> {
+    let known = read(known)?;
     let mut unknown: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for log in logs {
         for (cut, (count, line)) in complaints(log)? {
-            if !known.contains(&cut.as_str()) {
+            if !known.contains(&cut) {
                 unknown.entry(cut).or_insert((0, line)).0 += count;
             }
         }
@@ -47,21 +39,21 @@ pub fn unknown(logs: &[PathBuf]) -> Result<Vec<(usize, String)>> {
     Ok(unknown.into_values().collect())
 }
 
-/// Adds to the list what it lacks of the complaints in `logs`; returns how many that were.
-pub fn learn(logs: &[PathBuf]) -> Result<usize> {
-    let mut text = fs::read_to_string(known_file()).context("read the known complaints")?;
-    let mut count = 0;
+/// Adds to `known` what it lacks of the complaints in `logs`; returns how many that were.
+pub fn learn(logs: &[PathBuf], known: &Path) -> Result<usize> {
+    let mut lines = if known.exists() { read(known)? } else { BTreeSet::new() };
+    let before = lines.len();
     for log in logs {
-        for (cut, _) in complaints(log)? {
-            if !text.lines().any(|line| line == cut) {
-                text.push_str(&cut);
-                text.push('\n');
-                count += 1;
-            }
-        }
+        lines.extend(complaints(log)?.into_keys());
     }
-    fs::write(known_file(), text).context("write the known complaints")?;
-    Ok(count)
+    let text = lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+    fs::write(known, text).with_context(|| format!("write {}", known.display()))?;
+    Ok(lines.len() - before)
+}
+
+fn read(known: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(known).with_context(|| format!("read {}", known.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// A line of a Kafka log at WARN or above, without times, numbers and names: `2026-11-21 15:02:30,041

@@ -24,9 +24,9 @@ use crate::wire::Connection;
 const ROOT: &str = "/run/bed";
 /// Three virtual machines that start at once on two cores.
 const START_SECONDS: u64 = 60;
-const REPLICATION_FACTOR: i16 = 3;
+const REPLICATION_FACTOR: usize = 3;
 /// Where groups keep their state.
-const OFFSETS: &str = "__consumer_offsets";
+pub const OFFSETS: &str = "__consumer_offsets";
 
 /// A cluster.
 #[derive(Debug)]
@@ -125,8 +125,13 @@ impl Bed {
         self.view.refresh(&[])?;
         let (_, address) = self.view.controller().context("no controller is known")?;
         let mut connection = Connection::open_within(address, view::CONNECT, 5 * view::ANSWER)?;
-        let replicas = REPLICATION_FACTOR.min(self.nodes.len() as i16);
+        let replicas = self.replication_factor() as i16;
         connection.create_topic_of(topic.name, (i32::from(topic.partitions), replicas), &[])
+    }
+
+    /// How many replicas each judged partition has.
+    pub fn replication_factor(&self) -> usize {
+        REPLICATION_FACTOR.min(self.nodes.len())
     }
 
     /// Whether all brokers agree on who leads each judged partition, and that all replicas are in sync.
@@ -178,6 +183,11 @@ impl Bed {
         }
         missing.sort();
         missing
+    }
+
+    /// The log directory of each broker, with its name.
+    pub fn log_dirs(&self) -> Vec<(String, PathBuf)> {
+        self.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect()
     }
 
     /// The addresses of all brokers but `index`.

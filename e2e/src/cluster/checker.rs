@@ -69,12 +69,14 @@ pub enum Rule {
     Resurrected,
     /// A topic that was made is not there at rest, or one that was deleted is.
     AdminLost,
+    /// What an administrator asked for was not done.
+    Undone,
     /// A broker of Kafka complained of what it never complains of among its own kind.
     ForeignComplaint,
 }
 
 /// The rules and their names in histories and reports.
-const NAMES: [(Rule, &str); 22] = [
+const NAMES: [(Rule, &str); 23] = [
     (Rule::InconsistentOffsets, "inconsistent-offsets"),
     (Rule::Duplicate, "duplicate"),
     (Rule::LostWrite, "lost-write"),
@@ -96,6 +98,7 @@ const NAMES: [(Rule, &str); 22] = [
     (Rule::UnexpectedEnd, "unexpected-end"),
     (Rule::Resurrected, "resurrected"),
     (Rule::AdminLost, "admin-lost"),
+    (Rule::Undone, "undone"),
     (Rule::ForeignComplaint, "foreign-complaint"),
 ];
 

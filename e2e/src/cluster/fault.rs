@@ -15,6 +15,7 @@ use super::claim::Claim;
 use super::network::both_ways;
 use super::node::{self, SESSION_SECONDS};
 use super::workload::{TOPICS, places};
+use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline};
 
 /// A kind of fault.
@@ -42,6 +43,8 @@ pub enum Fault {
     KillEnsemble,
     /// A broker's session is ended.
     Expire,
+    /// The controller's office is taken from it.
+    Depose,
     /// A broker's disk is full for a while.
     FillDisk,
     /// A broker that is in no ISR any more comes back with an empty disk.
@@ -52,7 +55,7 @@ pub enum Fault {
 }
 
 /// The kinds and how often each is drawn.
-const KINDS: [(Fault, u32); 14] = [
+const KINDS: [(Fault, u32); 15] = [
     (Fault::Kill, 5),
     (Fault::Stop, 3),
     (Fault::PauseShort, 3),
@@ -64,6 +67,7 @@ const KINDS: [(Fault, u32); 14] = [
     (Fault::KillZookeeperLeader, 2),
     (Fault::KillEnsemble, 1),
     (Fault::Expire, 3),
+    (Fault::Depose, 2),
     (Fault::FillDisk, 1),
     (Fault::WipeDisk, 1),
     (Fault::WipeAtOnce, 1),
@@ -83,6 +87,7 @@ impl fmt::Display for Fault {
             Self::KillZookeeperLeader => "kill -9 of ZooKeeper's leader",
             Self::KillEnsemble => "kill -9 of the whole ensemble",
             Self::Expire => "session expired",
+            Self::Depose => "controller deposed",
             Self::FillDisk => "disk full",
             Self::WipeDisk => "disk wiped",
             Self::WipeAtOnce => "disk lost at once",
@@ -111,7 +116,7 @@ impl Fault {
     }
 
     fn hits_zookeeper(self) -> bool {
-        matches!(self, Self::KillZookeeperLeader | Self::KillEnsemble)
+        matches!(self, Self::KillZookeeperLeader | Self::KillEnsemble | Self::Depose)
     }
 
     /// How long it lasts.
@@ -129,7 +134,7 @@ impl Fault {
             Self::KillZookeeperLeader => rng.u64(500..4_000),
             Self::KillEnsemble => rng.u64(1_000..session * 3 / 2),
             Self::FillDisk => rng.u64(1_000..6_000),
-            Self::Expire | Self::WipeDisk | Self::WipeAtOnce => 0,
+            Self::Expire | Self::Depose | Self::WipeDisk | Self::WipeAtOnce => 0,
         };
         Duration::from_millis(ms)
     }
@@ -176,7 +181,8 @@ impl<'a> Strike<'a> {
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
-            Fault::Expire => self.expire(),
+            Fault::Expire => self.until_it_answers(|ensemble| ensemble.expire(self.node().id)),
+            Fault::Depose => self.until_it_answers(Ensemble::depose),
             Fault::FillDisk => self.fill(),
             Fault::WipeDisk => self.wipe(),
             Fault::WipeAtOnce => self.wipe_at_once(),
@@ -225,9 +231,10 @@ impl<'a> Strike<'a> {
     }
 
     /// Another fault may have the ensemble down: it is asked until it is up again.
-    fn expire(&self) -> Result<()> {
-        let expire = || Ok(self.bed.ensemble.expire(self.node().id).ok());
-        Deadline::seconds(2 * SESSION_SECONDS).poll("an ensemble", expire).map(drop)
+    fn until_it_answers(&self, ask: impl Fn(&Ensemble) -> Result<bool>) -> Result<()> {
+        Deadline::seconds(2 * SESSION_SECONDS)
+            .poll("an ensemble", || Ok(ask(&self.bed.ensemble).ok()))
+            .map(drop)
     }
 
     fn pause(&self) -> Result<()> {

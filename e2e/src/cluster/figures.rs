@@ -12,10 +12,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use broker_protocol::message::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
-};
-use broker_protocol::message::elect_leaders::ElectLeadersRequest;
 use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::batch::Compression;
 use broker_protocol::record::builder::BatchBuilder;
@@ -23,6 +19,7 @@ use broker_protocol::record::builder::BatchBuilder;
 use super::bed::Bed;
 use super::network::both_ways;
 use super::view::{self, View};
+use super::workload::admin;
 use crate::deadline::{self, Deadline, Stopwatch};
 use crate::wire::{self, Connection, PRODUCE_VERSION};
 
@@ -186,19 +183,12 @@ pub fn gaps(bed: &Arc<Bed>, acts: &[Act], times: usize) -> Result<Vec<(Act, Vec<
 /// One partition for each broker, which is its first replica.
 fn create(bed: &Bed) -> Result<()> {
     let ids: Vec<i32> = bed.nodes.iter().map(|node| node.id).collect();
-    let assignment = |partition: usize| {
-        let mut broker_ids = ids.clone();
-        broker_ids.rotate_left(partition);
-        CreatableReplicaAssignment { partition_index: partition as i32, broker_ids }
+    let replicas = |partition: usize| {
+        let mut replicas = ids.clone();
+        replicas.rotate_left(partition);
+        replicas
     };
-    let topic = CreatableTopic {
-        name: TOPIC.into(),
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments: (0..ids.len()).map(assignment).collect(),
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let replicas: Vec<_> = (0..ids.len()).map(replicas).collect();
     // Every broker has to be known to the controller before it takes replicas.
     let (_, address) = Deadline::seconds(SECONDS_MAX).poll("a controller", || {
         let known = bed.nodes.iter().map(|node| view::ask(node.address(), &[]));
@@ -208,11 +198,7 @@ fn create(bed: &Bed) -> Result<()> {
         Ok(bed.view.controller())
     })?;
     let mut connection = Connection::open_within(address, view::CONNECT, 10 * view::ANSWER)?;
-    let answer = connection.call(&request, 5)?;
-    let response: CreateTopicsResponse<'_> = answer.read(5)?;
-    let made = response.topics.first().context("no topic in the answer")?;
-    ensure!(made.error_code == 0, "create {TOPIC}: {made:?}");
-    Ok(())
+    admin::create(&mut connection, TOPIC, &replicas)
 }
 
 /// Waits until each broker leads its partition with all replicas in sync.
@@ -226,10 +212,8 @@ fn settle(bed: &Bed, probes: &Probes) -> Result<()> {
             return Ok(Some(()));
         }
         if let Some((_, address)) = bed.view.controller() {
-            let request =
-                ElectLeadersRequest { election_type: 0, topic_partitions: None, timeout_ms: 5_000 };
             let connection = Connection::open_within(address, CONNECT, view::ANSWER);
-            let _ = connection.and_then(|mut connection| connection.call(&request, 1));
+            let _ = connection.and_then(|mut connection| admin::elect_preferred(&mut connection));
         }
         deadline::pass(Duration::from_millis(200));
         Ok(None)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::bed::Bed;
-use super::checker::replicas::{self, Comparison};
+use super::checker::replicas::{self, Comparison, Extent};
 use super::checker::{Rule, Violation};
 use super::history::{History, What};
 use super::workload::{TOPICS, places};
@@ -18,39 +18,62 @@ const SECONDS: u64 = 60;
 /// Waits for that, stops every broker in order, and compares the disks. What is not as it must be is
 /// recorded in `history`.
 pub fn look(bed: &Bed, history: &History) -> Result<Comparison> {
-    let wrong = |rule, what: String| history.record(0, What::Wrong(rule, what));
-    let log_dirs: Vec<_> =
-        bed.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect();
-    let known = known_ends(history);
     let deadline = Deadline::seconds(SECONDS);
     let whole = deadline.poll("all replicas", || Ok(bed.all_not_whole()?.is_empty().then_some(())));
     if whole.is_err() {
         for what in bed.all_not_whole()? {
-            wrong(Rule::NotWhole, what);
+            history.record(0, What::Wrong(Rule::NotWhole, what));
         }
     }
-    let told = deadline
-        .poll("high watermarks", || Ok(behind(&log_dirs, &known)?.is_empty().then_some(())));
-    if told.is_err() {
-        for what in behind(&log_dirs, &known)? {
-            wrong(Rule::NotWhole, what);
-        }
-    }
+    let known = known_ends(history);
+    wait_until_told(bed, history, &known)?;
     for node in &bed.nodes {
         node.server.hold();
     }
     for node in &bed.nodes {
         node.server.stop()?;
     }
-    let names: Vec<String> = known.iter().map(|(name, _)| name.clone()).collect();
-    let comparison = replicas::compare(&log_dirs, &names, |topic| topic.starts_with("__"))?;
-    for Violation { rule, what } in &comparison.violations {
-        wrong(*rule, what.clone());
+    compare(bed, history, &known, Extent::All)
+}
+
+/// Compares the judged partitions as far as they are known by now, under the hands of the brokers: below
+/// a high watermark nothing changes.
+pub fn look_on(bed: &Bed, history: &History) -> Result<Comparison> {
+    let known = known_ends(history);
+    wait_until_told(bed, history, &known)?;
+    compare(bed, history, &known, Extent::Named)
+}
+
+fn wait_until_told(bed: &Bed, history: &History, known: &[(String, i64)]) -> Result<()> {
+    let log_dirs = bed.log_dirs();
+    let told = Deadline::seconds(SECONDS)
+        .poll("high watermarks", || Ok(behind(&log_dirs, known)?.is_empty().then_some(())));
+    if told.is_err() {
+        for what in behind(&log_dirs, known)? {
+            history.record(0, What::Wrong(Rule::NotWhole, what));
+        }
     }
-    for (name, end) in &known {
+    Ok(())
+}
+
+fn compare(
+    bed: &Bed,
+    history: &History,
+    known: &[(String, i64)],
+    extent: Extent,
+) -> Result<Comparison> {
+    let names: Vec<String> = known.iter().map(|(name, _)| name.clone()).collect();
+    let cleaned = |topic: &str| topic.starts_with("__");
+    let comparison =
+        replicas::compare(&bed.log_dirs(), (&names, bed.replication_factor()), extent, cleaned)?;
+    for Violation { rule, what } in &comparison.violations {
+        history.record(0, What::Wrong(*rule, what.clone()));
+    }
+    for (name, end) in known {
         let limit = comparison.limits.get(name).copied().unwrap_or(0);
         if limit < *end {
-            wrong(Rule::Diverged, format!("{name}: {limit} of {end} offsets could be compared"));
+            let what = format!("{name}: {limit} of {end} offsets could be compared");
+            history.record(0, What::Wrong(Rule::Diverged, what));
         }
     }
     Ok(comparison)
@@ -67,8 +90,9 @@ fn known_ends(history: &History) -> Vec<(String, i64)> {
 /// The replicas whose high watermark, as their brokers have written it down, is below what is known.
 fn behind(log_dirs: &[(String, PathBuf)], known: &[(String, i64)]) -> Result<Vec<String>> {
     let mut behind = Vec::new();
-    for ((disk, _), watermarks) in log_dirs.iter().zip(replicas::all_high_watermarks(log_dirs)?) {
-        for (name, end) in known {
+    let all = replicas::all_high_watermarks(log_dirs)?;
+    for ((disk, directory), watermarks) in log_dirs.iter().zip(all) {
+        for (name, end) in known.iter().filter(|(name, _)| directory.join(name).exists()) {
             let written = watermarks.get(name).copied().unwrap_or(0);
             if written < *end {
                 behind.push(format!("{disk} has {written} of {end} committed in {name}"));

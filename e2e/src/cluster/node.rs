@@ -1,7 +1,7 @@
 //! One broker of the cluster, of either kind, with its host and its disk.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,15 @@ pub enum Kind {
     Kafka,
     /// Ours.
     Ottla,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kafka => "kafka",
+            Self::Ottla => "ottla",
+        })
+    }
 }
 
 impl Kind {

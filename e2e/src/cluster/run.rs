@@ -22,6 +22,7 @@ use super::fault::{Fault, Strike};
 use super::history::{History, Place, What};
 use super::last;
 use super::node::Kind;
+use super::script::{Actor, DEEDS};
 use super::table::Report;
 use super::workload::churn::Churn;
 use super::workload::commit::{ask_on, commit_on};
@@ -67,8 +68,10 @@ pub struct Plan {
     pub pause: Duration,
     /// The mean time between two rounds of a producer.
     pub pace: Duration,
-    /// Whether complaints of a cluster of Kafka alone are added to those that are known.
-    pub learn: bool,
+    /// Where a cluster of Kafka alone keeps what it complains of, and a mixed one is judged by it.
+    pub complaints: Option<PathBuf>,
+    /// The role of each broker in the script, which is played in place of faults at random.
+    pub script: Option<Vec<Kind>>,
     /// Settings of all brokers above the bed's own.
     pub settings: Vec<(String, String)>,
     /// Whether topics are made and deleted, and replicas moved.
@@ -162,13 +165,9 @@ impl Run {
         let process = self.process();
         let churn = Churn::new(self.shared.clone(), process, self.seed(process));
         let churn = self.plan.churn.then(|| thread::spawn(move || churn.run()));
-        let mut rng = fastrand::Rng::with_seed(self.plan.seed);
-        while self.clock.elapsed() < self.plan.time {
-            let left = self.plan.time.saturating_sub(self.clock.elapsed());
-            let storm = left.min(Duration::from_secs(STORM_SECONDS));
-            self.shared.history.note(format!("storm for {:.0} s", seconds(storm)));
-            self.storm(Deadline::after(storm), &mut rng)?;
-            self.calm()?;
+        match self.plan.script.clone() {
+            Some(roles) => self.play(&roles)?,
+            None => self.storms()?,
         }
         self.shared.stop.store(true, Ordering::SeqCst);
         for worker in workers {
@@ -182,6 +181,39 @@ impl Run {
         self.bed.restart_all()?;
         self.read_all("after all brokers were started anew");
         last::look(&self.bed, &self.shared.history)
+    }
+
+    /// Storms with calm between them, until time is up.
+    fn storms(&mut self) -> Result<()> {
+        let mut rng = fastrand::Rng::with_seed(self.plan.seed);
+        while self.clock.elapsed() < self.plan.time {
+            let left = self.plan.time.saturating_sub(self.clock.elapsed());
+            let storm = left.min(Duration::from_secs(STORM_SECONDS));
+            self.shared.history.note(format!("storm for {:.0} s", seconds(storm)));
+            self.storm(Deadline::after(storm), &mut rng)?;
+            self.calm()?;
+        }
+        Ok(())
+    }
+
+    /// Every deed of the script, each with calm after it, in which all replicas are compared.
+    fn play(&mut self, roles: &[Kind]) -> Result<()> {
+        let bed = Arc::clone(&self.bed);
+        let history = Arc::clone(&self.shared.history);
+        let mut actor = Actor::new(&bed, roles)?;
+        for deed in DEEDS {
+            let clock = Stopwatch::start();
+            history.note(deed.to_string());
+            if let Err(error) = actor.perform(deed) {
+                history.record(0, What::Wrong(Rule::Undone, format!("{error:#}")));
+            }
+            let done = seconds(clock.elapsed());
+            self.calm()?;
+            let batches = last::look_on(&bed, &history)?.batches;
+            let whole = seconds(clock.elapsed());
+            println!("{deed:50} {done:6.1} s, {whole:6.1} s with calm, {batches:6} batches equal");
+        }
+        Ok(())
     }
 
     fn process(&mut self) -> u32 {
@@ -335,13 +367,12 @@ impl Run {
     fn judge_complaints(&self) -> Result<()> {
         let of = |kind| self.bed.nodes.iter().filter(move |node| node.kind == kind);
         let logs: Vec<PathBuf> = of(Kind::Kafka).map(|node| node.server.log()).collect();
+        let Some(known) = &self.plan.complaints else { return Ok(()) };
         if of(Kind::Ottla).next().is_none() {
-            if self.plan.learn {
-                println!("cluster: {} complaints of Kafka are new", audit::learn(&logs)?);
-            }
+            println!("cluster: {} complaints of Kafka are new", audit::learn(&logs, known)?);
             return Ok(());
         }
-        for (count, line) in audit::unknown(&logs)? {
+        for (count, line) in audit::unknown(&logs, known)? {
             let what = format!("{count} times like: {line}");
             self.shared.history.record(0, What::Wrong(Rule::ForeignComplaint, what));
         }

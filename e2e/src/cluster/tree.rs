@@ -1,4 +1,5 @@
-//! As much of ZooKeeper's protocol as the bed needs: to read a node, and to end another's session.
+//! As much of ZooKeeper's protocol as the bed needs: to read and delete a node, and to end another's
+//! session.
 //!
 //! A ZooKeeper server derives a session's password from its number alone (`ZooKeeperServer.
 //! generatePasswd`, 3.8): `java.util.Random` seeded with the number and a constant. So the bed can
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 const ANSWER: Duration = Duration::from_secs(3);
+const DELETE: i32 = 2;
 const GET_DATA: i32 = 4;
 const GET_CHILDREN: i32 = 8;
 const CLOSE_SESSION: i32 = -11;
@@ -87,6 +89,16 @@ impl Tree {
         let mut answer = Cursor(&answer);
         let count = answer.i32()?;
         (0..count).map(|_| Ok(String::from_utf8_lossy(answer.bytes()?).into_owned())).collect()
+    }
+
+    /// Deletes a node, whatever it holds; returns whether there was one.
+    pub fn delete(&mut self, path: &str) -> Result<bool> {
+        let mut body = Vec::new();
+        put_bytes(&mut body, path.as_bytes());
+        // Of any version.
+        body.extend((-1_i32).to_be_bytes());
+        let answer = self.call(DELETE, &body).with_context(|| format!("delete {path}"))?;
+        Ok(answer.is_some())
     }
 
     fn ask(&mut self, kind: i32, path: &str) -> Result<Option<Vec<u8>>> {

@@ -4,6 +4,7 @@
 //! that are judged record by record are [`TOPICS`]; their numbers in the history are their places
 //! in that list.
 
+pub mod admin;
 pub mod churn;
 pub mod commit;
 pub mod librdkafka;

@@ -15,6 +15,8 @@ use crate::deadline::Deadline;
 use crate::java::Java;
 
 const CLIENT_PORT: u16 = 2181;
+/// Where the controller's office is kept.
+const CONTROLLER: &str = "/controller";
 const HEAP_MB: u32 = 128;
 const DISK_MB: u32 = 512;
 /// Three virtual machines that start at once on two cores.
@@ -96,6 +98,20 @@ impl Ensemble {
             }
         }
         Ok(false)
+    }
+
+    /// The broker that has the controller's office.
+    pub fn controller(&self) -> Result<Option<i32>> {
+        let Some(node) = self.tree()?.get(CONTROLLER)? else { return Ok(None) };
+        let office: serde_json::Value =
+            serde_json::from_slice(&node.data).context("the controller's office")?;
+        let id = office["brokerid"].as_i64().context("a controller's id")?;
+        Ok(Some(id as i32))
+    }
+
+    /// Takes the office from whoever is the controller; it knows as soon as it looks.
+    pub fn depose(&self) -> Result<bool> {
+        self.tree()?.delete(CONTROLLER)
     }
 
     /// The session that registered broker `id`.

@@ -44,28 +44,41 @@ struct Replica {
     batches: Vec<Print>,
 }
 
-/// Compares the partitions in `log_dirs`, each with the name of its disk.
+/// Which partitions to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Those that are named: brokers may be at work on others.
+    Named,
+    /// All that there are.
+    All,
+}
+
+/// Compares partitions in `log_dirs`, each with the name of its disk.
 ///
-/// `whole` are partitions that every disk must hold; `cleaned` says of a topic whether it is compacted.
+/// `whole` are partitions that as many disks must hold; `cleaned` says of a topic whether it is compacted.
 pub fn compare(
     log_dirs: &[(String, PathBuf)],
-    whole: &[String],
+    (whole, copies): (&[String], usize),
+    extent: Extent,
     cleaned: impl Fn(&str) -> bool,
 ) -> Result<Comparison> {
     let mut found: BTreeMap<String, Vec<(usize, PathBuf)>> = BTreeMap::new();
     for (index, (_, directory)) in log_dirs.iter().enumerate() {
         for partition in partitions(directory)? {
-            let path = directory.join(&partition);
-            found.entry(partition).or_default().push((index, path));
+            if extent == Extent::All || whole.contains(&partition) {
+                let path = directory.join(&partition);
+                found.entry(partition).or_default().push((index, path));
+            }
         }
     }
     let watermarks = all_high_watermarks(log_dirs)?;
     let mut comparison = Comparison::default();
-    let missing = whole.iter().filter(|name| found.get(*name).map_or(0, Vec::len) < log_dirs.len());
-    for name in missing.collect::<BTreeSet<_>>() {
-        comparison
-            .violations
-            .push(Violation { rule: Rule::Diverged, what: format!("{name} is not on every disk") });
+    for name in whole {
+        let count = found.get(name).map_or(0, Vec::len);
+        if count < copies {
+            let what = format!("{name} is on {count} of {copies} disks");
+            comparison.violations.push(Violation { rule: Rule::Diverged, what });
+        }
     }
     for (name, places) in found.iter().filter(|(_, places)| places.len() > 1) {
         let mut replicas = Vec::new();
@@ -220,7 +233,8 @@ mod tests {
             fs::write(directory.join("t-0/00000000000000000000.log"), bytes)?;
             log_dirs.push((format!("disk {index}"), directory));
         }
-        let comparison = compare(&log_dirs, &["t-0".to_owned()], |_| cleaned)?;
+        let whole = ["t-0".to_owned()];
+        let comparison = compare(&log_dirs, (&whole, log_dirs.len()), Extent::All, |_| cleaned)?;
         let words = comparison.violations.into_iter().map(|violation| violation.what);
         Ok((comparison.batches, words.collect()))
     }

@@ -7,34 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use broker_protocol::message::alter_partition_reassignments::{
-    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
-    ReassignableTopic,
-};
-use broker_protocol::message::create_partitions::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
-};
-use broker_protocol::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
-use broker_protocol::message::elect_leaders::ElectLeadersRequest;
-use broker_protocol::message::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
-use broker_protocol::quantity::{Offset, TimestampMs};
-use broker_protocol::record::batch::Compression;
-use broker_protocol::record::builder::BatchBuilder;
+use anyhow::{Context, Result, ensure};
 
-use super::{Shared, TOPICS};
+use super::{Shared, TOPICS, admin};
 use crate::cluster::checker::Rule;
 use crate::cluster::history::What;
 use crate::cluster::view::{self, ANSWER, CONNECT};
 use crate::deadline;
-use crate::wire::{Connection, PRODUCE_VERSION};
+use crate::wire::Connection;
 
 const PACE: Duration = Duration::from_millis(700);
-const TIMEOUT_MS: i32 = 8_000;
 const NAMES: [&str; 3] = ["churn-a", "churn-b", "churn-c"];
-const RESOURCE_TOPIC: i8 = 2;
 const UNKNOWN_TOPIC: i16 = 3;
 
 /// What is known of a topic, by what was acknowledged.
@@ -106,25 +89,17 @@ impl Churn {
     /// Writes to a new topic as soon as it takes records, and reads all that it holds.
     fn write_and_read(&self, name: &'static str) -> Result<()> {
         let mark = format!("{name} {}", self.incarnation);
-        let mut builder = BatchBuilder::new(Offset(0), Compression::None);
-        builder.push(TimestampMs(1), None, Some(mark.as_bytes()));
-        let bytes = builder.finish()?;
         let deadline = deadline::Deadline::seconds(5);
         let (seen, at) = deadline.poll("a new topic to take a record", || {
-            let address = self.leader_of(name);
-            let Ok(address) = address else { return Ok(None) };
-            let mut connection = Connection::open_within(address, CONNECT, ANSWER)?;
-            let answer = connection.produce(name, 0, &bytes, PRODUCE_VERSION)?;
-            if answer.error_code != 0 {
+            let Ok(address) = self.leader_of(name) else { return Ok(None) };
+            let (code, offset) = admin::write(address, (name, 0), &mark)?;
+            if code != 0 {
                 return Ok(None);
             }
-            let seen = connection.read_partition(name, 0, 0)?;
-            Ok(Some((seen, answer.base_offset)))
+            Ok(Some((admin::read(address, (name, 0))?, offset)))
         })?;
-        let old = seen.iter().find(|record| record.value.as_deref() != Some(mark.as_bytes()));
-        if let Some(old) = old {
-            let value = String::from_utf8_lossy(old.value.as_deref().unwrap_or_default());
-            let what = format!("{mark}, written at {at}, holds {value} at {}", old.offset);
+        if let Some((offset, value)) = seen.iter().find(|(_, value)| *value != mark) {
+            let what = format!("{mark}, written at {at}, holds {value} at {offset}");
             self.shared.history.record(self.process, What::Wrong(Rule::Resurrected, what));
         }
         Ok(())
@@ -140,49 +115,20 @@ impl Churn {
     fn delete(&mut self, name: &'static str) -> Result<()> {
         let mut connection = self.controller()?;
         self.topics.insert(name, Known::Unsure);
-        let request = DeleteTopicsRequest {
-            topic_names: vec![name.into()],
-            timeout_ms: TIMEOUT_MS,
-            ..Default::default()
-        };
-        let answer = connection.call(&request, 4)?;
-        let response: DeleteTopicsResponse<'_> = answer.read(4)?;
-        let code = response.responses.first().context("no topic in the answer")?.error_code;
+        let code = admin::delete(&mut connection, name)?;
         ensure!(code == 0 || code == UNKNOWN_TOPIC, "delete {name}: error {code}");
         self.topics.insert(name, Known::Absent);
         Ok(())
     }
 
     fn grow(&mut self, name: &'static str) -> Result<()> {
-        let topic = CreatePartitionsTopic {
-            name: name.into(),
-            count: self.rng.i32(4..=6),
-            assignments: None,
-        };
-        let request = CreatePartitionsRequest {
-            topics: vec![topic],
-            timeout_ms: TIMEOUT_MS,
-            validate_only: false,
-        };
-        let answer = self.controller()?.call(&request, 1)?;
-        let response: CreatePartitionsResponse<'_> = answer.read(1)?;
-        response.results.first().map(drop).context("no topic in the answer")
+        let count = self.rng.i32(4..=6);
+        admin::grow(&mut self.controller()?, name, count).map(drop)
     }
 
     fn alter(&mut self, name: &'static str) -> Result<()> {
-        let config = AlterableConfig {
-            name: "segment.bytes".into(),
-            config_operation: 0,
-            value: Some(self.rng.u32(1_000_000..2_000_000).to_string().into()),
-        };
-        let resource = AlterConfigsResource {
-            resource_type: RESOURCE_TOPIC,
-            resource_name: name.into(),
-            configs: vec![config],
-        };
-        let request =
-            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-        self.controller()?.call(&request, 0).map(drop)
+        let bytes = self.rng.u32(1_000_000..2_000_000).to_string();
+        admin::alter(&mut self.controller()?, name, "segment.bytes", &bytes).map(drop)
     }
 
     /// Gives a judged partition another order of replicas, and its first replica the lead.
@@ -190,12 +136,7 @@ impl Churn {
         let topic = &TOPICS[self.rng.usize(..TOPICS.len())];
         let partition = i32::from(self.rng.u16(..topic.partitions));
         self.reassign(topic.name, partition, 3)?;
-        let request = ElectLeadersRequest {
-            election_type: 0,
-            topic_partitions: None,
-            timeout_ms: TIMEOUT_MS,
-        };
-        self.controller()?.call(&request, 1).map(drop)
+        admin::elect_preferred(&mut self.controller()?)
     }
 
     /// Moves a topic's first partition to two brokers, whichever it was on.
@@ -208,18 +149,7 @@ impl Churn {
         let mut replicas: Vec<i32> = self.shared.view.brokers().iter().map(|(id, _)| *id).collect();
         self.rng.shuffle(&mut replicas);
         replicas.truncate(count);
-        let wanted = ReassignablePartition { partition_index: partition, replicas: Some(replicas) };
-        let request = AlterPartitionReassignmentsRequest {
-            timeout_ms: TIMEOUT_MS,
-            topics: vec![ReassignableTopic { name: topic.into(), partitions: vec![wanted] }],
-            ..Default::default()
-        };
-        let answer = self.controller()?.call(&request, 0)?;
-        let response: AlterPartitionReassignmentsResponse<'_> = answer.read(0)?;
-        if response.error_code != 0 {
-            bail!("reassign: error {}", response.error_code);
-        }
-        Ok(())
+        admin::reassign(&mut self.controller()?, topic, partition, replicas)
     }
 
     /// Looks, with the cluster at rest, whether topics are there or not as was acknowledged.
