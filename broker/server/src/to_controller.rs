@@ -49,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) versions: Versions,
     /// `controller.socket.timeout.ms`.
     pub(crate) timeout: Duration,
+    /// `socket.connection.setup.timeout.ms`.
+    pub(crate) connect_timeout: Duration,
 }
 
 /// One way to the controller.
@@ -129,7 +131,7 @@ impl ToController {
     ) -> Result<Connection, PeerError> {
         let options = Options {
             client_id: self.parts.broker_id.0.to_string().into(),
-            connect_timeout: self.parts.timeout,
+            connect_timeout: self.parts.connect_timeout,
             call_timeout: self.parts.timeout,
             answer_size_max: ANSWER_SIZE_MAX,
         };

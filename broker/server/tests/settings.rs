@@ -138,6 +138,11 @@ const SEEN_BY: &[(&str, &str, &str)] = &[
         LOG,
         "a_roll_by_time_comes_earlier_by_at_most_the_jitter_and_not_at_once_in_all_logs",
     ),
+    (
+        "unclean.leader.election.enable",
+        "server/tests/cluster/failover.rs",
+        "a_deposed_leader_gives_up_what_the_others_do_not_have",
+    ),
 ];
 
 /// The sources under `dir` but for tests, one text.

@@ -10,7 +10,7 @@ const IO: Status =
 const QMR: Status =
     Status::NoEffect("requests wait in no queue: queued.max.request.bytes bounds them");
 const REQ: Status =
-    Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound it");
+    Status::NoEffect("every attempt has as long as socket.connection.setup.timeout.ms says");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -135,10 +135,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "socket.connection.setup.timeout.ms",
         Kind::Long,
-        "First timeout of connecting to another broker.",
+        "Timeout of connecting to another broker.",
     )
-    .default("10000")
-    .status(REQ),
+    .default("10000"),
     Key::new(
         "socket.listen.backlog.size",
         Kind::Int,

@@ -9,8 +9,6 @@ const FMT: Status =
 const LZ4: Status = Status::NotServedYet(
     "the LZ4 encoder has one level: leave the key out, or let producers compress",
 );
-const UNC: Status =
-    Status::NoEffect("a broker that runs alone leads what it has: no replica is out of sync");
 const REM_Y: Status = Status::NotServedYet("tiered storage is not served: leave the key out");
 
 pub(super) const KEYS: &[Key] = &[
@@ -264,6 +262,5 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("false")
     .scope(Scope::Topic)
-    .synonym("unclean.leader.election.enable")
-    .status(UNC),
+    .synonym("unclean.leader.election.enable"),
 ];

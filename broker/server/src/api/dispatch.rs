@@ -391,7 +391,7 @@ fn metadata(
 ) -> Result<Dispatched, Fault> {
     let request: MetadataRequest<'_> = decode(call, &mut reader)?;
     let newest = context.metadata.load();
-    let missing = super::metadata::missing_topics(context, &request, &newest);
+    let missing = super::metadata::missing_topics(context, &request, &newest, rc.api_version);
     if missing.is_empty() {
         return now(
             context,

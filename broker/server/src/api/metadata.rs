@@ -27,12 +27,16 @@ const LISTENER_NOT_FOUND_FROM: i16 = 6;
 
 /// Returns the names that the request wants and that do not exist, if they may be created now.
 ///
-/// Empty in the usual case, which needs no waiting.
+/// Empty in the usual case, which needs no waiting, and where the request will be refused.
 pub(crate) fn missing_topics(
     context: &Context,
     request: &MetadataRequest<'_>,
     metadata: &Metadata,
+    api_version: i16,
 ) -> Vec<String> {
+    if asks_in_vain(request, api_version) {
+        return Vec::new();
+    }
     if !(request.allow_auto_topic_creation && context.config.load().auto_create_topics_enable) {
         return Vec::new();
     }
@@ -46,6 +50,13 @@ pub(crate) fn missing_topics(
         .filter(|name| metadata.topic(name).is_none())
         .map(ToOwned::to_owned)
         .collect()
+}
+
+/// Returns whether topics are asked for by id in a version that does not serve it.
+fn asks_in_vain(request: &MetadataRequest<'_>, api_version: i16) -> bool {
+    let has_id =
+        |asked: &MetadataRequestTopic<'_>| asked.name.is_none() || !asked.topic_id.is_zero();
+    api_version < TOPIC_IDS_FROM && request.topics.iter().flatten().any(has_id)
 }
 
 /// Answers from one snapshot.
@@ -95,11 +106,8 @@ fn topics(
     let operations =
         if request.include_topic_authorized_operations { ALL_TOPIC_OPERATIONS } else { NOT_ASKED };
     let answer = |topic: &Topic| known(topic, metadata, operations, rc);
-    let ids_served = rc.api_version >= TOPIC_IDS_FROM;
-    let has_id =
-        |asked: &MetadataRequestTopic<'_>| asked.name.is_none() || !asked.topic_id.is_zero();
     match &request.topics {
-        Some(asked) if !ids_served && asked.iter().any(has_id) => {
+        Some(asked) if asks_in_vain(request, rc.api_version) => {
             asked.iter().map(|asked| unknown(asked, ErrorCode::InvalidRequest, rc)).collect()
         }
         // In version 0 an empty list asks for all; from version 1 null does.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use broker_config::broker::BrokerConfig;
 use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::log_dir_event::LogDirEvent;
@@ -151,7 +152,12 @@ fn way_to_controller(context: &Context) -> ToController {
         listener: config.inter_broker_listener.name.as_str().into(),
         versions: Versions::of_broker(&config),
         timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
+        connect_timeout: connect_timeout(&config),
     })
+}
+
+fn connect_timeout(config: &BrokerConfig) -> Duration {
+    Duration::from_millis(config.socket_connection_setup_timeout_ms.max(1) as u64)
 }
 
 /// Registers, and stays a member until shutdown.
@@ -245,6 +251,7 @@ fn common(context: &Context, controller_epoch: i32, events: mpsc::Sender<Event>)
         controller_epoch,
         listener: listener.name.as_str().into(),
         timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
+        connect_timeout: connect_timeout(&config),
         versions: Versions::of_broker(&config),
         orders: context.orders.clone(),
         events,

@@ -62,6 +62,8 @@ pub(crate) struct Common {
     pub(crate) listener: Arc<str>,
     /// `controller.socket.timeout.ms`.
     pub(crate) timeout: Duration,
+    /// `socket.connection.setup.timeout.ms`.
+    pub(crate) connect_timeout: Duration,
     /// As `inter.broker.protocol.version` says.
     pub(crate) versions: Versions,
     /// Where the own broker takes orders.
@@ -238,7 +240,7 @@ impl Channel {
     async fn connect(&mut self) -> Peer {
         let options = Options {
             client_id: self.common.controller.0.to_string().into(),
-            connect_timeout: self.common.timeout,
+            connect_timeout: self.common.connect_timeout,
             call_timeout: self.common.timeout,
             answer_size_max: ANSWER_SIZE_MAX,
         };

@@ -223,7 +223,9 @@ impl Fetcher {
         let size = config.replica_fetch_response_max_bytes.max(config.replica_fetch_max_bytes);
         let options = Options {
             client_id: format!("broker-{}-fetcher-{}", self.parts.broker_id, self.source).into(),
-            connect_timeout: limit,
+            connect_timeout: Duration::from_millis(
+                config.socket_connection_setup_timeout_ms.max(1) as u64,
+            ),
             call_timeout: limit,
             // The first batch comes whatever its size.
             answer_size_max: (size.max(0) as usize)
