@@ -30,6 +30,7 @@ pub mod logs;
 pub mod matrix;
 pub mod peer;
 pub mod process;
+pub mod scrape;
 pub mod stage;
 pub mod tidy;
 pub mod tools;

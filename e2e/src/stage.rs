@@ -177,7 +177,13 @@ fn install(_: &Options) -> Result<()> {
 
 fn zookeeper(options: &Options) -> Result<()> {
     end_to_end(
-        &["zookeeper_contract", "move_coordination", "cluster_membership", "cluster_tools"],
+        &[
+            "zookeeper_contract",
+            "move_coordination",
+            "cluster_membership",
+            "cluster_metrics",
+            "cluster_tools",
+        ],
         options,
     )
 }

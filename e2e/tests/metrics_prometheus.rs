@@ -6,8 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use e2e::bench::{client, request};
 use e2e::broker::Broker;
 use e2e::deadline::Deadline;
 use e2e::process::{self, Process};
+use e2e::scrape::{get, value};
 use e2e::workspace;
 use serde_json::Value;
 
@@ -53,19 +53,6 @@ fn prometheus(directory: &Path, broker: &str) -> Result<(Process, String)> {
         Some(address.trim_matches('"').to_owned())
     })?;
     Ok((process, address))
-}
-
-/// Asks for `path` and returns the body of an answer that has no chunks.
-fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("connect {address}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    // HTTP/1.0: the body ends with the connection, and is never cut into chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(|| format!("read {path}"))?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head")?;
-    ensure!(head.contains(" 200 "), "{path}: {answer}");
-    Ok(body.to_owned())
 }
 
 /// Whether Prometheus has at least one number for `expression`.
@@ -108,22 +95,6 @@ fn load(bootstrap: &str) -> Result<Written> {
     kcat(bootstrap, &group, "")?;
     kcat(bootstrap, &["-P", "-t", "orders"], &records)?;
     Ok(Written { begin, end })
-}
-
-/// The value of the only series of `family` with these labels, whatever others it has.
-fn value(page: &str, family: &str, labels: &[(&str, &str)]) -> Result<f64> {
-    let wanted: Vec<String> =
-        labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-    let series = page.lines().filter_map(|line| {
-        let (name, value) = line.rsplit_once(' ')?;
-        let (found, labels) = name.split_once('{').unwrap_or((name, "}"));
-        let labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
-        let fits = found == family && wanted.iter().all(|label| labels.contains(&label.as_str()));
-        fits.then_some(value)
-    });
-    let found: Vec<&str> = series.collect();
-    ensure!(found.len() == 1, "{family} {labels:?} is there {} times", found.len());
-    found[0].parse().with_context(|| format!("read {family}"))
 }
 
 /// Fails unless every series of `expected` has its value.

@@ -92,7 +92,7 @@ impl Broker {
         let (tasks, fs): (_, Arc<dyn Fs>) = (Tasks::new(), Arc::new(RealFs));
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
-        let ground = Ground::find(&config, origin, &fs).await?;
+        let ground = Ground::find(&config, origin, &fs, &metrics.coordination).await?;
         let listeners = bind(&config)?;
         let node = listeners::register(&config, &listeners);
         let (orders, inbox) = member::orders();

@@ -8,6 +8,7 @@
 pub mod admin;
 pub(crate) mod channel;
 pub mod election;
+pub mod elections;
 pub(crate) mod ends;
 pub mod handle;
 pub mod membership;

@@ -13,6 +13,7 @@
 pub mod catalogue;
 pub mod collect;
 pub mod connections;
+pub mod coordination;
 pub mod health;
 pub mod histogram;
 mod lag;
@@ -21,6 +22,7 @@ pub mod render;
 pub mod requests;
 pub mod snapshot;
 mod threads;
+pub mod timer;
 mod window;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
 
 use connections::Connections;
+use coordination::Coordination;
 use health::Health;
 use requests::Recorder;
 use threads::Threads;
@@ -40,8 +43,8 @@ pub struct Metrics {
     pub requests: Recorder,
     /// Open connections.
     pub connections: Connections,
-    /// Rare events of replication, the controller and the coordination session.
-    pub events: Events,
+    /// Sessions with the coordination tree.
+    pub coordination: Arc<Coordination>,
     /// How far the broker has come.
     pub health: Arc<Health>,
     threads: Threads,
@@ -54,7 +57,7 @@ impl Metrics {
         Arc::new(Self {
             requests: Recorder::new(network_threads),
             connections: Connections::default(),
-            events: Events::default(),
+            coordination: Arc::default(),
             health,
             threads: Threads::default(),
             recent: requests::Recent::default(),
@@ -79,30 +82,16 @@ pub struct Event(AtomicU64);
 impl Event {
     /// Counts one.
     pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// Counts `times`.
+    pub fn add(&self, times: u64) {
+        self.0.fetch_add(times, Ordering::Relaxed);
     }
 
     /// Returns how many there were.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-/// Events by the names that Kafka gives them.
-#[derive(Debug, Default)]
-pub struct Events {
-    /// A leader took a replica out of the ISR.
-    pub isr_shrinks: Event,
-    /// A leader took a replica into the ISR.
-    pub isr_expands: Event,
-    /// A replica outside the ISR was elected.
-    pub unclean_leader_elections: Event,
-    /// The coordination session lost its connection.
-    pub zookeeper_disconnects: Event,
-    /// The coordination session expired.
-    pub zookeeper_expires: Event,
-    /// The coordination session connected.
-    pub zookeeper_sync_connects: Event,
-    /// The coordination service refused our credentials.
-    pub zookeeper_auth_failures: Event,
 }

@@ -5,6 +5,7 @@ pub mod error;
 pub mod faulty;
 mod limits;
 pub mod node;
+pub mod observer;
 pub mod path;
 pub mod remote;
 pub mod sessions;

@@ -29,6 +29,7 @@ use self::convert::Asked;
 use self::hub::Kind;
 use self::inner::Inner;
 use crate::limits;
+use crate::observer::{self, Observer};
 use crate::store::{
     Answer, CreateMode, NodeRead, Op, OpResult, Stat, Store, StoreError, Watch, WatchMode,
 };
@@ -84,10 +85,21 @@ impl RemoteStore {
         session_timeout: Duration,
         connection_timeout: Duration,
     ) -> Result<Self, ConnectError> {
+        Self::connect_observed(connect, (session_timeout, connection_timeout), observer::nobody())
+            .await
+    }
+
+    /// As [`Self::connect`], with the time-outs of session and connection, and someone who is told of
+    /// the connection and of every request. It is not told of the first connection.
+    pub(crate) async fn connect_observed(
+        connect: &str,
+        (session_timeout, connection_timeout): (Duration, Duration),
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, ConnectError> {
         let target = Target::parse(connect)?;
         let client = target.connect(session_timeout, connection_timeout).await?;
         let session_timeout = client.session_timeout();
-        let inner = Arc::new(Inner::new(client.clone(), target));
+        let inner = Arc::new(Inner::new(client.clone(), target, observer));
         session::follow(&inner, &client);
         Ok(Self { inner, session_timeout })
     }
@@ -160,12 +172,12 @@ impl RemoteStore {
         limits::check_path(path)?;
         let (events, asks) = self.inner.hub().once(path, kind);
         let read = if asks {
-            watching().await.map(|(read, watcher)| {
+            self.inner.timed(watching()).await.map(|(read, watcher)| {
                 sources::once(&self.inner, path, kind, watcher);
                 read
             })
         } else {
-            reading().await
+            self.inner.timed(reading()).await
         };
         match read {
             Ok(read) => Ok((read, Watch::new(events))),
@@ -190,7 +202,11 @@ impl RemoteStore {
         }
         let asked = reader.commit();
         Ok(async move {
-            let results = asked.await.map_err(|error| self.error(Asked::Read("/"), &error))?;
+            let results = self
+                .inner
+                .timed(asked)
+                .await
+                .map_err(|error| self.error(Asked::Read("/"), &error))?;
             Ok(paths.iter().zip(results).map(|(path, result)| node_read(path, result)).collect())
         })
     }
@@ -216,7 +232,7 @@ impl RemoteStore {
             };
             added.map_err(|error| self.error(Asked::of(op), &error))?;
         }
-        let results = match writer.commit().await {
+        let results = match self.inner.timed(writer.commit()).await {
             Ok(results) => results,
             Err(zk::MultiWriteError::OperationFailed { index, source }) => {
                 let asked = ops.get(index).map_or(Asked::Read("/"), Asked::of);
@@ -267,7 +283,7 @@ impl Store for RemoteStore {
             limits::check(&op, self.inner.chroot_length())?;
             let options = convert::create_options(mode);
             let client = self.client().await?;
-            let created = client.create(path, data, &options).await;
+            let created = self.inner.timed(client.create(path, data, &options)).await;
             let (stat, number) =
                 created.map_err(|error| self.error(Asked::Create(path), &error))?;
             let path = match mode {
@@ -282,7 +298,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             limits::check_path(path)?;
             let client = self.client().await?;
-            let read = client.get_data(path).await;
+            let read = self.inner.timed(client.get_data(path)).await;
             let (data, stat) = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             Ok((data, convert::stat(&stat)))
         })
@@ -321,7 +337,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             limits::check_path(path)?;
             let client = self.client().await?;
-            let read = client.check_stat(path).await;
+            let read = self.inner.timed(client.check_stat(path)).await;
             let stat = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             Ok(stat.as_ref().map(convert::stat))
         })
@@ -341,7 +357,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             limits::check_path(path)?;
             let client = self.client().await?;
-            let read = client.list_children(path).await;
+            let read = self.inner.timed(client.list_children(path)).await;
             let mut names = read.map_err(|error| self.error(Asked::Read(path), &error))?;
             names.sort_unstable();
             Ok(names)
@@ -365,7 +381,8 @@ impl Store for RemoteStore {
             let op = [Op::Set { path: path.to_owned(), data: data.to_owned(), version }];
             limits::check(&op, self.inner.chroot_length())?;
             let client = self.client().await?;
-            let set = client.set_data(path, data, version.map(convert::version)).await;
+            let set = client.set_data(path, data, version.map(convert::version));
+            let set = self.inner.timed(set).await;
             let stat = set.map_err(|error| self.error(Asked::of(&op[0]), &error))?;
             Ok(convert::stat(&stat))
         })
@@ -376,7 +393,8 @@ impl Store for RemoteStore {
             let op = [Op::Delete { path: path.to_owned(), version }];
             limits::check(&op, self.inner.chroot_length())?;
             let client = self.client().await?;
-            let deleted = client.delete(path, version.map(convert::version)).await;
+            let deleted = client.delete(path, version.map(convert::version));
+            let deleted = self.inner.timed(deleted).await;
             deleted.map_err(|error| self.error(Asked::of(&op[0]), &error))
         })
     }
@@ -389,7 +407,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             limits::check_path(path)?;
             let client = self.client().await?;
-            let synced = client.sync(path).await;
+            let synced = self.inner.timed(client.sync(path)).await;
             synced.map_err(|error| self.error(Asked::Read(path), &error))
         })
     }
@@ -402,7 +420,7 @@ impl Store for RemoteStore {
             let (events, asks) = self.inner.hub().lasting(path, mode);
             if asks {
                 let _asking = sources::Asking { inner: &self.inner, path };
-                match client.watch(path, convert::watch_mode(mode)).await {
+                match self.inner.timed(client.watch(path, convert::watch_mode(mode))).await {
                     Ok(watcher) => sources::lasting(&self.inner, path, mode, watcher),
                     Err(error) => {
                         drop(events);

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::embedded::EmbeddedTree;
 use crate::faulty::{Faults, FaultyStore};
+use crate::observer::{self, Observer};
 use crate::remote::{ConnectError, Connection, RemoteStore};
 use crate::store::{
     Answer, CreateMode, EventKind, NodeRead, Op, OpResult, Stat, Store, StoreError, Watch,
@@ -55,6 +56,7 @@ enum Kind {
 pub struct Sessions {
     origin: Origin,
     faults: Option<Faults>,
+    observer: Arc<dyn Observer>,
     current: Mutex<Session>,
     /// The id of the current session.
     id: watch::Sender<i64>,
@@ -66,7 +68,18 @@ impl Sessions {
     /// # Errors
     /// When `origin` names no servers, or they give no session in time.
     pub async fn begin(origin: Origin) -> Result<Arc<Self>, ConnectError> {
-        Self::begin_with(origin, None).await
+        Self::begin_with(origin, None, observer::nobody()).await
+    }
+
+    /// Begins the first session; `observer` is told of it and of all that follow.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_observed(
+        origin: Origin,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Arc<Self>, ConnectError> {
+        Self::begin_with(origin, None, observer).await
     }
 
     /// Begins the first of sessions that are all seen through `faults`: for tests.
@@ -74,13 +87,18 @@ impl Sessions {
     /// # Errors
     /// As [`Self::begin`].
     pub async fn begin_faulty(origin: Origin, faults: Faults) -> Result<Arc<Self>, ConnectError> {
-        Self::begin_with(origin, Some(faults)).await
+        Self::begin_with(origin, Some(faults), observer::nobody()).await
     }
 
-    async fn begin_with(origin: Origin, faults: Option<Faults>) -> Result<Arc<Self>, ConnectError> {
-        let session = Session::begin(&origin, faults).await?;
+    async fn begin_with(
+        origin: Origin,
+        faults: Option<Faults>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let session = Session::begin(&origin, faults, &observer).await?;
+        observer.connected();
         let id = watch::Sender::new(session.store.session_id());
-        Ok(Arc::new(Self { origin, faults, current: Mutex::new(session), id }))
+        Ok(Arc::new(Self { origin, faults, observer, current: Mutex::new(session), id }))
     }
 
     /// Returns the session that there is. It may be over.
@@ -110,9 +128,11 @@ impl Sessions {
     /// Begins the next session, however long that takes. The one before must be over, or is closed
     /// when nobody holds it any more. Cancel-safe.
     pub async fn renew(&self) -> Arc<dyn Store> {
+        self.observer.expired();
         loop {
-            match Session::begin(&self.origin, self.faults).await {
+            match Session::begin(&self.origin, self.faults, &self.observer).await {
                 Ok(session) => {
+                    self.observer.connected();
                     let store = Arc::clone(&session.store);
                     *self.lock() = session;
                     self.id.send_replace(store.session_id());
@@ -171,12 +191,17 @@ impl Sessions {
 }
 
 impl Session {
-    async fn begin(origin: &Origin, faults: Option<Faults>) -> Result<Self, ConnectError> {
+    async fn begin(
+        origin: &Origin,
+        faults: Option<Faults>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, ConnectError> {
         let (kind, store): (Kind, Arc<dyn Store>) = match origin {
             Origin::Embedded(tree) => (Kind::Embedded, Arc::new(tree.session().await)),
             Origin::Remote { connect, session_timeout, connection_timeout } => {
-                let remote =
-                    RemoteStore::connect(connect, *session_timeout, *connection_timeout).await?;
+                let observer = Arc::clone(observer);
+                let timeouts = (*session_timeout, *connection_timeout);
+                let remote = RemoteStore::connect_observed(connect, timeouts, observer).await?;
                 let remote = Arc::new(remote);
                 (Kind::Remote(Arc::clone(&remote)), remote)
             }
@@ -281,6 +306,8 @@ impl Store for LiveStore {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     /// A live store ends with its session and works again with the next; a concrete one does not.
@@ -303,6 +330,38 @@ mod tests {
         assert_eq!(live.exists("/e").await.unwrap(), None);
         assert_eq!(live.session_id(), second.session_id());
         assert_eq!(first.exists("/e").await.unwrap_err(), StoreError::SessionExpired);
+    }
+
+    /// Counts what it is told.
+    #[derive(Debug, Default)]
+    struct Told {
+        connects: AtomicU64,
+        expires: AtomicU64,
+    }
+
+    impl Observer for Told {
+        fn connected(&self) {
+            self.connects.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn expired(&self) {
+            self.expires.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_observer_is_told_of_each_session_and_of_its_end() {
+        let tree = EmbeddedTree::in_memory();
+        let told = Arc::<Told>::default();
+        let observer = Arc::clone(&told) as Arc<dyn Observer>;
+        let sessions = Sessions::begin_observed(Origin::Embedded(tree.clone()), observer);
+        let sessions = sessions.await.unwrap();
+        let counts =
+            || (told.connects.load(Ordering::Relaxed), told.expires.load(Ordering::Relaxed));
+        assert_eq!(counts(), (1, 0));
+        tree.expire(sessions.current().session_id()).await;
+        sessions.renew().await;
+        assert_eq!(counts(), (2, 1));
     }
 
     /// A session that is closed takes its ephemeral nodes along, whoever still holds its store.

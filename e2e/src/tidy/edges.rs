@@ -162,7 +162,7 @@ const UPWARD: [(&str, &[&str], &str); 3] = [
     ("dynamic_config.rs", &["controller"], "only the error that says how the tree refused"),
     (
         "metrics/collect.rs",
-        &["context", "replica", "group"],
+        &["context", "controller", "replica", "group"],
         "asks the owners at a scrape for what they count; they never call it",
     ),
     ("metrics/lag.rs", &["replica"], "as collect"),

@@ -8,6 +8,7 @@ use broker_config::broker::BrokerConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_storage::fs::Fs;
 use broker_storage::meta_properties::MetaProperties;
+use broker_zookeeper::observer::Observer;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
 
@@ -17,6 +18,7 @@ use crate::controller::membership;
 use crate::controller::read::fresh_id;
 use crate::membership::cluster;
 use crate::membership::identity::Identity;
+use crate::metrics::coordination::Coordination;
 
 /// Where a broker stands.
 pub(super) struct Ground {
@@ -39,9 +41,11 @@ impl Ground {
         config: &BrokerConfig,
         origin: Origin,
         fs: &Arc<dyn Fs>,
+        observer: &Arc<Coordination>,
     ) -> Result<Self> {
         let is_alone = config.zookeeper_connect.is_none();
-        let sessions = Sessions::begin(origin).await.context(
+        let observer = Arc::clone(observer) as Arc<dyn Observer>;
+        let sessions = Sessions::begin_observed(origin, observer).await.context(
             "zookeeper.connect: no session with the coordination tree; check that its servers run \
              and can be reached",
         )?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
+use super::elections::Elections;
 use super::state::Summary;
 use super::state::request::{Reply, Request};
 
@@ -27,7 +28,6 @@ pub(crate) enum Mail {
     /// The settings of brokers may differ.
     BrokerConfig,
     /// How the cluster is, in numbers.
-    #[allow(dead_code, reason = "the metrics of a controller are next")]
     Summary(oneshot::Sender<Summary>),
 }
 
@@ -35,6 +35,8 @@ pub(crate) enum Mail {
 #[derive(Debug, Default)]
 pub struct ControllerHandle {
     inbox: ArcSwapOption<mpsc::Sender<Mail>>,
+    /// What was elected here.
+    pub elections: Elections,
 }
 
 impl ControllerHandle {
@@ -64,7 +66,6 @@ impl ControllerHandle {
     }
 
     /// Returns how the cluster is; `None` if the controller is not here.
-    #[allow(dead_code, reason = "the metrics of a controller are next")]
     pub(crate) async fn summary(&self) -> Option<Summary> {
         let (reply, answer) = oneshot::channel();
         self.tell(Mail::Summary(reply)).await?;

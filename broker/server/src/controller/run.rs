@@ -116,6 +116,7 @@ impl Controller {
         let snapshot = again(|| read::everything(&*self.store)).await?;
         self.topics = snapshot.topics.iter().map(|topic| Arc::clone(&topic.name)).collect();
         self.take(Event::Loaded(Box::new(snapshot))).await?;
+        self.handle.elections.loaded(self.common.clock.now() - self.began);
         let (mut ticks, mut passes) = (every(TICK), every(FULL_PASS));
         loop {
             tokio::select! {
@@ -135,6 +136,14 @@ impl Controller {
 
     /// Takes an event and carries out all that follows from it.
     async fn take(&mut self, event: Event) -> Result<(), Ended> {
+        let (began, before) = (self.common.clock.now(), self.state.elected());
+        let done = self.carry_out(event).await;
+        let duration = self.common.clock.now() - began;
+        self.handle.elections.count(before, self.state.elected(), duration);
+        done
+    }
+
+    async fn carry_out(&mut self, event: Event) -> Result<(), Ended> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for effect in self.state.apply(event) {

@@ -95,10 +95,17 @@ pub struct Summary {
     pub reassigning: usize,
     /// Topics that are to be deleted.
     pub topics_to_delete: usize,
-    /// Leaders elected since this controller began.
-    pub elections: u64,
-    /// Those of them that were unclean.
-    pub unclean_elections: u64,
+    /// Replicas of them that are not known to be deleted.
+    pub replicas_to_delete: usize,
+}
+
+/// Leaders elected since a controller began, the first ones of new partitions left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Elected {
+    /// All of them.
+    pub leaders: u64,
+    /// Those of them that were not in sync.
+    pub unclean: u64,
 }
 
 /// The controller's copy of the cluster. Owned by its loop; ends with its term.
@@ -135,8 +142,7 @@ pub struct State {
     altering: Option<Alteration>,
     waiting: Vec<Waiting>,
     has_resigned: bool,
-    elections: u64,
-    unclean_elections: u64,
+    elected: Elected,
     #[cfg(test)]
     planted: Option<Planted>,
 }
@@ -225,8 +231,7 @@ impl State {
             altering: None,
             waiting: Vec::new(),
             has_resigned: false,
-            elections: 0,
-            unclean_elections: 0,
+            elected: Elected::default(),
             #[cfg(test)]
             planted: None,
         }
@@ -334,6 +339,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Returns what was elected so far.
+    pub fn elected(&self) -> Elected {
+        self.elected
     }
 
     fn partition(&self, partition: &TopicPartition) -> Option<&Partition> {

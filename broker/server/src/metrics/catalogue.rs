@@ -49,15 +49,24 @@ families! {
     GAUGE Broker "kafka_controller_kafkacontroller_preferredreplicaimbalancecount" [] "Partitions not led by their first replica, on the controller.";
     GAUGE Broker "kafka_controller_kafkacontroller_globaltopiccount" [] "Topics of the cluster, on the controller.";
     GAUGE Broker "kafka_controller_kafkacontroller_globalpartitioncount" [] "Partitions of the cluster, on the controller.";
+    GAUGE Broker "kafka_controller_kafkacontroller_activebrokercount" [] "Registered brokers, on the controller.";
+    GAUGE Broker "kafka_controller_kafkacontroller_topicstodeletecount" [] "Topics that are to be deleted, on the controller.";
+    GAUGE Broker "kafka_controller_kafkacontroller_replicastodeletecount" [] "Replicas of them that are not known to be deleted, on the controller.";
     COUNTER Broker "kafka_controller_controllerstats_uncleanleaderelections_total" [] "Elections of a replica that was not in sync.";
+    GAUGE Broker "kafka_controller_controllerstats_leaderelectionrateandtimems" ["quantile"] "Milliseconds of the elections that followed from one event.";
+    COUNTER Broker "kafka_controller_controllerstats_leaderelectionrateandtimems_count" [] "Events that leaders were elected after.";
     // Replicas.
     GAUGE Broker "kafka_server_replicamanager_leadercount" [] "Partitions that this broker leads.";
     GAUGE Broker "kafka_server_replicamanager_partitioncount" [] "Replicas on this broker.";
     GAUGE Broker "kafka_server_replicamanager_underreplicatedpartitions" [] "Partitions led here of which a replica is not in sync.";
     GAUGE Broker "kafka_server_replicamanager_underminisrpartitioncount" [] "Partitions led here with fewer replicas in sync than min.insync.replicas.";
-    COUNTER Broker "kafka_server_replicamanager_isrshrinks_total" [] "Replicas that fell out of sync.";
-    COUNTER Broker "kafka_server_replicamanager_isrexpands_total" [] "Replicas that came into sync.";
+    GAUGE Broker "kafka_server_replicamanager_atminisrpartitioncount" [] "Partitions led here with as many replicas in sync as min.insync.replicas.";
+    GAUGE Broker "kafka_server_replicamanager_offlinereplicacount" [] "Replicas here whose log directory failed.";
+    GAUGE Broker "kafka_server_replicamanager_reassigningpartitions" [] "Partitions led here whose replicas are changing.";
+    COUNTER Broker "kafka_server_replicamanager_isrshrinks_total" [] "Changes of an ISR by its leader here that made it smaller.";
+    COUNTER Broker "kafka_server_replicamanager_isrexpands_total" [] "Changes of an ISR by its leader here that made it larger.";
     GAUGE Broker "kafka_server_replicafetchermanager_maxlag" ["clientId"] "The most records that a replica here is behind its leader.";
+    GAUGE Broker "kafka_server_fetcherlagmetrics_consumerlag" ["clientId" "topic" "partition"] "Records that a replica here is behind its leader.";
     GAUGE Broker "kafka_cluster_partition_replicascount" ["topic" "partition"] "Assigned replicas, on the leader.";
     GAUGE Broker "kafka_cluster_partition_underreplicated" ["topic" "partition"] "1 if a replica is not in sync, on the leader.";
     GAUGE Broker "kafka_cluster_partition_underminisr" ["topic" "partition"] "1 if fewer replicas are in sync than min.insync.replicas, on the leader.";
@@ -110,8 +119,8 @@ families! {
     GAUGE Broker "process_start_time_seconds" [] "When it was started, since the epoch.";
     // The coordination session.
     COUNTER Broker "kafka_server_sessionexpirelistener_zookeeperdisconnects_total" [] "Connections lost to the coordination service; 0 on the embedded tree.";
-    COUNTER Broker "kafka_server_sessionexpirelistener_zookeeperexpires_total" [] "Sessions that expired; 0 on the embedded tree.";
-    COUNTER Broker "kafka_server_sessionexpirelistener_zookeepersyncconnects_total" [] "Connections made to the coordination service; 0 on the embedded tree.";
+    COUNTER Broker "kafka_server_sessionexpirelistener_zookeeperexpires_total" [] "Sessions that expired.";
+    COUNTER Broker "kafka_server_sessionexpirelistener_zookeepersyncconnects_total" [] "Connections made to the coordination service; the embedded tree counts as one.";
     COUNTER Broker "kafka_server_sessionexpirelistener_zookeeperauthfailures_total" [] "Credentials refused; 0 on the embedded tree.";
     GAUGE Broker "kafka_server_zookeeperclientmetrics_zookeeperrequestlatencyms" ["quantile"] "Milliseconds of a request to the coordination service; 0 on the embedded tree.";
     COUNTER Broker "kafka_server_zookeeperclientmetrics_zookeeperrequestlatencyms_count" [] "Requests to the coordination service; 0 on the embedded tree.";
@@ -147,6 +156,17 @@ families! {
     GAUGE Broker "ottla_network_thread_idle_ratio" ["network_thread"] "The share of the last minute that it waited, 0 to 1.";
     GAUGE Both "ottla_consumergroup_lag_seconds" ["consumergroup" "topic" "partition"] "The age of the first record that a group has not consumed; 0 if it has consumed all.";
     GAUGE Both "ottla_consumergroup_max_lag_seconds" ["consumergroup" "topic"] "The largest of them in a topic.";
+    GAUGE Broker "ottla_controller_epoch" [] "How often a controller had been elected when that one was, which this broker obeys; 0 before the first.";
+    COUNTER Broker "ottla_controller_elections_total" [] "Leaders elected by this broker as controller; the first ones of new partitions are not counted.";
+    HISTOGRAM Broker "ottla_controller_election_duration_seconds" [] "The elections that followed from one event, their writes included.";
+    GAUGE Broker "ottla_controller_load_seconds" [] "How long this broker last took from its election as controller until it had read the cluster; 0 if it never was.";
+    GAUGE Broker "ottla_controller_reassigning_partitions" [] "Partitions whose replicas are changing, on the controller.";
+    GAUGE Broker "ottla_replication_lag_records" ["topic" "partition"] "Records that the replica furthest behind lacks, on the leader.";
+    GAUGE Broker "ottla_replication_max_lag_records" [] "The largest of them.";
+    GAUGE Broker "ottla_replication_max_lag_seconds" [] "For how long the latest replica of a partition led here has lacked records; 0 if none does.";
+    GAUGE Broker "ottla_replication_unproven_replicas" [] "Replicas here that cannot prove that they hold all that was acknowledged, so that they do not lead.";
+    GAUGE Broker "ottla_coordination_session_state" ["state"] "1 for the state that the session with the coordination service is in, 0 for the others.";
+    HISTOGRAM Broker "ottla_coordination_request_duration_seconds" [] "Requests to the coordination service; none on the embedded tree.";
     GAUGE Broker "ottla_groups_loading" [] "1 while groups are being read, and missing here.";
     GAUGE Broker "ottla_log_dir_online" ["dir"] "0 if the log directory failed.";
     GAUGE Broker "ottla_log_dir_available_bytes" ["dir"] "Room in the file system of a log directory.";

@@ -7,16 +7,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use broker_config::value::MetricsPartitions;
 use broker_protocol::quantity::TimestampMs;
 
 use super::snapshot::{
-    CleanerFacts, CommittedFacts, EventFacts, GroupFacts, LogDirFacts, PartitionFacts,
-    ReplicaFacts, SessionFacts, Snapshot, TopicFacts,
+    CleanerFacts, CommittedFacts, ControllerFacts, GroupFacts, LogDirFacts, PartitionFacts,
+    ReplicaFacts, ReplicationFacts, SessionFacts, Snapshot, TopicFacts,
 };
 use super::{lag, process};
 use crate::context::Context;
+use crate::controller::state::Summary;
 use crate::group::listing::{self, Listing};
 use crate::group::state::GroupState;
 use crate::metadata::{Metadata, Partition};
@@ -28,14 +30,20 @@ use crate::replica::partition_state::{Role, required_in_sync};
 /// Groups that get series of their own; their names are the clients' to choose.
 const GROUPS_MAX: usize = 1_000;
 
+/// How long a controller may take to say how the cluster is: it may be waiting for a write, and that for
+/// a server of the coordination tree.
+const SUMMARY_WAIT: Duration = Duration::from_secs(1);
+
 /// Looks at everything; `None` if the process is about to end.
 pub async fn collect(context: &Arc<Context>) -> Option<Snapshot> {
     let groups = context.groups.snapshot().await;
+    let summary = tokio::time::timeout(SUMMARY_WAIT, context.controller.summary()).await;
+    let summary = summary.ok().flatten();
     let context = Arc::clone(context);
-    tokio::task::spawn_blocking(move || look(&context, groups)).await.ok()
+    tokio::task::spawn_blocking(move || look(&context, groups, summary)).await.ok()
 }
 
-fn look(context: &Context, listing: Listing) -> Snapshot {
+fn look(context: &Context, listing: Listing, summary: Option<Summary>) -> Snapshot {
     let metadata = context.metadata.load();
     let config = context.config.load();
     let metrics = &context.metrics;
@@ -48,8 +56,8 @@ fn look(context: &Context, listing: Listing) -> Snapshot {
         partitions: mode,
         broker_id: context.broker_id.0,
         brokers: brokers(&metadata),
-        is_controller: metadata.controller == Some(context.broker_id),
-        topics: topics(&metadata, &context.replicas),
+        controller: controller(context, &metadata, summary, now),
+        topics: topics(&metadata, &context.replicas, now),
         totals: totals(&context.replicas),
         requests: metrics.recent.read(&metrics.requests, now),
         connections: metrics.connections.read(),
@@ -60,7 +68,8 @@ fn look(context: &Context, listing: Listing) -> Snapshot {
         is_loading_groups: listing.is_loading,
         groups: groups(&context.replicas, listing.groups, mode, context.clock.wall()),
         cleaner: cleaner(context.cleaner.facts()),
-        events: events(context),
+        replication: replication(&context.replicas),
+        coordination: metrics.coordination.read(now),
         fetch_sessions: SessionFacts {
             sessions: sessions.sessions as u64,
             partitions: sessions.partitions as u64,
@@ -78,13 +87,17 @@ fn brokers(metadata: &Metadata) -> Vec<(i32, String)> {
     metadata.brokers.iter().map(|(id, broker)| (id.0, address(broker))).collect()
 }
 
-fn topics(metadata: &Metadata, replicas: &Manager) -> Vec<TopicFacts> {
+fn topics(metadata: &Metadata, replicas: &Manager, now: Instant) -> Vec<TopicFacts> {
     let topic = |(name, topic): (&Arc<str>, &Arc<crate::metadata::Topic>)| {
         let local = replicas.topic(name);
         let partitions = topic.partitions.iter().zip(0..).map(|(partition, number)| {
             let replica = local.as_ref().and_then(|topic| topic.partition(number));
             let assigned = partition.replicas.len() as u32;
-            described(partition, number, replica.map(|replica| replica_facts(&replica, assigned)))
+            described(
+                partition,
+                number,
+                replica.map(|replica| replica_facts(&replica, assigned, now)),
+            )
         });
         TopicFacts {
             name: Arc::clone(name),
@@ -110,9 +123,10 @@ fn described(partition: &Partition, number: i32, local: Option<ReplicaFacts>) ->
 fn replica_facts(
     replica: &crate::replica::partition::Partition,
     assigned_replicas: u32,
+    now: Instant,
 ) -> ReplicaFacts {
     let min_insync_replicas = replica.config().min_insync_replicas.max(0) as u32;
-    let offsets = replica.offsets();
+    let (offsets, replication) = (replica.offsets(), replica.replication(now));
     ReplicaFacts {
         is_leader: offsets.role == Role::Leader,
         log_start_offset: offsets.log_start_offset.0,
@@ -121,6 +135,13 @@ fn replica_facts(
         size_in_bytes: offsets.size_in_bytes,
         segments: offsets.segment_count as u64,
         required_in_sync: required_in_sync(min_insync_replicas, assigned_replicas),
+        is_offline: offsets.role == Role::Offline,
+        wanted: replication.wanted,
+        in_sync: replication.in_sync,
+        is_reassigning: replication.is_reassigning,
+        source: replication.source.map_or(-1, |source| source.0),
+        lag: replication.lag,
+        lag_seconds: replication.late_by.as_secs_f64(),
     }
 }
 
@@ -160,16 +181,57 @@ fn cleaner(facts: &cleaner::Facts) -> CleanerFacts {
     }
 }
 
-fn events(context: &Context) -> EventFacts {
-    let events = &context.metrics.events;
-    EventFacts {
-        isr_shrinks: events.isr_shrinks.get(),
-        isr_expands: events.isr_expands.get(),
-        unclean_leader_elections: events.unclean_leader_elections.get(),
-        zookeeper_disconnects: events.zookeeper_disconnects.get(),
-        zookeeper_expires: events.zookeeper_expires.get(),
-        zookeeper_sync_connects: events.zookeeper_sync_connects.get(),
-        zookeeper_auth_failures: events.zookeeper_auth_failures.get(),
+fn replication(replicas: &Manager) -> ReplicationFacts {
+    let attention = replicas.attention();
+    ReplicationFacts {
+        isr_shrinks: attention.shrinks.get(),
+        isr_expands: attention.expansions.get(),
+        unproven: replicas.standings().unproven().len() as u64,
+    }
+}
+
+/// What the controller says, or what is known of the cluster here if it does not say in time.
+fn controller(
+    context: &Context,
+    metadata: &Metadata,
+    summary: Option<Summary>,
+    now: Instant,
+) -> ControllerFacts {
+    let handle = &context.controller;
+    let is_active = handle.is_active();
+    let known = || if is_active { counted(metadata) } else { Summary::default() };
+    let summary = summary.unwrap_or_else(known);
+    let elections = &handle.elections;
+    ControllerFacts {
+        is_active,
+        epoch: metadata.controller_epoch,
+        brokers: summary.brokers as u64,
+        topics: summary.topics as u64,
+        partitions: summary.partitions as u64,
+        offline_partitions: summary.offline_partitions as u64,
+        preferred_imbalance: summary.preferred_imbalance as u64,
+        reassigning: summary.reassigning as u64,
+        topics_to_delete: summary.topics_to_delete as u64,
+        replicas_to_delete: summary.replicas_to_delete as u64,
+        elections: elections.leaders.get(),
+        unclean_elections: elections.unclean.get(),
+        election_durations: elections.durations.read(now),
+        load_seconds: elections.load_seconds(),
+    }
+}
+
+fn counted(metadata: &Metadata) -> Summary {
+    let partitions = || metadata.topics.values().flat_map(|topic| &topic.partitions);
+    let is_live = |leader: &_| metadata.brokers.contains_key(leader);
+    let is_led = |one: &&Partition| one.leader.as_ref().is_some_and(is_live);
+    let is_balanced = |one: &&Partition| one.leader.as_ref() == one.replicas.first();
+    Summary {
+        brokers: metadata.brokers.len(),
+        topics: metadata.topics.len(),
+        partitions: partitions().count(),
+        offline_partitions: partitions().filter(|one| !is_led(one)).count(),
+        preferred_imbalance: partitions().filter(|one| !is_balanced(one)).count(),
+        ..Summary::default()
     }
 }
 

@@ -6,6 +6,7 @@ use broker_config::value::MetricsPartitions;
 
 use super::health::Phase;
 use super::histogram::Counts;
+use super::timer::Durations;
 
 /// Everything that a page is made of.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub struct Snapshot {
     pub broker_id: i32,
     /// The live brokers with where they are reached: id, address.
     pub brokers: Vec<(i32, String)>,
-    /// Whether this broker is the controller.
-    pub is_controller: bool,
+    /// The controller, as far as it is here.
+    pub controller: ControllerFacts,
     /// All topics of the cluster.
     pub topics: Vec<TopicFacts>,
     /// Counts of all topics together, those that are gone included, by Kafka's name.
@@ -44,8 +45,10 @@ pub struct Snapshot {
     pub group_states: Vec<(&'static str, u64)>,
     /// Whether groups are missing because they are still being read.
     pub is_loading_groups: bool,
-    /// Rare events.
-    pub events: EventFacts,
+    /// Replication.
+    pub replication: ReplicationFacts,
+    /// Sessions with the coordination tree.
+    pub coordination: CoordinationFacts,
     /// Fetch sessions.
     pub fetch_sessions: SessionFacts,
     /// Running tasks by name.
@@ -97,6 +100,64 @@ pub struct ReplicaFacts {
     pub segments: u64,
     /// How many replicas must be in sync.
     pub required_in_sync: u32,
+    /// Whether its log directory failed.
+    pub is_offline: bool,
+    /// Replicas, those that a reassignment adds left out; 0 unless this broker leads.
+    pub wanted: u32,
+    /// Replicas in sync; 0 unless this broker leads.
+    pub in_sync: u32,
+    /// Whether a reassignment is under way, as the leader knows.
+    pub is_reassigning: bool,
+    /// The broker that is followed, -1 if none is.
+    pub source: i32,
+    /// Records: of a leader, what the replica that is furthest behind lacks; of a follower, what it lacks.
+    pub lag: u64,
+    /// Of a leader, how long the replica that is latest has lacked records.
+    pub lag_seconds: f64,
+}
+
+/// What a controller knows of the cluster; zero where it is not.
+#[derive(Debug, Clone, Default)]
+pub struct ControllerFacts {
+    /// Whether this broker is the controller.
+    pub is_active: bool,
+    /// The epoch of the controller that this broker obeys, -1 before there is one.
+    pub epoch: i32,
+    /// Registered brokers.
+    pub brokers: u64,
+    /// Topics.
+    pub topics: u64,
+    /// Partitions.
+    pub partitions: u64,
+    /// Partitions without a live leader.
+    pub offline_partitions: u64,
+    /// Partitions that their first replica does not lead.
+    pub preferred_imbalance: u64,
+    /// Partitions that are moving.
+    pub reassigning: u64,
+    /// Topics that are to be deleted.
+    pub topics_to_delete: u64,
+    /// Replicas of them that have not been.
+    pub replicas_to_delete: u64,
+    /// Leaders elected by controllers of this process.
+    pub elections: u64,
+    /// Those of them that were not in sync.
+    pub unclean_elections: u64,
+    /// How long elections took, all of one event together.
+    pub election_durations: Durations,
+    /// How long it last took to read the cluster after taking office.
+    pub load_seconds: f64,
+}
+
+/// Replication of this broker's partitions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReplicationFacts {
+    /// Changes of an ISR that made it smaller.
+    pub isr_shrinks: u64,
+    /// Changes of an ISR that made it larger.
+    pub isr_expands: u64,
+    /// Replicas here that cannot prove that they are complete.
+    pub unproven: u64,
 }
 
 /// Requests of one API.
@@ -257,23 +318,21 @@ pub struct CommittedFacts {
     pub lag_seconds: Option<f64>,
 }
 
-/// Counts of rare events.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EventFacts {
-    /// Replicas that left the ISR.
-    pub isr_shrinks: u64,
-    /// Replicas that came into the ISR.
-    pub isr_expands: u64,
-    /// Elections of a replica that was not in sync.
-    pub unclean_leader_elections: u64,
-    /// Connections lost to the coordination service.
-    pub zookeeper_disconnects: u64,
-    /// Sessions that expired.
-    pub zookeeper_expires: u64,
-    /// Connections made to the coordination service.
-    pub zookeeper_sync_connects: u64,
+/// Sessions with the coordination tree.
+#[derive(Debug, Clone, Default)]
+pub struct CoordinationFacts {
+    /// How the session is, by Kafka's name.
+    pub state: &'static str,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections lost.
+    pub disconnects: u64,
+    /// Sessions that were over.
+    pub expires: u64,
     /// Credentials refused.
-    pub zookeeper_auth_failures: u64,
+    pub auth_failures: u64,
+    /// Requests; none on the embedded tree.
+    pub requests: Durations,
 }
 
 /// Fetch sessions.

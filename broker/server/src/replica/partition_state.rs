@@ -29,8 +29,10 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use super::progress::{Progress, ReplicaFetch};
 
 mod isr;
+mod lag;
 
 pub use isr::{Committed, IsrAnswer, IsrProposal};
+pub use lag::Replication;
 
 /// What this broker is for the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +172,8 @@ pub struct PartitionState {
     synced_end_offset: Offset,
     log_end_offset: Offset,
     high_watermark: Offset,
+    /// As the leader last said, also where this log does not reach it.
+    leader_high_watermark: Offset,
     #[cfg(test)]
     pub(super) wrong: Option<tests::Wrong>,
 }
@@ -207,6 +211,7 @@ impl PartitionState {
             synced_end_offset: log_end_offset,
             log_end_offset,
             high_watermark,
+            leader_high_watermark: high_watermark,
             #[cfg(test)]
             wrong: None,
         };
@@ -448,6 +453,7 @@ impl PartitionState {
         assert_eq!(self.role, Role::Follower, "only a follower is told of a high watermark");
         assert!(end >= self.log_end_offset, "a fetch moves the log end forward");
         self.log_end_offset = end;
+        self.leader_high_watermark = leader_high_watermark;
         let before = self.high_watermark;
         self.high_watermark = before.max(leader_high_watermark.min(self.vouched_end_offset()));
         self.assert_order();
@@ -567,8 +573,8 @@ impl PartitionState {
         for broker in replicas.iter().chain(isr).copied() {
             let is_known = self.followers.iter().any(|known| known.broker() == broker);
             if Some(broker) != *leader && !is_known {
-                let in_sync_at = isr.contains(&broker).then_some(now);
-                self.followers.push(Progress::unknown(broker, in_sync_at));
+                let is_in_sync = isr.contains(&broker);
+                self.followers.push(Progress::unknown(broker, is_in_sync, now));
             }
         }
     }

@@ -41,18 +41,21 @@ pub struct Progress {
     last_fetch: Option<(Instant, Offset)>,
     /// When it last had all that the leader had at that time.
     caught_up_at: Option<Instant>,
+    /// When its leader began to look at it.
+    known_since: Instant,
 }
 
 impl Progress {
-    /// Nothing is known of `broker`; a member of the ISR is taken to have been in sync at `in_sync_at`.
-    pub fn unknown(broker: BrokerId, in_sync_at: Option<Instant>) -> Self {
+    /// Nothing is known of `broker` at `now`; a member of the ISR is taken to have been in sync then.
+    pub fn unknown(broker: BrokerId, is_in_sync: bool, now: Instant) -> Self {
         Self {
             broker,
             broker_epoch: NO_BROKER_EPOCH,
             vouched_end: None,
             log_start_offset: None,
             last_fetch: None,
-            caught_up_at: in_sync_at,
+            caught_up_at: is_in_sync.then_some(now),
+            known_since: now,
         }
     }
 
@@ -106,6 +109,13 @@ impl Progress {
         self.log_start_offset > known_start
     }
 
+    /// Returns for how long it has lacked records, as far as this leader saw it; zero if it lacks none.
+    pub fn late_by(&self, leader_end: Offset, now: Instant) -> Duration {
+        let is_level = self.vouched_end.is_some_and(|end| end >= leader_end);
+        let since = self.caught_up_at.unwrap_or(self.known_since);
+        if is_level { Duration::ZERO } else { now.saturating_duration_since(since) }
+    }
+
     /// Returns whether it lacks records and has for longer than `lag_max`.
     pub fn is_out_of_sync(&self, leader_end: Offset, now: Instant, lag_max: Duration) -> bool {
         let is_level = self.vouched_end.is_some_and(|end| end >= leader_end);
@@ -136,7 +146,7 @@ mod tests {
     #[test]
     fn a_replica_that_has_all_is_in_sync_however_long_ago_it_fetched() {
         let start = SystemClock.now();
-        let mut replica = Progress::unknown(BrokerId(2), Some(start));
+        let mut replica = Progress::unknown(BrokerId(2), true, start);
         _ = replica.fetched(&fetch(10, start), Offset(10));
         let late = start + LAG_MAX * 9;
         assert!(!replica.is_out_of_sync(Offset(10), late, LAG_MAX));
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn a_replica_that_keeps_up_with_a_busy_leader_is_in_sync_though_it_never_reaches_the_end() {
         let start = SystemClock.now();
-        let mut replica = Progress::unknown(BrokerId(2), Some(start));
+        let mut replica = Progress::unknown(BrokerId(2), true, start);
         for round in 1..100 {
             let at = start + Duration::from_secs(round);
             // It asks for what was the end a second ago.
@@ -160,7 +170,7 @@ mod tests {
     #[test]
     fn a_replica_that_only_asks_for_the_same_again_falls_out_of_sync() {
         let start = SystemClock.now();
-        let mut replica = Progress::unknown(BrokerId(2), Some(start));
+        let mut replica = Progress::unknown(BrokerId(2), true, start);
         for round in 0..=31 {
             _ = replica.fetched(&fetch(5, start + Duration::from_secs(round)), Offset(10));
         }

@@ -1,7 +1,7 @@
 //! Brokers that a test starts, stops, kills and starts again.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::client::Client;
+use super::client::{Client, page};
 
 /// How long what a killed broker had begun may still take.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -38,6 +38,7 @@ struct Node {
 
 struct Running {
     address: SocketAddr,
+    metrics: SocketAddr,
     ends: oneshot::Sender<End>,
     thread: JoinHandle<()>,
 }
@@ -69,13 +70,13 @@ impl Cluster {
     pub(crate) fn begin(&mut self, id: i32) {
         let origin = Origin::Embedded(self.tree.clone());
         let config = self.config(id);
-        let (started, address) = mpsc::channel();
+        let (started, addresses) = mpsc::channel();
         let (ends, end) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let killed = runtime.block_on(async {
                 let broker = Broker::start_on(config, origin).await.unwrap();
-                started.send(broker.addresses[0].1).unwrap();
+                started.send((broker.addresses[0].1, broker.metrics_address.unwrap())).unwrap();
                 // A test that failed kills its brokers.
                 match end.await.unwrap_or(End::Kill) {
                     End::Stop => {
@@ -88,8 +89,8 @@ impl Cluster {
             runtime.shutdown_timeout(DRAIN);
             drop(killed);
         });
-        let address = address.recv().unwrap();
-        self.node(id).running = Some(Running { address, ends, thread });
+        let (address, metrics) = addresses.recv().unwrap();
+        self.node(id).running = Some(Running { address, metrics, ends, thread });
     }
 
     fn config(&mut self, id: i32) -> BrokerConfig {
@@ -102,7 +103,7 @@ impl Cluster {
             format!("broker.rack=r{id}"),
             "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
             "num.network.threads=1".to_owned(),
-            "metrics.listener=".to_owned(),
+            "metrics.listener=127.0.0.1:0".to_owned(),
             "offsets.topic.num.partitions=1".to_owned(),
             "group.initial.rebalance.delay.ms=0".to_owned(),
             format!("log.dirs={dir}"),
@@ -151,8 +152,22 @@ impl Cluster {
 
     /// Connects to a broker that runs.
     pub(crate) fn client(&self, id: i32) -> Client {
+        Client::connect(self.of(id).address)
+    }
+
+    /// Returns what the metrics of a broker that runs say now.
+    pub(crate) fn page(&self, id: i32) -> String {
+        page(self.of(id).metrics)
+    }
+
+    fn of(&self, id: i32) -> &Running {
         let node = self.nodes.iter().find(|node| node.id == id).unwrap();
-        Client::connect(node.running.as_ref().unwrap().address)
+        node.running.as_ref().unwrap()
+    }
+
+    /// Returns the directory of a broker.
+    pub(crate) fn dir(&self, id: i32) -> &Path {
+        self.nodes.iter().find(|node| node.id == id).unwrap().dir.path()
     }
 
     /// Returns the brokers that run.

@@ -59,6 +59,15 @@ pub(crate) async fn beside_broker_and_metrics<T: Send + 'static>(
     done.unwrap()
 }
 
+/// The broker's page of metrics, with the head of the answer.
+pub(crate) fn page(address: SocketAddr) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    socket.read_to_string(&mut page).unwrap();
+    page
+}
+
 /// Asks until `holds`.
 pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

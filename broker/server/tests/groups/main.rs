@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline, and damages files")]
 
+#[allow(dead_code, reason = "shared with other tests, which need more of it")]
 mod client;
 mod codes;
 mod damaged;

@@ -1,22 +1,12 @@
 //! The error codes of answers, as `/metrics` counts them after a load that is known.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
-use super::client::{Client, beside_broker_and_metrics};
+use super::client::{Client, beside_broker_and_metrics, page};
 use super::topic::{batches, create, one_record, produce};
-
-/// The broker's page of metrics, with the head of the answer.
-pub(crate) fn page(address: SocketAddr) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-    let mut page = String::new();
-    socket.read_to_string(&mut page).unwrap();
-    page
-}
 
 /// The counts by request and error, in order.
 fn errors(address: SocketAddr) -> Vec<String> {

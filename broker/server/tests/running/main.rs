@@ -11,6 +11,7 @@ mod changes;
 #[path = "../groups/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of groups, which need more of it")]
 mod client;
+mod creation;
 mod errors;
 mod expiry;
 mod jobs;

@@ -15,8 +15,7 @@ use broker_protocol::message::join_group::{
 };
 use broker_protocol::primitive::Records;
 
-use super::client::{Client, await_that, beside_broker, beside_broker_and_metrics};
-use super::errors::page;
+use super::client::{Client, await_that, beside_broker, beside_broker_and_metrics, page};
 use super::topic::{alter_topic, batches, create, one_record, produce, start_offset};
 
 const TOPIC: i8 = 2;

@@ -1,6 +1,6 @@
 //! What a store and the tasks behind it share. Only the store keeps it alive.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use zookeeper_client as zk;
@@ -8,6 +8,7 @@ use zookeeper_client as zk;
 use super::Connection;
 use super::connect::Target;
 use super::hub::Hub;
+use crate::observer::Observer;
 use crate::store::StoreError;
 
 /// What requests of the session go through.
@@ -27,21 +28,38 @@ pub(super) struct Inner {
     pub(super) session: zk::SessionInfo,
     line: watch::Sender<Line>,
     connection: watch::Sender<Connection>,
+    observer: Arc<dyn Observer>,
     hub: Mutex<Hub>,
     /// Held while a lasting watch is set: two at once could leave the lesser one.
     pub(super) setting: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
-    pub(super) fn new(client: zk::Client, target: Target) -> Self {
+    pub(super) fn new(client: zk::Client, target: Target, observer: Arc<dyn Observer>) -> Self {
         Self {
             target,
             session: client.session().clone(),
             line: watch::Sender::new(Line::Client(client)),
             connection: watch::Sender::new(Connection::Connected),
+            observer,
             hub: Mutex::default(),
             setting: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Waits for what a request gives, and tells how long it took. Cancel-safe if `request` is.
+    pub(super) async fn timed<T>(&self, request: impl Future<Output = T>) -> T {
+        let sent = self.observer.sent();
+        let answer = request.await;
+        if let Some(sent) = sent {
+            self.observer.answered(sent);
+        }
+        answer
+    }
+
+    /// Is told that a server refused the credentials.
+    pub(super) fn refused(&self) {
+        self.observer.refused();
     }
 
     /// Locks the hub; nobody waits while it is locked.
@@ -93,13 +111,19 @@ impl Inner {
 
     /// Says whether there is a connection, unless the session is over.
     pub(super) fn say(&self, now: Connection) {
-        self.connection.send_if_modified(|before| {
+        let is_news = self.connection.send_if_modified(|before| {
             let is_news = *before != now && *before != Connection::Expired;
             if is_news {
                 *before = now;
             }
             is_news
         });
+        match now {
+            _ if !is_news => {}
+            Connection::Connected => self.observer.connected(),
+            Connection::Disconnected => self.observer.disconnected(),
+            Connection::Expired => {}
+        }
     }
 
     fn replace(&self, next: Line) {

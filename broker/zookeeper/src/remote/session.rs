@@ -73,6 +73,9 @@ impl Life {
             | zk::SessionState::Expired
             | zk::SessionState::Closed => Connection::Disconnected,
         };
+        if state == zk::SessionState::AuthFailed {
+            inner.refused();
+        }
         inner.say(now);
     }
 

@@ -60,8 +60,7 @@ impl State {
             brokers: self.brokers.len(),
             topics: self.topics.len(),
             topics_to_delete: self.deletions.len(),
-            elections: self.elections,
-            unclean_elections: self.unclean_elections,
+            replicas_to_delete: self.replicas_to_delete(),
             ..Summary::default()
         };
         let kept = self.topics.iter().filter(|(_, topic)| topic.deletion.is_none());

@@ -221,9 +221,9 @@ impl State {
     }
 
     fn count_election(&mut self, former: Option<&View>, view: &View, is_unclean: bool) {
-        if former.is_none_or(|former| former.leader != view.leader) && view.leader.is_some() {
-            self.elections += 1;
-            self.unclean_elections += u64::from(is_unclean);
+        if former.is_some_and(|former| former.leader != view.leader) && view.leader.is_some() {
+            self.elected.leaders += 1;
+            self.elected.unclean += u64::from(is_unclean);
         }
     }
 

@@ -73,6 +73,16 @@ impl State {
         }
     }
 
+    /// Counts the replicas of marked topics that are not known to be deleted.
+    pub(super) fn replicas_to_delete(&self) -> usize {
+        let left = |topic: &Topic| match &topic.deletion {
+            Some(Deletion { phase: Phase::Deleting, left, .. }) => left.len(),
+            Some(Deletion { phase: Phase::Removing | Phase::Removed, .. }) => 0,
+            Some(Deletion { phase: Phase::Stopping, .. }) | None => topic.replicas().len(),
+        };
+        self.deletions.iter().filter_map(|name| self.topics.get(name)).map(left).sum()
+    }
+
     /// Begins the deletion of a topic that is marked, if nothing stands in its way.
     pub(super) fn begin_deletion(&mut self, name: &Arc<str>) {
         if !self.deletions.contains(name) || !self.settings.deletes_topics {

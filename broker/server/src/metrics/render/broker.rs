@@ -1,10 +1,13 @@
 //! The JMX exporter's families of one broker, requests excepted.
 
+use std::collections::BTreeMap;
+
 use broker_config::value::MetricsPartitions;
 
 use super::requests::QUANTILES;
 use super::series::{Series, sample};
 use crate::metrics::snapshot::{PartitionFacts, ReplicaFacts, Snapshot, TopicFacts};
+use crate::metrics::timer::Durations;
 
 /// Adds controller, replicas, traffic, logs, network, process, session and groups.
 pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
@@ -14,6 +17,7 @@ pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
     if snapshot.partitions != MetricsPartitions::Off {
         for topic in &snapshot.topics {
             partitions(topic, snapshot.partitions, series);
+            lags(topic, snapshot.partitions, series);
         }
     }
     network(snapshot, series);
@@ -23,22 +27,32 @@ pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
 }
 
 fn controller(snapshot: &Snapshot, series: &mut Series<'_>) {
-    let here = snapshot.is_controller;
-    let all = || snapshot.topics.iter().flat_map(|topic| &topic.partitions).filter(|_| here);
-    let topics = if here { snapshot.topics.len() } else { 0 };
-    let led_elsewhere = |p: &&PartitionFacts| p.leader >= 0 && !p.is_leader_preferred;
+    let facts = &snapshot.controller;
     let values = [
-        ("activecontrollercount", sample(here)),
-        ("offlinepartitionscount", count(all().filter(|p| p.leader < 0))),
-        ("preferredreplicaimbalancecount", count(all().filter(led_elsewhere))),
-        ("globaltopiccount", sample(topics as u64)),
-        ("globalpartitioncount", count(all())),
+        ("activecontrollercount", facts.is_active.into()),
+        ("offlinepartitionscount", facts.offline_partitions),
+        ("preferredreplicaimbalancecount", facts.preferred_imbalance),
+        ("globaltopiccount", facts.topics),
+        ("globalpartitioncount", facts.partitions),
+        ("activebrokercount", facts.brokers),
+        ("topicstodeletecount", facts.topics_to_delete),
+        ("replicastodeletecount", facts.replicas_to_delete),
     ];
     for (name, value) in values {
-        series.add(&format!("kafka_controller_kafkacontroller_{name}"), &[], value);
+        series.add(&format!("kafka_controller_kafkacontroller_{name}"), &[], sample(value));
     }
-    let elections = sample(snapshot.events.unclean_leader_elections);
+    let elections = sample(facts.unclean_elections);
     series.add("kafka_controller_controllerstats_uncleanleaderelections_total", &[], elections);
+    let durations = "kafka_controller_controllerstats_leaderelectionrateandtimems";
+    quantiles(durations, &facts.election_durations, series);
+}
+
+/// Adds what a timer of Kafka shows.
+fn quantiles(name: &str, durations: &Durations, series: &mut Series<'_>) {
+    for (label, quantile) in QUANTILES {
+        series.add(name, &[label], durations.recent.quantile_ms(quantile));
+    }
+    series.add(&format!("{name}_count"), &[], sample(durations.all.total()));
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> f64 {
@@ -50,29 +64,36 @@ fn local(topic: &TopicFacts) -> impl Iterator<Item = (&PartitionFacts, ReplicaFa
     topic.partitions.iter().filter_map(|partition| Some((partition, partition.local?)))
 }
 
-fn is_under_replicated((partition, replica): &(&PartitionFacts, ReplicaFacts)) -> bool {
-    replica.is_leader && partition.in_sync < partition.replicas
+fn is_under_replicated(replica: &ReplicaFacts) -> bool {
+    replica.is_leader && replica.in_sync < replica.wanted
 }
 
-fn is_under_min_isr((partition, replica): &(&PartitionFacts, ReplicaFacts)) -> bool {
-    replica.is_leader && partition.in_sync < replica.required_in_sync
+fn is_under_min_isr(replica: &ReplicaFacts) -> bool {
+    replica.is_leader && replica.in_sync < replica.required_in_sync
+}
+
+fn is_at_min_isr(replica: &ReplicaFacts) -> bool {
+    replica.is_leader && replica.in_sync == replica.required_in_sync
 }
 
 fn replicas(snapshot: &Snapshot, series: &mut Series<'_>) {
-    let all = || snapshot.topics.iter().flat_map(local);
+    let all = || snapshot.topics.iter().flat_map(local).map(|(_, replica)| replica);
     let values = [
-        ("leadercount", count(all().filter(|(_, replica)| replica.is_leader))),
+        ("leadercount", count(all().filter(|replica| replica.is_leader))),
         ("partitioncount", count(all())),
         ("underreplicatedpartitions", count(all().filter(is_under_replicated))),
         ("underminisrpartitioncount", count(all().filter(is_under_min_isr))),
-        ("isrshrinks_total", sample(snapshot.events.isr_shrinks)),
-        ("isrexpands_total", sample(snapshot.events.isr_expands)),
+        ("atminisrpartitioncount", count(all().filter(is_at_min_isr))),
+        ("offlinereplicacount", count(all().filter(|replica| replica.is_offline))),
+        ("reassigningpartitions", count(all().filter(|replica| replica.is_reassigning))),
+        ("isrshrinks_total", sample(snapshot.replication.isr_shrinks)),
+        ("isrexpands_total", sample(snapshot.replication.isr_expands)),
     ];
     for (name, value) in values {
         series.add(&format!("kafka_server_replicamanager_{name}"), &[], value);
     }
-    // No replica here follows another broker.
-    series.add("kafka_server_replicafetchermanager_maxlag", &["Replica"], 0.0);
+    let lag = all().filter(|replica| replica.source >= 0).map(|replica| replica.lag).max();
+    series.add("kafka_server_replicafetchermanager_maxlag", &["Replica"], sample(lag.unwrap_or(0)));
     let offline = count(snapshot.log_dirs.iter().filter(|dir| dir.is_offline));
     series.add("kafka_log_logmanager_offlinelogdirectorycount", &[], offline);
 }
@@ -99,13 +120,11 @@ fn traffic(snapshot: &Snapshot, series: &mut Series<'_>) {
 fn partitions(topic: &TopicFacts, mode: MetricsPartitions, series: &mut Series<'_>) {
     let mut sums: Option<[f64; 7]> = None;
     for (partition, replica) in local(topic) {
-        let pair = (partition, replica);
-        let (in_sync, leads) = (partition.in_sync, replica.is_leader);
         let values = [
-            if leads { f64::from(partition.replicas) } else { 0.0 },
-            sample(is_under_replicated(&pair)),
-            sample(is_under_min_isr(&pair)),
-            sample(leads && in_sync == replica.required_in_sync),
+            if replica.is_leader { f64::from(partition.replicas) } else { 0.0 },
+            sample(is_under_replicated(&replica)),
+            sample(is_under_min_isr(&replica)),
+            sample(is_at_min_isr(&replica)),
             sample(replica.size_in_bytes),
             sample(replica.log_start_offset),
             sample(replica.log_end_offset),
@@ -121,6 +140,28 @@ fn partitions(topic: &TopicFacts, mode: MetricsPartitions, series: &mut Series<'
     if let (Some(sums), MetricsPartitions::Topic) = (sums, mode) {
         add_all(series, &[&topic.name], sums);
     }
+}
+
+/// Adds how far each follower here is behind, or how far those of a topic are together.
+fn lags(topic: &TopicFacts, mode: MetricsPartitions, series: &mut Series<'_>) {
+    let name = "kafka_server_fetcherlagmetrics_consumerlag";
+    let mut sums: BTreeMap<i32, u64> = BTreeMap::new();
+    for (partition, replica) in local(topic).filter(|(_, replica)| replica.source >= 0) {
+        if mode == MetricsPartitions::All {
+            let (client, number) = (fetcher(replica.source), partition.partition.to_string());
+            series.add(name, &[&client, &topic.name, &number], sample(replica.lag));
+        } else {
+            *sums.entry(replica.source).or_default() += replica.lag;
+        }
+    }
+    for (source, lag) in sums {
+        series.add(name, &[&fetcher(source), &topic.name], sample(lag));
+    }
+}
+
+/// The name of the fetchers that copy from a broker, as far as Kafka's and ours agree.
+fn fetcher(source: i32) -> String {
+    format!("ReplicaFetcherThread-0-{source}")
 }
 
 fn add_all(series: &mut Series<'_>, labels: &[&str], values: [f64; 7]) {
@@ -173,22 +214,19 @@ fn process(snapshot: &Snapshot, series: &mut Series<'_>) {
 }
 
 fn coordination(snapshot: &Snapshot, series: &mut Series<'_>) {
-    let events = &snapshot.events;
+    let facts = &snapshot.coordination;
     let values = [
-        ("disconnects", events.zookeeper_disconnects),
-        ("expires", events.zookeeper_expires),
-        ("syncconnects", events.zookeeper_sync_connects),
-        ("authfailures", events.zookeeper_auth_failures),
+        ("disconnects", facts.disconnects),
+        ("expires", facts.expires),
+        ("syncconnects", facts.connects),
+        ("authfailures", facts.auth_failures),
     ];
     for (name, value) in values {
         let name = format!("kafka_server_sessionexpirelistener_zookeeper{name}_total");
         series.add(&name, &[], sample(value));
     }
     let latency = "kafka_server_zookeeperclientmetrics_zookeeperrequestlatencyms";
-    for (quantile, _) in QUANTILES {
-        series.add(latency, &[quantile], 0.0);
-    }
-    series.add(&format!("{latency}_count"), &[], 0.0);
+    quantiles(latency, &facts.requests, series);
 }
 
 fn groups(snapshot: &Snapshot, series: &mut Series<'_>) {

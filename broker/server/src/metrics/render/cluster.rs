@@ -14,7 +14,7 @@ use crate::metrics::snapshot::{GroupFacts, PartitionFacts, Snapshot, TopicFacts}
 
 /// Adds brokers, topics and groups.
 pub(super) fn render(snapshot: &Snapshot, scope: Scope, series: &mut Series<'_>) {
-    if snapshot.is_controller || scope == Scope::Cluster {
+    if snapshot.controller.is_active || scope == Scope::Cluster {
         series.add("kafka_brokers", &[], sample(snapshot.brokers.len() as u64));
         for (id, address) in &snapshot.brokers {
             series.add("kafka_broker_info", &[&id.to_string(), address], 1.0);

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::series::{Series, sample};
-use crate::metrics::snapshot::Snapshot;
+use broker_config::value::MetricsPartitions;
 
-/// Adds build, requests, network threads, log directories, sessions and tasks.
+use super::series::{Series, sample};
+use crate::metrics::coordination::STATES;
+use crate::metrics::snapshot::{PartitionFacts, Snapshot};
+
+/// Adds build, requests, replication, control, network threads, log directories, sessions and tasks.
 pub(super) fn render(snapshot: &Snapshot, series: &mut Series<'_>) {
     series.add("ottla_build_info", &[snapshot.version], 1.0);
     series.add("ottla_ready", &[], sample(snapshot.phase.reason().is_none()));
     series.add("ottla_groups_loading", &[], sample(snapshot.is_loading_groups));
     requests(snapshot, series);
+    replication(snapshot, series);
+    control(snapshot, series);
     network(snapshot, series);
     storage(snapshot, series);
     let sessions = &snapshot.fetch_sessions;
@@ -27,6 +32,51 @@ fn requests(snapshot: &Snapshot, series: &mut Series<'_>) {
     for facts in snapshot.requests.iter().filter(|facts| facts.request != "Fetch") {
         let (counts, sum) = (&facts.durations, facts.total_seconds);
         series.add_histogram("ottla_request_duration_seconds", &[facts.request], counts, sum);
+    }
+}
+
+fn replication(snapshot: &Snapshot, series: &mut Series<'_>) {
+    let (mut records, mut seconds) = (0, 0.0_f64);
+    for topic in &snapshot.topics {
+        let led = |partition: &PartitionFacts| {
+            partition.local.filter(|replica| replica.is_leader && replica.wanted > 1)
+        };
+        let led = topic.partitions.iter().filter_map(|one| Some((one.partition, led(one)?)));
+        let mut sum = None;
+        for (number, replica) in led {
+            records = records.max(replica.lag);
+            seconds = seconds.max(replica.lag_seconds);
+            *sum.get_or_insert(0) += replica.lag;
+            if snapshot.partitions == MetricsPartitions::All {
+                let labels = [&*topic.name, &*number.to_string()];
+                series.add("ottla_replication_lag_records", &labels, sample(replica.lag));
+            }
+        }
+        if let (Some(sum), MetricsPartitions::Topic) = (sum, snapshot.partitions) {
+            series.add("ottla_replication_lag_records", &[&topic.name], sample(sum));
+        }
+    }
+    series.add("ottla_replication_max_lag_records", &[], sample(records));
+    series.add("ottla_replication_max_lag_seconds", &[], seconds);
+    let unproven = sample(snapshot.replication.unproven);
+    series.add("ottla_replication_unproven_replicas", &[], unproven);
+}
+
+fn control(snapshot: &Snapshot, series: &mut Series<'_>) {
+    let facts = &snapshot.controller;
+    series.add("ottla_controller_epoch", &[], f64::from(facts.epoch));
+    series.add("ottla_controller_elections_total", &[], sample(facts.elections));
+    series.add("ottla_controller_load_seconds", &[], facts.load_seconds);
+    series.add("ottla_controller_reassigning_partitions", &[], sample(facts.reassigning));
+    let session = &snapshot.coordination;
+    for state in STATES {
+        series.add("ottla_coordination_session_state", &[state], sample(state == session.state));
+    }
+    for (name, durations) in [
+        ("ottla_controller_election_duration_seconds", &facts.election_durations),
+        ("ottla_coordination_request_duration_seconds", &session.requests),
+    ] {
+        series.add_histogram(name, &[], &durations.all, durations.total_seconds);
     }
 }
 

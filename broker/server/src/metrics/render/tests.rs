@@ -12,10 +12,11 @@ use super::*;
 use crate::metrics::health::Phase;
 use crate::metrics::histogram::Counts;
 use crate::metrics::snapshot::{
-    CleanerFacts, CommittedFacts, ConnectionFacts, DiskSpace, EventFacts, GroupFacts, LogDirFacts,
-    PartitionFacts, ProcessFacts, ReplicaFacts, RequestFacts, SessionFacts, ThreadFacts,
-    TopicFacts,
+    CleanerFacts, CommittedFacts, ConnectionFacts, ControllerFacts, CoordinationFacts, DiskSpace,
+    GroupFacts, LogDirFacts, PartitionFacts, ProcessFacts, ReplicaFacts, ReplicationFacts,
+    RequestFacts, SessionFacts, ThreadFacts, TopicFacts,
 };
+use crate::metrics::timer::Durations;
 use crate::replica::counters::TopicCounters;
 
 /// A broker of two: leads one partition, follows in another, knows a third that has no leader.
@@ -31,7 +32,7 @@ fn example() -> Snapshot {
         partitions: MetricsPartitions::All,
         broker_id: 1,
         brokers: vec![(1, "one:9092".into()), (2, "two:9092".into())],
-        is_controller: true,
+        controller: controller(),
         topics: vec![
             TopicFacts { name: "a".into(), partitions: partitions(), counts: counts.clone() },
             TopicFacts { name: "b".into(), partitions: vec![lost()], counts: Vec::new() },
@@ -76,18 +77,43 @@ fn example() -> Snapshot {
             ("Dead", 5),
         ],
         is_loading_groups: false,
-        events: EventFacts {
-            isr_shrinks: 1,
-            isr_expands: 2,
-            unclean_leader_elections: 3,
-            zookeeper_disconnects: 4,
-            zookeeper_expires: 5,
-            zookeeper_sync_connects: 6,
-            zookeeper_auth_failures: 7,
+        replication: ReplicationFacts { isr_shrinks: 1, isr_expands: 2, unproven: 9 },
+        coordination: CoordinationFacts {
+            state: "CONNECTING",
+            disconnects: 4,
+            expires: 5,
+            connects: 6,
+            auth_failures: 7,
+            requests: durations(),
         },
         fetch_sessions: SessionFacts { sessions: 1, partitions: 2, evictions: 3 },
         tasks: vec![("listener", 1)],
     }
+}
+
+fn controller() -> ControllerFacts {
+    ControllerFacts {
+        is_active: true,
+        epoch: 17,
+        brokers: 2,
+        topics: 2,
+        partitions: 3,
+        offline_partitions: 1,
+        preferred_imbalance: 2,
+        reassigning: 1,
+        topics_to_delete: 4,
+        replicas_to_delete: 5,
+        elections: 8,
+        unclean_elections: 3,
+        election_durations: durations(),
+        load_seconds: 0.5,
+    }
+}
+
+fn durations() -> Durations {
+    let mut counts = Counts::default();
+    counts.record(Duration::from_millis(4), 6);
+    Durations { all: counts.clone(), total_seconds: 0.024, recent: counts }
 }
 
 fn partitions() -> Vec<PartitionFacts> {
@@ -99,6 +125,13 @@ fn partitions() -> Vec<PartitionFacts> {
         size_in_bytes: 4096,
         segments: 2,
         required_in_sync: 2,
+        is_offline: false,
+        wanted: 2,
+        in_sync: 1,
+        is_reassigning: true,
+        source: -1,
+        lag: 25,
+        lag_seconds: 1.5,
     };
     let led = PartitionFacts {
         partition: 0,
@@ -114,7 +147,16 @@ fn partitions() -> Vec<PartitionFacts> {
         is_leader_preferred: false,
         replicas: 2,
         in_sync: 2,
-        local: Some(ReplicaFacts { is_leader: false, ..replica }),
+        local: Some(ReplicaFacts {
+            is_leader: false,
+            in_sync: 0,
+            wanted: 0,
+            is_reassigning: false,
+            source: 2,
+            lag: 6,
+            lag_seconds: 0.0,
+            ..replica
+        }),
     };
     vec![led, followed]
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset, TimestampMs};
 use broker_storage::checkpoint::CheckpointError;
@@ -14,7 +15,7 @@ use broker_storage::producer_state::ProducerEntry;
 
 use super::read::Isolation;
 use super::{EpochEndOffset, Partition};
-use crate::replica::partition_state::{Role, StateError};
+use crate::replica::partition_state::{Replication, Role, StateError};
 
 /// The offsets and sizes of a partition at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +127,11 @@ impl Partition {
             leader_epoch: inner.state.leader_epoch(),
             role: inner.state.role(),
         }
+    }
+
+    /// Tells how this replica and the others stand to each other.
+    pub fn replication(&self, now: Instant) -> Replication {
+        self.inner.lock().state.replication(now)
     }
 
     /// Finds an offset by time or place; `None` if no record fits.

@@ -302,6 +302,36 @@ fn a_follower_believes_a_high_watermark_as_far_as_its_own_log_goes() {
     assert_eq!((state.high_watermark(), state.vouched_end_offset()), (Offset(6), Offset(6)));
 }
 
+/// The lag of a leader is that of the replica furthest behind, in the ISR or not; of one that has not
+/// fetched from it, all that there is. That of a follower is what its leader shows and it lacks.
+#[test]
+fn lag_is_what_the_replica_furthest_behind_lacks() {
+    let mut state = leader(Durability::Replicated, &[2]);
+    let _ = state.appended(Offset(10));
+    let lag = |state: &PartitionState| state.replication(now()).lag;
+    assert_eq!(lag(&state), 10);
+    let _ = state.replica_fetched(&fetch(2, 10));
+    assert_eq!(lag(&state), 10, "broker 3 has not fetched");
+    let _ = state.replica_fetched(&fetch(3, 4));
+    assert_eq!(lag(&state), 6);
+    let later = now() + Duration::from_mins(1);
+    assert!(state.replication(later).late_by > Duration::from_secs(59), "since the lead began");
+    let _ = state.replica_fetched(&fetch(3, 10));
+    assert_eq!((lag(&state), state.replication(later).late_by), (0, Duration::ZERO));
+    let _ = state.appended(Offset(11));
+    assert!(state.replication(later).late_by > Duration::from_secs(59));
+    let told = state.replication(later);
+    assert_eq!((told.in_sync, told.wanted, told.is_reassigning), (2, 3, false));
+
+    let followed = Leadership { leader: Some(BrokerId(2)), ..leadership(6, &[2]) };
+    state.follow(followed).unwrap();
+    assert!(state.followed(Offset(11), Offset(15)));
+    let told = state.replication(later);
+    assert_eq!((told.lag, told.source, told.wanted), (4, Some(BrokerId(2)), 0));
+    state.resign();
+    assert_eq!(state.replication(later), Replication::default());
+}
+
 #[test]
 fn who_resigned_is_told_anew_in_the_same_epoch_and_nobody_else_is() {
     let mut state = leader(Durability::Replicated, &[]);
