@@ -182,6 +182,7 @@ fn zookeeper(options: &Options) -> Result<()> {
             "move_coordination",
             "cluster_membership",
             "cluster_metrics",
+            "cluster_nearby",
             "cluster_tools",
         ],
         options,
