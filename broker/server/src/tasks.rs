@@ -125,6 +125,11 @@ impl Drop for Running {
             }
         }
         drop(running);
+        if std::thread::panicking() {
+            // Nobody does its work any more: as in a build that ends at once.
+            tracing::error!(task = self.name, "a task panicked: the process cannot go on");
+            self.shared.failure.cancel();
+        }
         self.shared.ended.notify_waiters();
     }
 }
@@ -132,6 +137,15 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A process in which a task panicked does not go on without it.
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_process() {
+        let tasks = Tasks::new();
+        tasks.spawn("fetcher", async { panic!("planted") });
+        tasks.failed().await;
+        assert_eq!(tasks.drain("fetcher", Duration::from_secs(5)).await, 0);
+    }
 
     /// A task that ends leaves the set; one that does not is named.
     #[tokio::test]

@@ -33,6 +33,7 @@ use crate::checkpoint::CheckpointError;
 use crate::commit::{Flushed, SyncPoint, SyncUnit};
 use crate::fs::{Fs, is_transient};
 use crate::leader_epoch_cache::LeaderEpochCache;
+use crate::partition_metadata::{self, PartitionMetadataError};
 use crate::producer_state::{ProducerEntry, ProducerStates, SnapshotError};
 use crate::segment::{INDEX_BYTES_MIN, Segment, SegmentConfig, SegmentError};
 
@@ -247,6 +248,20 @@ impl Log {
     /// Returns the topic's id, if its directory says one.
     pub fn topic_id(&self) -> Option<Uuid> {
         self.topic_id
+    }
+
+    /// Takes the id that the topic was given after the log was made, durably.
+    ///
+    /// # Errors
+    /// The file could not be written; the log is without an id as before.
+    ///
+    /// # Panics
+    /// If the log has another id, or `topic_id` is zero.
+    pub fn assign_topic_id(&mut self, topic_id: Uuid) -> Result<(), PartitionMetadataError> {
+        assert!(self.topic_id.is_none_or(|known| known == topic_id), "a topic keeps its id");
+        partition_metadata::write(self.fs.as_ref(), &self.dir, topic_id)?;
+        self.topic_id = Some(topic_id);
+        Ok(())
     }
 
     /// Returns the log's own directory.

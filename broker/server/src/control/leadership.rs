@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use super::state::{self, Asked, Known, Sender, Verdict};
 use super::{Control, on_disk_thread};
 use crate::replica::manager::{Become, Outcome};
+use crate::replica::partition::Partition;
 use crate::replica::partition_state::Leadership;
 
 /// The type of a request that names every partition of the broker.
@@ -36,6 +37,14 @@ const RECOVERING: i8 = 1;
 /// the controller has just written to the same tree.
 const SETTINGS_ATTEMPTS: u32 = 20;
 const SETTINGS_PAUSE: Duration = Duration::from_millis(100);
+
+/// What one partition of a request asks for.
+enum Judged {
+    /// It is led or copied.
+    Turn(Become),
+    /// It stays, and gets its topic's id.
+    GiveId(Arc<Partition>),
+}
 
 impl Control {
     pub(super) async fn leader_and_isr(
@@ -58,6 +67,7 @@ impl Control {
         }));
         let mut codes = vec![ErrorCode::None; request.partitions().count()];
         let mut changes = Vec::new();
+        let mut ids = Vec::new();
         let mut places = Vec::new();
         let mut settings = HashMap::new();
         let mut name: Arc<str> = Arc::default();
@@ -68,11 +78,11 @@ impl Control {
             let partition =
                 TopicPartition { topic: Arc::clone(&name), partition: state.partition_index };
             match self.judge(partition, id, state, &mut settings).await {
-                Ok(Some(change)) => {
+                Ok(Judged::Turn(change)) => {
                     changes.push(change);
                     places.push(place);
                 }
-                Ok(None) => {}
+                Ok(Judged::GiveId(partition)) => ids.push((place, partition, id)),
                 Err(code) => codes[place] = code,
             }
         }
@@ -89,20 +99,23 @@ impl Control {
         for (place, code) in places.into_iter().zip(self.turn(changes).await) {
             codes[place] = code;
         }
+        for (place, partition, id) in ids {
+            codes[place] = self.give_id(partition, id).await;
+        }
         if request.request_type == FULL {
             self.sweep(request).await;
         }
         respond(request, ErrorCode::None, |place| codes[place])
     }
 
-    /// Decides what a partition becomes; `None` if it stays as it is and that is no error.
+    /// Decides what a partition becomes.
     async fn judge(
         &self,
         partition: TopicPartition,
         topic_id: Uuid,
         state: &LeaderAndIsrPartitionState,
         settings: &mut HashMap<Arc<str>, Option<Arc<TopicConfig>>>,
-    ) -> Result<Option<Become>, ErrorCode> {
+    ) -> Result<Judged, ErrorCode> {
         let me = self.parts.broker_id;
         let here = self.parts.replicas.partition(&partition.topic, partition.partition);
         let known = here.as_ref().map_or(Known::Absent, |here| {
@@ -121,8 +134,10 @@ impl Control {
         };
         match state::partition(known, asked) {
             Verdict::Refuse(code) => return Err(code),
-            // The id is taken with the next leader: a log is given one when it is opened.
-            Verdict::AssignTopicId => return Ok(None),
+            Verdict::AssignTopicId => {
+                // What is not here gets its id when it is made.
+                return here.map(Judged::GiveId).ok_or(ErrorCode::UnknownTopicOrPartition);
+            }
             Verdict::Lead if !state.isr.contains(&me.0) => return Err(ErrorCode::InvalidRequest),
             Verdict::Lead | Verdict::Follow => {}
         }
@@ -131,7 +146,7 @@ impl Control {
             Some(here) => Arc::clone(&here.config()),
             None => self.settings(&partition.topic, settings).await?,
         };
-        Ok(Some(Become {
+        Ok(Judged::Turn(Become {
             partition,
             topic_id,
             config,
@@ -140,6 +155,17 @@ impl Control {
             is_in_sync: state.isr.contains(&me.0),
             is_new: state.is_new,
         }))
+    }
+
+    /// Gives a partition its topic's id; from now on it is asked for by that.
+    async fn give_id(&mut self, partition: Arc<Partition>, id: Uuid) -> ErrorCode {
+        let (replicas, given) = (Arc::clone(&self.parts.replicas), Arc::clone(&partition));
+        let outcome = on_disk_thread(move || replicas.assign_topic_id(&given, id)).await;
+        let Some(Outcome::Done(_)) = outcome else { return ErrorCode::KafkaStorageError };
+        if partition.follower_position().is_some() {
+            self.parts.fetchers.follow(vec![partition]).await;
+        }
+        ErrorCode::None
     }
 
     async fn settings(

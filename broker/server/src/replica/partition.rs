@@ -9,8 +9,8 @@
 //! wait for the high watermark, replicas for the end of the log.
 //! Errors: an I/O error takes the log directory, and so this partition, offline.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use broker_config::topic::{Durability, TopicConfig};
@@ -20,6 +20,7 @@ use broker_protocol::uuid::Uuid;
 use broker_storage::commit::{CommitError, SyncPoint, Synced};
 use broker_storage::log::{AppendBatch, AppendError as LogAppendError, Log, LogError};
 use broker_storage::log_dir::LogDir;
+use broker_storage::partition_metadata::PartitionMetadataError;
 use parking_lot::Mutex;
 
 use super::attention::Attention;
@@ -74,7 +75,8 @@ pub struct EpochEndOffset {
 #[derive(Debug)]
 pub struct Partition {
     name: TopicPartition,
-    topic_id: Uuid,
+    /// Given late to a topic that was made by a Kafka that had no ids.
+    topic_id: OnceLock<Uuid>,
     dir: Arc<LogDir>,
     inner: Mutex<Inner>,
     config: ArcSwap<TopicConfig>,
@@ -120,7 +122,7 @@ impl Partition {
         let inner = Inner { log, state, leader_log_start: Offset(-1) };
         Arc::new(Self {
             name,
-            topic_id,
+            topic_id: if topic_id.is_zero() { OnceLock::new() } else { OnceLock::from(topic_id) },
             dir,
             inner: Mutex::new(inner),
             config: ArcSwap::new(config),
@@ -140,9 +142,28 @@ impl Partition {
         &self.name
     }
 
-    /// Returns the id of the topic.
+    /// Returns the id of the topic, zero while it has none.
     pub fn topic_id(&self) -> Uuid {
-        self.topic_id
+        self.topic_id.get().copied().unwrap_or(Uuid::ZERO)
+    }
+
+    /// Takes the id of a topic that had none, durably. Waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be written, and the directory is offline.
+    pub(super) fn assign_topic_id(&self, topic_id: Uuid) -> Result<(), PartitionMetadataError> {
+        let assigned = self.inner.lock().log.assign_topic_id(topic_id);
+        match &assigned {
+            Ok(()) => {
+                // Whoever was first wrote the same.
+                let _ = self.topic_id.set(topic_id);
+            }
+            Err(PartitionMetadataError::Io { source, .. }) => {
+                self.dir.note_error(source);
+            }
+            Err(_) => {}
+        }
+        assigned
     }
 
     /// Returns the directory that holds the log.

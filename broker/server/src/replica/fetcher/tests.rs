@@ -34,6 +34,7 @@ struct Node {
     id: BrokerId,
     manager: Arc<Manager>,
     config: Arc<TopicConfig>,
+    topic_id: Uuid,
     /// Whether the follower is in sync, as far as this broker is told.
     has_follower_in_sync: bool,
     dir: TempDir,
@@ -44,7 +45,7 @@ impl Node {
         let (dir, config) =
             (tempfile::tempdir().unwrap(), config(&[("ottla.durability", durability)]));
         let manager = open(&[dir.path()], &config);
-        Self { id, manager, config, has_follower_in_sync: true, dir }
+        Self { id, manager, config, topic_id: ID, has_follower_in_sync: true, dir }
     }
 
     /// Tells the broker who leads `count` partitions in `epoch`.
@@ -52,7 +53,7 @@ impl Node {
         let isr = self.has_follower_in_sync.then_some(FOLLOWER);
         let change = |partition| Become {
             partition: name(partition),
-            topic_id: ID,
+            topic_id: self.topic_id,
             config: Arc::clone(&self.config),
             leadership: Leadership {
                 leader: Some(leader),
@@ -327,4 +328,35 @@ async fn what_is_throttled_is_left_out_while_it_is_above_the_rate() {
     let all = BrokerConfig { follower_replication_throttled_rate: i64::MAX, ..config };
     follower.config.store(Arc::new(all));
     visible(&copies[0], 3).await;
+}
+
+/// A topic that was made without an id is copied by its name until it is given one, and by that afterwards;
+/// the id is found again on the disk.
+#[tokio::test]
+async fn a_topic_that_is_given_an_id_is_copied_by_it() {
+    let mut leader = Node::new(BrokerId(1), "replicated");
+    leader.topic_id = Uuid::ZERO;
+    let led = leader.apply(BrokerId(1), 0, 2);
+    append(&led[0], 1).unwrap();
+    let served = serve(&leader.manager).await;
+    let mut node = Node::new(FOLLOWER, "replicated");
+    node.topic_id = Uuid::ZERO;
+    let mut follower = Follower::of(node, BrokerConfig::default());
+    follower.reach(&leader, &served);
+    let copies = follower.follow(BrokerId(1), 0, 2).await;
+    visible(&led[0], 1).await;
+    assert_eq!(*served.version.borrow(), 12, "by name");
+    for (node, partitions) in [(&leader, &led), (&follower.node, &copies)] {
+        for partition in partitions {
+            let given = node.manager.assign_topic_id(partition, ID);
+            assert!(matches!(given, Outcome::Done(_)));
+        }
+        assert_eq!(node.manager.topic_by_id(ID).unwrap().partitions().len(), 2);
+    }
+    follower.fetchers.follow(copies.clone()).await;
+    append(&led[0], 2).unwrap();
+    visible(&led[0], 3).await;
+    assert_eq!(*served.version.borrow(), 17, "by id");
+    let file = leader.dir.path().join("t-1/partition.metadata");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), format!("version: 0\ntopic_id: {ID}"));
 }

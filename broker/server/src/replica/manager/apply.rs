@@ -127,7 +127,33 @@ impl Manager {
         Found::Here(known)
     }
 
+    /// Gives a partition the id of a topic that had none. Waits for the disk.
+    pub fn assign_topic_id(&self, partition: &Arc<Partition>, topic_id: Uuid) -> Outcome {
+        let _turn = self.changing.lock();
+        let outcome = self.give_id(partition, topic_id);
+        if is_internal(&partition.name().topic) {
+            self.publish_led();
+        }
+        outcome
+    }
+
+    fn give_id(&self, partition: &Arc<Partition>, topic_id: Uuid) -> Outcome {
+        if let Err(error) = partition.assign_topic_id(topic_id) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(partition = %partition.name(), error, "the topic's id is not kept");
+            return Outcome::Offline;
+        }
+        self.topics.insert_all(vec![Arc::clone(partition)]);
+        Outcome::Done(Arc::clone(partition))
+    }
+
     fn turn(&self, partition: Arc<Partition>, change: Become) -> Outcome {
+        if partition.topic_id().is_zero()
+            && !change.topic_id.is_zero()
+            && let Outcome::Offline = self.give_id(&partition, change.topic_id)
+        {
+            return Outcome::Offline;
+        }
         partition.set_config(change.config);
         let turned = if change.leads {
             partition.lead(change.leadership, self.clock.now())

@@ -133,7 +133,10 @@ impl Topics {
         });
         if let Some(old) = next.by_name.insert(name, Arc::clone(&topic)) {
             next.by_id.remove(&old.id);
-            self.retired.absorb(&old.counters);
+            // The same where the topic has only got its id.
+            if !Arc::ptr_eq(&old.counters, &topic.counters) {
+                self.retired.absorb(&old.counters);
+            }
         }
         if !id.is_zero() {
             next.by_id.insert(id, Arc::clone(&topic));

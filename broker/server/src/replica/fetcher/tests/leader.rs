@@ -31,6 +31,8 @@ pub(super) struct Served {
     pub(super) gate: watch::Sender<bool>,
     /// How many answers to fetches were made.
     pub(super) made: watch::Receiver<usize>,
+    /// The version of the last fetch.
+    pub(super) version: watch::Receiver<i16>,
     pub(super) server: tokio::task::JoinHandle<()>,
 }
 
@@ -40,22 +42,25 @@ pub(super) async fn serve(manager: &Arc<Manager>) -> Served {
     let port = listener.local_addr().unwrap().port();
     let (gate, made) = (watch::Sender::new(true), watch::Sender::new(0));
     let (open, counted) = (gate.subscribe(), made.subscribe());
+    let version = watch::Sender::new(-1);
+    let last_version = version.subscribe();
     let manager = Arc::clone(manager);
     let server = tokio::task::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            connections.spawn(connection(stream, Arc::clone(&manager), open.clone(), made.clone()));
+            let seen = (made.clone(), version.clone());
+            connections.spawn(connection(stream, Arc::clone(&manager), open.clone(), seen));
         }
     });
-    Served { port, gate, made: counted, server }
+    Served { port, gate, made: counted, version: last_version, server }
 }
 
 async fn connection(
     mut stream: TcpStream,
     manager: Arc<Manager>,
     mut open: watch::Receiver<bool>,
-    made: watch::Sender<usize>,
+    (made, last_version): (watch::Sender<usize>, watch::Sender<i16>),
 ) {
     while let Ok(size) = stream.read_u32().await {
         let mut frame = vec![0; size as usize];
@@ -66,6 +71,7 @@ async fn connection(
         let answer = if header.api_key == ApiKey::Fetch.code() {
             let request = FetchRequest::decode(&mut reader, version).unwrap();
             let response = fetch(&manager, &request, version).await;
+            last_version.send_replace(version);
             made.send_modify(|count| *count += 1);
             encode(&response, header.correlation_id, version)
         } else {
