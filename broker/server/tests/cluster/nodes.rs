@@ -215,11 +215,6 @@ impl Cluster {
         segments.iter().flat_map(|segment| std::fs::read(segment).unwrap()).collect()
     }
 
-    fn dir(&self, id: i32) -> PathBuf {
-        let node = self.nodes.iter().find(|node| node.id == id).unwrap();
-        node.dir.path().to_owned()
-    }
-
     fn node(&mut self, id: i32) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.id == id).unwrap()
     }
