@@ -83,7 +83,9 @@ fn a_follower_hangs(cluster: &mut Cluster) -> Result<()> {
     Connection::open(cluster.brokers[0].bootstrap())?.create_topic_of("t", (1, 3), &[])?;
     let replicas = format!("{REPLICAS}partitioncount");
     cluster.await_sum(&ALL, &replicas, &[], near(3.0))?;
-    let has = |broker: usize, family: &str| Ok(cluster.sum(&[broker], family, &[])? > 0.5);
+    let has = |broker: usize, family: &str| -> Result<bool> {
+        Ok(cluster.sum(&[broker], family, &[])? > 0.5)
+    };
     let (mut leader, mut hangs) = (None, None);
     for broker in ALL {
         let leads = has(broker, &format!("{REPLICAS}leadercount"))?;
