@@ -80,7 +80,11 @@ fn near(wanted: f64) -> impl Fn(f64) -> bool {
 
 /// A follower that hangs, with its session, is taken out of the ISR by its leader, and back in by it.
 fn a_follower_hangs(cluster: &mut Cluster) -> Result<()> {
-    Connection::open(cluster.brokers[0].bootstrap())?.create_topic_of("t", (1, 3), &[])?;
+    // Until the broker that is asked has heard of all three.
+    Deadline::seconds(PATIENCE_SECONDS).poll("a topic with three replicas", || {
+        let mut connection = Connection::open(cluster.brokers[0].bootstrap())?;
+        Ok(connection.create_topic_of("t", (1, 3), &[]).ok())
+    })?;
     let replicas = format!("{REPLICAS}partitioncount");
     cluster.await_sum(&ALL, &replicas, &[], near(3.0))?;
     let has = |broker: usize, family: &str| -> Result<bool> {
