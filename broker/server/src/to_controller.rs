@@ -47,8 +47,12 @@ pub(crate) struct Parts {
     pub(crate) listener: Arc<str>,
     /// The versions that are sent.
     pub(crate) versions: Versions,
-    /// `controller.socket.timeout.ms`.
-    pub(crate) timeout: Duration,
+    /// How long an answer may take: `controller.socket.timeout.ms` for ISRs, `request.timeout.ms` for the
+    /// shutdown.
+    ///
+    /// Source: Kafka 3.9 `KafkaServer.controlledShutdown`, and `NodeToControllerChannelManagerImpl` for the
+    /// ISRs, which takes the lesser of both only where requests are not repeated for ever.
+    pub(crate) answer_timeout: Duration,
     /// `socket.connection.setup.timeout.ms`.
     pub(crate) connect_timeout: Duration,
 }
@@ -132,7 +136,7 @@ impl ToController {
         let options = Options {
             client_id: self.parts.broker_id.0.to_string().into(),
             connect_timeout: self.parts.connect_timeout,
-            call_timeout: self.parts.timeout,
+            call_timeout: self.parts.answer_timeout,
             answer_size_max: ANSWER_SIZE_MAX,
         };
         let mut peer = Peer::connect(host, port, options).await?;
@@ -154,5 +158,42 @@ impl ToController {
                 self.connection = None;
             })
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_config::release::Release;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::metadata::{Broker, Endpoint, Metadata};
+
+    /// Method: the controller takes the connection and says nothing; only one of the limits is short.
+    #[tokio::test]
+    async fn a_silent_controller_is_given_up_after_the_time_for_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint {
+            listener: "PLAINTEXT".into(),
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+        };
+        let mut metadata = Metadata { controller: Some(BrokerId(2)), ..Metadata::default() };
+        metadata.brokers.insert(BrokerId(2), Broker { rack: None, endpoints: vec![endpoint] });
+        let cache = Arc::<Cache>::default();
+        cache.publish(metadata);
+        let mut way = ToController::new(Parts {
+            broker_id: BrokerId(1),
+            metadata: cache,
+            controller: Arc::default(),
+            listener: "PLAINTEXT".into(),
+            versions: Versions::of(Release::NEWEST),
+            connect_timeout: Duration::from_hours(1),
+            answer_timeout: Duration::from_millis(1),
+        });
+        let request = ControlledShutdownRequest { broker_id: 1, broker_epoch: 7 };
+        let answer = way.controlled_shutdown(&request);
+        let answer = tokio::time::timeout(Duration::from_mins(1), answer).await;
+        assert_eq!(answer.expect("an end in time"), None);
     }
 }

@@ -6,8 +6,6 @@ use super::{Key, Kind, Limit, Scope, Status};
 
 const BUF: Status = Status::NoEffect("the kernel sizes the buffers of fetchers");
 const DIR: Status = Status::NoEffect("replicas are not moved between directories yet");
-const REQ: Status =
-    Status::NoEffect("controller.socket.timeout.ms and replica.socket.timeout.ms bound them");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -121,9 +119,12 @@ pub(super) const KEYS: &[Key] = &[
     .status(BUF),
     Key::new("replica.socket.timeout.ms", Kind::Int, "Socket timeout of a fetcher.")
         .default("30000"),
-    Key::new("request.timeout.ms", Kind::Int, "Timeout of this broker's requests to others.")
-        .default("30000")
-        .status(REQ),
+    Key::new(
+        "request.timeout.ms",
+        Kind::Int,
+        "How long the controller may take to answer a broker that shuts down.",
+    )
+    .default("30000"),
     Key::new(
         "reserved.broker.max.id",
         Kind::Int,

@@ -111,7 +111,8 @@ pub(super) fn obey(
 
 fn keep_isrs(context: &Arc<Context>) {
     // The keeper asks one thing after the other: nobody ever waits for this lock.
-    let way = Arc::new(Mutex::new(way_to_controller(context)));
+    let timeout_ms = context.config.load().controller_socket_timeout_ms;
+    let way = Arc::new(Mutex::new(way_to_controller(context, timeout_ms)));
     let (epoch, metadata) = (Arc::clone(&context.broker_epoch), Arc::clone(&context.metadata));
     let keeper = Keeper {
         replicas: Arc::clone(&context.replicas),
@@ -143,7 +144,7 @@ fn tell_of_failed_dirs(context: &Arc<Context>) {
     context.tasks.spawn("log-dir-events", isr::tell_of_failed_dirs(replicas, tell, shutdown));
 }
 
-fn way_to_controller(context: &Context) -> ToController {
+fn way_to_controller(context: &Context, answer_timeout_ms: i32) -> ToController {
     let config = context.config.load();
     ToController::new(to_controller::Parts {
         broker_id: context.broker_id,
@@ -151,8 +152,8 @@ fn way_to_controller(context: &Context) -> ToController {
         controller: Arc::clone(&context.controller),
         listener: config.inter_broker_listener.name.as_str().into(),
         versions: Versions::of_broker(&config),
-        timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
         connect_timeout: connect_timeout(&config),
+        answer_timeout: Duration::from_millis(answer_timeout_ms.max(1) as u64),
     })
 }
 
@@ -297,7 +298,7 @@ pub(super) async fn hand_over(context: &Context) {
         return;
     }
     let request = ControlledShutdownRequest { broker_id: context.broker_id.0, broker_epoch };
-    let mut way = way_to_controller(context);
+    let mut way = way_to_controller(context, config.request_timeout_ms);
     for attempt in 0..=config.controlled_shutdown_max_retries.max(0) {
         if attempt > 0 {
             let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
