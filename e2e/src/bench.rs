@@ -1,8 +1,9 @@
 //! The benchmark: ours beside Apache Kafka, on the same machine, with the same prebuilt load.
 //!
 //! Reading path: [`request`] (frames built beforehand), [`client`] (sends them, counts answers),
-//! [`rows`] (the loads), [`figure`] (what a run gave), [`lifecycle`] (loads of a young broker), [`kcat`] (librdkafka as a load), [`compare`] (pairs,
-//! ratios, the table), [`subject`] (a broker that is measured), [`machine`] (what the kernel says meanwhile).
+//! [`rows`] (the loads), [`figure`] (what a run gave), [`lifecycle`] (loads of a young broker), [`many`] (thousands of partitions), [`kcat`] (librdkafka as a load), [`compare`] (pairs,
+//! ratios, the table), [`subject`] (a broker or a cluster of three that is measured), [`member`] (one of its
+//! brokers), [`machine`] (what the kernel says meanwhile).
 
 pub mod client;
 pub mod compare;
@@ -10,6 +11,8 @@ pub mod figure;
 pub mod kcat;
 pub mod lifecycle;
 pub mod machine;
+pub mod member;
+pub mod many;
 pub mod request;
 pub mod rows;
 pub mod subject;

@@ -85,7 +85,8 @@ impl Client {
     }
 }
 
-/// Creates a topic and returns once every partition takes a Fetch, so that no record is spent.
+/// Creates a topic of one replica and returns once every partition takes a Fetch, so that no record is
+/// spent.
 pub fn create_topic(
     address: &str,
     topic: &str,
@@ -93,27 +94,35 @@ pub fn create_topic(
     configs: &[(&str, &str)],
 ) -> Result<()> {
     let mut client = Client::connect(address)?;
-    let create = request::create(topic, partitions, configs)?;
+    let create = request::create(topic, partitions, 1, configs)?;
     // Kafka answers before its controller knows of it: "available brokers: 0".
-    Deadline::seconds(60).poll("a controller that knows its brokers", || {
-        let response: CreateTopicsResponse<'_> = request::answer(client.call(&create)?, 5)?;
-        let failed = response.topics.iter().find(|result| result.error_code != 0);
-        let Some(failed) = failed else { return Ok(Some(())) };
-        if failed.error_code == ErrorCode::InvalidReplicationFactor.code() {
-            return Ok(None);
-        }
-        bail!("create {topic}: error {} {:?}", failed.error_code, failed.error_message);
-    })?;
-    for partition in 0..partitions {
-        let frame = request::fetch_now(topic, partition, 0)?;
-        Deadline::seconds(60).poll("a partition that can be read", || {
-            Ok((fetched(client.call(&frame)?)?.0 == 0).then_some(()))
-        })?;
-    }
-    Ok(())
+    Deadline::seconds(60)
+        .poll("a controller that knows its brokers", || Ok(created(&mut client, &create)?.then_some(())))?;
+    (0..partitions).try_for_each(|partition| wait_readable(address, topic, partition))
 }
 
-/// Deletes a topic.
+/// Sends a CreateTopics request and returns whether the topic is there now; no when there are too few
+/// brokers yet.
+pub fn created(client: &mut Client, create: &[u8]) -> Result<bool> {
+    let response: CreateTopicsResponse<'_> = request::answer(client.call(create)?, 5)?;
+    let failed = response.topics.iter().find(|result| result.error_code != 0);
+    let Some(failed) = failed else { return Ok(true) };
+    if failed.error_code == ErrorCode::InvalidReplicationFactor.code() {
+        return Ok(false);
+    }
+    bail!("create {:?}: error {} {:?}", failed.name, failed.error_code, failed.error_message);
+}
+
+/// Waits until the broker at `address` answers a Fetch of the partition with records or none.
+pub fn wait_readable(address: &str, topic: &str, partition: i32) -> Result<()> {
+    let mut client = Client::connect(address)?;
+    let frame = request::fetch_now(topic, partition, 0)?;
+    Deadline::seconds(60).poll("a partition that can be read", || {
+        Ok((fetched(client.call(&frame)?)?.0 == 0).then_some(()))
+    })
+}
+
+/// Deletes a topic; `address` is the controller's.
 pub fn delete_topic(address: &str, topic: &str) -> Result<()> {
     let request = DeleteTopicsRequest {
         topic_names: vec![topic.into()],

@@ -21,7 +21,7 @@ const FOREIGN_MAX: f64 = 5.0;
 const REPEATS_MAX: usize = 2;
 
 /// Fewer pairs have no interval worth the name.
-const PAIRS_MIN: usize = 7;
+const PAIRS_MIN: usize = 5;
 
 /// How long each side is warmed before its first run; a row that a virtual machine has not seen is
 /// run once more, uncounted.
@@ -69,73 +69,106 @@ pub fn compare(plan: &Plan) -> Result<String> {
         plan.rows.is_empty() || plan.rows.iter().any(|name| row.name.contains(name.as_str()))
     };
     let rows: Vec<Row> = ROWS.iter().filter(named).copied().collect();
-    let sides =
-        [Subject::start(plan.sides[0], &zookeeper)?, Subject::start(plan.sides[1], &zookeeper)?];
     crate::broker::binary()?;
-    for side in &sides {
-        eprintln!("warming {:?}", side.kind);
-        let begin = Instant::now();
-        while begin.elapsed() < WARM {
-            ROWS[0].run(side, &zookeeper, Scale(0.2))?;
-        }
-    }
     let begin = Instant::now();
     let mut all = Vec::with_capacity(rows.len());
-    for (number, row) in rows.iter().enumerate() {
-        all.push(pairs(*row, plan, &zookeeper, &sides, directory.path())?);
-        let left =
-            begin.elapsed().as_secs_f64() / (number + 1) as f64 * (rows.len() - number - 1) as f64;
-        eprintln!("{}/{} {}, about {left:.0} s left", number + 1, rows.len(), row.name);
-    }
-    for side in sides {
-        side.stop()?;
+    // Rows of one broker first, then those of three: idle brokers of the others would disturb.
+    for group in rows.chunk_by(|one, other| one.brokers == other.brokers) {
+        let bench = Bench::start(plan, group, &zookeeper, directory.path())?;
+        for row in group {
+            all.push(bench.pairs(*row)?);
+            let per_row = begin.elapsed().as_secs_f64() / all.len() as f64;
+            let left = per_row * (rows.len() - all.len()) as f64;
+            eprintln!("{}/{} {}, about {left:.0} s left", all.len(), rows.len(), row.name);
+            eprintln!("{}", line(all.last().context("a row was run")?, plan));
+        }
+        bench.stop()?;
     }
     Ok(table(&all, plan))
 }
 
-fn pairs(
-    row: Row,
-    plan: &Plan,
-    zookeeper: &Zookeeper,
-    sides: &[Subject; 2],
-    directory: &Path,
-) -> Result<Pairs> {
-    let mut done = Pairs {
-        row,
-        figures: Vec::with_capacity(plan.pairs),
-        disturbed: 0,
-        stolen: 0.0,
-        limits: Vec::new(),
-    };
-    if !row.is_young() {
-        for side in sides {
-            row.run(side, zookeeper, plan.scale)?;
-        }
-    }
-    let own = [sides[0].id, sides[1].id];
-    for number in 0..plan.pairs {
-        for attempt in 0..=REPEATS_MAX {
-            let limits = machine::limits(directory)?;
-            let look = Look::now(&own)?;
-            let mut pair = [Figure::default(); 2];
-            // A B, then B A: what drifts with time hits both sides alike.
-            let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
-            for side in order {
-                pair[side] = row.run(&sides[side], zookeeper, plan.scale)?;
+/// The two sides of rows of as many brokers.
+struct Bench<'a> {
+    plan: &'a Plan,
+    zookeeper: &'a Zookeeper,
+    directory: &'a Path,
+    /// Warm; none where every row starts brokers of its own.
+    sides: Option<[Subject; 2]>,
+}
+
+impl<'a> Bench<'a> {
+    fn start(
+        plan: &'a Plan,
+        rows: &[Row],
+        zookeeper: &'a Zookeeper,
+        directory: &'a Path,
+    ) -> Result<Self> {
+        let mut bench = Self { plan, zookeeper, directory, sides: None };
+        let Some(warm) = rows.iter().find(|row| !row.is_young()) else { return Ok(bench) };
+        let [one, other] = plan.sides;
+        let start = |kind| Subject::start(kind, warm.brokers, zookeeper);
+        bench.sides = Some([start(one)?, start(other)?]);
+        let warming = ROWS.iter().find(|row| row.brokers == warm.brokers).unwrap_or(warm);
+        for side in 0..2 {
+            eprintln!("warming {:?}", plan.sides[side]);
+            let begin = Instant::now();
+            while begin.elapsed() < WARM {
+                bench.run(warming, side, Scale(0.2))?;
             }
-            let (foreign, stolen) = look.since(&own).context("look at the machine")?;
-            let is_quiet = foreign + stolen <= FOREIGN_MAX;
-            if is_quiet || attempt == REPEATS_MAX {
-                done.disturbed += usize::from(!is_quiet);
-                done.stolen = done.stolen.max(stolen);
-                done.limits.push(limits);
-                done.figures.push(pair);
-                break;
-            }
-            eprintln!("{}: others used {foreign:.0} %, stolen {stolen:.0} %; again", row.name);
         }
+        Ok(bench)
     }
-    Ok(done)
+
+    fn run(&self, row: &Row, side: usize, scale: Scale) -> Result<Figure> {
+        let subject = self.sides.as_ref().map(|sides| &sides[side]);
+        row.run(self.plan.sides[side], subject, self.zookeeper, scale)
+    }
+
+    fn pairs(&self, row: Row) -> Result<Pairs> {
+        let plan = self.plan;
+        let mut done = Pairs {
+            row,
+            figures: Vec::with_capacity(plan.pairs),
+            disturbed: 0,
+            stolen: 0.0,
+            limits: Vec::new(),
+        };
+        if !row.is_young() {
+            for side in 0..2 {
+                self.run(&row, side, plan.scale)?;
+            }
+        }
+        let own: Vec<u32> = self.sides.iter().flatten().flat_map(Subject::processes).collect();
+        for number in 0..plan.pairs {
+            for attempt in 0..=REPEATS_MAX {
+                let limits = machine::limits(self.directory)?;
+                let look = Look::now(&own)?;
+                let mut pair = [Figure::default(); 2];
+                // A B, then B A: what drifts with time hits both sides alike.
+                let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
+                for side in order {
+                    if side == 0 || !row.is_alone() {
+                        pair[side] = self.run(&row, side, plan.scale)?;
+                    }
+                }
+                let (foreign, stolen) = look.since(&own).context("look at the machine")?;
+                let is_quiet = foreign + stolen <= FOREIGN_MAX;
+                if is_quiet || attempt == REPEATS_MAX || plan.is_look() {
+                    done.disturbed += usize::from(!is_quiet);
+                    done.stolen = done.stolen.max(stolen);
+                    done.limits.push(limits);
+                    done.figures.push(pair);
+                    break;
+                }
+                eprintln!("{}: others used {foreign:.0} %, stolen {stolen:.0} %; again", row.name);
+            }
+        }
+        Ok(done)
+    }
+
+    fn stop(self) -> Result<()> {
+        self.sides.into_iter().flatten().try_for_each(Subject::stop)
+    }
 }
 
 fn table(all: &[Pairs], plan: &Plan) -> String {
@@ -152,41 +185,51 @@ fn table(all: &[Pairs], plan: &Plan) -> String {
         plan.pairs,
         if plan.is_look() { "; A LOOK, not to be quoted" } else { "" },
     )];
-    for Pairs { row, figures, disturbed, stolen, .. } in all {
-        let side = |side: usize, of: fn(&Figure) -> f64| {
-            median(figures.iter().map(|pair| of(&pair[side])).collect())
-        };
-        let ratios: Vec<f64> =
-            figures.iter().map(|pair| pair[0].cost / pair[1].cost.max(f64::MIN_POSITIVE)).collect();
-        let (low, high) = interval(&ratios);
-        let (target, judged) = match row.target {
-            Target::Ratio(ratio) => (ratio.to_string(), (low, high, ratio)),
-            Target::Figure(bound) => {
-                let ours: Vec<f64> = figures.iter().map(|pair| pair[0].cost).collect();
-                let (low, high) = interval(&ours);
-                (format!("below {bound} {}", row.unit), (low, high, bound))
-            }
-        };
-        let verdict = match judged {
-            (_, high, bound) if high <= bound => "met",
-            (low, _, bound) if low > bound => "missed",
-            _ => "within noise",
-        };
-        let verdict = if plan.is_look() { "not judged" } else { verdict };
-        let both = |of: fn(&Figure) -> f64| format!("{:.2} / {:.2}", side(0, of), side(1, of));
-        lines.push(format!(
-            "| {} | {} | {:.3} | {:.3} | {:.2} ({low:.2}-{high:.2}) | {target} {verdict} | {} | {} | {} | {disturbed} | {stolen:.1} |",
-            row.name,
-            row.unit,
-            side(0, |figure| figure.cost),
-            side(1, |figure| figure.cost),
-            median(ratios.clone()),
-            both(|figure| figure.user),
-            both(|figure| figure.system),
-            both(|figure| figure.resident),
-        ));
-    }
+    lines.extend(all.iter().map(|pairs| line(pairs, plan)));
     lines.join("\n") + "\n"
+}
+
+/// A row of the table.
+fn line(Pairs { row, figures, disturbed, stolen, .. }: &Pairs, plan: &Plan) -> String {
+    let side = |side: usize, of: fn(&Figure) -> f64| {
+        median(figures.iter().map(|pair| of(&pair[side])).collect())
+    };
+    let ratios: Vec<f64> =
+        figures.iter().map(|pair| pair[0].cost / pair[1].cost.max(f64::MIN_POSITIVE)).collect();
+    let (low, high) = interval(&ratios);
+    let (target, judged) = match row.target {
+        Target::Ratio(ratio) => (format!("{ratio:.3}"), (low, high, ratio)),
+        Target::Figure(bound) => {
+            let ours: Vec<f64> = figures.iter().map(|pair| pair[0].cost).collect();
+            let (low, high) = interval(&ours);
+            (format!("below {bound} {}", row.unit), (low, high, bound))
+        }
+    };
+    let verdict = match judged {
+        (_, high, bound) if high <= bound => "met",
+        (low, _, bound) if low > bound => "missed",
+        _ => "within noise",
+    };
+    let verdict = if plan.is_look() { "not judged" } else { verdict };
+    let ours = side(0, |figure| figure.cost);
+    let both = |of: fn(&Figure) -> f64| match row.is_alone() {
+        true => format!("{:.2}", side(0, of)),
+        false => format!("{:.2} / {:.2}", side(0, of), side(1, of)),
+    };
+    let beside = if row.is_alone() {
+        "not run | -".to_owned()
+    } else {
+        let theirs = side(1, |figure| figure.cost);
+        format!("{theirs:.3} | {:.2} ({low:.2}-{high:.2})", median(ratios.clone()))
+    };
+    format!(
+        "| {} | {} | {ours:.3} | {beside} | {target} {verdict} | {} | {} | {} | {disturbed} | {stolen:.1} |",
+        row.name,
+        row.unit,
+        both(|figure| figure.user),
+        both(|figure| figure.system),
+        both(|figure| figure.resident),
+    )
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

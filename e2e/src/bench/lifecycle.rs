@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::client::{self, Client};
 use super::figure::Figure;
-use super::machine::{self, CpuWatch};
+use super::machine::CpuWatch;
 use super::request;
 use super::subject::{Kind, Subject};
 use crate::kafka::Zookeeper;
@@ -22,27 +22,27 @@ const IDLE: Duration = Duration::from_secs(10);
 /// settings of the topic; Kafka's ZooKeeper runs already.
 pub fn first_produce(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
     let begin = Instant::now();
-    let subject = Subject::start(kind, zookeeper)?;
-    client::create_topic(&subject.address, "first", 1, &[])?;
+    let subject = Subject::start(kind, 1, zookeeper)?;
+    client::create_topic(subject.address(), "first", 1, &[])?;
     let frame = request::produce("first", 0, &request::batch(100, 0)?.0, -1)?;
-    client::replay(&subject.address, &[frame], 1, 1)?;
+    client::replay(subject.address(), &[frame], 1, 1)?;
     let cost = begin.elapsed().as_secs_f64() * 1e3;
     finish(subject, cost, CpuWatch::born)
 }
 
 /// Resident MiB of a broker without topics.
 pub fn idle_memory(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
-    let subject = Subject::start(kind, zookeeper)?;
+    let subject = Subject::start(kind, 1, zookeeper)?;
     thread::sleep(SETTLE);
-    let cost = machine::resident(subject.id)?;
+    let cost = subject.resident()?;
     finish(subject, cost, CpuWatch::born)
 }
 
-/// Percent of a core that a broker without topics uses.
-pub fn idle_cpu(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
-    let subject = Subject::start(kind, zookeeper)?;
+/// Percent of a core that `brokers` brokers without topics use together.
+pub fn idle_cpu(kind: Kind, brokers: usize, zookeeper: &Zookeeper) -> Result<Figure> {
+    let subject = Subject::start(kind, brokers, zookeeper)?;
     thread::sleep(SETTLE);
-    let watch = CpuWatch::start(subject.id)?;
+    let watch = CpuWatch::start(subject.processes())?;
     thread::sleep(IDLE);
     let used = watch.used()?;
     let cost = 100.0 * (used.user + used.system) / IDLE.as_secs_f64();
@@ -51,14 +51,14 @@ pub fn idle_cpu(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
 
 /// Milliseconds until `connections` clients that come at once have each had an answer.
 pub fn storm(kind: Kind, zookeeper: &Zookeeper, connections: usize) -> Result<Figure> {
-    let subject = Subject::start(kind, zookeeper)?;
-    client::create_topic(&subject.address, "storm", 1, &[])?;
+    let subject = Subject::start(kind, 1, zookeeper)?;
+    client::create_topic(subject.address(), "storm", 1, &[])?;
     let frame = request::fetch_now("storm", 0, 0)?;
-    let watch = CpuWatch::start(subject.id)?;
+    let watch = CpuWatch::start(subject.processes())?;
     let begin = Instant::now();
     // Every client stays until the last one is served: nobody makes room for another.
     let clients = client::on_threads(connections, |_| {
-        let mut client = Client::connect(&subject.address)?;
+        let mut client = Client::connect(subject.address())?;
         match client::fetched(client.call(&frame)?)? {
             (0, ..) => Ok(client),
             (code, ..) => bail!("fetch answered with error {code}"),
@@ -69,9 +69,14 @@ pub fn storm(kind: Kind, zookeeper: &Zookeeper, connections: usize) -> Result<Fi
     finish(subject, cost, move |_| watch)
 }
 
-fn finish(subject: Subject, cost: f64, watch: impl FnOnce(u32) -> CpuWatch) -> Result<Figure> {
-    let used = watch(subject.id).used()?;
-    let resident = machine::resident(subject.id)?;
+/// Stops the subject; `watch` has watched it.
+pub fn finish(
+    subject: Subject,
+    cost: f64,
+    watch: impl FnOnce(Vec<u32>) -> CpuWatch,
+) -> Result<Figure> {
+    let used = watch(subject.processes()).used()?;
+    let resident = subject.resident()?;
     subject.stop()?;
     Ok(Figure { cost, user: used.user, system: used.system, resident })
 }

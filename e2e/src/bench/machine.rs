@@ -39,47 +39,62 @@ fn stat(id: u32, fields: [usize; 2]) -> Result<[f64; 2]> {
     Ok(seconds)
 }
 
-/// CPU of one process from a moment on, to the microsecond where the kernel allows it.
+/// CPU of some processes together from a moment on, to the microsecond where the kernel allows it.
 #[derive(Debug)]
 pub struct CpuWatch {
-    id: u32,
+    ids: Vec<u32>,
     ticks: Cpu,
     threads: HashMap<OsString, u64>,
 }
 
 impl CpuWatch {
-    /// Begins to watch process `id`.
-    pub fn start(id: u32) -> Result<Self> {
-        Ok(Self { id, ticks: cpu(id)?, threads: thread_nanos(id)? })
+    /// Begins to watch the processes `ids`.
+    pub fn start(ids: Vec<u32>) -> Result<Self> {
+        let (ticks, threads) = (ticks(&ids)?, thread_nanos(&ids)?);
+        Ok(Self { ids, ticks, threads })
     }
 
-    /// Watches process `id` from its birth.
-    pub fn born(id: u32) -> Self {
-        Self { id, ticks: Cpu::default(), threads: HashMap::new() }
+    /// Watches the processes `ids` from their birth.
+    pub fn born(ids: Vec<u32>) -> Self {
+        Self { ids, ticks: Cpu::default(), threads: HashMap::new() }
     }
 
-    /// What the process has used since: the ticks tell user from system time, the scheduler's own
+    /// What the processes have used since: the ticks tell user from system time, the scheduler's own
     /// account of each thread tells the sum, which ticks of 10 ms are too coarse for.
     pub fn used(&self) -> Result<Cpu> {
-        let now = cpu(self.id)?;
+        let now = ticks(&self.ids)?;
         let ticks =
             Cpu { user: now.user - self.ticks.user, system: now.system - self.ticks.system };
-        let nanos: u64 = thread_nanos(self.id)?
+        let nanos: u64 = thread_nanos(&self.ids)?
             .iter()
             .map(|(thread, now)| now - self.threads.get(thread).unwrap_or(&0).min(now))
             .sum();
         // Threads that ended meanwhile are in the ticks alone.
         let coarse = ticks.user + ticks.system;
-        let sum = (nanos as f64 / 1e9).max(coarse - 2.0 / TICKS);
+        let sum = (nanos as f64 / 1e9).max(coarse - 2.0 * self.ids.len() as f64 / TICKS);
         let user = if coarse > 0.0 { sum * ticks.user / coarse } else { 0.0 };
         Ok(Cpu { user, system: sum - user })
     }
 }
 
-/// Nanoseconds on a core of each living thread of process `id`.
-fn thread_nanos(id: u32) -> Result<HashMap<OsString, u64>> {
+/// CPU that the processes `ids` have used so far, by the kernel's ticks.
+fn ticks(ids: &[u32]) -> Result<Cpu> {
+    let mut sum = Cpu::default();
+    for id in ids {
+        let Cpu { user, system } = cpu(*id)?;
+        sum = Cpu { user: sum.user + user, system: sum.system + system };
+    }
+    Ok(sum)
+}
+
+/// Nanoseconds on a core of each living thread of the processes `ids`.
+fn thread_nanos(ids: &[u32]) -> Result<HashMap<OsString, u64>> {
     let mut all = HashMap::new();
-    for task in fs::read_dir(format!("/proc/{id}/task")).context("list the threads")? {
+    let mut tasks = Vec::new();
+    for id in ids {
+        tasks.extend(fs::read_dir(format!("/proc/{id}/task")).context("list the threads")?);
+    }
+    for task in tasks {
         let task = task?;
         // A thread may end between the listing and the look.
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();

@@ -125,7 +125,12 @@ fn fetch_within(max_wait_ms: i32, topic: &str, partition: i32, offset: i64) -> R
 }
 
 /// A CreateTopics request (version 5) with topic settings.
-pub fn create(topic: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<Vec<u8>> {
+pub fn create(
+    topic: &str,
+    partitions: i32,
+    replication_factor: i16,
+    configs: &[(&str, &str)],
+) -> Result<Vec<u8>> {
     let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
         name: (*name).into(),
         value: Some((*value).into()),
@@ -133,9 +138,10 @@ pub fn create(topic: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<
     let topic = CreatableTopic {
         name: topic.into(),
         num_partitions: partitions,
-        replication_factor: 1,
+        replication_factor,
         configs: configs.collect(),
         ..CreatableTopic::default()
     };
-    frame(&CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() }, 5)
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..CreateTopicsRequest::default() };
+    frame(&request, 5)
 }

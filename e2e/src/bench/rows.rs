@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::figure::Figure;
 use super::machine::{Cpu, CpuWatch};
-use super::subject::Subject;
-use super::{client, kcat, lifecycle, machine, request};
+use super::subject::{Kind, Subject};
+use super::{client, kcat, lifecycle, many, request};
 use crate::kafka::Zookeeper;
 
 /// A load and the figure that it gives.
@@ -21,6 +21,8 @@ pub struct Row {
     pub unit: &'static str,
     /// What is to be reached.
     pub target: Target,
+    /// The brokers of a side.
+    pub brokers: usize,
     load: Load,
 }
 
@@ -39,13 +41,17 @@ enum Load {
     Requests { connections: usize },
     Synced { connections: usize },
     Consume { consumers: usize },
-    Latency { percent: usize },
+    /// So many records a second; the figure is that percentile, in thousandths.
+    Latency { rate: u32, permille: usize },
     KcatProduce,
     KcatConsume,
     Start,
     IdleMemory,
     IdleCpu,
     Storm { connections: usize },
+    FullIsr { partitions: i32 },
+    Failover { partitions: i32 },
+    Memory { partitions: i32 },
 }
 
 const fn produce(name: &'static str, record: usize, batch: usize, partitions: i32) -> Row {
@@ -53,19 +59,33 @@ const fn produce(name: &'static str, record: usize, batch: usize, partitions: i3
         name,
         unit: "CPU s/GB",
         target: Target::Ratio(1.0),
+        brokers: 1,
         load: Load::Produce { record, batch, partitions },
     }
 }
 
 const fn ratio(name: &'static str, unit: &'static str, target: f64, load: Load) -> Row {
-    Row { name, unit, target: Target::Ratio(target), load }
+    Row { name, unit, target: Target::Ratio(target), brokers: 1, load }
 }
 
 const fn below(name: &'static str, unit: &'static str, target: f64, load: Load) -> Row {
-    Row { name, unit, target: Target::Figure(target), load }
+    Row { name, unit, target: Target::Figure(target), brokers: 1, load }
 }
 
-/// Every row, in the order of the table.
+/// A row of a cluster of three.
+const fn trio(row: Row) -> Row {
+    Row { brokers: 3, ..row }
+}
+
+const fn trio_produce(name: &'static str, record: usize, batch: usize) -> Row {
+    trio(ratio(name, "CPU s/GB", 1.0 / 3.0, Load::Produce { record, batch, partitions: 1 }))
+}
+
+const fn trio_latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
+    trio(ratio(name, "ms", target, Load::Latency { rate, permille }))
+}
+
+/// Every row, in the order of the table; rows of as many brokers are together.
 pub const ROWS: &[Row] = &[
     produce("produce-100B-64K-1p", 100, 65_536, 1),
     produce("produce-100B-1M-1p", 100, 1_000_000, 1),
@@ -79,8 +99,8 @@ pub const ROWS: &[Row] = &[
     ratio("requests-50c", "CPU us/request", 0.6, Load::Requests { connections: 50 }),
     ratio("consume-1", "CPU s/GB", 1.0, Load::Consume { consumers: 1 }),
     ratio("consume-4", "CPU s/GB", 1.0, Load::Consume { consumers: 4 }),
-    ratio("latency-p50", "ms", 1.0, Load::Latency { percent: 50 }),
-    ratio("latency-p99", "ms", 1.0, Load::Latency { percent: 99 }),
+    ratio("latency-p50", "ms", 1.0, Load::Latency { rate: 1000, permille: 500 }),
+    ratio("latency-p99", "ms", 1.0, Load::Latency { rate: 1000, permille: 990 }),
     ratio("synced-50c", "us a request", 0.2, Load::Synced { connections: 50 }),
     ratio("kcat-produce", "CPU s/GB", 1.0, Load::KcatProduce),
     ratio("kcat-consume", "CPU s/GB", 1.0, Load::KcatConsume),
@@ -88,6 +108,22 @@ pub const ROWS: &[Row] = &[
     below("idle-memory", "MiB", 30.0, Load::IdleMemory),
     below("idle-cpu", "% of a core", 0.2, Load::IdleCpu),
     below("storm-1000c", "ms to serve all", 1000.0, Load::Storm { connections: 1000 }),
+    trio_produce("trio-produce-100B-64K", 100, 65_536),
+    trio_produce("trio-produce-100B-1M", 100, 1_000_000),
+    trio_produce("trio-produce-1K-64K", 1024, 65_536),
+    trio_produce("trio-produce-1K-1M", 1024, 1_000_000),
+    trio(ratio("trio-requests-1c", "CPU us/request", 1.0 / 3.0, Load::Requests { connections: 1 })),
+    trio(ratio("trio-requests-50c", "CPU us/request", 0.4, Load::Requests { connections: 50 })),
+    trio_latency("trio-latency-1000-p50", 1.0 / 1.5, 1_000, 500),
+    trio_latency("trio-latency-1000-p99", 0.25, 1_000, 990),
+    trio_latency("trio-latency-1000-p99.9", 0.125, 1_000, 999),
+    trio_latency("trio-latency-10000-p50", 1.0 / 1.5, 10_000, 500),
+    trio_latency("trio-latency-10000-p99", 0.25, 10_000, 990),
+    trio_latency("trio-latency-10000-p99.9", 0.125, 10_000, 999),
+    trio(ratio("trio-idle-cpu", "% of a core", 0.1, Load::IdleCpu)),
+    trio(ratio("trio-full-isr-2000p", "s after exec", 0.2, Load::FullIsr { partitions: 2_000 })),
+    trio(below("trio-failover-10000p", "s", 2.0, Load::Failover { partitions: 10_000 })),
+    trio(below("trio-memory-10000p", "MiB", 250.0, Load::Memory { partitions: 10_000 })),
 ];
 
 /// How much load a run is: 1 for a run that is quoted, less for a look.
@@ -101,33 +137,54 @@ impl Scale {
 }
 
 impl Row {
-    /// Runs the load: on a broker of its own where a young one is what is measured, else on `subject`
+    /// Runs the load: on brokers of its own where young ones are what is measured, else on `subject`
     /// and a topic of its own, which is deleted afterwards.
-    pub fn run(&self, subject: &Subject, zookeeper: &Zookeeper, scale: Scale) -> Result<Figure> {
-        let young = match self.load {
-            Load::Start => Some(lifecycle::first_produce(subject.kind, zookeeper)),
-            Load::IdleMemory => Some(lifecycle::idle_memory(subject.kind, zookeeper)),
-            Load::IdleCpu => Some(lifecycle::idle_cpu(subject.kind, zookeeper)),
-            Load::Storm { connections } => {
-                Some(lifecycle::storm(subject.kind, zookeeper, connections))
-            }
+    pub fn run(
+        &self,
+        kind: Kind,
+        subject: Option<&Subject>,
+        zookeeper: &Zookeeper,
+        scale: Scale,
+    ) -> Result<Figure> {
+        let figure = match self.load {
+            Load::Start => lifecycle::first_produce(kind, zookeeper),
+            Load::IdleMemory => lifecycle::idle_memory(kind, zookeeper),
+            Load::IdleCpu => lifecycle::idle_cpu(kind, self.brokers, zookeeper),
+            Load::Storm { connections } => lifecycle::storm(kind, zookeeper, connections),
+            Load::FullIsr { partitions } => many::full_isr(kind, partitions, zookeeper),
+            Load::Failover { partitions } => many::failover(kind, partitions, zookeeper),
+            Load::Memory { partitions } => many::memory(kind, partitions, zookeeper),
             Load::Produce { .. }
             | Load::Requests { .. }
             | Load::Synced { .. }
             | Load::Consume { .. }
             | Load::Latency { .. }
             | Load::KcatProduce
-            | Load::KcatConsume => None,
+            | Load::KcatConsume => match subject {
+                Some(subject) => self.run_on_topic(subject, scale),
+                None => bail!("it has no broker to run on"),
+            },
         };
-        match young {
-            Some(figure) => figure.with_context(|| self.name.to_owned()),
-            None => self.run_on_topic(subject, scale),
-        }
+        figure.with_context(|| self.name.to_owned())
     }
 
     /// Whether its runs start brokers of their own, which nothing can warm.
     pub fn is_young(&self) -> bool {
-        matches!(self.target, Target::Figure(_))
+        matches!(
+            self.load,
+            Load::Start
+                | Load::IdleMemory
+                | Load::IdleCpu
+                | Load::Storm { .. }
+                | Load::FullIsr { .. }
+                | Load::Failover { .. }
+                | Load::Memory { .. }
+        )
+    }
+
+    /// Whether ours alone is measured: ten thousand partitions of Kafka's take longer than all the rest.
+    pub fn is_alone(&self) -> bool {
+        matches!(self.load, Load::Failover { .. } | Load::Memory { .. })
     }
 
     fn run_on_topic(&self, subject: &Subject, scale: Scale) -> Result<Figure> {
@@ -136,14 +193,14 @@ impl Row {
             if let Load::Produce { partitions, .. } = self.load { partitions } else { 1 };
         let is_synced = matches!(self.load, Load::Synced { .. });
         let settings = if is_synced { subject.kind.synced() } else { subject.kind.relaxed() };
-        client::create_topic(&subject.address, &topic, partitions, settings)?;
-        let figure = self.measure(subject, &topic, scale).with_context(|| self.name.to_owned());
-        client::delete_topic(&subject.address, &topic)?;
-        subject.wait_gone(&topic)?;
+        let leaders = subject.create_topic(&topic, partitions, settings)?;
+        let figure = self.measure(subject, &leaders[0], &topic, scale);
+        subject.delete_topic(&topic)?;
         figure
     }
 
-    fn measure(&self, subject: &Subject, topic: &str, scale: Scale) -> Result<Figure> {
+    /// `leader` is the address of the leader of all partitions: rows of several brokers have one.
+    fn measure(&self, subject: &Subject, leader: &str, topic: &str, scale: Scale) -> Result<Figure> {
         match self.load {
             Load::Produce { record, batch, partitions } => {
                 let (bytes, _) = request::batch(record, batch)?;
@@ -153,46 +210,52 @@ impl Row {
                 let count = scale.of(300_000_000) / bytes.len();
                 let gigabytes = (count * bytes.len()) as f64 / 1e9;
                 measured(subject, gigabytes, || {
-                    client::replay(&subject.address, &frames, count.max(1), 5)
+                    client::replay(leader, &frames, count.max(1), 5)
                 })
             }
             Load::Requests { connections } => {
                 let count = scale.of(60_000) / connections;
+                // Of one broker an answer is its own; of three it is that of all of them.
+                let acks = if self.brokers == 1 { 1 } else { -1 };
                 let microseconds = (count * connections) as f64 / 1e6;
-                measured(subject, microseconds, || single(subject, topic, connections, count, 1))
+                measured(subject, microseconds, || single(leader, topic, connections, count, acks))
             }
             Load::Synced { connections } => {
                 let count = scale.of(20_000) / connections;
                 let begin = Instant::now();
                 let mut figure =
-                    measured(subject, 1.0, || single(subject, topic, connections, count, -1))?;
+                    measured(subject, 1.0, || single(leader, topic, connections, count, -1))?;
                 let requests = (count * connections) as f64;
                 figure.cost = begin.elapsed().as_secs_f64() * 1e6 / requests;
                 Ok(figure)
             }
-            Load::Consume { consumers } => consume(subject, topic, consumers, scale),
-            Load::Latency { percent } => {
-                let count = scale.of(5_000) as u32;
+            Load::Consume { consumers } => consume(subject, leader, topic, consumers, scale),
+            Load::Latency { rate, permille } => {
+                let count = scale.of(5 * rate as usize) as u32;
                 let mut ways = Vec::new();
                 let mut figure = measured(subject, 1.0, || {
-                    ways = client::end_to_end(&subject.address, topic, 1000, count)?;
+                    ways = client::end_to_end(leader, topic, rate, count)?;
                     Ok(())
                 })?;
                 ways.sort_unstable();
-                figure.cost = ways[(ways.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+                figure.cost = ways[(ways.len() - 1) * permille / 1000].as_secs_f64() * 1e3;
                 Ok(figure)
             }
             Load::KcatProduce => kcat_produce(subject, topic, scale),
             Load::KcatConsume => kcat_consume(subject, topic, scale),
-            Load::Start | Load::IdleMemory | Load::IdleCpu | Load::Storm { .. } => {
-                bail!("runs on a broker of its own")
-            }
+            Load::Start
+            | Load::IdleMemory
+            | Load::IdleCpu
+            | Load::Storm { .. }
+            | Load::FullIsr { .. }
+            | Load::Failover { .. }
+            | Load::Memory { .. } => bail!("runs on brokers of its own"),
         }
     }
 }
 
 fn single(
-    subject: &Subject,
+    leader: &str,
     topic: &str,
     connections: usize,
     count: usize,
@@ -200,19 +263,25 @@ fn single(
 ) -> Result<()> {
     let frame = request::produce(topic, 0, &request::batch(100, 0)?.0, acks)?;
     let frames = [frame];
-    let run = |_| client::replay(&subject.address, &frames, count.max(1), 1);
+    let run = |_| client::replay(leader, &frames, count.max(1), 1);
     client::on_threads(connections, run).map(drop)
 }
 
-fn consume(subject: &Subject, topic: &str, consumers: usize, scale: Scale) -> Result<Figure> {
+fn consume(
+    subject: &Subject,
+    leader: &str,
+    topic: &str,
+    consumers: usize,
+    scale: Scale,
+) -> Result<Figure> {
     let (bytes, records) = request::batch(1024, 65_536)?;
     let count = (scale.of(300_000_000) / bytes.len()).max(1);
     let frames = [request::produce(topic, 0, &bytes, -1)?];
-    client::replay(&subject.address, &frames, count, 5)?;
+    client::replay(leader, &frames, count, 5)?;
     let (end, size) = (records * count as i64, count * bytes.len());
     let gigabytes = (size * consumers) as f64 / 1e9;
     measured(subject, gigabytes, || {
-        let read = |_| client::consume(&subject.address, topic, 0, end);
+        let read = |_| client::consume(leader, topic, 0, end);
         for read in client::on_threads(consumers, read)? {
             ensure!(read >= size, "a consumer got {read} of {size} bytes");
         }
@@ -228,27 +297,27 @@ fn kcat_produce(subject: &Subject, topic: &str, scale: Scale) -> Result<Figure> 
     let records = scale.of(1_000_000);
     let file = kcat::lines(records, KCAT_RECORD)?;
     let gigabytes = (records * KCAT_RECORD) as f64 / 1e9;
-    measured(subject, gigabytes, || kcat::produce(&subject.address, topic, file.path()))
+    measured(subject, gigabytes, || kcat::produce(subject.address(), topic, file.path()))
 }
 
 /// kcat reads what it wrote, from the start to the end.
 fn kcat_consume(subject: &Subject, topic: &str, scale: Scale) -> Result<Figure> {
     let records = scale.of(1_000_000);
     let file = kcat::lines(records, KCAT_RECORD)?;
-    kcat::produce(&subject.address, topic, file.path())?;
+    kcat::produce(subject.address(), topic, file.path())?;
     let gigabytes = (records * KCAT_RECORD) as f64 / 1e9;
-    measured(subject, gigabytes, || kcat::consume(&subject.address, topic, records))
+    measured(subject, gigabytes, || kcat::consume(subject.address(), topic, records))
 }
 
-/// Runs `load` and divides the broker's CPU seconds by `work`.
+/// Runs `load` and divides the brokers' CPU seconds by `work`.
 fn measured(subject: &Subject, work: f64, load: impl FnOnce() -> Result<()>) -> Result<Figure> {
-    let watch = CpuWatch::start(subject.id)?;
+    let watch = CpuWatch::start(subject.processes())?;
     load()?;
     let Cpu { user, system } = watch.used()?;
     Ok(Figure {
         cost: (user + system) / work,
         user,
         system,
-        resident: machine::resident(subject.id)?,
+        resident: subject.resident()?,
     })
 }

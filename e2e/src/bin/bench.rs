@@ -19,7 +19,7 @@ enum Command {
 struct Compare {
     /// Rows to run, by a part of their names; all when none is given
     rows: Vec<String>,
-    /// Pairs of runs a row; fewer than 7 are a look
+    /// Pairs of runs a row; fewer than 5 are a look
     #[arg(long, default_value_t = 7)]
     pairs: usize,
     /// A twentieth of the load, for a look; such figures are not to be quoted
