@@ -96,8 +96,9 @@ pub fn create_topic(
     let mut client = Client::connect(address)?;
     let create = request::create(topic, partitions, 1, configs)?;
     // Kafka answers before its controller knows of it: "available brokers: 0".
-    Deadline::seconds(60)
-        .poll("a controller that knows its brokers", || Ok(created(&mut client, &create)?.then_some(())))?;
+    Deadline::seconds(60).poll("a controller that knows its brokers", || {
+        Ok(created(&mut client, &create)?.then_some(()))
+    })?;
     (0..partitions).try_for_each(|partition| wait_readable(address, topic, partition))
 }
 

@@ -102,9 +102,9 @@ impl Member {
         self.process = None;
         match &mut self.running {
             Running::Ottla(broker) => broker.stop(),
-            Running::Kafka(process) => process
-                .take()
-                .map_or(Ok(()), |mut process| process.terminate(Deadline::seconds(SECONDS_MAX)).map(drop)),
+            Running::Kafka(process) => process.take().map_or(Ok(()), |mut process| {
+                process.terminate(Deadline::seconds(SECONDS_MAX)).map(drop)
+            }),
         }
     }
 

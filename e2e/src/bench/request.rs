@@ -142,6 +142,10 @@ pub fn create(
         configs: configs.collect(),
         ..CreatableTopic::default()
     };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..CreateTopicsRequest::default() };
+    let request = CreateTopicsRequest {
+        topics: vec![topic],
+        timeout_ms: 60_000,
+        ..CreateTopicsRequest::default()
+    };
     frame(&request, 5)
 }

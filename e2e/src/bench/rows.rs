@@ -37,21 +37,42 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy)]
 enum Load {
-    Produce { record: usize, batch: usize, partitions: i32 },
-    Requests { connections: usize },
-    Synced { connections: usize },
-    Consume { consumers: usize },
+    Produce {
+        record: usize,
+        batch: usize,
+        partitions: i32,
+    },
+    Requests {
+        connections: usize,
+    },
+    Synced {
+        connections: usize,
+    },
+    Consume {
+        consumers: usize,
+    },
     /// So many records a second; the figure is that percentile, in thousandths.
-    Latency { rate: u32, permille: usize },
+    Latency {
+        rate: u32,
+        permille: usize,
+    },
     KcatProduce,
     KcatConsume,
     Start,
     IdleMemory,
     IdleCpu,
-    Storm { connections: usize },
-    FullIsr { partitions: i32 },
-    Failover { partitions: i32 },
-    Memory { partitions: i32 },
+    Storm {
+        connections: usize,
+    },
+    FullIsr {
+        partitions: i32,
+    },
+    Failover {
+        partitions: i32,
+    },
+    Memory {
+        partitions: i32,
+    },
 }
 
 const fn produce(name: &'static str, record: usize, batch: usize, partitions: i32) -> Row {
@@ -200,7 +221,13 @@ impl Row {
     }
 
     /// `leader` is the address of the leader of all partitions: rows of several brokers have one.
-    fn measure(&self, subject: &Subject, leader: &str, topic: &str, scale: Scale) -> Result<Figure> {
+    fn measure(
+        &self,
+        subject: &Subject,
+        leader: &str,
+        topic: &str,
+        scale: Scale,
+    ) -> Result<Figure> {
         match self.load {
             Load::Produce { record, batch, partitions } => {
                 let (bytes, _) = request::batch(record, batch)?;
@@ -209,9 +236,7 @@ impl Row {
                     .collect::<Result<Vec<_>>>()?;
                 let count = scale.of(300_000_000) / bytes.len();
                 let gigabytes = (count * bytes.len()) as f64 / 1e9;
-                measured(subject, gigabytes, || {
-                    client::replay(leader, &frames, count.max(1), 5)
-                })
+                measured(subject, gigabytes, || client::replay(leader, &frames, count.max(1), 5))
             }
             Load::Requests { connections } => {
                 let count = scale.of(60_000) / connections;
@@ -254,13 +279,7 @@ impl Row {
     }
 }
 
-fn single(
-    leader: &str,
-    topic: &str,
-    connections: usize,
-    count: usize,
-    acks: i16,
-) -> Result<()> {
+fn single(leader: &str, topic: &str, connections: usize, count: usize, acks: i16) -> Result<()> {
     let frame = request::produce(topic, 0, &request::batch(100, 0)?.0, acks)?;
     let frames = [frame];
     let run = |_| client::replay(leader, &frames, count.max(1), 1);
@@ -314,10 +333,5 @@ fn measured(subject: &Subject, work: f64, load: impl FnOnce() -> Result<()>) -> 
     let watch = CpuWatch::start(subject.processes())?;
     load()?;
     let Cpu { user, system } = watch.used()?;
-    Ok(Figure {
-        cost: (user + system) / work,
-        user,
-        system,
-        resident: subject.resident()?,
-    })
+    Ok(Figure { cost: (user + system) / work, user, system, resident: subject.resident()? })
 }
