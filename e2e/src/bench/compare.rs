@@ -212,9 +212,9 @@ fn line(Pairs { row, figures, disturbed, stolen, .. }: &Pairs, plan: &Plan) -> S
     };
     let verdict = if plan.is_look() { "not judged" } else { verdict };
     let ours = side(0, |figure| figure.cost);
-    let both = |of: fn(&Figure) -> f64| match row.is_alone() {
-        true => format!("{:.2}", side(0, of)),
-        false => format!("{:.2} / {:.2}", side(0, of), side(1, of)),
+    let both = |of: fn(&Figure) -> f64| {
+        let ours = format!("{:.2}", side(0, of));
+        if row.is_alone() { ours } else { format!("{ours} / {:.2}", side(1, of)) }
     };
     let beside = if row.is_alone() {
         "not run | -".to_owned()

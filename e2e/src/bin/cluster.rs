@@ -24,7 +24,6 @@ use e2e::tools::maven;
 /// Ends with success only if nothing acknowledged was lost, duplicated, reordered or diverged, and every
 /// partition accepted acks=all within 30 s of the end of all faults.
 #[derive(Debug, Parser)]
-#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// How long faults and load go on
     #[arg(long, default_value_t = 3.0)]
