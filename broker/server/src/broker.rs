@@ -118,6 +118,9 @@ impl Broker {
         member::follow_settings(&context, &ground.sessions);
         let ended = async || end_adoption(&context, &ground).await;
         patiently(&ground.sessions, Renewal::Members, ended).await?;
+        if !ground.is_alone {
+            member::watch_contact(&context, &ground.sessions);
+        }
         jobs::start(&context);
         if let Some(listeners) = waiting.take() {
             addresses = serve(&context, &workers, listeners);

@@ -4,11 +4,12 @@
 //! `validate` (what producers send), `fetch` and `fetch_session` (what consumers ask), `delayed`
 //! (how requests wait), `nearby` (which replica a consumer is sent to), `manager` (all of it, by topic, and the jobs in the background), `cleaner`
 //! (compaction), `isr` (who is in sync, asked of the controller; `attention` says where to look),
-//! `standing` (which replicas can prove after a start that they are complete), `throttle` (how much of
-//! what is throttled may pass).
+//! `standing` (which replicas can prove after a start that they are complete), `contact` (may this broker
+//! have been deposed unheard), `throttle` (how much of what is throttled may pass).
 
 pub mod attention;
 pub mod cleaner;
+pub mod contact;
 pub mod counters;
 pub mod delayed;
 pub mod fetch;

@@ -77,6 +77,9 @@ pub(crate) fn fetch(
     if replica.is_some_and(|replica| !is_replica(context, rc, replica.broker)) {
         return Outcome::Ready(refused(request).into());
     }
+    if let Some(replica) = replica {
+        context.replicas.contact().heard(replica.broker, replica.at);
+    }
     let wants_session = version >= 7 && request.session_epoch == INITIAL_EPOCH;
     let held = match hold(context, request, version, replica.is_some()) {
         Ok(held) => held,

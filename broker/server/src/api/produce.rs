@@ -162,6 +162,9 @@ impl Producing<'_> {
         let rules = Rules { config: &config, version: self.version, now: self.now };
         let records = data.records.as_ref().map_or(&[][..], |records| records.as_bytes());
         let mut valid = validate(records, &rules).map_err(Refusal::Records)?;
+        if self.context.replicas.may_be_deposed(&partition) {
+            return Err(Refusal::Code(ErrorCode::NotLeaderOrFollower));
+        }
         let is_acks_all = self.acks == ACKS_ALL;
         let appended = partition
             .append(&mut valid.batches, LeaderEpoch(-1), is_acks_all, self.now)

@@ -14,6 +14,7 @@ use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::log_dir_event::LogDirEvent;
 use broker_zookeeper::path;
+use broker_zookeeper::remote::Connection;
 use broker_zookeeper::sessions::Sessions;
 use broker_zookeeper::store::{CreateMode, Store};
 use tokio::runtime::Handle;
@@ -39,6 +40,9 @@ use crate::version::Versions;
 
 /// No registration.
 pub(super) const NO_EPOCH: i64 = -1;
+
+/// How often it is looked whether the tree answers.
+const CONTACT_LOOK: Duration = Duration::from_millis(500);
 
 /// Duties that may wait; the membership waits for most of them anyway.
 const DUTIES: usize = 4;
@@ -126,6 +130,33 @@ fn keep_isrs(context: &Arc<Context>) {
         live: Box::new(move |broker| metadata.load().brokers.contains_key(&broker).then_some(-1)),
     };
     context.tasks.spawn("isr", keeper.run(context.tasks.shutdown_token()));
+}
+
+/// Begins to look whether the tree answers, so that a leader that hears of nobody takes nothing more.
+pub(super) fn watch_contact(context: &Arc<Context>, sessions: &Arc<Sessions>) {
+    let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
+    let tasks = context.tasks.clone();
+    tasks.spawn("contact", async move {
+        let shutdown = context.tasks.shutdown_token();
+        let look = async {
+            loop {
+                let config = context.config.load();
+                let lag_max = config.replica_lag_time_max_ms.max(0) as u64;
+                let wait_max = config.replica_fetch_wait_max_ms.max(0) as u64;
+                drop(config);
+                // A fetch for which there is nothing waits for as long before the next comes.
+                let patience = Duration::from_millis((lag_max / 10).max(2 * wait_max));
+                let answers = sessions.connection() == Connection::Connected;
+                context.replicas.contact().tree(answers, patience, context.clock.now());
+                tokio::time::sleep(CONTACT_LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = look => {}
+        }
+    });
 }
 
 fn tell_of_failed_dirs(context: &Arc<Context>) {

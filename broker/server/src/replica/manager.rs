@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::attention::Attention;
+use super::contact::Contact;
 use super::fetch_session::cache::SessionCache;
 use super::partition::Partition;
 use super::partition::admin::AdminError;
@@ -118,6 +119,7 @@ pub struct Manager {
     clock: SharedClock,
     attention: Arc<Attention>,
     standings: Standings,
+    contact: Contact,
     throttles: Throttles,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
@@ -200,6 +202,7 @@ impl Manager {
             clock,
             attention,
             standings,
+            contact: Contact::default(),
             throttles: Throttles::default(),
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
@@ -272,6 +275,17 @@ impl Manager {
     /// Returns which replicas cannot prove that they are complete.
     pub fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// Returns whom this broker hears of.
+    pub fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// Returns whether this broker may lead `partition` no more without knowing it.
+    pub fn may_be_deposed(&self, partition: &Partition) -> bool {
+        self.contact.is_tree_lost()
+            && self.contact.is_cut_off(&partition.others_in_sync(), self.clock.now())
     }
 
     /// Returns how much has passed of what is throttled.

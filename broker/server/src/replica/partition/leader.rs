@@ -66,6 +66,16 @@ impl Partition {
         self.attention.log_start_moved();
     }
 
+    /// Returns the members of the ISR besides this broker; none unless it leads.
+    pub fn others_in_sync(&self) -> Vec<BrokerId> {
+        let inner = self.inner.lock();
+        let leadership = inner.state.leadership().filter(|_| inner.state.role() == Role::Leader);
+        let members = leadership
+            .into_iter()
+            .flat_map(|it| it.isr.iter().copied().filter(|member| Some(*member) != it.leader));
+        members.collect()
+    }
+
     /// Returns the epoch of the last order of a controller (-1: of none), and whether none is obeyed now.
     pub fn obeyed(&self) -> (LeaderEpoch, bool) {
         let inner = self.inner.lock();
