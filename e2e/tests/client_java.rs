@@ -24,7 +24,7 @@ const NO_GROUPS: Lacks = Lacks {
 const NO_STATIC_MEMBERS: Lacks =
     Lacks { why: "static members came with 2.3", operations: &["static_member"] };
 const NO_ADMIN: Lacks =
-    Lacks { why: "the release has no admin client", operations: &ADMINISTRATION };
+    Lacks { why: "the release has no admin client", operations: ADMINISTRATION };
 const NO_GROUP_ADMIN: Lacks = Lacks {
     why: "the release's admin client knows no groups",
     operations: &[

@@ -15,10 +15,8 @@ use e2e::verdict::{self, Lacks};
 const CLIENT: &str = "kcat";
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
-const NO_ADMIN: Lacks = Lacks {
-    why: "the command line only produces, consumes and lists",
-    operations: &ADMINISTRATION,
-};
+const NO_ADMIN: Lacks =
+    Lacks { why: "the command line only produces, consumes and lists", operations: ADMINISTRATION };
 
 /// Runs kcat with `arguments` and `input`, and returns the lines it printed.
 fn kcat(peer: &Peer, arguments: &[&str], input: &[String]) -> Result<Vec<String>> {

@@ -4,20 +4,15 @@ use broker_protocol::message::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
     ReassignableTopic,
 };
-use broker_protocol::message::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
-    CreateTopicsResponse,
-};
+use broker_protocol::message::create_topics::{CreatableReplicaAssignment, CreatableTopic};
 use broker_protocol::message::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
 
 use super::nodes::Cluster;
+use super::records::{configs, make};
 use super::topic::await_in_sync;
-
-/// The last version with topic names in its answer alone.
-const CREATE: i16 = 5;
 
 /// The type of a resource that is a broker.
 const BROKER: i8 = 4;
@@ -32,22 +27,14 @@ pub(crate) fn create_on(
     let assignments = (0..).zip(replicas).map(|(partition_index, replicas)| {
         CreatableReplicaAssignment { partition_index, broker_ids: replicas.to_vec() }
     });
-    let configs = settings.iter().map(|(key, value)| CreatableTopicConfig {
-        name: (*key).into(),
-        value: Some((*value).into()),
-    });
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: -1,
         replication_factor: -1,
         assignments: assignments.collect(),
-        configs: configs.collect(),
+        configs: configs(settings),
     };
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
-    let answer = cluster.client(cluster.controller()).call(&request, CREATE);
-    let response: CreateTopicsResponse<'_> = answer.read(CREATE);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    make(&mut cluster.client(cluster.controller()), topic);
     for (partition, replicas) in (0..).zip(replicas) {
         await_in_sync(cluster, name, partition, replicas.len());
     }

@@ -17,6 +17,8 @@ mod groups;
 mod metrics;
 mod nearby;
 mod nodes;
+#[path = "../support/records.rs"]
+mod records;
 mod standing;
 mod throttle;
 mod topic;

@@ -1,12 +1,10 @@
 //! What brokers tell of themselves while things happen to their cluster.
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::message::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
-};
 use broker_protocol::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 
+use super::admin::create_on;
 use super::client::await_that;
 use super::nodes::Cluster;
 use super::topic::{acknowledged, await_in_sync, create, produce};
@@ -41,24 +39,6 @@ fn await_each(cluster: &Cluster, prefix: &str, wanted: &[(&str, i32)]) {
     }
 }
 
-/// Makes a topic whose replicas are where `replicas` says, and returns once its first one leads.
-fn create_on(cluster: &Cluster, name: &str, replicas: &[i32]) {
-    let assignment = CreatableReplicaAssignment { partition_index: 0, broker_ids: replicas.into() };
-    let topic = CreatableTopic {
-        name: name.into(),
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments: vec![assignment],
-        ..Default::default()
-    };
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
-    let answer = cluster.client(cluster.controller()).call(&request, 5);
-    let response: CreateTopicsResponse<'_> = answer.read(5);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
-    await_in_sync(cluster, name, 0, replicas.len());
-}
-
 fn lose(cluster: &mut Cluster, id: i32) {
     cluster.kill(id);
     cluster.expire(id);
@@ -77,8 +57,8 @@ fn the_state_of_partitions_is_told_as_brokers_go_and_come_back() {
     let mut cluster = Cluster::start(3, &["auto.leader.rebalance.enable=false"]);
     let [first, second, controller] = brokers(&cluster);
     create(&cluster, "t", 1, &[("min.insync.replicas", "2")]);
-    create_on(&cluster, "lone", &[first]);
-    create_on(&cluster, "led", &[first, controller]);
+    create_on(&cluster, "lone", &[&[first]], &[]);
+    create_on(&cluster, "led", &[&[first, controller]], &[]);
     await_each(
         &cluster,
         CONTROLLER,
@@ -144,7 +124,7 @@ fn the_state_of_partitions_is_told_as_brokers_go_and_come_back() {
 fn lag_is_told_by_the_leader_until_the_replica_is_back() {
     let mut cluster = Cluster::start(3, &[]);
     let [follower, leader, _] = brokers(&cluster);
-    create_on(&cluster, "t", &[leader, follower]);
+    create_on(&cluster, "t", &[&[leader, follower]], &[]);
     acknowledged(&cluster, "t", 0, &["a"]);
     let lag = format!("ottla_replication_lag_records{PARTITION}");
     await_sum(&cluster, &lag, 0.0);
@@ -171,7 +151,7 @@ fn lag_is_told_by_the_leader_until_the_replica_is_back() {
 fn unclean_elections_and_requests_of_another_epoch_are_counted() {
     let mut cluster = Cluster::start(3, &["unclean.leader.election.enable=true"]);
     let [first, second, controller] = brokers(&cluster);
-    create_on(&cluster, "t", &[first, second]);
+    create_on(&cluster, "t", &[&[first, second]], &[]);
     acknowledged(&cluster, "t", 0, &["a"]);
     lose(&mut cluster, second);
     await_in_sync(&cluster, "t", 0, 1);
@@ -199,7 +179,7 @@ fn unclean_elections_and_requests_of_another_epoch_are_counted() {
 fn topics_that_wait_to_be_deleted_are_told() {
     let mut cluster = Cluster::start(3, &[]);
     let [first, second, _] = brokers(&cluster);
-    create_on(&cluster, "t", &[first, second]);
+    create_on(&cluster, "t", &[&[first, second]], &[]);
     lose(&mut cluster, second);
     await_each(&cluster, CONTROLLER, &[("activebrokercount", 2)]);
     let request =
@@ -235,7 +215,7 @@ fn sessions_that_end_are_counted_and_the_next_one_is_told() {
 fn replicas_that_cannot_prove_themselves_are_told() {
     let mut cluster = Cluster::start(3, &["ottla.durability=replicated"]);
     let [first, second, _] = brokers(&cluster);
-    create_on(&cluster, "t", &[first, second]);
+    create_on(&cluster, "t", &[&[first, second]], &[]);
     acknowledged(&cluster, "t", 0, &["a"]);
     await_sum(&cluster, "ottla_replication_unproven_replicas", 0.0);
     lose(&mut cluster, first);

@@ -1,29 +1,19 @@
 //! A topic over the wire: made, described, written and read.
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::message::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
-use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use broker_protocol::message::create_topics::CreatableTopic;
 use broker_protocol::message::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
-use broker_protocol::message::produce::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use broker_protocol::primitive::Records;
 use broker_protocol::quantity::Offset;
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
-use broker_protocol::record::entries::{Entry, entries};
 use broker_server::clock::{Clock, SystemClock};
 
 use super::client::{Client, await_that};
 use super::nodes::Cluster;
+use super::records::{append, configs, each_batch, make};
 
-/// The last versions with topic names.
-const PRODUCE: i16 = 9;
-const FETCH: i16 = 11;
+/// The last version with topic names.
 const METADATA: i16 = 9;
-const CREATE: i16 = 5;
 
 /// Who leads a partition, and who is in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +24,14 @@ pub(crate) struct Led {
 
 /// Makes a topic with a replica on every broker.
 pub(crate) fn create(cluster: &Cluster, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let configs = settings.iter().map(|(key, value)| CreatableTopicConfig {
-        name: (*key).into(),
-        value: Some((*value).into()),
-    });
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: partitions,
         replication_factor: cluster.running().len() as i16,
-        configs: configs.collect(),
+        configs: configs(settings),
         ..Default::default()
     };
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
-    let answer = cluster.client(cluster.controller()).call(&request, CREATE);
-    let response: CreateTopicsResponse<'_> = answer.read(CREATE);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    make(&mut cluster.client(cluster.controller()), topic);
     for partition in 0..partitions {
         await_in_sync(cluster, name, partition, cluster.running().len());
     }
@@ -100,16 +82,7 @@ pub(crate) fn produce(
     for record in records {
         batch.push(SystemClock.wall(), None, Some(record.as_bytes()));
     }
-    let batch = batch.finish().unwrap();
-    let records = Some(Records::Bytes(batch.as_slice().into()));
-    let partition_data = vec![PartitionProduceData { index: partition, records }];
-    let topic_data =
-        vec![TopicProduceData { name: topic.into(), partition_data, ..Default::default() }];
-    let request = ProduceRequest { acks, timeout_ms: 15_000, topic_data, ..Default::default() };
-    let answer = client.call(&request, PRODUCE);
-    let response: ProduceResponse<'_> = answer.read(PRODUCE);
-    let answer = &response.responses[0].partition_responses[0];
-    (ErrorCode::from_code(answer.error_code).unwrap(), answer.base_offset)
+    append(client, topic, partition, acks, batch)
 }
 
 /// Appends records with `acks=all` to whoever leads, until they are acknowledged.
@@ -135,37 +108,13 @@ pub(crate) fn acknowledged(cluster: &Cluster, topic: &str, partition: i32, recor
 /// Reads all records that consumers see.
 pub(crate) fn consumed(client: &mut Client, topic: &str, partition: i32) -> Vec<String> {
     let (mut found, mut next) = (Vec::new(), 0);
-    loop {
-        let partition = FetchPartition {
-            partition,
-            fetch_offset: next,
-            partition_max_bytes: 1 << 20,
-            ..Default::default()
-        };
-        let topics = vec![FetchTopic {
-            topic: topic.into(),
-            partitions: vec![partition],
-            ..Default::default()
-        }];
-        let request =
-            FetchRequest { max_bytes: 1 << 20, session_epoch: -1, topics, ..Default::default() };
-        let answer = client.call(&request, FETCH);
-        let response: FetchResponse<'_> = answer.read(FETCH);
-        let data = &response.responses[0].partitions[0];
-        assert_eq!(data.error_code, 0, "{response:?}");
-        let bytes = data.records.as_ref().map_or(&[][..], Records::as_bytes);
-        let before = next;
-        for entry in entries(bytes) {
-            let Ok(Entry::Batch(batch)) = entry else { panic!("a batch") };
-            assert_eq!(batch.header.base_offset.0, next, "no hole and nothing twice");
-            for record in &batch.records(1 << 20).unwrap() {
-                let value = record.unwrap().value.unwrap().to_vec();
-                found.push(String::from_utf8(value).unwrap());
-            }
-            next = batch.header.last_offset().0 + 1;
+    each_batch(client, topic, partition, |batch| {
+        assert_eq!(batch.header.base_offset.0, next, "no hole and nothing twice");
+        for record in &batch.records(1 << 20).unwrap() {
+            let value = record.unwrap().value.unwrap().to_vec();
+            found.push(String::from_utf8(value).unwrap());
         }
-        if next == before {
-            return found;
-        }
-    }
+        next = batch.header.last_offset().0 + 1;
+    });
+    found
 }

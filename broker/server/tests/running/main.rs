@@ -16,5 +16,7 @@ mod errors;
 mod expiry;
 mod jobs;
 mod old_fetch;
+#[path = "../support/records.rs"]
+mod records;
 mod settings;
 mod topic;

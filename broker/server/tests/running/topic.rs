@@ -1,10 +1,7 @@
 //! A topic of one partition: made, written, read and changed over the wire.
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::message::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
-use broker_protocol::message::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use broker_protocol::message::create_topics::CreatableTopic;
 use broker_protocol::message::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
@@ -12,21 +9,15 @@ use broker_protocol::message::incremental_alter_configs::{
 use broker_protocol::message::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use broker_protocol::message::produce::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use broker_protocol::primitive::Records;
 use broker_protocol::quantity::{Offset, TimestampMs};
 use broker_protocol::record::builder::BatchBuilder;
 use broker_protocol::record::compression::Compression;
-use broker_protocol::record::entries::{Entry, entries};
 use broker_server::clock::{Clock, SystemClock};
 
 use super::client::Client;
+use super::records::{append, configs, each_batch, make};
 
-/// The last version with topic names.
-const PRODUCE: i16 = 9;
-const FETCH: i16 = 11;
+/// The last versions with topic names.
 const LIST_OFFSETS: i16 = 5;
 const ALTER: i16 = 1;
 
@@ -35,21 +26,14 @@ const BROKER: i8 = 4;
 
 /// Makes a topic with settings of its own.
 pub(crate) fn create(client: &mut Client, name: &str, settings: &[(&str, &str)]) {
-    let configs = settings.iter().map(|(key, value)| CreatableTopicConfig {
-        name: (*key).into(),
-        value: Some((*value).into()),
-    });
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: 1,
         replication_factor: 1,
-        configs: configs.collect(),
+        configs: configs(settings),
         ..Default::default()
     };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    let answer = client.call(&request, 5);
-    let response: CreateTopicsResponse<'_> = answer.read(5);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    make(client, topic);
 }
 
 /// One record of now, in a batch of its own.
@@ -66,15 +50,7 @@ pub(crate) fn now() -> TimestampMs {
 
 /// Appends a batch with `acks=all` and returns the answer's code.
 pub(crate) fn produce(client: &mut Client, topic: &str, batch: BatchBuilder) -> ErrorCode {
-    let batch = batch.finish().unwrap();
-    let records = Some(Records::Bytes(batch.as_slice().into()));
-    let partition_data = vec![PartitionProduceData { index: 0, records }];
-    let topic_data =
-        vec![TopicProduceData { name: topic.into(), partition_data, ..Default::default() }];
-    let request = ProduceRequest { acks: -1, timeout_ms: 20_000, topic_data, ..Default::default() };
-    let answer = client.call(&request, PRODUCE);
-    let response: ProduceResponse<'_> = answer.read(PRODUCE);
-    ErrorCode::from_code(response.responses[0].partition_responses[0].error_code).unwrap()
+    append(client, topic, 0, -1, batch).0
 }
 
 /// The first offset there is.
@@ -92,32 +68,8 @@ pub(crate) fn start_offset(client: &mut Client, topic: &str) -> i64 {
 /// The last offsets of all batches that there are.
 pub(crate) fn batches(client: &mut Client, topic: &str) -> Vec<i64> {
     let mut found = Vec::new();
-    loop {
-        let fetch_offset = found.last().map_or(0, |last| last + 1);
-        let partition =
-            FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() };
-        let topics = vec![FetchTopic {
-            topic: topic.into(),
-            partitions: vec![partition],
-            ..Default::default()
-        }];
-        let request =
-            FetchRequest { max_bytes: 1 << 20, session_epoch: -1, topics, ..Default::default() };
-        let answer = client.call(&request, FETCH);
-        let response: FetchResponse<'_> = answer.read(FETCH);
-        let partition = &response.responses[0].partitions[0];
-        assert_eq!(partition.error_code, 0, "{response:?}");
-        let bytes = partition.records.as_ref().map_or(&[][..], Records::as_bytes);
-        let before = found.len();
-        for entry in entries(bytes) {
-            if let Ok(Entry::Batch(batch)) = entry {
-                found.push(batch.header.last_offset().0);
-            }
-        }
-        if found.len() == before {
-            return found;
-        }
-    }
+    each_batch(client, topic, 0, |batch| found.push(batch.header.last_offset().0));
+    found
 }
 
 /// Sets a topic's setting.
