@@ -166,7 +166,10 @@ impl Control {
     }
 
     /// Gives settings that changed to the partitions that they are of.
-    async fn configure(&self, applied: Applied) {
+    async fn configure(&mut self, applied: Applied) {
+        if applied == Applied::Broker {
+            self.parts.fetchers.spread().await;
+        }
         let topics: Vec<String> = match applied {
             Applied::Topic(topic) => vec![topic],
             // Not those of the metadata: a topic is led before it is announced.

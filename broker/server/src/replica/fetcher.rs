@@ -150,6 +150,19 @@ impl Fetchers {
         }
     }
 
+    /// Spreads what is copied over as many tasks as the settings say now.
+    pub async fn spread(&mut self) {
+        let followed = self.followed.iter();
+        let moved = followed.filter(|(name, source)| self.source(source.0, name) != **source);
+        let replicas = &self.parts.replicas;
+        let moved = moved.filter_map(|(name, _)| replicas.partition(&name.topic, name.partition));
+        let moved = moved.collect();
+        self.follow(moved).await;
+        let followed = &self.followed;
+        // A task ends with its commands.
+        self.sources.retain(|source, _| followed.values().any(|used| used == source));
+    }
+
     /// Copies nothing any more.
     pub fn stop(&mut self) {
         self.followed.clear();

@@ -19,6 +19,7 @@ mod nearby;
 mod nodes;
 #[path = "../support/records.rs"]
 mod records;
+mod settings;
 mod standing;
 mod throttle;
 mod topic;

@@ -14,7 +14,7 @@ const REPLICAS: &str = "kafka_server_replicamanager_";
 const PARTITION: &str = "{topic=\"t\",partition=\"0\"}";
 
 /// Returns the value of a series of a broker; `None` where it does not have it.
-fn value(cluster: &Cluster, id: i32, series: &str) -> Option<f64> {
+pub(crate) fn value(cluster: &Cluster, id: i32, series: &str) -> Option<f64> {
     let page = cluster.page(id);
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(line.parse().unwrap())
