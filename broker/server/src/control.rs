@@ -119,11 +119,8 @@ impl Control {
     }
 
     fn update_metadata(&mut self, request: &UpdateMetadataRequest<'_>) -> UpdateMetadataResponse {
-        let sender = Sender {
-            controller: BrokerId(request.controller_id),
-            controller_epoch: request.controller_epoch,
-            broker_epoch: request.broker_epoch,
-        };
+        let (id, epoch) = (request.controller_id, request.controller_epoch);
+        let sender = Sender::new(id, epoch, request.broker_epoch);
         if let Err(code) = self.obey(sender) {
             return UpdateMetadataResponse { error_code: code.code() };
         }

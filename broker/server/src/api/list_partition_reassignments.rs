@@ -20,7 +20,7 @@ use super::RequestContext;
 use super::partition_outcome::by_topic;
 use crate::context::Context;
 use crate::controller::handle::ControllerHandle;
-use crate::controller::state::event::Assignment;
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::request::{Reply, Request};
 
 /// Has this broker, as the controller, say what it moves.

@@ -51,11 +51,8 @@ impl Control {
         &mut self,
         request: &LeaderAndIsrRequest<'_>,
     ) -> LeaderAndIsrResponse<'static> {
-        let sender = Sender {
-            controller: BrokerId(request.controller_id),
-            controller_epoch: request.controller_epoch,
-            broker_epoch: request.broker_epoch,
-        };
+        let (id, epoch) = (request.controller_id, request.controller_epoch);
+        let sender = Sender::new(id, epoch, request.broker_epoch);
         if let Err(code) = self.admit(sender) {
             return respond(request, code, |_| code);
         }

@@ -36,6 +36,13 @@ pub(crate) struct Sender {
     pub(crate) broker_epoch: i64,
 }
 
+impl Sender {
+    /// As the fields of a request say.
+    pub(crate) fn new(controller_id: i32, controller_epoch: i32, broker_epoch: i64) -> Self {
+        Self { controller: BrokerId(controller_id), controller_epoch, broker_epoch }
+    }
+}
+
 /// What is known of controllers. Owned by the control loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ControlState {

@@ -10,7 +10,7 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::stop_replica::{
     StopReplicaPartitionError, StopReplicaRequest, StopReplicaResponse,
 };
-use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::quantity::LeaderEpoch;
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::warn;
 
@@ -23,11 +23,8 @@ impl Control {
         &mut self,
         request: &StopReplicaRequest<'_>,
     ) -> StopReplicaResponse<'static> {
-        let sender = Sender {
-            controller: BrokerId(request.controller_id),
-            controller_epoch: request.controller_epoch,
-            broker_epoch: request.broker_epoch,
-        };
+        let (id, epoch) = (request.controller_id, request.controller_epoch);
+        let sender = Sender::new(id, epoch, request.broker_epoch);
         if let Err(code) = self.admit(sender) {
             return respond(request, code, |_| code);
         }

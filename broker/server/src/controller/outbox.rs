@@ -181,7 +181,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::state::event::Assignment;
+    use crate::controller::state::assignment::Assignment;
 
     fn view(partition: i32, leader_epoch: i32, id: u8) -> Arc<View> {
         Arc::new(View {

@@ -23,8 +23,9 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
 use tracing::warn;
 
+use super::state::assignment::Assignment;
 pub(crate) use super::state::event::StateRead;
-use super::state::event::{Assignment, Endpoint, LiveBroker, ProducerIdsRead, Snapshot, TopicRead};
+use super::state::event::{Endpoint, LiveBroker, ProducerIdsRead, Snapshot, TopicRead};
 
 /// Nodes that are read by one request.
 const MANY: usize = 500;

@@ -26,6 +26,7 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
 mod alter_partition;
+pub mod assignment;
 mod balance;
 mod brokers;
 mod check;
@@ -44,16 +45,19 @@ mod standing;
 mod tests;
 mod topics;
 mod turn;
+mod waiting;
 
 use alter_partition::Alteration;
+use assignment::Assignment;
 use balance::BalanceClock;
 use deletion::Deletion;
 use effect::{Effect, View};
-use event::{Assignment, Event, LiveBroker};
+use event::{Event, LiveBroker};
 use producer_ids::ProducerIds;
 use request::Request;
 use standing::Question;
-use turn::{Pending, Turn, Waiting};
+use turn::{Pending, Turn};
+use waiting::Waiting;
 
 /// What the controller is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::controller::handle::Mail;
-use crate::controller::state::event::Assignment;
+use crate::controller::state::assignment::Assignment;
 use crate::metadata::{Metadata, Partition, Topic};
 
 fn name(partition: i32) -> TopicPartition {

@@ -11,7 +11,8 @@ use broker_protocol::topic_partition::TopicPartition;
 
 use super::effect::Change;
 use super::request::{ElectionKind, Reply, Token};
-use super::turn::{Reason, Waiting};
+use super::turn::Reason;
+use super::waiting::{ElectWaiting, Waiting};
 use super::{Balance, State, named};
 use crate::controller::election::Presence;
 
@@ -22,15 +23,6 @@ const FIRST_BALANCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct BalanceClock {
     next: Option<Duration>,
-}
-
-/// A request whose elections are being written.
-#[derive(Debug)]
-pub(super) struct ElectWaiting {
-    token: Token,
-    kind: ElectionKind,
-    done: BTreeMap<TopicPartition, ErrorCode>,
-    left: BTreeSet<TopicPartition>,
 }
 
 impl State {

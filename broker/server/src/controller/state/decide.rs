@@ -6,8 +6,9 @@ use std::sync::Arc;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::assignment::Assignment;
 use super::effect::{Change, StateWrite, View};
-use super::event::{Assignment, End, StateRead};
+use super::event::{End, StateRead};
 use super::standing::Question;
 use super::turn::Reason;
 use super::{Partition, Planted, State};

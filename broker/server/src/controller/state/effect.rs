@@ -11,12 +11,9 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
-use super::event::{Assignment, LiveBroker};
+use super::assignment::Assignment;
+use super::event::{BatchId, LiveBroker};
 use super::request::{Reply, Token};
-
-/// Names a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct BatchId(pub u64);
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]

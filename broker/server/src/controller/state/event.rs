@@ -13,8 +13,12 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
 use super::Settings;
-use super::effect::BatchId;
+use super::assignment::Assignment;
 use super::request::{Request, Token};
+
+/// Names a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct BatchId(pub u64);
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,17 +162,6 @@ pub struct TopicRead {
     pub partitions: BTreeMap<i32, Assignment>,
     /// The state of each partition that has one.
     pub states: BTreeMap<i32, StateRead>,
-}
-
-/// Which brokers hold a partition. `adding` and `removing` are parts of `replicas`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Assignment {
-    /// All replicas, the preferred leader first.
-    pub replicas: Vec<BrokerId>,
-    /// Those that a reassignment adds.
-    pub adding: Vec<BrokerId>,
-    /// Those that a reassignment removes.
-    pub removing: Vec<BrokerId>,
 }
 
 /// A partition's state as its node holds it.

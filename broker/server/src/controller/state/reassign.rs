@@ -15,49 +15,13 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::assignment::Assignment;
 use super::effect::Change;
-use super::event::Assignment;
 use super::request::{Reply, Token};
-use super::turn::{Reason, Waiting};
+use super::turn::Reason;
+use super::waiting::{ReassignWaiting, Waiting};
 use super::{Partition, State, named};
 use crate::controller::election::Presence;
-
-/// A request whose assignments are being written.
-#[derive(Debug)]
-pub(super) struct ReassignWaiting {
-    token: Token,
-    done: BTreeMap<TopicPartition, ErrorCode>,
-    left: BTreeSet<TopicPartition>,
-}
-
-impl Assignment {
-    /// Makes an assignment that nothing moves in.
-    pub fn settled(replicas: Vec<BrokerId>) -> Self {
-        Self { replicas, adding: Vec::new(), removing: Vec::new() }
-    }
-
-    /// The replicas before the reassignment.
-    fn origin(&self) -> Vec<BrokerId> {
-        without(&self.replicas, &self.adding)
-    }
-
-    /// The replicas after the reassignment.
-    pub fn target(&self) -> Vec<BrokerId> {
-        without(&self.replicas, &self.removing)
-    }
-
-    /// The assignment while a partition moves from where it was to `target`.
-    fn moving_to(&self, target: &[BrokerId]) -> Self {
-        let origin = self.origin();
-        let mut replicas = target.to_vec();
-        replicas.extend(without(&origin, target));
-        Self { adding: without(&replicas, &origin), removing: without(&replicas, target), replicas }
-    }
-}
-
-fn without(replicas: &[BrokerId], left_out: &[BrokerId]) -> Vec<BrokerId> {
-    replicas.iter().copied().filter(|id| !left_out.contains(id)).collect()
-}
 
 impl State {
     /// Partitions are to be moved, or their moves to be cancelled.

@@ -102,7 +102,7 @@ pub enum Reply {
     /// To `Reassign`.
     Reassign(BTreeMap<TopicPartition, ErrorCode>),
     /// To `ListReassignments`: the partitions that are moving.
-    ListReassignments(BTreeMap<TopicPartition, Arc<super::event::Assignment>>),
+    ListReassignments(BTreeMap<TopicPartition, Arc<super::assignment::Assignment>>),
     /// To `AllocateProducerIds`: the first of the block's ids.
     AllocateProducerIds(Result<i64, ErrorCode>),
 }

@@ -9,7 +9,7 @@ use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::request::{Reply, Token};
-use super::turn::Waiting;
+use super::waiting::Waiting;
 use super::{State, named};
 
 impl State {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use broker_protocol::topic_partition::TopicPartition;
 
+use super::assignment::Assignment;
 use super::effect::{Change, Directive, View};
-use super::event::{Assignment, StateRead, TopicRead, WriteError};
+use super::event::{StateRead, TopicRead, WriteError};
 use super::turn::{Reason, stop, stop_for_ever};
 use super::{Partition, State, Topic, named};
 
@@ -264,12 +265,5 @@ impl Topic {
     fn has_lost_states(&self, read: &TopicRead) -> bool {
         let mut held = self.partitions.iter().filter(|(_, held)| held.view.is_some()).peekable();
         held.peek().is_some() && held.all(|(number, _)| !read.states.contains_key(number))
-    }
-}
-
-impl Assignment {
-    /// Whether a reassignment is under way.
-    pub fn is_moving(&self) -> bool {
-        !self.adding.is_empty() || !self.removing.is_empty()
     }
 }

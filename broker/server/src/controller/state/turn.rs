@@ -10,11 +10,11 @@ use std::sync::Arc;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 
-use super::effect::{
-    BatchId, Change, Directive, EPOCH_DURING_DELETE, Effect, StateWrite, View, What,
-};
-use super::event::{Assignment, WriteError};
+use super::assignment::Assignment;
+use super::effect::{Change, Directive, EPOCH_DURING_DELETE, Effect, StateWrite, View, What};
+use super::event::{BatchId, WriteError};
 use super::request::{Reply, Token};
+use super::waiting::Waiting;
 use super::{State, Topic, named};
 
 /// What has come up in this turn.
@@ -77,14 +77,6 @@ pub(super) enum Reason {
 pub(super) struct Pending {
     batch: BatchId,
     changes: Vec<(Change, Reason)>,
-}
-
-/// A request that is answered when the turn's writes are done.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    Shutdown { token: Token, broker: BrokerId },
-    Elect(super::balance::ElectWaiting),
-    Reassign(super::reassign::ReassignWaiting),
 }
 
 impl Turn {

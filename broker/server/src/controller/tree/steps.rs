@@ -8,8 +8,9 @@ use broker_zookeeper::node::topic;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, StoreError};
 
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, StateWrite};
-use crate::controller::state::event::{Assignment, WriteError};
+use crate::controller::state::event::WriteError;
 
 /// One operation, and which of its failures are none.
 #[derive(Debug, Clone, PartialEq, Eq)]

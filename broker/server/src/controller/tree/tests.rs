@@ -12,8 +12,8 @@ use broker_zookeeper::store::CreateMode;
 use super::*;
 use crate::controller::membership::ensure_paths;
 use crate::controller::read;
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::StateWrite;
-use crate::controller::state::event::Assignment;
 use crate::membership::election::stand;
 
 const ID: Uuid = Uuid::from_bytes([7; 16]);

@@ -11,7 +11,8 @@ use broker_protocol::topic_partition::TopicPartition;
 use super::random::Life;
 use super::tree::TopicNode;
 use super::world::World;
-use crate::controller::state::event::{Answer, Assignment, Event, Outcome};
+use crate::controller::state::assignment::Assignment;
+use crate::controller::state::event::{Answer, Event, Outcome};
 use crate::controller::state::named;
 use crate::controller::state::request::{ElectionKind, Request};
 

@@ -9,7 +9,8 @@ use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::world::{Asking, Faults, World};
-use crate::controller::state::event::{Assignment, Event};
+use crate::controller::state::assignment::Assignment;
+use crate::controller::state::event::Event;
 use crate::controller::state::named;
 use crate::controller::state::request::{ElectionKind, IsrProposal, Request, TopicRef};
 

@@ -7,9 +7,10 @@ use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, StateWrite};
 use crate::controller::state::event::{
-    Assignment, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead, WriteError,
+    LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead, WriteError,
 };
 use crate::controller::state::named;
 use crate::controller::state::request::IsrProposal;

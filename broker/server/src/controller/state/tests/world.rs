@@ -11,10 +11,9 @@ use broker_protocol::uuid::Uuid;
 
 use super::brokers::{Process, Record};
 use super::tree::{TopicNode, Tree};
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, What};
-use crate::controller::state::event::{
-    Answer, Assignment, Event, LiveBroker, ReplicaEnd, WriteError,
-};
+use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, WriteError};
 use crate::controller::state::request::{Altered, Reply, Request, Token};
 use crate::controller::state::{Balance, Settings, State};
 
