@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
-use broker_storage::fs::Fs;
+use broker_storage::fs::{Fs, is_transient};
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::node::controller::Controller;
@@ -397,13 +397,20 @@ impl Membership {
         }
     }
 
+    /// Writes who this broker is. On a full disk it stays unwritten: what that costs is the quick return
+    /// of the next start, which takes this session for another's and waits for its end.
     async fn write_identity(&self) -> Result<(), MemberError> {
         let (fs, dir) = (Arc::clone(&self.joining.fs), self.joining.dir.clone());
         let identity = self.identity.clone();
         let written = tokio::task::spawn_blocking(move || identity.write(&*fs, &dir)).await;
-        written
-            .unwrap_or_else(|ended| Err(io::Error::other(ended)))
-            .map_err(|source| MemberError::Identity { dir: self.joining.dir.clone(), source })
+        match written.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
+            Err(error) if is_transient(&error) => {
+                warn!(%error, "the session is not remembered: a start after a crash waits for its end");
+                Ok(())
+            }
+            written => written
+                .map_err(|source| MemberError::Identity { dir: self.joining.dir.clone(), source }),
+        }
     }
 }
 

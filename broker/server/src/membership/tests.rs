@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use broker_storage::fs::faulty::{Failure, FaultyFs};
 use broker_storage::fs::real::RealFs;
 use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
 use broker_zookeeper::faulty::Faults;
@@ -52,6 +53,10 @@ impl Bed {
     }
 
     async fn join(&self, id: i32, dir: &Path, faults: Faults) -> Running {
+        self.join_on(Arc::new(RealFs), id, dir, faults).await
+    }
+
+    async fn join_on(&self, fs: Arc<dyn Fs>, id: i32, dir: &Path, faults: Faults) -> Running {
         let origin = Origin::Embedded(self.tree.clone());
         let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
         let broker_epoch = Arc::new(AtomicI64::new(-1));
@@ -68,9 +73,9 @@ impl Bed {
                 features: BTreeMap::new(),
                 timestamp_ms: 0,
             },
-            fs: Arc::new(RealFs),
+            past: Identity::read(&*fs, dir).unwrap(),
+            fs,
             dir: dir.to_owned(),
-            past: Identity::read(&RealFs, dir).unwrap(),
             boot_id: "boot".to_owned(),
             clock: Arc::new(SystemClock),
             broker_epoch: Arc::clone(&broker_epoch),
@@ -255,6 +260,29 @@ async fn the_controller_epoch_is_remembered() {
     assert!(matches!(one.told().await, Told::Start(_)));
     let identity = Identity::read(&RealFs, dir.path()).unwrap().unwrap();
     assert_eq!((identity.controller_epoch, identity.boot_id.as_str()), (1, "boot"));
+}
+
+/// On a full disk it joins, and joins again; once there is space it is remembered.
+#[tokio::test]
+async fn a_full_disk_ends_no_membership() {
+    let bed = Bed::new().await;
+    let (disk, dir) = (FaultyFs::new(1), Path::new("/data"));
+    disk.create_dir_all(dir).unwrap();
+    disk.fail_from(0, Failure::Full, true);
+    let mut one = bed.join_on(Arc::new(disk.clone()), 0, dir, Faults::NONE).await;
+    assert!(matches!(one.told().await, Told::Start(_)));
+    for is_full in [true, false] {
+        if !is_full {
+            disk.heal();
+        }
+        let before = one.epoch();
+        bed.tree.expire(one.sessions.current().session_id()).await;
+        while !matches!(one.told().await, Told::Start(_)) {}
+        assert!(one.epoch() > before);
+        let known = Identity::read(&disk, dir).unwrap();
+        let session = one.sessions.current().session_id();
+        assert_eq!(known.is_some_and(|it| it.sessions == [session]), !is_full);
+    }
 }
 
 /// Which replicas are unproven is in the tree before the broker is, and follows what changes.
