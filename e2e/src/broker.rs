@@ -167,11 +167,18 @@ fn without_escapes(line: &str) -> String {
 /// The broker's binary, built once a test process in the test's own profile.
 pub fn binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let built = BUILT.get_or_init(|| build(None).map_err(|error| format!("{error:#}")));
     built.clone().map_err(|error| anyhow!("build the broker: {error}"))
 }
 
-fn build() -> Result<PathBuf> {
+/// The broker with the feature `planted`, at a place of its own.
+pub fn planted_binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build(Some("planted")).map_err(|error| format!("{error:#}")));
+    built.clone().map_err(|error| anyhow!("build the broker with faults planted: {error}"))
+}
+
+fn build(feature: Option<&str>) -> Result<PathBuf> {
     let test = std::env::current_exe().context("find the test's own executable")?;
     // target/<profile>/deps/<test>, or target/<profile>/<binary>.
     let profile = test
@@ -185,11 +192,19 @@ fn build() -> Result<PathBuf> {
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
+    cargo.args(feature.iter().flat_map(|feature| ["--features", feature]));
     let status = cargo.status().context("run cargo")?;
     if !status.success() {
         bail!("cargo ended with {status}");
     }
-    Ok(profile.join("ottla-broker"))
+    let binary = profile.join("ottla-broker");
+    let Some(feature) = feature else { return Ok(binary) };
+    // The next build is another's.
+    let own = profile.join(format!("ottla-broker-{feature}"));
+    let copy = profile.join(format!("ottla-broker-{feature}-{}", std::process::id()));
+    fs::copy(&binary, &copy).context("copy the broker")?;
+    fs::rename(&copy, &own).context("copy the broker")?;
+    Ok(own)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod history;
 pub mod last;
 pub mod network;
 pub mod node;
+pub mod planted;
 pub mod run;
 pub mod script;
 pub mod server;

@@ -15,7 +15,8 @@ use e2e::cluster::checker::Checker;
 use e2e::cluster::enter;
 use e2e::cluster::fault::Fault;
 use e2e::cluster::figures::{self, ACTS};
-use e2e::cluster::node::Kind;
+use e2e::cluster::node::{Kind, Setup};
+use e2e::cluster::planted;
 use e2e::cluster::run::{self, Plan};
 use e2e::tools::maven;
 
@@ -71,6 +72,13 @@ struct Arguments {
     /// Judges a history that a run has kept, and runs nothing
     #[arg(long)]
     check: Option<PathBuf>,
+    /// Plants a fault of this name in our brokers, or `all` one after the other, and measures how soon each
+    /// is found; fails if one is not found in ten minutes
+    #[arg(long)]
+    planted: Option<String>,
+    /// The fault that is planted in this run, which ends when a rule is broken
+    #[arg(long, hide = true)]
+    bug: Option<String>,
     /// Says that the namespaces are there already
     #[arg(long, hide = true)]
     inside: bool,
@@ -90,6 +98,9 @@ fn main() -> ExitCode {
 fn act(arguments: &Arguments) -> Result<bool> {
     if let Some(file) = &arguments.check {
         return check(file);
+    }
+    if let Some(name) = &arguments.planted {
+        return planted::hunt(name, arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)));
     }
     let kinds = Kind::parse_list(&arguments.brokers)?;
     let mut faults = chosen(arguments.faults.as_deref())?;
@@ -121,8 +132,9 @@ fn act(arguments: &Arguments) -> Result<bool> {
         // Replicas are compared after each deed, as far as high watermarks are written down.
         settings.push(("replica.high.watermark.checkpoint.interval.ms".into(), "500".into()));
     }
+    let setup = Setup { settings, planted: arguments.bug.clone() };
     if let Some(times) = arguments.figures {
-        let bed = Arc::new(Bed::start(&zookeeper_jars, arguments.zookeepers, &kinds, &settings)?);
+        let bed = Arc::new(Bed::start(&zookeeper_jars, arguments.zookeepers, &kinds, &setup)?);
         let keeper = bed.keep_up();
         figures::gaps(&bed, &ACTS, times.max(1))?;
         bed.close()?;
@@ -139,7 +151,8 @@ fn act(arguments: &Arguments) -> Result<bool> {
         faults,
         pause: Duration::from_millis(arguments.pause),
         pace: Duration::from_millis(arguments.pace),
-        settings,
+        setup,
+        until_found: arguments.bug.is_some(),
         complaints: arguments.complaints.clone(),
         churn: !arguments.no_churn && script.is_none(),
         script,

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::claim::Claims;
 use super::network::Network;
-use super::node::{Kind, Node};
+use super::node::{Kind, Node, Setup};
 use super::view::{self, View};
 use super::workload::{self, TOPICS, Topic};
 use super::zookeeper::Ensemble;
@@ -48,14 +48,9 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Starts `zookeepers` servers of the ZooKeeper in `jars` and brokers of `kinds`, and waits until all
-    /// serve. Call once a process, inside [`super::enter`].
-    pub fn start(
-        jars: &Path,
-        zookeepers: u8,
-        kinds: &[Kind],
-        settings: &[(String, String)],
-    ) -> Result<Self> {
+    /// Starts `zookeepers` servers of the ZooKeeper in `jars` and brokers of `kinds`, set up as `setup`
+    /// says, and waits until all serve. Call once a process, inside [`super::enter`].
+    pub fn start(jars: &Path, zookeepers: u8, kinds: &[Kind], setup: &Setup) -> Result<Self> {
         let mut network = Network::new()?;
         let root = PathBuf::from(ROOT);
         let ensemble = Ensemble::start(&mut network, jars, zookeepers, &root)?;
@@ -63,7 +58,7 @@ impl Bed {
         for (id, kind) in (1..).zip(kinds) {
             let host = network.add(&format!("broker{id}"))?;
             let zookeeper = ensemble.connect_string();
-            nodes.push(Node::new((id, *kind), host, &zookeeper, &root, settings)?);
+            nodes.push(Node::new((id, *kind), host, &zookeeper, &root, setup)?);
         }
         let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
         let claims = Claims::new(nodes.len() + 1);

@@ -69,6 +69,8 @@ pub enum Rule {
     Resurrected,
     /// A topic that was made is not there at rest, or one that was deleted is.
     AdminLost,
+    /// Who belongs to an earlier term or life was obeyed.
+    FenceBroken,
     /// What an administrator asked for was not done.
     Undone,
     /// A broker of Kafka complained of what it never complains of among its own kind.
@@ -76,7 +78,7 @@ pub enum Rule {
 }
 
 /// The rules and their names in histories and reports.
-const NAMES: [(Rule, &str); 23] = [
+const NAMES: [(Rule, &str); 24] = [
     (Rule::InconsistentOffsets, "inconsistent-offsets"),
     (Rule::Duplicate, "duplicate"),
     (Rule::LostWrite, "lost-write"),
@@ -98,6 +100,7 @@ const NAMES: [(Rule, &str); 23] = [
     (Rule::UnexpectedEnd, "unexpected-end"),
     (Rule::Resurrected, "resurrected"),
     (Rule::AdminLost, "admin-lost"),
+    (Rule::FenceBroken, "fence-broken"),
     (Rule::Undone, "undone"),
     (Rule::ForeignComplaint, "foreign-complaint"),
 ];
@@ -188,6 +191,11 @@ impl Checker {
             partition.finish(*place, &mut self.findings);
         }
         self.findings.told.clone()
+    }
+
+    /// The cases so far that are told in words.
+    pub fn told(&self) -> &[Violation] {
+        &self.findings.told
     }
 
     /// How often each rule was broken so far.

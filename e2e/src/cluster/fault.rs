@@ -12,11 +12,15 @@ use anyhow::{Context, Result};
 
 use super::bed::Bed;
 use super::claim::Claim;
+use super::history::History;
 use super::network::both_ways;
 use super::node::{self, SESSION_SECONDS};
 use super::workload::{TOPICS, places};
 use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline};
+
+mod chain;
+mod zombie;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +51,12 @@ pub enum Fault {
     Depose,
     /// A broker's disk is full for a while.
     FillDisk,
+    /// A leader dies; then, while the two others do not reach each other, its successor.
+    Cascade,
+    /// A broker and the other brokers do not reach each other until it is killed.
+    Forsake,
+    /// The controller's office is taken from it while it hears nothing of ZooKeeper.
+    Deafen,
     /// A broker that is in no ISR any more comes back with an empty disk.
     WipeDisk,
     /// A broker comes back at once with an empty disk, while ISRs still name it. Not in a cluster that
@@ -55,7 +65,7 @@ pub enum Fault {
 }
 
 /// The kinds and how often each is drawn.
-const KINDS: [(Fault, u32); 15] = [
+const KINDS: [(Fault, u32); 18] = [
     (Fault::Kill, 5),
     (Fault::Stop, 3),
     (Fault::PauseShort, 3),
@@ -68,6 +78,9 @@ const KINDS: [(Fault, u32); 15] = [
     (Fault::KillEnsemble, 1),
     (Fault::Expire, 3),
     (Fault::Depose, 2),
+    (Fault::Cascade, 2),
+    (Fault::Forsake, 2),
+    (Fault::Deafen, 1),
     (Fault::FillDisk, 1),
     (Fault::WipeDisk, 1),
     (Fault::WipeAtOnce, 1),
@@ -88,6 +101,9 @@ impl fmt::Display for Fault {
             Self::KillEnsemble => "kill -9 of the whole ensemble",
             Self::Expire => "session expired",
             Self::Depose => "controller deposed",
+            Self::Cascade => "kill -9, and of its successor",
+            Self::Forsake => "cut off from its peers, then kill -9",
+            Self::Deafen => "controller deposed and deaf",
             Self::FillDisk => "disk full",
             Self::WipeDisk => "disk wiped",
             Self::WipeAtOnce => "disk lost at once",
@@ -131,10 +147,13 @@ impl Fault {
             // Around the session timeout, where both sides are least sure of each other.
             Self::IsolateZookeeper => rng.u64(session / 2..session * 2),
             Self::IsolatePeers | Self::OneWay | Self::Vanish => rng.u64(1_000..session * 2),
+            // Beyond the time after which followers leave the ISR.
+            Self::Forsake => rng.u64(session * 11 / 10..session * 3 / 2),
+            Self::Cascade => rng.u64(..2_000),
             Self::KillZookeeperLeader => rng.u64(500..4_000),
             Self::KillEnsemble => rng.u64(1_000..session * 3 / 2),
             Self::FillDisk => rng.u64(1_000..6_000),
-            Self::Expire | Self::Depose | Self::WipeDisk | Self::WipeAtOnce => 0,
+            Self::Expire | Self::Depose | Self::Deafen | Self::WipeDisk | Self::WipeAtOnce => 0,
         };
         Duration::from_millis(ms)
     }
@@ -172,8 +191,8 @@ impl<'a> Strike<'a> {
         Some(Self { bed, fault, target, time, one_way, _claim: claim })
     }
 
-    /// Does it, waits, and takes it back.
-    pub fn land(&self) -> Result<()> {
+    /// Does it, waits, and takes it back. What shows at once to be wrong is recorded in `history`.
+    pub fn land(&self, history: &History) -> Result<()> {
         let done = match self.fault {
             Fault::KillZookeeperLeader | Fault::KillEnsemble => self.kill_zookeepers(),
             Fault::Kill | Fault::Stop => self.end_broker(),
@@ -181,8 +200,11 @@ impl<'a> Strike<'a> {
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
-            Fault::Expire => self.until_it_answers(|ensemble| ensemble.expire(self.node().id)),
+            Fault::Expire => self.expire(history),
             Fault::Depose => self.until_it_answers(Ensemble::depose),
+            Fault::Cascade => self.cascade(),
+            Fault::Forsake => self.forsake(),
+            Fault::Deafen => self.deafen(history),
             Fault::FillDisk => self.fill(),
             Fault::WipeDisk => self.wipe(),
             Fault::WipeAtOnce => self.wipe_at_once(),

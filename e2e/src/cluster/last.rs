@@ -1,28 +1,33 @@
 //! The last look at a cluster that nobody uses any more: every partition of it has all its replicas in
 //! sync, every replica knows that all of it is committed, and all disks hold the same bytes.
 
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use super::bed::Bed;
 use super::checker::replicas::{self, Comparison, Extent};
 use super::checker::{Rule, Violation};
 use super::history::{History, What};
-use super::workload::{TOPICS, places};
+use super::workload::{Shared, TOPICS, places};
 use crate::deadline::Deadline;
+use crate::workspace;
 
 /// A replica that was away is in sync, and has heard what is committed and written it down.
 const SECONDS: u64 = 60;
 
 /// Waits for that, stops every broker in order, and compares the disks. What is not as it must be is
 /// recorded in `history`.
-pub fn look(bed: &Bed, history: &History) -> Result<Comparison> {
+pub fn look(bed: &Bed, shared: &Shared) -> Result<Comparison> {
+    let history = &shared.history;
     let deadline = Deadline::seconds(SECONDS);
     let whole = deadline.poll("all replicas", || Ok(bed.all_not_whole()?.is_empty().then_some(())));
     if whole.is_err() {
+        // Kafka forgets a replica of a topic that was busy with something else now and then.
         for what in bed.all_not_whole()? {
-            history.record(0, What::Wrong(Rule::NotWhole, what));
+            history.record(0, shared.unless_kafka(Rule::NotWhole, what));
         }
     }
     let known = known_ends(history);
@@ -34,6 +39,32 @@ pub fn look(bed: &Bed, history: &History) -> Result<Comparison> {
         node.server.stop()?;
     }
     compare(bed, history, &known, Extent::All)
+}
+
+/// Where the logs of the last run that broke a rule are kept.
+pub fn kept_disks() -> PathBuf {
+    workspace::output_dir().join("cluster-disks")
+}
+
+/// Keeps the logs of all brokers for whoever wants to know what happened: their disks end with the run.
+pub fn keep_disks(bed: &Bed) -> Result<()> {
+    for (disk, directory) in bed.log_dirs() {
+        let to = kept_disks().join(disk);
+        fs::create_dir_all(&to).with_context(|| format!("create {}", to.display()))?;
+        let copied = Command::new("cp").arg("-r").arg(directory).arg(&to).status();
+        ensure!(copied.context("run cp")?.success(), "copy a disk to {}", to.display());
+    }
+    Ok(())
+}
+
+/// Forgets them.
+pub fn forget_disks() -> Result<()> {
+    match fs::remove_dir_all(kept_disks()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("remove kept disks")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Compares the judged partitions as far as they are known by now, under the hands of the brokers: below

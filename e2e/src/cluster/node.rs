@@ -24,6 +24,9 @@ const HEAP_MB: u32 = 384;
 /// The size of a broker's disk. A run of half an hour writes a quarter of it.
 const DISK_MB: u32 = 1_024;
 
+/// The variable by which a broker of a build for it is told which fault to plant.
+const PLANTED: &str = "OTTLA_PLANTED";
+
 /// The session timeout that faults are measured by.
 pub const SESSION_SECONDS: u64 = 6;
 
@@ -55,6 +58,15 @@ impl Kind {
         };
         text.split(',').map(parse).collect()
     }
+}
+
+/// What the brokers of a cluster are told above the bed's own settings.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Settings of all.
+    pub settings: Vec<(String, String)>,
+    /// The fault that is planted in ours.
+    pub planted: Option<String>,
 }
 
 /// A broker.
@@ -111,13 +123,13 @@ log4j.appender.stdout.layout.ConversionPattern=%d %p %c{1}: %m%n
 ";
 
 impl Node {
-    /// A broker that does not run yet, on an empty disk below `root`, told `more` than all are.
+    /// A broker that does not run yet, on an empty disk below `root`, set up as `setup` says.
     pub fn new(
         (id, kind): (i32, Kind),
         host: Host,
         zookeeper: &str,
         root: &Path,
-        more: &[(String, String)],
+        setup: &Setup,
     ) -> Result<Self> {
         let directory = root.join(&host.name);
         network::mount_memory(&directory, DISK_MB)?;
@@ -132,12 +144,12 @@ impl Node {
             settings.push((key.to_owned(), value));
         }
         // Kafka takes the last of two values, so does our command line.
-        settings.extend_from_slice(more);
+        settings.extend_from_slice(&setup.settings);
         let recipe = match kind {
             Kind::Kafka => kafka(id, settings, directory.clone()),
             Kind::Ottla => {
                 settings.push(("metrics.listener".to_owned(), format!("{}:9404", host.address)));
-                ottla(settings, directory.clone())?
+                ottla(settings, directory.clone(), setup.planted.clone())?
             }
         };
         let name = host.name.clone();
@@ -210,13 +222,18 @@ fn kafka(id: i32, settings: Vec<(String, String)>, directory: PathBuf) -> Recipe
     }
 }
 
-fn ottla(settings: Vec<(String, String)>, directory: PathBuf) -> Result<Recipe> {
-    let binary = broker::binary()?;
+fn ottla(
+    settings: Vec<(String, String)>,
+    directory: PathBuf,
+    planted: Option<String>,
+) -> Result<Recipe> {
+    let binary = if planted.is_some() { broker::planted_binary() } else { broker::binary() }?;
     Ok(Recipe {
         command: Box::new(move || {
             fs::create_dir_all(directory.join("data")).context("create the log directory")?;
             let mut command = Command::new(&binary);
             command.current_dir(&directory);
+            command.envs(planted.iter().map(|name| (PLANTED, name)));
             for (key, value) in &settings {
                 command.arg("--set").arg(format!("{key}={value}"));
             }

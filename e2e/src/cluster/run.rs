@@ -21,7 +21,8 @@ use super::checker::{Rule, Violation, replicas};
 use super::fault::{Fault, Strike};
 use super::history::{History, Place, What};
 use super::last;
-use super::node::Kind;
+use super::node::{Kind, Setup};
+use super::planted;
 use super::script::{Actor, DEEDS};
 use super::table::Report;
 use super::workload::churn::Churn;
@@ -72,8 +73,10 @@ pub struct Plan {
     pub complaints: Option<PathBuf>,
     /// The role of each broker in the script, which is played in place of faults at random.
     pub script: Option<Vec<Kind>>,
-    /// Settings of all brokers above the bed's own.
-    pub settings: Vec<(String, String)>,
+    /// What the brokers are told.
+    pub setup: Setup,
+    /// Whether the first broken rule ends the run.
+    pub until_found: bool,
     /// Whether topics are made and deleted, and replicas moved.
     pub churn: bool,
 }
@@ -112,10 +115,11 @@ pub fn history_file() -> PathBuf {
 /// [`super::enter`].
 pub fn run(plan: Plan) -> Result<Report> {
     crate::logs::forget("cluster")?;
+    last::forget_disks()?;
     fs::create_dir_all(workspace::output_dir()).context("create the output directory")?;
     let start = Stopwatch::start();
     let bed =
-        Arc::new(Bed::start(&plan.zookeeper_jars, plan.zookeepers, &plan.kinds, &plan.settings)?);
+        Arc::new(Bed::start(&plan.zookeeper_jars, plan.zookeepers, &plan.kinds, &plan.setup)?);
     bed.create_topics()?;
     println!("cluster: {} brokers serve after {:.1} s", plan.kinds.len(), seconds(start.elapsed()));
     let shared = Shared {
@@ -145,6 +149,10 @@ pub fn run(plan: Plan) -> Result<Report> {
     run.judge_complaints()?;
     let violations = run.shared.history.finish()?;
     let report = run.report(violations, &comparison?);
+    planted::keep(&report.violations)?;
+    if !report.is_clean() {
+        last::keep_disks(&run.bed).or_else(|error| report.note_error(&error))?;
+    }
     run.bed.close().or_else(|error| report.note_error(&error))?;
     join(keeper)?;
     Ok(report)
@@ -180,7 +188,7 @@ impl Run {
         self.read_all("after the last fault");
         self.bed.restart_all()?;
         self.read_all("after all brokers were started anew");
-        last::look(&self.bed, &self.shared.history)
+        last::look(&self.bed, &self.shared)
     }
 
     /// Storms with calm between them, until time is up.
@@ -325,10 +333,16 @@ impl Run {
     fn tell(&self, over: &Arc<AtomicBool>) -> JoinHandle<()> {
         let (over, tally) = (Arc::clone(over), Arc::clone(&self.tally));
         let (history, clock) = (Arc::clone(&self.shared.history), self.clock);
+        let until_found = self.plan.until_found;
         thread::spawn(move || {
             let mut next = PROGRESS;
             while !over.load(Ordering::SeqCst) {
                 deadline::pass(Duration::from_millis(200));
+                let told = history.look(|checker| checker.told().to_vec());
+                if until_found && !told.is_empty() && planted::keep(&told).is_ok() {
+                    // The first process of its namespaces: all that it started ends with it.
+                    std::process::exit(1);
+                }
                 if clock.elapsed() < next {
                     continue;
                 }
@@ -407,7 +421,7 @@ fn inflict(strike: &Strike<'_>, history: &History, tally: &Tally) {
     let name = strike.to_string();
     history.note(format!("begin {name}"));
     locked(&tally.going).push(name.clone());
-    let landed = strike.land();
+    let landed = strike.land(history);
     locked(&tally.going).retain(|going| *going != name);
     match landed {
         Ok(()) => *locked(&tally.done).entry(strike.fault).or_default() += 1,

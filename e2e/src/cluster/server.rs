@@ -198,10 +198,13 @@ impl Server {
     }
 }
 
-/// What a process said of its end: its last complaint, or its last line.
+/// What a process said of its end: why it ended, its last complaint, or its last line.
 fn last_words(process: &Process) -> String {
+    const TELLING: [&[&str]; 2] =
+        [&["FATAL", "panicked", "ottla-broker:", "no member"], &["ERROR"]];
     let lines = process.lines();
-    let complaint =
-        |line: &&String| ["FATAL", "ERROR", "panicked"].iter().any(|word| line.contains(word));
-    lines.iter().rev().find(complaint).or(lines.last()).cloned().unwrap_or_default()
+    let said = TELLING.iter().find_map(|words| {
+        lines.iter().rev().find(|line| words.iter().any(|word| line.contains(word)))
+    });
+    said.or(lines.last()).cloned().unwrap_or_default()
 }

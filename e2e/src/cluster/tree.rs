@@ -31,11 +31,17 @@ pub struct Tree {
     next_xid: i32,
 }
 
-/// A node's data, and whose session it ends with.
+/// A node's data, and what ZooKeeper says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Znode {
     /// What it holds.
     pub data: Vec<u8>,
+    /// The transaction that made it.
+    pub created: i64,
+    /// The transaction that wrote it last.
+    pub written: i64,
+    /// How often it was written since it was made.
+    pub version: i32,
     /// The session that owns it, 0 for none.
     pub owner: i64,
 }
@@ -78,9 +84,13 @@ impl Tree {
         let Some(answer) = self.ask(GET_DATA, path)? else { return Ok(None) };
         let mut answer = Cursor(&answer);
         let data = answer.bytes()?.to_vec();
-        // czxid, mzxid, ctime, mtime; version, cversion, aversion.
-        answer.take(4 * 8 + 3 * 4)?;
-        Ok(Some(Znode { data, owner: answer.i64()? }))
+        let (created, written) = (answer.i64()?, answer.i64()?);
+        // Two times.
+        answer.take(2 * 8)?;
+        let version = answer.i32()?;
+        // The versions of children and rights.
+        answer.take(2 * 4)?;
+        Ok(Some(Znode { data, created, written, version, owner: answer.i64()? }))
     }
 
     /// The names of a node's children, none where there is no node.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use e2e::broker;
 use e2e::cluster::bed::Bed;
-use e2e::cluster::node::{Kind, Node};
+use e2e::cluster::node::{Kind, Node, Setup};
 use e2e::deadline::Deadline;
 use e2e::peer;
 use e2e::tools::maven::REFERENCE;
@@ -31,7 +31,7 @@ fn kind() -> Result<Kind> {
 impl Cluster {
     /// Starts them.
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self { bed: Bed::start(&REFERENCE.jars()?, 1, &[kind()?; 3], &[])? })
+        Ok(Self { bed: Bed::start(&REFERENCE.jars()?, 1, &[kind()?; 3], &Setup::default())? })
     }
 
     /// Whether they are Apache Kafka's.

@@ -1,0 +1,186 @@
+//! Who lives on in an earlier term or life must not be obeyed: a controller that does not know that it
+//! was deposed, and a request that names an earlier registration.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::alter_partition::{
+    AlterPartitionRequest, AlterPartitionResponse, PartitionData, TopicData,
+};
+use broker_protocol::message::stop_replica::{StopReplicaRequest, StopReplicaResponse};
+
+use super::Strike;
+use crate::cluster::checker::Rule;
+use crate::cluster::history::{History, What};
+use crate::cluster::node::{Node, SESSION_SECONDS};
+use crate::cluster::tree::Znode;
+use crate::cluster::view::{ANSWER, CONNECT};
+use crate::cluster::workload::TOPICS;
+use crate::deadline::Deadline;
+use crate::wire::Connection;
+
+/// Names topics by their names, as a leader does that has not heard of topic ids.
+const ALTER_PARTITION_VERSION: i16 = 1;
+const STOP_REPLICA_VERSION: i16 = 3;
+/// A server of ZooKeeper that hears a client, and is not heard, keeps its session so long.
+const DEAF: Duration = Duration::from_secs(3);
+
+/// A partition's state, and the transaction that wrote it.
+#[derive(Debug)]
+struct State {
+    leader: i32,
+    leader_epoch: i32,
+    isr: Vec<i32>,
+    controller_epoch: i64,
+    node: Znode,
+}
+
+impl Strike<'_> {
+    /// Takes the office from a controller that ZooKeeper cannot tell so, and asks it, as a leader that
+    /// has not heard of the next one either, for a smaller ISR. It must not be able to write that.
+    pub(super) fn deafen(&self, history: &History) -> Result<()> {
+        let bed = self.bed;
+        let Some(id) = bed.ensemble.controller()? else { return Ok(()) };
+        let Some(index) = bed.nodes.iter().position(|node| node.id == id) else { return Ok(()) };
+        // Whoever is hit by another fault already is left to it.
+        let claim = (index != self.target).then(|| bed.claims.claim(index));
+        if matches!(claim, Some(None)) {
+            return Ok(());
+        }
+        let node = &bed.nodes[index];
+        let own = node.server.host.address;
+        let deaf: Vec<_> = bed.zookeepers().into_iter().map(|server| (server, own)).collect();
+        let cut = bed.network.cut(&deaf)?;
+        let seen = self.ask_the_deposed(node);
+        bed.network.mend(&cut)?;
+        if let Some(what) = seen? {
+            history.record(0, What::Wrong(Rule::FenceBroken, what));
+        }
+        Ok(())
+    }
+
+    fn ask_the_deposed(&self, controller: &Node) -> Result<Option<String>> {
+        let bed = self.bed;
+        bed.ensemble.depose()?;
+        let end = Deadline::after(DEAF);
+        let successor = end.poll("the next controller", || {
+            Ok(bed.ensemble.controller().ok().flatten().filter(|id| *id != controller.id))
+        });
+        // The ensemble may be down, or the others.
+        if successor.is_err() {
+            return Ok(None);
+        }
+        let mut tree = bed.ensemble.tree()?;
+        let Some(term) = tree.get("/controller_epoch")? else { return Ok(None) };
+        let epoch: i64 = String::from_utf8_lossy(&term.data).parse().context("an epoch")?;
+        let (topic, place) = (TOPICS[0].name, 0);
+        let path = format!("/brokers/topics/{topic}/partitions/{place}/state");
+        let Some(before) = state(tree.get(&path)?)? else { return Ok(None) };
+        let Some(leader) = tree.get(&format!("/brokers/ids/{}", before.leader))? else {
+            return Ok(None);
+        };
+        let leave = before.isr.iter().rfind(|id| **id != before.leader);
+        let asked = PartitionData {
+            partition_index: place,
+            leader_epoch: before.leader_epoch,
+            new_isr: before.isr.iter().copied().filter(|id| Some(id) != leave).collect(),
+            partition_epoch: before.node.version,
+            ..Default::default()
+        };
+        let request = AlterPartitionRequest {
+            broker_id: before.leader,
+            broker_epoch: leader.created,
+            topics: vec![TopicData {
+                topic_name: topic.into(),
+                partitions: vec![asked],
+                ..Default::default()
+            }],
+        };
+        // It may well not answer: it hears of nothing that it writes.
+        Connection::open_within(controller.address(), CONNECT, ANSWER)?
+            .send(&request, ALTER_PARTITION_VERSION)?;
+        let broken = end.poll("a write of the deposed", || {
+            let Some(now) = state(tree.get(&path)?)? else { return Ok(None) };
+            let late = now.node.written > term.written && now.controller_epoch < epoch;
+            Ok(late.then(|| {
+                format!(
+                    "{topic}-{place} was written by a controller of epoch {} after {epoch} had begun",
+                    now.controller_epoch
+                )
+            }))
+        });
+        Ok(broken.ok())
+    }
+
+    /// Ends the broker's session; once it is registered anew, nothing is done in the name of, or told to,
+    /// its earlier life.
+    pub(super) fn expire(&self, history: &History) -> Result<()> {
+        let bed = self.bed;
+        let node = self.node();
+        let path = format!("/brokers/ids/{}", node.id);
+        let registered = || {
+            let found = bed.ensemble.tree().and_then(|mut tree| tree.get(&path));
+            found.ok().flatten().map(|node| node.created)
+        };
+        let before = registered();
+        self.until_it_answers(|ensemble| ensemble.expire(node.id))?;
+        let Some(before) = before else { return Ok(()) };
+        let again = Deadline::seconds(SESSION_SECONDS)
+            .poll("a registration", || Ok(registered().filter(|epoch| *epoch > before)));
+        if again.is_err() {
+            return Ok(());
+        }
+        // Who is not reached obeys nothing.
+        if let Ok(Some(what)) = self.speak_as(node, before) {
+            history.record(0, What::Wrong(Rule::FenceBroken, what));
+        }
+        Ok(())
+    }
+
+    fn speak_as(&self, node: &Node, epoch: i64) -> Result<Option<String>> {
+        let bed = self.bed;
+        let Some(id) = bed.ensemble.controller()? else { return Ok(None) };
+        let controller = bed.nodes.iter().find(|node| node.id == id).context("the controller")?;
+        let request = AlterPartitionRequest {
+            broker_id: node.id,
+            broker_epoch: epoch,
+            ..AlterPartitionRequest::default()
+        };
+        let mut connection = Connection::open_within(controller.address(), CONNECT, ANSWER)?;
+        let answer = connection.call(&request, ALTER_PARTITION_VERSION)?;
+        let answer: AlterPartitionResponse<'_> = answer.read(ALTER_PARTITION_VERSION)?;
+        if answer.error_code == ErrorCode::None.code() {
+            return Ok(Some(format!(
+                "the controller {id} hears broker {} in the name of its epoch {epoch}, which is over",
+                node.id
+            )));
+        }
+        let term = bed.ensemble.tree()?.get("/controller_epoch")?.context("an epoch")?;
+        let request = StopReplicaRequest {
+            controller_id: id,
+            controller_epoch: String::from_utf8_lossy(&term.data).parse().context("an epoch")?,
+            broker_epoch: epoch,
+            ..StopReplicaRequest::default()
+        };
+        let mut connection = Connection::open_within(node.address(), CONNECT, ANSWER)?;
+        let answer = connection.call(&request, STOP_REPLICA_VERSION)?;
+        let answer: StopReplicaResponse<'_> = answer.read(STOP_REPLICA_VERSION)?;
+        let obeyed = answer.error_code == ErrorCode::None.code();
+        Ok(obeyed.then(|| {
+            format!("broker {} obeys an order to its epoch {epoch}, which is over", node.id)
+        }))
+    }
+}
+
+fn state(node: Option<Znode>) -> Result<Option<State>> {
+    let Some(node) = node else { return Ok(None) };
+    let state: serde_json::Value =
+        serde_json::from_slice(&node.data).context("a partition's state")?;
+    let number = |key: &str| state[key].as_i64().with_context(|| format!("{key} of a state"));
+    let isr = state["isr"].as_array().context("an ISR")?;
+    let isr = isr.iter().filter_map(serde_json::Value::as_i64).map(|id| id as i32).collect();
+    let (leader, leader_epoch) = (number("leader")? as i32, number("leader_epoch")? as i32);
+    let controller_epoch = number("controller_epoch")?;
+    Ok(Some(State { leader, leader_epoch, isr, controller_epoch, node }))
+}

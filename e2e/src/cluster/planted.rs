@@ -1,0 +1,104 @@
+//! Faults that are planted in our brokers, and how soon the bed finds each: a bed that finds nothing may be
+//! one that sees nothing.
+//!
+//! A run goes on until a rule is broken, or to its end; then the next begins, with other choices, until
+//! the fault is found or its time is up.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::checker::Violation;
+use super::enter;
+use crate::broker;
+use crate::deadline::Stopwatch;
+use crate::workspace;
+
+/// The faults, as a broker that is built for them knows them.
+const NAMES: [&str; 8] = [
+    "ack-before-replication",
+    "proposed-isr-only",
+    "ignore-epoch-in-fetch",
+    "truncate-to-high-watermark",
+    "stale-broker-epoch",
+    "unfenced-controller-write",
+    "no-offsets-while-loading",
+    "dedupe-window-of-four",
+];
+
+/// How long a fault may stay unfound.
+const FOUND_WITHIN: Duration = Duration::from_mins(10);
+/// How long faults and load of one run go on: the last look at everything may be what finds it.
+const RUN_MINUTES: &str = "0.7";
+
+/// What came of one hunt.
+#[derive(Debug)]
+struct Found {
+    name: &'static str,
+    time: Duration,
+    runs: u64,
+    /// The first broken rule, `None` if the fault was not found.
+    by: Option<String>,
+}
+
+/// Where a run keeps what it found.
+fn verdict_file() -> PathBuf {
+    workspace::output_dir().join("cluster-verdict.txt")
+}
+
+/// Keeps what a run found, a line a case.
+pub fn keep(violations: &[Violation]) -> Result<()> {
+    let mut text = String::new();
+    for Violation { rule, what } in violations {
+        writeln!(text, "{rule}: {what}")?;
+    }
+    fs::write(verdict_file(), text).context("keep what was found")
+}
+
+/// Hunts the fault `name`, or all of them, in runs whose seeds begin with `seed`; says whether each was
+/// found in time.
+pub fn hunt(name: &str, seed: u64) -> Result<bool> {
+    let names: Vec<&'static str> =
+        NAMES.into_iter().filter(|known| name == "all" || name == *known).collect();
+    if names.is_empty() {
+        bail!("no fault {name} can be planted; there are: all, {}", NAMES.join(", "));
+    }
+    // Compiled out here, where cargo may print.
+    broker::planted_binary()?;
+    let mut all = Vec::new();
+    for name in names {
+        all.push(hunt_one(name, seed)?);
+    }
+    println!("\n{:30} {:>9}  {:>4}  found by", "planted", "seconds", "runs");
+    for Found { name, time, runs, by } in &all {
+        let by = by.as_deref().unwrap_or("NOT FOUND");
+        println!("{name:30} {:9.1}  {runs:4}  {by:.100}", time.as_secs_f64());
+    }
+    Ok(all.iter().all(|found| found.by.is_some()))
+}
+
+fn hunt_one(name: &'static str, first_seed: u64) -> Result<Found> {
+    let clock = Stopwatch::start();
+    let mut runs = 0;
+    while clock.elapsed() < FOUND_WITHIN {
+        let seed = first_seed + runs;
+        runs += 1;
+        println!("cluster: {name}, run {runs}, seed {seed}");
+        if verdict_file().exists() {
+            fs::remove_file(verdict_file()).context("forget what was found before")?;
+        }
+        let seed = format!("--seed={seed}");
+        let arguments = ["--inside", "--bug", name, &seed, "--minutes", RUN_MINUTES];
+        enter::enter(&arguments.map(OsString::from))?;
+        let verdict = fs::read_to_string(verdict_file());
+        let verdict = verdict.with_context(|| format!("a run with {name} came to no end"))?;
+        if let Some(first) = verdict.lines().next() {
+            return Ok(Found { name, time: clock.elapsed(), runs, by: Some(first.to_owned()) });
+        }
+    }
+    Ok(Found { name, time: clock.elapsed(), runs, by: None })
+}
