@@ -174,12 +174,20 @@ impl Control {
                 self.parts.replicas.topics().iter().map(|topic| topic.name().to_owned()).collect()
             }
         };
+        let mut configs = Vec::with_capacity(topics.len());
         for topic in topics {
             match self.parts.dynamic_config.topic(&topic).await {
-                Ok(config) => self.parts.replicas.set_config(&topic, &config),
+                Ok(config) => configs.push((topic, config)),
                 Err(error) => warn!(topic, %error, "settings of the topic stay as they were"),
             }
         }
+        let replicas = Arc::clone(&self.parts.replicas);
+        on_disk_thread(move || {
+            for (topic, config) in &configs {
+                replicas.set_config(topic, config);
+            }
+        })
+        .await;
     }
 }
 

@@ -320,7 +320,10 @@ impl LogDir {
     }
 
     /// Makes the names in the directory durable.
-    fn sync(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The disk's; the directory is offline.
+    pub fn sync(&self) -> io::Result<()> {
         self.fs.sync_dir(&self.dir).inspect_err(|error| _ = self.note_error(error))
     }
 }

@@ -12,21 +12,21 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
-use broker_config::topic::TopicConfig;
+use broker_config::topic::{Durability, TopicConfig};
 use broker_protocol::quantity::{LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::format::{DirKind, parse_dir_name};
 use broker_storage::log::Log;
-use broker_storage::log_dir::{CreateError, LoadSettings, LogDir, NewLog, Progress};
+use broker_storage::log_dir::{DeletedDir, LoadSettings, LogDir, Progress};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::attention::Attention;
 use super::contact::Contact;
 use super::fetch_session::cache::SessionCache;
-use super::partition::Partition;
 use super::partition::admin::AdminError;
+use super::partition::{Partition, durability};
 use super::partition_state::Role;
 use super::producer_id::ProducerIds;
 use super::standing::Standings;
@@ -55,27 +55,6 @@ pub struct Settings {
     pub producer_id_expiration_ms: i64,
 }
 
-/// Why this broker does not lead a partition it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum BecomeError {
-    /// No log directory is left.
-    #[error("every log directory is offline")]
-    NoLogDir,
-    /// The log could not be created.
-    #[error(transparent)]
-    Create(#[from] CreateError),
-    /// A log that is in the way could not be moved.
-    #[error("delete the log of the topic's predecessor")]
-    Delete(#[source] std::io::Error),
-    /// The log was damaged when it was loaded; its files are as they were.
-    #[error("the log of {0} is damaged")]
-    Damaged(TopicPartition),
-    /// The log is, or may be, in a directory that could not be loaded: an empty one in its place would
-    /// pass for it.
-    #[error("the log of {0} may be in a log directory that failed at the start")]
-    Unloaded(TopicPartition),
-}
-
 /// The epoch of a partition's first leader (`LeaderAndIsr.InitialLeaderEpoch`).
 const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(0);
 
@@ -98,11 +77,6 @@ impl Unloaded {
             (_, DirKind::Delete | DirKind::Future | DirKind::Stray) => None,
         });
         self.logs.extend(logs);
-    }
-
-    /// A partition that is led for the first time has no log yet, wherever one might be hidden.
-    fn may_have(&self, name: &TopicPartition, epoch: LeaderEpoch) -> bool {
-        self.logs.contains(name) || (self.is_unknown && epoch != FIRST_EPOCH)
     }
 }
 
@@ -136,7 +110,7 @@ impl Manager {
     /// Loads the logs of all directories, recovering them where needed.
     ///
     /// A directory that fails is offline afterwards; the others are served. `config` gives the
-    /// configuration of a topic by name. No partition is led before [`Manager::become_leader`].
+    /// configuration of a topic by name. No partition is led before [`Manager::apply`].
     pub fn load(
         dirs: Vec<Arc<LogDir>>,
         settings: Settings,
@@ -308,70 +282,29 @@ impl Manager {
         &self.producer_ids
     }
 
-    /// Leads `partitions` of one topic, each in its epoch, creating the logs that are not there in the
-    /// least loaded directories.
-    ///
-    /// A log of another topic id is that of a deleted topic of the same name: it is deleted first.
-    /// Waits for the disk.
-    ///
-    /// # Errors
-    /// As [`BecomeError`]. Partitions whose logs are sound are led all the same.
-    pub fn become_leader(
-        &self,
-        topic: &Arc<str>,
-        topic_id: Uuid,
-        config: &Arc<TopicConfig>,
-        assigned_replicas: u32,
-        partitions: &[(i32, LeaderEpoch)],
-    ) -> Result<(), BecomeError> {
-        let _turn = self.changing.lock();
-        let (mut missing, mut refused) = (Vec::new(), None);
-        for (number, epoch) in partitions {
-            let name = TopicPartition { topic: Arc::clone(topic), partition: *number };
-            match self.partition(topic, *number) {
-                Some(known) if known.topic_id() == topic_id || known.topic_id().is_zero() => {
-                    known.set_config(Arc::clone(config));
-                }
-                Some(stale) => {
-                    self.delete_log(&stale).map_err(BecomeError::Delete)?;
-                    missing.push(name);
-                }
-                None if self.damaged.contains(&name) => refused = Some(BecomeError::Damaged(name)),
-                None if self.unloaded.may_have(&name, *epoch) => {
-                    refused = Some(BecomeError::Unloaded(name));
-                }
-                None => missing.push(name),
-            }
-        }
-        self.create(missing, topic_id, config)?;
-        for (number, leader_epoch) in partitions {
-            if let Some(partition) = self.partition(topic, *number)
-                && !partition.become_leader(*leader_epoch, assigned_replicas, self.clock.now())
-            {
-                tracing::warn!(partition = %partition.name(), %leader_epoch, "not led: older epoch");
-            }
-        }
-        refused.map_or(Ok(()), Err)
-    }
-
-    /// Deletes a partition: it is gone at once, its files after `file.delete.delay.ms`.
-    ///
-    /// Returns whether it was there. Waits for the disk.
-    ///
-    /// # Errors
-    /// The disk failed; the directory is offline and the partition gone all the same.
-    pub fn delete(&self, name: &TopicPartition) -> std::io::Result<bool> {
-        let _turn = self.changing.lock();
-        match self.partition(&name.topic, name.partition) {
-            Some(partition) => self.delete_log(&partition).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Uses `config` for all partitions of a topic from now on.
+    /// Uses `config` for all partitions of a topic from now on. Waits for the disk where the topic becomes a
+    /// relaxed one; a partition in a directory that fails then stays as it was.
     pub fn set_config(&self, topic: &str, config: &Arc<TopicConfig>) {
-        for partition in self.topic(topic).iter().flat_map(|topic| topic.partitions()) {
-            partition.set_config(Arc::clone(config));
+        let is_synced = durability(config) == Durability::Synced;
+        let partitions: Vec<_> = self.topic(topic).iter().flat_map(|t| t.partitions()).collect();
+        for dir in &self.dirs {
+            let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+            let (changing, same): (Vec<_>, Vec<_>) =
+                here.partition(|partition| partition.is_synced() != is_synced);
+            for partition in same {
+                partition.set_config(Arc::clone(config));
+            }
+            let names = changing.iter().map(|partition| partition.name().clone());
+            if !is_synced && let Err(error) = self.standings.relax(dir, names.collect()) {
+                tracing::error!(topic, dir = %dir.path().display(), %error, "settings are not applied");
+                continue;
+            }
+            for partition in changing {
+                partition.set_config(Arc::clone(config));
+                if is_synced {
+                    self.standings.becomes_synced(partition.name());
+                }
+            }
         }
     }
 
@@ -401,48 +334,24 @@ impl Manager {
         Partition::new(change.topic_id, dir, log, start, config, counters, attention)
     }
 
-    fn delete_log(&self, partition: &Arc<Partition>) -> std::io::Result<()> {
+    /// Renames the log of a partition away, which is gone at once; durable once its directory is synced. Not
+    /// before that [`Manager::discard`] may have its files.
+    fn delete_log(&self, partition: &Arc<Partition>) -> std::io::Result<DeletedDir> {
         self.topics.remove(partition.name());
         partition.end(Role::Deleted);
         self.standings.forget(partition.name());
-        let deleted = partition.delete_log()?;
+        partition.delete_log()
+    }
+
+    /// Has the files of a deleted log removed after `file.delete.delay.ms`.
+    fn discard(&self, partition: &Partition, deleted: DeletedDir) {
         let delay = partition.config().file_delete_delay_ms;
         let delay = std::time::Duration::from_millis(delay.max(0) as u64);
         self.trash.lock().add_dirs(vec![deleted], self.clock.now() + delay);
-        Ok(())
     }
 
-    fn create(
-        &self,
-        missing: Vec<TopicPartition>,
-        topic_id: Uuid,
-        config: &Arc<TopicConfig>,
-    ) -> Result<(), BecomeError> {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let counters = self.topics.counters(&missing[0].topic, topic_id);
-        for (dir, names) in self.spread(missing)? {
-            let new = names.into_iter().map(|partition| NewLog {
-                partition,
-                topic_id: (!topic_id.is_zero()).then_some(topic_id),
-                config: Arc::clone(config),
-            });
-            let logs = dir.create_logs(new.collect(), self.clock.wall())?;
-            let partitions = logs.into_iter().map(|log| {
-                let start = log.log_start_offset();
-                let (config, counters) = (Arc::clone(config), Arc::clone(&counters));
-                let attention = Arc::clone(&self.attention);
-                let dir = Arc::clone(&dir);
-                Partition::new(topic_id, dir, log, start, config, counters, attention)
-            });
-            self.topics.insert_all(partitions.collect());
-        }
-        Ok(())
-    }
-
-    /// Assigns new logs to the directories with the fewest.
-    fn spread(&self, missing: Vec<TopicPartition>) -> Result<Vec<Spread>, BecomeError> {
+    /// Assigns new logs to the directories with the fewest; `None` if every directory is offline.
+    fn spread(&self, missing: Vec<TopicPartition>) -> Option<Vec<Spread>> {
         let partitions = self.partitions();
         let mut loads: Vec<_> = self
             .dirs
@@ -455,12 +364,12 @@ impl Manager {
             .collect();
         for name in missing {
             let least = loads.iter_mut().min_by_key(|(count, _, _)| *count);
-            let (count, _, names) = least.ok_or(BecomeError::NoLogDir)?;
+            let (count, _, names) = least?;
             *count += 1;
             names.push(name);
         }
         let used = loads.into_iter().filter(|(_, _, names)| !names.is_empty());
-        Ok(used.map(|(_, dir, names)| (dir, names)).collect())
+        Some(used.map(|(_, dir, names)| (dir, names)).collect())
     }
 }
 

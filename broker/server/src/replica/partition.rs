@@ -314,6 +314,12 @@ impl Partition {
         self.inner.lock().state.durability() == Durability::Synced
     }
 
+    /// Returns whether all that was here before the topic became a synced one is on stable storage; nothing if
+    /// it is a relaxed one.
+    pub fn is_synced_whole(&self) -> Option<bool> {
+        self.inner.lock().state.is_synced_whole()
+    }
+
     /// Returns whether the partition was deleted: whoever holds it looks it up again.
     pub fn is_deleted(&self) -> bool {
         self.is_deleted.load(Ordering::Acquire)
@@ -419,6 +425,6 @@ impl Inner {
 }
 
 /// Returns how `acks=all` is kept: `flush.messages=1` asks for a sync of every record in Kafka's words.
-fn durability(config: &TopicConfig) -> Durability {
+pub(super) fn durability(config: &TopicConfig) -> Durability {
     if config.flush_messages <= 1 { Durability::Synced } else { config.durability }
 }

@@ -168,6 +168,8 @@ pub struct PartitionState {
     /// What the controller was asked and has not answered.
     proposed: Option<IsrProposal>,
     durability: Durability,
+    /// Where the log ended when the topic became a synced one.
+    relaxed_end_offset: Offset,
     log_start_offset: Offset,
     synced_end_offset: Offset,
     log_end_offset: Offset,
@@ -207,6 +209,7 @@ impl PartitionState {
             followers: Vec::new(),
             proposed: None,
             durability,
+            relaxed_end_offset: log_start_offset,
             log_start_offset,
             synced_end_offset: log_end_offset,
             log_end_offset,
@@ -495,6 +498,9 @@ impl PartitionState {
 
     /// Changes how `acks=all` is kept. Returns whether the high watermark moved.
     pub fn set_durability(&mut self, durability: Durability) -> bool {
+        if self.durability == Durability::Replicated {
+            self.relaxed_end_offset = self.log_end_offset;
+        }
         self.durability = durability;
         self.advance()
     }
@@ -547,6 +553,14 @@ impl PartitionState {
     /// for what was seen stays seen when a topic becomes a synced one.
     pub fn stable_end_offset(&self) -> Offset {
         self.vouched_end_offset().max(self.high_watermark)
+    }
+
+    /// Returns whether what was appended before the topic became a synced one is synced, too; nothing if it is
+    /// none.
+    pub fn is_synced_whole(&self) -> Option<bool> {
+        // What was cut off since needs no sync.
+        let end = self.relaxed_end_offset.min(self.log_end_offset);
+        (self.durability == Durability::Synced).then_some(self.synced_end_offset >= end)
     }
 
     /// Returns how `acks=all` is kept.

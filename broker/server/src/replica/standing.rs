@@ -5,7 +5,8 @@
 //! have ("last replica standing"). So a replica is *unproven* after a start unless
 //! * the directory was stopped cleanly, or
 //! * the machine has not been started since the last run: the page cache outlived the process, or
-//! * the topic is a synced one: what it vouches for is on stable storage;
+//! * the topic is a synced one, and was since all of the log was synced: what it vouches for is on stable
+//!   storage;
 //!
 //! and if its log is missing though the partition is not new. The controller prefers any other.
 //!
@@ -14,17 +15,22 @@
 //! would make a cut log a proven one. An entry goes when the replica leads, or has left the ISR and is a
 //! member again: whoever let it in saw that it has everything.
 //!
+//! The file also says which logs may hold what was never synced. A log is named there before it takes its
+//! first record as one of a relaxed topic, and no more once its topic has become a synced one and all that
+//! came before was synced.
+//!
 //! ```text
 //! version=0
 //! boot.id=3c1a...
 //! unproven=<topic> <partition>      one line each
+//! relaxed=<topic> <partition>       one line each
 //! ```
 //!
-//! Concurrency: shared; one short lock. [`Standings::begin`], `add` and `write` wait for the disk. Errors: a
+//! Concurrency: shared; one short lock. [`Standings::begin`], `add`, `relax` and `write` wait for the disk. Errors: a
 //! disk that fails goes offline, and nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
 //! is KIP-966's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -52,6 +58,8 @@ const SIZE_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Standings {
     dirs: Mutex<Vec<Standing>>,
+    /// Logs whose topic has become a synced one, and which are not all synced yet.
+    becoming_synced: Mutex<BTreeSet<TopicPartition>>,
     /// Counts the changes, for those who tell the cluster.
     changes: watch::Sender<u64>,
 }
@@ -64,6 +72,8 @@ struct Standing {
     unproven: BTreeSet<TopicPartition>,
     /// Those of them that were seen to be out of the ISR since this start.
     out: BTreeSet<TopicPartition>,
+    /// The logs that may hold what was never synced.
+    relaxed: BTreeSet<TopicPartition>,
     /// Whether the file says more than there is.
     is_stale: bool,
 }
@@ -73,6 +83,7 @@ struct Standing {
 struct Left {
     boot_id: Option<String>,
     unproven: BTreeSet<TopicPartition>,
+    relaxed: BTreeSet<TopicPartition>,
 }
 
 impl Standings {
@@ -87,25 +98,54 @@ impl Standings {
         // A file that cannot be believed might have named any of them.
         let is_lost = left.is_none();
         let left = left.unwrap_or_default();
-        let is_proven = |is_synced: bool| {
-            let is_same_boot = boot_id.is_some() && left.boot_id == boot_id;
-            !is_lost && (is_synced || dir.was_clean() || is_same_boot)
+        let is_same_boot = boot_id.is_some() && left.boot_id == boot_id;
+        let is_proven = |name: &TopicPartition, is_synced: bool| {
+            let was_synced = is_synced && !left.relaxed.contains(name);
+            !is_lost && (was_synced || dir.was_clean() || is_same_boot)
         };
-        let fresh = logs.iter().filter(|(_, is_synced)| !is_proven(*is_synced));
+        let fresh = logs.iter().filter(|(name, is_synced)| !is_proven(name, *is_synced));
         let mut unproven: BTreeSet<_> = fresh.map(|(name, _)| name.clone()).collect();
-        let is_here = |name: &&TopicPartition| logs.iter().any(|(here, _)| here == *name);
-        unproven.extend(left.unproven.iter().filter(is_here).cloned());
+        let here: HashSet<_> = logs.iter().map(|(name, _)| name).collect();
+        unproven.extend(left.unproven.iter().filter(|name| here.contains(name)).cloned());
         if !unproven.is_empty() {
             let count = unproven.len();
             tracing::warn!(dir = %dir.path().display(), count, "replicas cannot prove that they are complete");
         }
-        let is_stale =
-            is_lost || left != Left { boot_id: boot_id.clone(), unproven: unproven.clone() };
-        let dir = Arc::clone(dir);
-        let mut standing = Standing { dir, boot_id, unproven, out: BTreeSet::new(), is_stale };
+        // What was loaded was synced, by a clean stop or by its recovery.
+        let relaxed = logs.iter().filter(|(_, is_synced)| !is_synced).map(|(name, _)| name.clone());
+        let now = Left { boot_id, unproven, relaxed: relaxed.collect() };
+        let is_stale = is_lost || left != now;
+        let Left { boot_id, unproven, relaxed } = now;
+        let (dir, out) = (Arc::clone(dir), BTreeSet::new());
+        let mut standing = Standing { dir, boot_id, unproven, out, relaxed, is_stale };
         let written = standing.write();
         self.dirs.lock().push(standing);
         written
+    }
+
+    /// Says that the logs of `names` in `dir` are of relaxed topics from now on; durably, before they take a
+    /// record as such.
+    ///
+    /// # Errors
+    /// As [`Standings::begin`].
+    pub fn relax(&self, dir: &Arc<LogDir>, names: Vec<TopicPartition>) -> io::Result<()> {
+        let mut dirs = self.dirs.lock();
+        let Some(standing) = dirs.iter_mut().find(|standing| Arc::ptr_eq(&standing.dir, dir))
+        else {
+            return Ok(());
+        };
+        let before = standing.relaxed.len();
+        standing.relaxed.extend(names);
+        if standing.relaxed.len() == before {
+            return Ok(());
+        }
+        standing.is_stale = true;
+        standing.write()
+    }
+
+    /// Says that the topic of `name` is a synced one now, and what its log has is being synced.
+    pub fn becomes_synced(&self, name: &TopicPartition) {
+        self.becoming_synced.lock().insert(name.clone());
     }
 
     /// Says that the logs of `names` in `dir` were missing, though the partitions are not new; durably.
@@ -162,6 +202,9 @@ impl Standings {
     /// Forgets a replica that is gone.
     pub fn forget(&self, name: &TopicPartition) {
         self.prove(name, |_| true);
+        for standing in self.dirs.lock().iter_mut() {
+            standing.is_stale |= standing.relaxed.remove(name);
+        }
     }
 
     fn prove(&self, name: &TopicPartition, is_proven: impl Fn(&mut Standing) -> bool) {
@@ -180,8 +223,20 @@ impl Standings {
         }
     }
 
-    /// Writes the files that say more than there is.
-    pub fn write(&self) {
+    /// Writes the files that say more than there is. `is_synced` says of a log whose topic became a synced one
+    /// whether all that it had then is synced; nothing if its topic is none any more.
+    pub fn write(&self, is_synced: &dyn Fn(&TopicPartition) -> Option<bool>) {
+        let mut becoming = self.becoming_synced.lock();
+        let looked_at = becoming.iter().map(|name| (name.clone(), is_synced(name)));
+        let settled: Vec<_> =
+            looked_at.filter(|(_, is_synced)| *is_synced != Some(false)).collect();
+        becoming.retain(|name| settled.iter().all(|(other, _)| other != name));
+        drop(becoming);
+        for (name, _) in settled.iter().filter(|(_, is_synced)| *is_synced == Some(true)) {
+            for standing in self.dirs.lock().iter_mut() {
+                standing.is_stale |= standing.relaxed.remove(name);
+            }
+        }
         for standing in self.dirs.lock().iter_mut() {
             if let Err(error) = standing.write() {
                 let dir = standing.dir.path().display();
@@ -201,6 +256,9 @@ impl Standing {
         _ = writeln!(text, "boot.id={}", self.boot_id.as_deref().unwrap_or_default());
         for TopicPartition { topic, partition } in &self.unproven {
             _ = writeln!(text, "unproven={topic} {partition}");
+        }
+        for TopicPartition { topic, partition } in &self.relaxed {
+            _ = writeln!(text, "relaxed={topic} {partition}");
         }
         let path = self.dir.path().join(FILE);
         replace_file(self.dir.fs().as_ref(), &path, text.as_bytes())
@@ -225,12 +283,19 @@ impl Left {
         lines.next().filter(|version| *version == "version=0")?;
         let boot_id = lines.next()?.strip_prefix("boot.id=")?;
         let boot_id = (!boot_id.is_empty()).then(|| boot_id.to_owned());
-        let entry = |line: &str| {
-            let (topic, partition) = line.strip_prefix("unproven=")?.split_once(' ')?;
+        let mut left = Self { boot_id, ..Self::default() };
+        for line in lines {
+            let (kind, name) = line.split_once('=')?;
+            let (topic, partition) = name.split_once(' ')?;
             let partition = partition.parse().ok()?;
-            Some(TopicPartition { topic: topic.into(), partition })
-        };
-        Some(Self { boot_id, unproven: lines.map(entry).collect::<Option<_>>()? })
+            let name = TopicPartition { topic: topic.into(), partition };
+            match kind {
+                "unproven" => left.unproven.insert(name),
+                "relaxed" => left.relaxed.insert(name),
+                _ => return None,
+            };
+        }
+        Some(left)
     }
 }
 

@@ -20,12 +20,12 @@ use broker_storage::log_dir::{Identity, LogDir, OpenError};
 use super::delayed::{AckState, PendingAcks};
 use super::fetch::{Answer, Fetch, FetchLimits, Held};
 use super::fetch_session::{FetchSession, NO_SESSION, TopicRef};
-use super::manager::{BecomeError, Manager, Settings};
+use super::manager::{Become, Manager, Outcome, Settings, Stop};
 use super::partition::admin::Target;
 use super::partition::read::FetchPosition;
 use super::partition::read::{Isolation, ReadError};
 use super::partition::{AppendError, Appended, EpochEndOffset, Partition};
-use super::partition_state::{Role, StateError};
+use super::partition_state::{Leadership, Role, StateError};
 use super::producer_id::ProducerIds;
 use super::validate::{Rules, validate};
 use crate::clock::{Clock, SystemClock};
@@ -76,8 +76,44 @@ fn manage(dirs: Vec<Arc<LogDir>>, config: &Arc<TopicConfig>) -> Arc<Manager> {
 
 /// Leads `count` partitions of topic `t`.
 pub(super) fn lead(manager: &Manager, count: i32, config: &Arc<TopicConfig>) {
-    let partitions: Vec<_> = (0..count).map(|number| (number, LeaderEpoch(0))).collect();
-    manager.become_leader(&"t".into(), ID, config, 1, &partitions).unwrap();
+    for number in 0..count {
+        let partition = TopicPartition { topic: "t".into(), partition: number };
+        assert!(lead_one(manager, partition, ID, config, (LeaderEpoch(0), 1)), "{number} is led");
+    }
+}
+
+/// Leads a partition in an epoch, alone of so many replicas; returns whether it is led.
+fn lead_one(
+    manager: &Manager,
+    partition: TopicPartition,
+    topic_id: Uuid,
+    config: &Arc<TopicConfig>,
+    (epoch, replicas): (LeaderEpoch, u32),
+) -> bool {
+    let change = Become {
+        partition,
+        topic_id,
+        config: Arc::clone(config),
+        leadership: Leadership::alone(BrokerId(0), epoch, replicas),
+        leads: true,
+        is_in_sync: true,
+        is_new: epoch == LeaderEpoch(0),
+    };
+    matches!(manager.apply(vec![change])[..], [Outcome::Done(_)])
+}
+
+/// Leads `t-0` in an epoch, alone of so many replicas.
+fn lead_in(manager: &Manager, config: &Arc<TopicConfig>, epoch: LeaderEpoch, replicas: u32) {
+    assert!(lead_one(manager, name(), ID, config, (epoch, replicas)));
+}
+
+fn name() -> TopicPartition {
+    TopicPartition { topic: "t".into(), partition: 0 }
+}
+
+fn delete(manager: &Manager, partition: &TopicPartition) -> io::Result<()> {
+    let stop = Stop { partition: partition.clone(), delete: true };
+    manager.stop(&[stop]).remove(0)
 }
 
 fn batch(records: i32) -> Vec<u8> {
@@ -358,17 +394,18 @@ fn a_topic_created_again_has_no_records_of_the_old_one() {
     let old = manager.partition("t", 0).unwrap();
     append(&old, 3).unwrap();
     let id = Uuid::from_bytes([2; 16]);
-    let partitions = [(0, LeaderEpoch(0))];
-    manager.become_leader(&"t".into(), id, &relaxed(), 1, &partitions).unwrap();
+    let epoch = (LeaderEpoch(0), 1);
+    assert!(!lead_one(&manager, name(), id, &relaxed(), epoch), "the old one is in its place");
+    delete(&manager, &name()).unwrap();
+    assert!(lead_one(&manager, name(), id, &relaxed(), epoch));
     let new = manager.partition("t", 0).unwrap();
     assert_eq!((new.topic_id(), new.offsets().log_end_offset), (id, Offset(0)));
     assert!(old.is_deleted());
     assert!(matches!(append(&old, 1), Err(AppendError::State(StateError::Deleted))));
     assert!(manager.topic_by_id(ID).is_none());
 
-    let name = TopicPartition { topic: "t".into(), partition: 0 };
-    assert!(manager.delete(&name).unwrap());
-    assert!(!manager.delete(&name).unwrap());
+    delete(&manager, &name()).unwrap();
+    delete(&manager, &name()).unwrap();
     assert!(manager.topic("t").is_none());
     assert_eq!(manager.retired_counters().messages_in.get(), 0);
 }
@@ -432,10 +469,10 @@ fn a_log_in_an_unloadable_directory_is_not_made_anew_elsewhere() {
     RealFs.create_dir_all(&checkpoint).unwrap();
 
     let manager = open(&[first.path(), second.path()], &relaxed());
-    let led = manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, LeaderEpoch(1))]);
-    assert!(matches!(led, Err(BecomeError::Unloaded(_))), "{led:?}");
-    let other = Uuid::from_bytes([3; 16]);
-    manager.become_leader(&"u".into(), other, &relaxed(), 1, &[(0, LeaderEpoch(0))]).unwrap();
+    assert!(!lead_one(&manager, name(), ID, &relaxed(), (LeaderEpoch(1), 1)));
+    let other = TopicPartition { topic: "u".into(), partition: 0 };
+    let id = Uuid::from_bytes([3; 16]);
+    assert!(lead_one(&manager, other, id, &relaxed(), (LeaderEpoch(0), 1)));
 }
 
 /// Segments and whole logs alike.
@@ -464,7 +501,7 @@ fn files_of_what_was_deleted_stay_for_their_delay() {
         assert!(partition.offsets().log_start_offset > Offset(0), "{delay_ms}");
         let log = dir.path().join("t-0");
         assert_eq!(is_any(&log, ".deleted"), is_left, "segments after {delay_ms} ms");
-        manager.delete(partition.name()).unwrap();
+        delete(&manager, partition.name()).unwrap();
         manager.purge();
         assert_eq!(is_any(dir.path(), "-delete"), is_left, "the log after {delay_ms} ms");
         assert!(!is_any(dir.path(), "t-0"), "its name is free at once");
@@ -478,7 +515,7 @@ fn acks_all_is_refused_with_fewer_replicas_in_sync_than_the_topic_asks_for() {
         let config = config(&[("min.insync.replicas", min_insync_replicas)]);
         let dir = tempfile::tempdir().unwrap();
         let manager = open(&[dir.path()], &config);
-        manager.become_leader(&"t".into(), ID, &config, 3, &[(0, LeaderEpoch(0))]).unwrap();
+        lead_in(&manager, &config, LeaderEpoch(0), 3);
         let partition = manager.partition("t", 0).unwrap();
         let append = |is_acks_all| {
             let now = TimestampMs(2_000);

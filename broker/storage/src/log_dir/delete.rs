@@ -45,24 +45,24 @@ impl DeletedDir {
 }
 
 impl LogDir {
-    /// Renames a log's directory to `<topic>-<partition>.<id>-delete`, durably: a log of the same name
-    /// can be created at once, and none of its records will ever be seen again.
+    /// Renames a log's directory to `<topic>-<partition>.<id>-delete`: a log of the same name can be created
+    /// at once. Once [`LogDir::sync`] returned, none of its records will ever be seen again.
     ///
     /// Readers that hold slices of it go on until they are done. Nobody may append to it any more: that
     /// it is only borrowed lets the partition keep its shape until the last holder lets go.
     pub fn delete_log(&self, log: &Log) -> io::Result<DeletedDir> {
         let partition = log.partition().clone();
         let path = self.path().join(delete_dir_name(&partition, &random_id()));
-        let renamed = self.fs().rename(log.dir(), &path).and_then(|()| self.sync());
+        let renamed = self.fs().rename(log.dir(), &path);
         renamed.inspect_err(|error| _ = self.note_error(error))?;
         Ok(DeletedDir::new(self.fs().clone(), path, partition))
     }
 
-    /// Renames a log's directory to `<topic>-<partition>.<id>-stray`, durably: it is left alone from then
-    /// on, for a person to look at.
+    /// Renames a log's directory to `<topic>-<partition>.<id>-stray`: it is left alone from then on, for a
+    /// person to look at. Durable once [`LogDir::sync`] returned.
     pub fn rename_as_stray(&self, log: &Log) -> io::Result<()> {
         let path = self.path().join(stray_dir_name(log.partition(), &random_id()));
-        let renamed = self.fs().rename(log.dir(), &path).and_then(|()| self.sync());
+        let renamed = self.fs().rename(log.dir(), &path);
         renamed.inspect_err(|error| _ = self.note_error(error))
     }
 }

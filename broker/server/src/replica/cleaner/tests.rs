@@ -14,6 +14,7 @@ use broker_storage::fs::real::RealFs;
 
 use super::*;
 use crate::replica::delayed::PendingAcks;
+use crate::replica::manager::Stop;
 use crate::replica::partition::read::Isolation;
 use crate::replica::partition::{AppendError, Appended};
 use crate::replica::tests::{append, append_bytes, at, config, lead, open};
@@ -129,7 +130,8 @@ async fn a_log_that_is_deleted_is_forgotten_and_its_successor_starts_anew() {
 
     let cleanable = partition.cleanable(None, manager.clock().wall()).unwrap();
     let limit = map_limit(&cleaner.config.load());
-    assert!(manager.delete(partition.name()).unwrap());
+    let stop = Stop { partition: partition.name().clone(), delete: true };
+    manager.stop(&[stop]).remove(0).unwrap();
     let outcome = cleaner.compact(&partition, cleanable, limit);
     assert!(matches!(outcome, Err(CleanError::Stopped)), "{outcome:?}");
     let (dir_of, base_offset) = (partition.dir(), Offset(0));

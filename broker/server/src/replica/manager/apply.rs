@@ -7,18 +7,19 @@
 //! Every function waits for the disk. Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`,
 //! `stopReplicas` and `LogManager.handleStrayLogs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
-use broker_config::topic::TopicConfig;
+use broker_config::topic::{Durability, TopicConfig};
 use broker_protocol::quantity::LeaderEpoch;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
-use broker_storage::log_dir::NewLog;
+use broker_storage::log_dir::{LogDir, NewLog};
 
 use super::{FIRST_EPOCH, Manager};
 use crate::metadata::is_internal;
-use crate::replica::partition::Partition;
+use crate::replica::partition::{Partition, durability};
 use crate::replica::partition_state::{Leadership, Role};
 
 /// What one partition is to become here.
@@ -185,12 +186,9 @@ impl Manager {
                 missing.iter().map(|change| (change.partition.clone(), *change)).collect();
             let names = missing.iter().map(|change| change.partition.clone()).collect();
             missing.clear();
-            let spread = match self.spread(names) {
-                Ok(spread) => spread,
-                Err(error) => {
-                    tracing::error!(%error, "logs are not created");
-                    return;
-                }
+            let Some(spread) = self.spread(names) else {
+                tracing::error!("logs are not created: every log directory is offline");
+                return;
             };
             for (dir, names) in spread {
                 let wanted: Vec<_> =
@@ -202,11 +200,9 @@ impl Manager {
                 });
                 match dir.create_logs(new.collect(), now) {
                     Ok(logs) => {
-                        let lost = wanted.iter().filter(|change| change.should_have_a_log());
-                        let lost = lost.map(|change| change.partition.clone()).collect();
-                        if let Err(error) = self.standings.add(&dir, lost) {
+                        if let Err(error) = self.note_standing(&dir, &wanted) {
                             let dir = dir.path().display();
-                            tracing::error!(%dir, %error, "lost logs are not led");
+                            tracing::error!(%dir, %error, "what is proven of new logs is not known");
                             continue;
                         }
                         let logs = logs.into_iter().zip(&wanted);
@@ -225,21 +221,46 @@ impl Manager {
         }
     }
 
+    /// Notes durably what cannot be proven of logs that were just created.
+    fn note_standing(&self, dir: &Arc<LogDir>, created: &[&Become]) -> io::Result<()> {
+        let named = |is_meant: &dyn Fn(&Become) -> bool| -> Vec<TopicPartition> {
+            let meant = created.iter().filter(|change| is_meant(change));
+            meant.map(|change| change.partition.clone()).collect()
+        };
+        let is_relaxed = |change: &Become| durability(&change.config) == Durability::Replicated;
+        self.standings.relax(dir, named(&is_relaxed))?;
+        self.standings.add(dir, named(&Become::should_have_a_log))
+    }
+
     /// Gives up replicas; answers in the same order. One that is not here is given up already.
-    pub fn stop(&self, stops: &[Stop]) -> Vec<std::io::Result<()>> {
+    ///
+    /// Those that are deleted are gone for good when this returns: one sync for all of a directory.
+    pub fn stop(&self, stops: &[Stop]) -> Vec<io::Result<()>> {
         let _turn = self.changing.lock();
-        let stop = |stop: &Stop| {
+        let (mut stopped, mut deleted) = (Vec::with_capacity(stops.len()), Vec::new());
+        for stop in stops {
             let name = &stop.partition;
             let Some(partition) = self.partition(&name.topic, name.partition) else {
-                return Ok(());
+                stopped.push(Ok(()));
+                continue;
             };
             if stop.delete {
-                return self.delete_log(&partition);
+                let renamed = self.delete_log(&partition);
+                stopped.push(renamed.map(|files| deleted.push((stopped.len(), partition, files))));
+            } else {
+                partition.resign();
+                stopped.push(Ok(()));
             }
-            partition.resign();
-            Ok(())
-        };
-        let stopped = stops.iter().map(stop).collect();
+        }
+        let failed = self.sync_renames(deleted.iter().map(|(_, partition, _)| partition.dir()));
+        for (place, partition, files) in deleted {
+            match failed.iter().find(|(dir, _)| Arc::ptr_eq(dir, partition.dir())) {
+                Some((_, error)) => {
+                    stopped[place] = Err(io::Error::new(error.kind(), error.to_string()));
+                }
+                None => self.discard(&partition, files),
+            }
+        }
         if stops.iter().any(|stop| is_internal(&stop.partition.topic)) {
             self.publish_led();
         }
@@ -269,8 +290,21 @@ impl Manager {
                 tracing::error!(partition = %stray.name(), %error, "a stray log is not renamed");
             }
         }
+        for (dir, error) in self.sync_renames(strays.iter().map(|stray| stray.dir())) {
+            tracing::error!(dir = %dir.path().display(), %error, "stray logs may come back");
+        }
         self.publish_led();
         strays.iter().map(|stray| stray.name().clone()).collect()
+    }
+
+    /// Syncs the directories that logs were renamed in, once each; returns those that failed.
+    fn sync_renames<'a>(
+        &self,
+        renamed_in: impl Iterator<Item = &'a Arc<LogDir>>,
+    ) -> Vec<(Arc<LogDir>, io::Error)> {
+        let touched: HashSet<_> = renamed_in.map(|dir| dir.path()).collect();
+        let dirs = self.dirs.iter().filter(|dir| touched.contains(dir.path()));
+        dirs.filter_map(|dir| dir.sync().err().map(|error| (Arc::clone(dir), error))).collect()
     }
 
     /// Tells who waits for it what is led of internal topics.

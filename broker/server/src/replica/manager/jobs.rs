@@ -120,13 +120,18 @@ impl Manager {
             let offsets = self.offsets_in(dir, |offsets| Some(offsets.high_watermark));
             note(dir, dir.write_high_watermarks(&offsets));
         }
-        self.standings.write();
+        self.write_standings();
+    }
+
+    fn write_standings(&self) {
+        self.standings
+            .write(&|name| self.partition(&name.topic, name.partition)?.is_synced_whole());
     }
 
     /// Closes every log, writes every checkpoint and marks the directories as stopped cleanly. Nobody
     /// may append any more.
     pub fn close(&self, broker_epoch: i64) {
-        self.standings.write();
+        self.write_standings();
         for dir in self.online_dirs() {
             let mut is_clean = true;
             let partitions: Vec<_> =

@@ -456,7 +456,7 @@ impl Partition {
         })
     }
 
-    /// Moves the log out of the way, durably. The partition must have ended.
+    /// Moves the log out of the way, durably once its directory is synced. The partition must have ended.
     ///
     /// # Errors
     /// The disk's; its directory is then offline.
@@ -469,7 +469,7 @@ impl Partition {
         self.dir.delete_log(&inner.log)
     }
 
-    /// Renames the log away, durably, to be kept. The partition must have ended.
+    /// Renames the log away, to be kept; durably once its directory is synced. The partition must have ended.
     ///
     /// # Errors
     /// The disk's; its directory is then offline.

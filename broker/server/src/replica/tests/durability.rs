@@ -57,7 +57,7 @@ fn leading_writes_nothing_yet_the_epoch_is_known_at_once_and_kept() {
     let (manager, partition) = partition_on(&fs, &relaxed());
     let begin = |epoch| {
         let written = fs.operations();
-        manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, epoch)]).unwrap();
+        lead_in(&manager, &relaxed(), epoch, 1);
         assert_eq!(fs.operations(), written, "no file is written for an epoch without records");
     };
     let latest = || {
@@ -71,7 +71,7 @@ fn leading_writes_nothing_yet_the_epoch_is_known_at_once_and_kept() {
     begin(LeaderEpoch(4));
     assert_eq!((latest(), end_of(4), end_of(5)), ((4, 0), (4, 0), (-1, -1)));
     append(&partition, 3).unwrap();
-    begin_after_records(&manager, LeaderEpoch(6));
+    lead_in(&manager, &relaxed(), LeaderEpoch(6), 1);
     assert_eq!((latest(), end_of(4), end_of(5), end_of(6)), ((6, 3), (4, 3), (4, 3), (6, 3)));
 
     let written = fs.operations();
@@ -87,10 +87,6 @@ fn leading_writes_nothing_yet_the_epoch_is_known_at_once_and_kept() {
     assert_eq!(String::from_utf8_lossy(&text[..size]), "0\n2\n4 0\n6 3\n");
 }
 
-fn begin_after_records(manager: &Manager, epoch: LeaderEpoch) {
-    manager.become_leader(&"t".into(), ID, &relaxed(), 1, &[(0, epoch)]).unwrap();
-}
-
 #[test]
 fn records_that_were_not_synced_yet_are_deleted_once_they_are() {
     let (manager, partition) = partition_on(&FaultyFs::new(3), &relaxed());
@@ -99,4 +95,21 @@ fn records_that_were_not_synced_yet_are_deleted_once_they_are() {
     assert_eq!(manager.delete_records(&partition, Offset(-1)).unwrap(), Offset(5));
     let offsets = partition.offsets();
     assert_eq!((offsets.log_start_offset, offsets.recovery_point), (Offset(5), Offset(5)));
+}
+
+/// A topic of many partitions goes as fast as one of few.
+#[test]
+fn any_number_of_logs_is_deleted_with_one_sync() {
+    let fs = FaultyFs::new(3);
+    let (manager, _) = partition_on(&fs, &relaxed());
+    lead(&manager, 10, &relaxed());
+    let before = fs.operations();
+    let stop = |number| Stop {
+        partition: TopicPartition { topic: "t".into(), partition: number },
+        delete: true,
+    };
+    let stopped = manager.stop(&(0..11).map(stop).collect::<Vec<_>>());
+    assert!(stopped.iter().all(Result::is_ok), "the last was not there");
+    assert_eq!(fs.operations(), before + 10 + 1, "renamed one by one, and synced together");
+    assert_eq!(manager.partitions().len(), 0);
 }

@@ -217,10 +217,10 @@ impl Life {
     fn create(&mut self, name: &'static str, id: u8) {
         let mut promises = Promises::new(name, id);
         if let Some(manager) = &self.manager {
-            let partitions = [(0, LeaderEpoch(self.epoch))];
-            let led =
-                manager.become_leader(&name.into(), promises.id, &settings(true), 1, &partitions);
-            promises.is_created = led.is_ok();
+            let partition = TopicPartition { topic: name.into(), partition: 0 };
+            let epoch = (LeaderEpoch(self.epoch), 1);
+            promises.is_created =
+                super::lead_one(manager, partition, promises.id, &settings(true), epoch);
         }
         self.promised.push(promises);
     }
@@ -288,7 +288,7 @@ impl Life {
 
     fn delete(&mut self, name: &str) {
         let Some((manager, partition, promises)) = self.topic(name) else { return };
-        promises.deletion = (true, manager.delete(partition.name()).is_ok());
+        promises.deletion = (true, super::delete(&manager, partition.name()).is_ok());
         manager.purge();
     }
 }

@@ -59,10 +59,6 @@ fn follow(manager: &Manager, epoch: i32, is_in_sync: bool, is_new: bool) {
     manager.apply(vec![change]);
 }
 
-fn name() -> TopicPartition {
-    TopicPartition { topic: "t".into(), partition: 0 }
-}
-
 fn is_unproven(manager: &Manager) -> bool {
     manager.standings().is_unproven(&name())
 }
@@ -98,6 +94,36 @@ fn a_synced_topic_is_proven_whatever_happened() {
     assert!(!is_unproven(&machine.start(&synced)));
 }
 
+/// The topic's settings alone do not say what was synced under the settings before.
+#[test]
+fn a_topic_that_becomes_a_synced_one_proves_nothing_before_all_of_its_log_is_synced() {
+    let synced = config(&[("ottla.durability", "synced")]);
+    for (before, is_synced, expected) in [
+        ([&relaxed(), &synced], false, true),
+        ([&relaxed(), &synced], true, false),
+        // By way of a relaxed one.
+        ([&synced, &synced], false, true),
+    ] {
+        let mut machine = Machine::new();
+        let manager = machine.start(before[0]);
+        lead(&manager, 1, before[0]);
+        manager.set_config("t", &relaxed());
+        let partition = manager.partition("t", 0).unwrap();
+        append(&partition, 3).unwrap();
+        manager.set_config("t", before[1]);
+        if is_synced {
+            partition.request_sync().wait().unwrap();
+            while partition.is_synced_whole() != Some(true) {
+                std::thread::yield_now();
+            }
+            manager.checkpoint_high_watermarks();
+        }
+        drop((manager, partition));
+        machine.cut_power();
+        assert_eq!(is_unproven(&machine.start(&synced)), expected, "{is_synced}");
+    }
+}
+
 #[test]
 fn what_is_unproven_stays_so_over_kills_and_stops_until_it_has_joined() {
     let mut machine = Machine::new();
@@ -131,7 +157,7 @@ fn a_log_that_should_be_there_and_is_not_is_unproven_and_whoever_leads_is_proven
     let manager = machine.start(&relaxed());
     follow(&manager, 4, true, true);
     assert!(!is_unproven(&manager), "a new replica");
-    manager.delete(&name()).unwrap();
+    delete(&manager, &name()).unwrap();
     follow(&manager, 5, true, false);
     assert!(is_unproven(&manager));
     drop(manager);
