@@ -21,9 +21,9 @@ pub use crate::value::{
     SecurityProtocol, TimestampType,
 };
 
-/// The oldest release that a broker of several may speak: the first in which a leader asks the
-/// controller for its ISR, and a fetch says where a follower's log diverges.
-const OLDEST_RELEASE: Release = Release::V2_7_IV2;
+/// The oldest release that a broker of several may speak: the first whose replicas copy batches as they are
+/// stored here, and tell by epochs where their logs diverge.
+const OLDEST_RELEASE: Release = Release::V0_11_0_IV2;
 
 crate::settings::settings! {
     /// What the server reads. Times in milliseconds and sizes in bytes, unless the name says so.
@@ -492,8 +492,8 @@ impl BrokerConfig {
             }
         }
         if self.zookeeper_connect.is_some() && self.inter_broker_protocol_version < OLDEST_RELEASE {
-            let reason = "brokers of before 2.7 ask otherwise for ISRs and for where logs diverge, \
-                          which is not served yet: 2.7 is the oldest";
+            let reason = "replicas of before 0.11 copy records in formats that are not stored here: \
+                          0.11.0 is the oldest";
             return conflict("inter.broker.protocol.version", "zookeeper.connect", reason);
         }
         self.check_id()

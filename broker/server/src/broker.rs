@@ -51,6 +51,7 @@ use listeners::{bind, serve};
 use patience::{Renewal, patiently};
 
 mod ground;
+mod isr_in_tree;
 mod listeners;
 mod lost;
 mod member;

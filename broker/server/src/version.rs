@@ -2,7 +2,7 @@
 //!
 //! Brokers do not negotiate these: each sender is told the oldest release in the cluster. The one
 //! exception is `AlterPartition`, whose version the answer of the controller to `ApiVersions` bounds.
-//! A receiver takes every version; what a broker of several may be told to send begins with 2.7-IV2
+//! A receiver takes every version; what a broker of several may be told to send begins with 0.11.0
 //! (`broker_config::broker`), the table with 0.8.0.
 //!
 //! Source: Kafka 3.9 `MetadataVersion`, `ControllerChannelManager`, `KafkaServer`.
@@ -61,6 +61,11 @@ impl Versions {
     /// in it must have one.
     pub(crate) fn fetch(&self, all_have_topic_ids: bool) -> i16 {
         if all_have_topic_ids { self.newest_fetch } else { self.newest_fetch.min(FETCH_BY_NAME) }
+    }
+
+    /// Whether leaders ask the controller for other ISRs, and do not write them themselves.
+    pub(crate) fn alter_partition(&self) -> bool {
+        self.release >= Release::V2_7_IV2
     }
 
     /// The version of `AlterPartition` for a controller that takes up to `newest_there`: from 2 on

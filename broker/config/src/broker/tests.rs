@@ -144,7 +144,7 @@ fn contradictions_are_refused() {
         ("queued.max.request.bytes=1000", "one request of 104857600 bytes would never fit"),
         ("listeners=", "there must be one"),
         ("broker.id=-1", "only ZooKeeper gives numbers"),
-        ("zookeeper.connect=a:1\ninter.broker.protocol.version=2.7-IV1", "2.7 is the oldest"),
+        ("zookeeper.connect=a:1\ninter.broker.protocol.version=0.10.2", "0.11.0 is the oldest"),
         (
             "zookeeper.connect=a:1\nbroker.id.generation.enable=false",
             "a number must be chosen where none is given",

@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "inter.broker.protocol.version",
         Kind::String,
-        "Release whose protocol brokers use among themselves.",
+        "Release whose protocol brokers use among themselves; with ZooKeeper 0.11.0 or later.",
     )
     .default("3.9-IV0")
     .limit(Limit::Release),

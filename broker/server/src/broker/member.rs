@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::isr_in_tree;
 use crate::context::Context;
 use crate::control::{Control, Parts};
 use crate::controller::channel::Common;
@@ -89,6 +90,7 @@ pub(super) fn obey(
         versions: fetcher::Versions {
             fetch: versions.fetch(true),
             list_offsets: versions.list_offsets,
+            offset_for_leader_epoch: versions.offset_for_leader_epoch.unwrap_or(0),
         },
         runtimes,
         tasks: context.tasks.clone(),
@@ -114,18 +116,27 @@ pub(super) fn obey(
 }
 
 fn keep_isrs(context: &Arc<Context>) {
-    // The keeper asks one thing after the other: nobody ever waits for this lock.
-    let timeout_ms = context.config.load().controller_socket_timeout_ms;
-    let way = Arc::new(Mutex::new(way_to_controller(context, timeout_ms)));
+    let ask: isr::Ask = if Versions::of_broker(&context.config.load()).alter_partition() {
+        // The keeper asks one thing after the other: nobody ever waits for this lock.
+        let timeout_ms = context.config.load().controller_socket_timeout_ms;
+        let way = Arc::new(Mutex::new(way_to_controller(context, timeout_ms)));
+        Box::new(move |request| {
+            let way = Arc::clone(&way);
+            Box::pin(async move { way.lock().await.alter_partition(&request).await })
+        })
+    } else {
+        let store = Arc::clone(context.admin.store());
+        Box::new(move |request| {
+            let store = Arc::clone(&store);
+            Box::pin(async move { Some(isr_in_tree::alter_partitions(&*store, &request).await) })
+        })
+    };
     let (epoch, metadata) = (Arc::clone(&context.broker_epoch), Arc::clone(&context.metadata));
     let keeper = Keeper {
         replicas: Arc::clone(&context.replicas),
         broker_id: context.broker_id,
         lag_max: Duration::from_millis(context.config.load().replica_lag_time_max_ms.max(1) as u64),
-        ask: Box::new(move |request| {
-            let way = Arc::clone(&way);
-            Box::pin(async move { way.lock().await.alter_partition(&request).await })
-        }),
+        ask,
         broker_epoch: Box::new(move || epoch.load(Ordering::Acquire)),
         live: Box::new(move |broker| metadata.load().brokers.contains_key(&broker).then_some(-1)),
     };

@@ -25,12 +25,16 @@ use crate::replica::manager::Manager;
 use crate::replica::partition::Partition;
 use crate::tasks::Tasks;
 
+mod epochs;
 pub mod plan;
 mod round;
 mod source;
 
 /// Changes that a task may be behind; each may name any number of partitions.
 const COMMANDS: usize = 64;
+
+/// From this version of Fetch on a leader says where a log diverges.
+const DIVERGING_EPOCH_FROM: i16 = 12;
 
 /// The versions in which leaders are asked, by `inter.broker.protocol.version`.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Versions {
     pub fetch: i16,
     /// Of ListOffsets.
     pub list_offsets: i16,
+    /// Of OffsetForLeaderEpoch, which is asked where Fetch does not say where logs diverge.
+    pub offset_for_leader_epoch: i16,
 }
 
 /// What fetchers stand on.
@@ -205,6 +211,13 @@ impl Fetchers {
         let runtime = runtime.cloned().unwrap_or_else(Handle::current);
         self.parts.tasks.spawn_on(&runtime, "fetcher", fetcher.run());
         commands
+    }
+}
+
+impl Versions {
+    /// Whether an answer to a fetch says where a log diverges (KIP-595).
+    fn tell_of_divergence(self) -> bool {
+        self.fetch >= DIVERGING_EPOCH_FROM
     }
 }
 

@@ -28,7 +28,19 @@ fn assert_same(cluster: &Cluster, topic: &str, partitions: i32) {
 
 #[test]
 fn what_was_acknowledged_survives_its_leader_and_the_killed_broker_catches_up() {
-    let mut cluster = Cluster::start(3, &[]);
+    survives_its_leader("3.9");
+}
+
+/// Leaders write ISRs into the tree themselves, and followers ask where epochs end.
+#[test]
+fn what_was_acknowledged_survives_its_leader_where_brokers_speak_an_old_release() {
+    for release in ["0.11.0", "2.3", "2.7-IV1"] {
+        survives_its_leader(release);
+    }
+}
+
+fn survives_its_leader(release: &str) {
+    let mut cluster = Cluster::start(3, &[&format!("inter.broker.protocol.version={release}")]);
     create(&cluster, "t", 1, &SAFE);
     write(&cluster, "t", 0..20);
     let leader = await_in_sync(&cluster, "t", 0, 3);
@@ -93,7 +105,13 @@ fn every_broker_can_be_stopped_and_started_in_turn() {
 /// topic allows, and appends at the same offsets.
 #[test]
 fn a_deposed_leader_gives_up_what_the_others_do_not_have() {
-    let mut cluster = Cluster::start(3, &[]);
+    for release in ["3.9", "2.6", "0.11.0"] {
+        gives_up_what_the_others_do_not_have(release);
+    }
+}
+
+fn gives_up_what_the_others_do_not_have(release: &str) {
+    let mut cluster = Cluster::start(3, &[&format!("inter.broker.protocol.version={release}")]);
     create(&cluster, "t", 1, &[("unclean.leader.election.enable", "true")]);
     write(&cluster, "t", 0..5);
     let leader = await_in_sync(&cluster, "t", 0, 3);

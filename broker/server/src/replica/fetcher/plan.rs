@@ -98,6 +98,8 @@ pub enum Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fetching,
+    /// To be asked where its log's last epoch ends, before anything is fetched.
+    Asking,
     /// Somebody works on the log: nothing may be appended.
     Held,
     BackingOff,
@@ -122,6 +124,8 @@ struct Slot {
     phase: Phase,
     position: Position,
     named: Option<Named>,
+    /// Whether its log agrees with the source's as far as it goes, or fetches show where it does not.
+    is_in_line: bool,
     /// Whether its index is in the list of changes.
     is_changed: bool,
     /// Errors since the last good answer.
@@ -140,6 +144,10 @@ pub struct Plan {
     waits: BinaryHeap<Reverse<(Instant, Key)>>,
     generation: u64,
     fetching_count: usize,
+    /// Whether logs are brought in line before they are fetched, since a fetch does not show it.
+    asks_first: bool,
+    /// Indexes of slots that are, or were, [`Phase::Asking`].
+    asking: Vec<usize>,
     /// Partitions there are, and those of topics without an id.
     count: usize,
     without_id_count: usize,
@@ -149,12 +157,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Makes a plan for a source whose answers to fetches do not say where a log diverges (before Fetch 12):
+    /// it is asked before. The default is for all others.
+    pub fn asking_first() -> Self {
+        Self { asks_first: true, ..Self::default() }
+    }
+
     /// Copies `follow` from now on; another position of the same partition ends.
     pub fn add(&mut self, follow: &Follow) -> Key {
         let index = self.place(&follow.partition);
         self.generation += 1;
         let generation = self.generation;
         let is_without_id = follow.topic_id.is_zero();
+        let is_in_line = !self.asks_first;
         if let Some(slot) = &mut self.slots[index] {
             if slot.phase != Phase::Gone {
                 self.count -= 1;
@@ -165,6 +180,7 @@ impl Plan {
             }
             (slot.topic_id, slot.position) = (follow.topic_id, follow.position);
             (slot.generation, slot.failures) = (generation, 0);
+            slot.is_in_line = is_in_line;
         }
         if !is_without_id {
             self.names.insert(follow.topic_id, Arc::clone(&follow.partition.topic));
@@ -204,7 +220,7 @@ impl Plan {
     pub fn due(&mut self, now: Instant) -> Due {
         self.end_waits(now);
         match self.waits.peek() {
-            _ if self.fetching_count > 0 => Due::Now,
+            _ if self.fetching_count > 0 || !self.asking.is_empty() => Due::Now,
             Some(Reverse((until, _))) => Due::At(*until),
             None => Due::Never,
         }
@@ -213,6 +229,31 @@ impl Plan {
     /// Returns when the first wait after an error ends, if there is one.
     pub fn next_wait(&self) -> Option<Instant> {
         self.waits.peek().map(|Reverse((until, _))| *until)
+    }
+
+    /// Returns whether there is anything to fetch.
+    pub fn is_fetching(&self) -> bool {
+        self.fetching_count > 0
+    }
+
+    /// Returns the partitions that the source is to be asked about before they are fetched, and holds them.
+    pub fn take_asking(&mut self) -> Vec<Key> {
+        let mut taken = Vec::new();
+        for index in std::mem::take(&mut self.asking) {
+            let Some(slot) = &self.slots[index] else { continue };
+            if slot.phase == Phase::Asking {
+                taken.push(Key { index, generation: slot.generation });
+                self.set_phase(index, Phase::Held);
+            }
+        }
+        taken
+    }
+
+    /// Takes in that a partition's log agrees with the source's as far as it goes.
+    pub fn in_line(&mut self, key: Key) {
+        if let Some(slot) = self.current(key) {
+            slot.is_in_line = true;
+        }
     }
 
     /// Makes the next request, with topic ids if `may_use_topic_ids` and every topic has one.
@@ -360,6 +401,7 @@ impl Plan {
                     log_start_offset: Offset(0),
                 },
                 named: None,
+                is_in_line: true,
                 is_changed: false,
                 failures: 0,
             };
@@ -374,6 +416,11 @@ impl Plan {
 
     fn set_phase(&mut self, index: usize, phase: Phase) {
         let Some(slot) = &mut self.slots[index] else { return };
+        let asks = phase == Phase::Fetching && !slot.is_in_line;
+        let phase = if asks { Phase::Asking } else { phase };
+        if asks {
+            self.asking.push(index);
+        }
         self.fetching_count -= usize::from(slot.phase == Phase::Fetching);
         self.fetching_count += usize::from(phase == Phase::Fetching);
         slot.phase = phase;

@@ -27,10 +27,10 @@ use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use super::plan::{Follow, Key, Plan, Position, Topic};
-use super::{Command, Parts};
+use super::{Command, Parts, Versions};
 use crate::peer::{Peer, PeerError};
 use crate::planted::{self, Bug};
-use crate::replica::manager::Truncation;
+use crate::replica::manager::{CutDone, Truncation};
 use crate::replica::partition::follower::{
     Cut, FollowError, FollowerPosition, FromLeader, TruncateError,
 };
@@ -119,10 +119,11 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn new(source: BrokerId, parts: Arc<Parts>) -> Self {
+        let tells = parts.versions.tell_of_divergence();
         Self {
             source,
             parts,
-            plan: Plan::default(),
+            plan: if tells { Plan::default() } else { Plan::asking_first() },
             partitions: HashMap::new(),
             syncs: Arc::default(),
             syncing_count: 0,
@@ -307,8 +308,7 @@ impl Copies {
                 match said(data) {
                     Said::Records => self.append(key, data),
                     Said::Diverged(end) => {
-                        self.plan.hold(key);
-                        self.cuts.push((key, Cut::EpochEnd(end)));
+                        self.note_cut(key, Cut::EpochEnd(end));
                     }
                     Said::OutOfRange => {
                         self.plan.hold(key);
@@ -358,7 +358,21 @@ impl Copies {
         }
     }
 
-    fn back_off(&mut self, key: Key) {
+    pub(super) fn broker_id(&self) -> i32 {
+        self.parts.broker_id.0
+    }
+
+    pub(super) fn versions(&self) -> Versions {
+        self.parts.versions
+    }
+
+    /// Has a log cut at the end of the round; nothing is asked for it before.
+    pub(super) fn note_cut(&mut self, key: Key, cut: Cut) {
+        self.plan.hold(key);
+        self.cuts.push((key, cut));
+    }
+
+    pub(super) fn back_off(&mut self, key: Key) {
         let longest = self.parts.config.load().replica_fetch_backoff_ms.max(1) as u64;
         let now = self.now();
         self.plan.back_off(key, now, Duration::from_millis(longest));
@@ -387,8 +401,7 @@ impl Copies {
             let (Some(end), Some(start)) = (ends.get(&name), starts.get(&name)) else { continue };
             if let Some(cut) = out_of_range(position.fetch_offset, *start, *end) {
                 info!(partition = %name, from = %position.fetch_offset, ?cut, "the leader's log is another");
-                self.plan.hold(key);
-                self.cuts.push((key, cut));
+                self.note_cut(key, cut);
             }
         }
         Ok(())
@@ -474,7 +487,12 @@ impl Copies {
         };
         for (key, done) in keys.into_iter().zip(done) {
             match done {
-                Ok(_) => self.go_on(key),
+                Ok(CutDone { is_complete }) => {
+                    if is_complete {
+                        self.plan.in_line(key);
+                    }
+                    self.go_on(key);
+                }
                 Err(error) => {
                     debug!(%error, "log not cut");
                     match error {

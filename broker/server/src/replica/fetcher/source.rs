@@ -191,6 +191,13 @@ impl Fetcher {
         if self.peer.is_none() {
             self.peer = Some(self.connect().await.map_err(End::Failed)?);
         }
+        if let Some(peer) = &mut self.peer {
+            self.copies.ask_epochs(peer).await.map_err(End::Failed)?;
+            self.copies.cut().await;
+            if !self.copies.plan.is_fetching() {
+                return Ok(());
+            }
+        }
         let may_use_ids = self.parts.versions.fetch >= TOPIC_IDS_FROM;
         let ask = self.copies.plan.ask(may_use_ids);
         let version = if ask.uses_topic_ids {

@@ -83,6 +83,15 @@ impl Node {
     }
 }
 
+const NEWEST: Versions = Versions { fetch: 17, list_offsets: 9, offset_for_leader_epoch: 4 };
+
+/// Of 0.11.0, whose answers name no epoch, of 2.3, and of 2.6.
+const OLD: [Versions; 3] = [
+    Versions { fetch: 5, list_offsets: 2, offset_for_leader_epoch: 0 },
+    Versions { fetch: 11, list_offsets: 5, offset_for_leader_epoch: 2 },
+    Versions { fetch: 11, list_offsets: 5, offset_for_leader_epoch: 3 },
+];
+
 /// A follower's fetchers.
 struct Follower {
     node: Node,
@@ -96,13 +105,17 @@ impl Follower {
     }
 
     fn of(node: Node, config: BrokerConfig) -> Self {
+        Self::speaking(node, config, NEWEST)
+    }
+
+    fn speaking(node: Node, config: BrokerConfig, versions: Versions) -> Self {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let fetchers = Fetchers::new(Parts {
             broker_id: FOLLOWER,
             broker_epoch: Arc::new(AtomicI64::new(7)),
             replicas: Arc::clone(&node.manager),
             config: Arc::clone(&config),
-            versions: Versions { fetch: 17, list_offsets: 9 },
+            versions,
             runtimes: Vec::new(),
             tasks: Tasks::new(),
         });
@@ -174,6 +187,12 @@ async fn a_follower_has_every_byte_and_the_leader_shows_it() {
 /// What only a deposed leader had is cut, by leader epoch and not by the high watermark.
 #[tokio::test]
 async fn a_log_that_parted_is_brought_in_line() {
+    for versions in [NEWEST].into_iter().chain(OLD) {
+        brought_in_line(versions).await;
+    }
+}
+
+async fn brought_in_line(versions: Versions) {
     let (old, new) = (Node::new(FOLLOWER, "replicated"), Node::new(BrokerId(2), "replicated"));
     let kept = old.apply(FOLLOWER, 0, 1);
     append(&kept[0], 4).unwrap();
@@ -183,13 +202,40 @@ async fn a_log_that_parted_is_brought_in_line() {
     new.apply(BrokerId(2), 2, 1);
     append(&led[0], 1).unwrap();
     let served = serve(&new.manager).await;
-    let mut follower = Follower::of(old, BrokerConfig::default());
+    let mut follower = Follower::speaking(old, BrokerConfig::default(), versions);
     follower.reach(&new, &served);
     let copies = follower.follow(BrokerId(2), 2, 1).await;
     visible(&led[0], 5).await;
     visible(&copies[0], 5).await;
-    assert_eq!(copies[0].offsets().log_end_offset, Offset(5));
-    assert_eq!(follower.node.records(0), new.records(0));
+    assert_eq!(copies[0].offsets().log_end_offset, Offset(5), "{versions:?}");
+    assert_eq!(follower.node.records(0), new.records(0), "{versions:?}");
+}
+
+/// Logs that parted more than once are compared epoch by epoch: what the leader's answer names is looked for
+/// here, cut at what is below, and asked about again (KIP-279).
+///
+/// Method: the follower has epochs 0, 2; the leader 0, 1, 3, where 1 is longer than what the follower has.
+#[tokio::test]
+async fn logs_that_parted_twice_are_asked_about_until_they_agree() {
+    for versions in OLD.into_iter().filter(|versions| versions.offset_for_leader_epoch > 0) {
+        let (old, new) = (Node::new(FOLLOWER, "replicated"), Node::new(BrokerId(2), "replicated"));
+        let kept = old.apply(FOLLOWER, 0, 1);
+        append(&kept[0], 2).unwrap();
+        old.apply(FOLLOWER, 2, 1);
+        append(&kept[0], 3).unwrap();
+        let led = new.apply(BrokerId(2), 0, 1);
+        append(&led[0], 2).unwrap();
+        new.apply(BrokerId(2), 1, 1);
+        append(&led[0], 9).unwrap();
+        new.apply(BrokerId(2), 3, 1);
+        append(&led[0], 1).unwrap();
+        let served = serve(&new.manager).await;
+        let mut follower = Follower::speaking(old, BrokerConfig::default(), versions);
+        follower.reach(&new, &served);
+        let copies = follower.follow(BrokerId(2), 3, 1).await;
+        visible(&copies[0], 12).await;
+        assert_eq!(follower.node.records(0), new.records(0), "{versions:?}");
+    }
 }
 
 /// A follower that was away for longer than the leader keeps records begins where the leader does.

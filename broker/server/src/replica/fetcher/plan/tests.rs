@@ -276,3 +276,30 @@ fn the_session_of_the_source_is_what_the_plan_fetches() {
         }
     }
 }
+
+/// A source that does not say where logs diverge is asked before anything is fetched, and again after a
+/// wait, a sync or a cut, until the log is in line.
+#[test]
+fn a_log_is_brought_in_line_before_it_is_fetched_where_a_fetch_would_not_show_it() {
+    let now = SystemClock.now();
+    let mut plan = Plan::asking_first();
+    let a = plan.add(&follow("a", id(1), at(5, 10)));
+    assert_eq!(plan.due(now), Due::Now);
+    assert!(!plan.is_fetching() && plan.ask(false).wanted.is_empty());
+    assert_eq!(plan.take_asking(), [a]);
+    assert_eq!(plan.due(now), Due::Never, "it is being asked about");
+    plan.back_off(a, now, LONGEST);
+    assert_eq!(plan.due(now + LONGEST), Due::Now);
+    assert_eq!(plan.take_asking(), [a], "no answer came");
+    plan.resume(a, at(5, 9));
+    assert_eq!(plan.take_asking(), [a], "cut in part");
+    plan.in_line(a);
+    plan.resume(a, at(5, 8));
+    assert!(plan.is_fetching() && plan.take_asking().is_empty());
+    assert_eq!(plan.ask(false).wanted, [follow("a", id(1), at(5, 8))]);
+    let again = plan.add(&follow("a", id(1), at(6, 8)));
+    assert!(!plan.is_fetching(), "another leader, another log");
+    plan.remove(&name("a", 0));
+    assert!(plan.take_asking().is_empty());
+    plan.in_line(again);
+}

@@ -11,6 +11,10 @@ use broker_protocol::message::fetch::{
 use broker_protocol::message::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use broker_protocol::message::offset_for_leader_epoch::{
+    EpochEndOffset as AskedEpochEndOffset, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
 use broker_protocol::primitive::{Reader, Records, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -74,6 +78,9 @@ async fn connection(
             last_version.send_replace(version);
             made.send_modify(|count| *count += 1);
             encode(&response, header.correlation_id, version)
+        } else if header.api_key == ApiKey::OffsetForLeaderEpoch.code() {
+            let request = OffsetForLeaderEpochRequest::decode(&mut reader, version).unwrap();
+            encode(&epoch_ends(&manager, &request), header.correlation_id, version)
         } else {
             let request = ListOffsetsRequest::decode(&mut reader, version).unwrap();
             encode(&list_offsets(&manager, &request), header.correlation_id, version)
@@ -107,7 +114,7 @@ async fn fetch(
     let topic_ref = |name: &str, id| {
         if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) }
     };
-    let held = if request.session_epoch == 0 {
+    let held = if version < 7 || request.session_epoch == 0 {
         let mut session = FetchSession::new(uses_ids, Isolation::LogEnd);
         for topic in &request.topics {
             for one in &topic.partitions {
@@ -222,6 +229,32 @@ fn partition_data(
         data.records = Some(Records::Bytes(bytes.into()));
     }
     data
+}
+
+fn epoch_ends(
+    manager: &Manager,
+    request: &OffsetForLeaderEpochRequest<'_>,
+) -> OffsetForLeaderEpochResponse<'static> {
+    let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
+        topic: topic.topic.to_string().into(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|one| {
+                let partition = manager.partition(&topic.topic, one.partition).unwrap();
+                let current = LeaderEpoch(one.current_leader_epoch);
+                let found = partition.end_offset_for_epoch(LeaderEpoch(one.leader_epoch), current);
+                let end = found.unwrap();
+                AskedEpochEndOffset {
+                    error_code: 0,
+                    partition: one.partition,
+                    leader_epoch: end.leader_epoch.0,
+                    end_offset: end.end_offset.0,
+                }
+            })
+            .collect(),
+    });
+    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
 }
 
 fn list_offsets(
