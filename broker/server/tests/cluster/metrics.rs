@@ -219,11 +219,7 @@ fn replicas_that_cannot_prove_themselves_are_told() {
     acknowledged(&cluster, "t", 0, &["a"]);
     await_sum(&cluster, "ottla_replication_unproven_replicas", 0.0);
     lose(&mut cluster, first);
-    let standing = cluster.dir(first).join("ottla-standing");
-    let text = std::fs::read_to_string(&standing).unwrap();
-    let other = "boot.id=00000000-0000-0000-0000-000000000000";
-    let lines = text.lines().map(|line| if line.starts_with("boot.id=") { other } else { line });
-    std::fs::write(&standing, lines.flat_map(|line| [line, "\n"]).collect::<String>()).unwrap();
+    cluster.forget_the_boot(first);
     // Nobody lets it into the ISR again while its leader is away.
     lose(&mut cluster, second);
     cluster.begin(first);

@@ -8,9 +8,8 @@ use super::topic::{acknowledged, await_in_sync, consumed, create, described};
 const RELAXED: [(&str, &str); 2] =
     [("min.insync.replicas", "2"), ("ottla.durability", "replicated")];
 
-/// All three brokers lose their power; the first that starts has lost records. Nobody leads before one
-/// comes that has more, and then all is there again.
-fn nobody_leads_by_what_was_lost(lose: impl Fn(&Cluster, i32)) {
+/// Three brokers that have acknowledged three records, and lost their power.
+fn without_power() -> Cluster {
     let mut cluster = Cluster::start(3, &[]);
     create(&cluster, "t", 1, &RELAXED);
     for record in ["a", "b", "c"] {
@@ -20,6 +19,13 @@ fn nobody_leads_by_what_was_lost(lose: impl Fn(&Cluster, i32)) {
     for id in [1, 2, 3] {
         cluster.expire(id);
     }
+    cluster
+}
+
+/// All three brokers lose their power; the first that starts has lost records. Nobody leads before one
+/// comes that has more, and then all is there again.
+fn nobody_leads_by_what_was_lost(lose: impl Fn(&Cluster, i32)) {
+    let mut cluster = without_power();
     lose(&cluster, 1);
     cluster.begin(1);
     // It has been told everything: it would lead by now.
@@ -49,14 +55,8 @@ fn a_directory_that_was_wiped_does_not_wipe_the_others() {
 /// All of them may have lost something: once all are there, who has most leads.
 #[test]
 fn where_nobody_can_prove_anything_the_longest_log_leads_once_all_are_there() {
-    let mut cluster = Cluster::start(3, &[]);
-    create(&cluster, "t", 1, &RELAXED);
-    for record in ["a", "b", "c"] {
-        acknowledged(&cluster, "t", 0, &[record]);
-    }
-    cluster.kill_all();
+    let mut cluster = without_power();
     for id in [1, 2, 3] {
-        cluster.expire(id);
         cluster.forget_the_boot(id);
     }
     cluster.cut_the_log(1, "t", 0);

@@ -254,6 +254,22 @@ fn every_family_of_the_catalogue_is_on_the_page_and_named_once() {
     assert_eq!(typed, names);
 }
 
+/// The README's table names our own families, whole or by their last part after one that is.
+#[test]
+fn the_readme_says_what_every_family_of_our_own_is() {
+    let readme = include_str!("../../../README.md");
+    let is_named = |name: &str| {
+        let by_part = |at: usize| {
+            let (stem, part) = name.split_at(at);
+            readme.contains(stem) && readme.contains(&format!("`{part}`"))
+        };
+        readme.contains(&format!("`{name}`")) || name.match_indices('_').any(|(at, _)| by_part(at))
+    };
+    let ours = FAMILIES.iter().map(|family| family.name).filter(|name| name.starts_with("ottla_"));
+    let missing: Vec<&str> = ours.filter(|name| !is_named(name)).collect();
+    assert_eq!(missing, [""; 0], "in broker/server/README.md");
+}
+
 #[test]
 fn series_by_partition_become_sums_or_go() {
     let page = |partitions| text(Snapshot { partitions, ..example() }, Scope::Broker);
