@@ -7,6 +7,7 @@
 
 mod calls;
 mod edges;
+mod readme;
 mod shape;
 mod source;
 
@@ -19,6 +20,17 @@ use anyhow::{Context, Result};
 pub use source::Source;
 
 use crate::workspace;
+
+/// Where READMEs are, from the root of the workspace.
+const READMES: [&str; 7] = [
+    "",
+    "broker/config/",
+    "broker/protocol/",
+    "broker/server/",
+    "broker/storage/",
+    "broker/zookeeper/",
+    "e2e/",
+];
 
 /// One thing to put right.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +93,22 @@ pub fn findings(sources: &[Source]) -> Vec<Finding> {
     findings.extend(calls::unused_exceptions(sources));
     findings.sort();
     findings
+}
+
+/// Finds what the READMEs name and `sources` do not have.
+pub fn readme_findings(sources: &[Source]) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for directory in READMES {
+        let path = format!("{directory}README.md");
+        let text = fs::read_to_string(workspace::root().join(&path));
+        readme::check(
+            &path,
+            &text.with_context(|| format!("read {path}"))?,
+            sources,
+            &mut findings,
+        );
+    }
+    Ok(findings)
 }
 
 #[cfg(test)]

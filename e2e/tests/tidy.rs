@@ -7,7 +7,8 @@ use e2e::tidy;
 fn the_sources_are_tidy() -> Result<()> {
     let sources = tidy::sources()?;
     ensure!(sources.len() > 100, "only {} sources were found", sources.len());
-    let findings = tidy::findings(&sources);
+    let mut findings = tidy::findings(&sources);
+    findings.extend(tidy::readme_findings(&sources)?);
     for finding in &findings {
         println!("{finding}");
     }
