@@ -1,5 +1,7 @@
 //! What READMEs name is there: a file in backticks, and the function or type in backticks right after it.
 
+use std::path::Path;
+
 use super::{Finding, Source};
 
 /// Finds what the README `path` names and no source is or has.
@@ -22,7 +24,8 @@ pub(super) fn check(path: &str, text: &str, sources: &[Source], findings: &mut V
 /// What is wrong with the name that `parts` begins with.
 fn missing(parts: &[&str], sources: &[Source]) -> Option<String> {
     let file = parts[0];
-    if !file.ends_with(".rs") || file.contains(['*', ' ', '{', '<']) {
+    let is_source = Path::new(file).extension().is_some_and(|extension| extension == "rs");
+    if !is_source || file.contains(['*', ' ', '{', '<']) {
         return None;
     }
     let end = format!("/{file}");
