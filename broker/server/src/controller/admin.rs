@@ -186,8 +186,12 @@ impl Admin {
             if metadata::is_internal(name) {
                 self.shape_internal(&mut new);
             }
-            if let Err(error) = self.create_topic(new, AUTO_CREATE_LIMIT, false).await {
-                tracing::warn!(topic = name, %error, "topic not created automatically");
+            match self.create_topic(new, AUTO_CREATE_LIMIT, false).await {
+                // One that this broker was not told of yet is there all the same.
+                Ok(_) | Err(AdminError::Exists(_)) => {}
+                Err(error) => {
+                    tracing::warn!(topic = name, %error, "topic not created automatically");
+                }
             }
         }
     }

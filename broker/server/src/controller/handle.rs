@@ -31,6 +31,17 @@ pub(crate) enum Mail {
     Summary(oneshot::Sender<Summary>),
 }
 
+impl Mail {
+    /// Whether somebody still waits for what is asked: of a connection that has ended meanwhile nobody does.
+    pub(crate) fn is_wanted(&self) -> bool {
+        match self {
+            Self::Ask(_, reply) => !reply.is_closed(),
+            Self::Summary(reply) => !reply.is_closed(),
+            Self::TopicConfig(_) | Self::BrokerConfig => true,
+        }
+    }
+}
+
 /// The way to the controller of this process. Shared.
 #[derive(Debug, Default)]
 pub struct ControllerHandle {
@@ -76,5 +87,29 @@ impl ControllerHandle {
     pub(crate) async fn tell(&self, mail: Mail) -> Option<()> {
         let inbox = self.inbox.load_full()?;
         inbox.send(mail).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_wanted() {
+        let handle = ControllerHandle::default();
+        let mut mail = handle.attach();
+        for gives_up in [false, true] {
+            let asking = handle.summary();
+            tokio::pin!(asking);
+            let asked = tokio::select! {
+                biased;
+                _ = &mut asking => None,
+                asked = mail.recv() => asked,
+            };
+            if gives_up {
+                asking.set(handle.summary());
+            }
+            assert_eq!(asked.map(|asked| asked.is_wanted()), Some(!gives_up));
+        }
     }
 }

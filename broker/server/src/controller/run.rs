@@ -114,8 +114,12 @@ impl Controller {
         let mut watches = Watches::set(&*self.store).await?;
         self.check_office().await?;
         let snapshot = again(|| read::everything(&*self.store)).await?;
+        let read = self.common.clock.now() - self.began;
         self.topics = snapshot.topics.iter().map(|topic| Arc::clone(&topic.name)).collect();
+        let partitions: usize = snapshot.topics.iter().map(|topic| topic.partitions.len()).sum();
         self.take(Event::Loaded(Box::new(snapshot))).await?;
+        let decided = self.common.clock.now() - self.began;
+        info!(topics = self.topics.len(), partitions, ?read, ?decided, "controller has taken over");
         self.handle.elections.loaded(self.common.clock.now() - self.began);
         let (mut ticks, mut passes) = (every(TICK), every(FULL_PASS));
         loop {
@@ -262,6 +266,9 @@ impl Controller {
     }
 
     async fn open(&mut self, mail: Mail) -> Result<(), Ended> {
+        if !mail.is_wanted() {
+            return Ok(());
+        }
         match mail {
             Mail::Ask(request, reply) => {
                 let token = Token(self.next_token);

@@ -50,7 +50,7 @@ mod waiting;
 use alter_partition::Alteration;
 use assignment::Assignment;
 use balance::BalanceClock;
-use deletion::Deletion;
+use deletion::{Deleted, Deletion};
 use effect::{Effect, View};
 use event::{Event, LiveBroker};
 use producer_ids::ProducerIds;
@@ -135,6 +135,7 @@ pub struct State {
     facts: Facts,
     /// Topics that are marked for deletion.
     deletions: BTreeSet<Arc<str>>,
+    deleted: Deleted,
     /// What `/admin/reassign_partitions` holds.
     legacy: BTreeMap<TopicPartition, Vec<BrokerId>>,
     producer_ids: ProducerIds,
@@ -226,6 +227,7 @@ impl State {
             unclean: BTreeMap::new(),
             facts: Facts::default(),
             deletions: BTreeSet::new(),
+            deleted: Deleted::default(),
             legacy: BTreeMap::new(),
             producer_ids: ProducerIds::default(),
             balance: BalanceClock::default(),

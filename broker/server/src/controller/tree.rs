@@ -8,7 +8,7 @@
 //! Errors: a check that fails means that a later controller has begun; nothing is written then.
 //! Source: Kafka 3.9 `KafkaZkClient.retryRequestsUntilConnected`, with its epoch check in each.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ const OPS: usize = 500;
 
 /// Bytes in one transaction: half of what ZooKeeper takes at once (`jute.maxbuffer`).
 const BYTES: usize = 512 * 1024;
+
+/// Transactions of states that are under way at once: each waits for a quorum's disks, and none for
+/// another.
+const PIPELINE: usize = 4;
 
 /// How long a write waits for space on the tree's disk before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
@@ -79,8 +83,10 @@ impl Tree {
         Self { store, term }
     }
 
-    /// Makes the changes, in order; returns what became of each.
+    /// Makes the changes, in order; returns what became of each. Where all of them replace states, which
+    /// have nothing to do with each other, several transactions are under way at once.
     pub(super) async fn write(&self, changes: &[Change]) -> Result<Vec<Made>, Ended> {
+        let are_apart = changes.iter().all(|change| matches!(change, Change::SetState { .. }));
         let mut made: Vec<Made> = vec![Ok(0); changes.len()];
         let mut left: VecDeque<Piece> = VecDeque::new();
         let mut parents = BTreeSet::new();
@@ -94,24 +100,35 @@ impl Tree {
             left.extend(steps.chunks(OPS).map(|steps| Piece { change, steps: steps.to_vec() }));
         }
         while !left.is_empty() {
-            let batch = take_batch(&mut left);
-            self.transact(batch, &mut made).await?;
+            let count = if are_apart { PIPELINE } else { 1 };
+            let mut batches: [Vec<Piece>; PIPELINE] = std::array::from_fn(|_| Vec::new());
+            for batch in batches.iter_mut().take(count) {
+                *batch = take_batch(&mut left);
+                // A change that failed in an earlier transaction has no later part.
+                batch.retain(|piece| made[piece.change].is_ok());
+            }
+            let [one, two, three, four] = batches.map(|batch| self.transact(batch));
+            let (one, two, three, four) = tokio::try_join!(one, two, three, four)?;
+            for (change, became) in [one, two, three, four].into_iter().flatten() {
+                made[change] = became;
+            }
         }
         Ok(made)
     }
 
-    /// Makes one transaction of `batch`, leaving out what cannot be made.
-    async fn transact(&self, mut batch: Vec<Piece>, made: &mut [Made]) -> Result<(), Ended> {
-        // A change that failed in an earlier transaction has no later part.
-        batch.retain(|piece| made[piece.change].is_ok());
+    /// Makes one transaction of `batch`, leaving out what cannot be made; returns what became of the
+    /// changes.
+    async fn transact(&self, mut batch: Vec<Piece>) -> Result<BTreeMap<usize, Made>, Ended> {
+        let mut made: BTreeMap<usize, Made> =
+            batch.iter().map(|piece| (piece.change, Ok(0))).collect();
         while batch.iter().any(|piece| !piece.steps.is_empty()) {
             let steps = batch.iter().flat_map(|piece| piece.steps.iter().map(|s| s.op.clone()));
             let ops = self.fenced(steps);
             assert!(ops.first() == Some(&self.term.check()), "a write of a controller is fenced");
             match self.store.multi(ops).await {
                 Ok(results) => {
-                    note_versions(&batch, &results, made);
-                    return Ok(());
+                    note_versions(&batch, &results, &mut made);
+                    break;
                 }
                 Err(error @ StoreError::Full) => {
                     warn!(%error, "the controller waits for space");
@@ -119,21 +136,20 @@ impl Tree {
                 }
                 Err(StoreError::ConnectionLoss) => match self.settle(&batch).await? {
                     Outcome::Done(_) => {
-                        note_settled(&batch, made);
-                        return Ok(());
+                        note_settled(&batch, &mut made);
+                        break;
                     }
                     Outcome::NotDone => {}
                     Outcome::Overtaken => {
-                        for piece in &batch {
-                            made[piece.change] = Err(WriteError::Conflict);
-                        }
-                        return Ok(());
+                        let conflict = |piece: &Piece| (piece.change, Err(WriteError::Conflict));
+                        made.extend(batch.iter().map(conflict));
+                        break;
                     }
                 },
-                Err(error) => self.leave_out(&mut batch, error, made).await?,
+                Err(error) => self.leave_out(&mut batch, error, &mut made).await?,
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Puts the check that this broker is still the controller before `steps`.
@@ -147,7 +163,7 @@ impl Tree {
         &self,
         batch: &mut Vec<Piece>,
         error: StoreError,
-        made: &mut [Made],
+        made: &mut BTreeMap<usize, Made>,
     ) -> Result<(), Ended> {
         let place = batch.iter().enumerate().find_map(|(at, piece)| {
             Some((at, piece.steps.iter().position(|step| step.is_of(&error))?))
@@ -177,7 +193,7 @@ impl Tree {
             return Ok(());
         }
         let Some(failed) = steps::write_error(&error) else { return Err(error.into()) };
-        made[batch[at].change] = Err(failed);
+        made.insert(batch[at].change, Err(failed));
         batch.remove(at);
         Ok(())
     }
@@ -220,23 +236,23 @@ fn take_batch(left: &mut VecDeque<Piece>) -> Vec<Piece> {
     batch
 }
 
-fn note_versions(batch: &[Piece], results: &[OpResult], made: &mut [Made]) {
+fn note_versions(batch: &[Piece], results: &[OpResult], made: &mut BTreeMap<usize, Made>) {
     let mut results = results.iter().skip(1);
     for piece in batch {
         for result in results.by_ref().take(piece.steps.len()) {
             if let OpResult::Set { stat } | OpResult::Created { stat, .. } = result {
-                made[piece.change] = Ok(stat.version);
+                made.insert(piece.change, Ok(stat.version));
             }
         }
     }
 }
 
 /// As [`note_versions`], from what was asked: every set names the version that it replaced.
-fn note_settled(batch: &[Piece], made: &mut [Made]) {
+fn note_settled(batch: &[Piece], made: &mut BTreeMap<usize, Made>) {
     for piece in batch {
         for step in &piece.steps {
             if let Op::Set { version: Some(version), .. } = step.op {
-                made[piece.change] = Ok(version.wrapping_add(1));
+                made.insert(piece.change, Ok(version.wrapping_add(1)));
             }
         }
     }

@@ -6,18 +6,20 @@
 //! repeated.
 //! Source: Kafka 3.9 `TopicDeletionManager`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
+use broker_protocol::uuid::Uuid;
 
 use super::effect::{Change, Directive, View};
 use super::event::{Outcome, WriteError};
 use super::turn::{Reason, stop_for_ever};
 use super::{State, Topic, named};
 
-/// How long a replica that could not be deleted, or nodes that could not, are left alone.
+/// How long a replica that could not be deleted, or nodes that could not, are left alone, and how long the
+/// tree may show what was deleted.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// How far a deletion has come.
@@ -54,6 +56,23 @@ impl Topic {
             view.assignment.replicas.iter().map(|id| (number, *id)).collect::<Vec<_>>()
         };
         self.views().flat_map(of).collect()
+    }
+}
+
+/// The ids of topics that were deleted lately. A reading from before the deletion would bring one back,
+/// and with it logs that nobody deletes; it is late by moments. Later on the tree is right whatever it says.
+#[derive(Debug, Default)]
+pub(super) struct Deleted(VecDeque<(Uuid, Duration)>);
+
+impl Deleted {
+    fn add(&mut self, id: Uuid, now: Duration) {
+        self.0.retain(|(_, at)| now < *at + PAUSE);
+        self.0.push_back((id, now));
+    }
+
+    /// Whether a topic of this id was deleted lately.
+    pub(super) fn has(&self, id: Uuid, now: Duration) -> bool {
+        self.0.iter().any(|(deleted, at)| *deleted == id && now < *at + PAUSE)
     }
 }
 
@@ -215,6 +234,9 @@ impl State {
     /// Takes in what became of a topic's nodes.
     pub(super) fn topic_deleted(&mut self, name: &Arc<str>, outcome: Result<i32, WriteError>) {
         if outcome.is_ok() {
+            if let Some(topic) = self.topics.get(name) {
+                self.deleted.add(topic.id, self.now);
+            }
             self.forget_topic(name);
             self.deletions.remove(name);
         } else if let Some(topic) = self.topics.get_mut(name)

@@ -27,6 +27,9 @@ impl State {
     }
 
     fn topic_read(&mut self, read: TopicRead) {
+        if read.id.is_some_and(|id| self.deleted.has(id, self.now)) {
+            return;
+        }
         let Some(known) = self.topics.get(&read.name) else {
             self.topic_is_new(read);
             return;

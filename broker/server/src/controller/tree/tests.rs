@@ -145,3 +145,28 @@ async fn lost_answers_lose_and_double_nothing() {
         assert_eq!(versions(&*store, 2).await, [Some((5, 5)), Some((0, 0))], "seed {seed}");
     }
 }
+
+/// States of many partitions take several transactions at once; each is replaced once, and those that
+/// conflict keep none from it, whatever is lost.
+#[tokio::test]
+async fn many_states_are_replaced_at_once() {
+    const COUNT: i32 = 2_600;
+    for (seed, lost_answers) in [(1, 0.0), (2, 0.3), (3, 0.6)] {
+        let (_tree, store, term) = cluster().await;
+        let faults = Faults { seed, lost_answers, ..Faults::NONE };
+        let lossy: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&store), faults));
+        let tree = Tree::new(lossy, term);
+        let all: Vec<_> = (0..COUNT).map(|partition| create(partition, partition == 0)).collect();
+        assert_eq!(tree.write(&all).await.unwrap(), vec![Ok(0); COUNT as usize]);
+        let is_wrong = |partition: i32| partition % 1_000 == 7;
+        let version = |partition| if is_wrong(partition) { 5 } else { 0 };
+        let sets: Vec<_> = (0..COUNT).map(|number| set(number, version(number), 1)).collect();
+        let made = tree.write(&sets).await.unwrap();
+        for (number, made) in (0..COUNT).zip(made) {
+            let right = if is_wrong(number) { Err(WriteError::Conflict) } else { Ok(1) };
+            assert_eq!(made, right, "partition {number}, seed {seed}");
+        }
+        let expected = |number| Some(if is_wrong(number) { (0, 0) } else { (1, 1) });
+        assert_eq!(versions(&*store, COUNT).await, (0..COUNT).map(expected).collect::<Vec<_>>());
+    }
+}

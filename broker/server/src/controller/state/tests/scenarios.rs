@@ -241,6 +241,10 @@ fn a_cancelled_reassignment_goes_back() {
     let done = BTreeMap::from([(name.clone(), ErrorCode::None)]);
     assert_eq!(world.replies[&token], Reply::Reassign(done));
     assert_eq!(world.tree.assignment(&name).unwrap().replicas, ids(&[1, 2]));
+    let told = sends(&world.effects);
+    let stops = |d: &Directive| matches!(d, Directive::Stop { delete: true, .. });
+    let stopped = told.iter().filter(|(_, directives)| directives.iter().any(stops));
+    assert_eq!(stopped.map(|(id, _)| *id).collect::<Vec<_>>(), [3], "what was begun is deleted");
 }
 
 /// All replicas stop, then all delete, then the nodes go; a broker that is down is waited for.
@@ -261,10 +265,15 @@ fn a_topic_is_deleted_step_by_step() {
     world.settle();
     assert!(world.processes.values().all(|process| process.replicas.is_empty()));
     assert!(world.tree.topics.contains_key("t"), "broker 3 still has it");
+    let late = world.tree.read_topic(&"t".into()).unwrap();
     world.start(BrokerId(3), BTreeSet::new());
     world.brokers_seen();
     world.settle();
     assert!(world.tree.topics.is_empty() && world.tree.marks.is_empty());
+    assert!(world.processes.values().all(|process| process.replicas.is_empty()));
+    // A reading from before the deletion brings nothing back.
+    world.apply(Event::Topics(vec![late]));
+    world.settle();
     assert!(world.processes.values().all(|process| process.replicas.is_empty()));
     world.tree.marks.insert("unknown".into());
     world.apply(Event::DeletionsAsked(world.tree.marks.clone()));
