@@ -1,10 +1,13 @@
-//! Settings of brokers that act at once.
+//! Settings of brokers that only several of them show.
 
-use super::admin::set_of_broker;
+use broker_protocol::message::create_topics::CreatableTopic;
+
+use super::admin::{create_on, set_of_broker};
 use super::client::await_that;
 use super::metrics::value;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, create};
+use super::records::make;
+use super::topic::{acknowledged, await_in_sync, create, described};
 
 /// Method: broker 1 follows half of eight partitions, all of them led by broker 2.
 #[test]
@@ -22,4 +25,37 @@ fn what_is_copied_is_spread_over_as_many_fetchers_as_the_setting_says_now() {
         }
     }
     assert_eq!(fetchers(2), Some(1.0), "it was not told to");
+}
+
+#[test]
+fn a_topic_has_as_many_replicas_as_the_brokers_say_where_its_creator_does_not() {
+    let cluster = Cluster::start(3, &["default.replication.factor=2"]);
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    make(&mut cluster.client(cluster.controller()), topic);
+    await_in_sync(&cluster, "t", 0, 2);
+}
+
+/// Method: the first replica goes and comes back; nobody asks for it to lead.
+#[test]
+fn leaders_go_back_to_the_first_replicas_once_they_are_out_of_balance() {
+    let settings =
+        ["leader.imbalance.check.interval.seconds=1", "leader.imbalance.per.broker.percentage=0"];
+    let mut cluster = Cluster::start(3, &settings);
+    let controller = cluster.controller();
+    let others: Vec<i32> = cluster.running().into_iter().filter(|id| *id != controller).collect();
+    create_on(&cluster, "t", &[&others], &[]);
+    cluster.kill(others[0]);
+    cluster.expire(others[0]);
+    assert_eq!(await_in_sync(&cluster, "t", 0, 1), others[1]);
+    cluster.begin(others[0]);
+    await_in_sync(&cluster, "t", 0, 2);
+    await_that("the first replica leads", || {
+        let said = described(&cluster, "t", 0);
+        said.iter().flatten().all(|led| led.leader == others[0])
+    });
 }

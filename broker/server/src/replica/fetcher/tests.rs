@@ -21,7 +21,7 @@ use crate::replica::tests::{append, config, open};
 
 mod leader;
 
-use leader::{Served, serve};
+use leader::{Asked, Served, serve};
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const FOLLOWER: BrokerId = BrokerId(3);
@@ -339,6 +339,32 @@ async fn a_partition_that_joins_is_asked_for_at_once() {
     assert_eq!(led[0].offsets().high_watermark, Offset(1), "who is left copies no more");
 }
 
+#[tokio::test]
+async fn a_leader_is_asked_as_the_settings_say() {
+    let leader = Node::new(BrokerId(1), "replicated");
+    leader.apply(BrokerId(1), 0, 1);
+    let mut served = serve(&leader.manager).await;
+    let config = BrokerConfig {
+        replica_fetch_wait_max_ms: 123,
+        replica_fetch_min_bytes: 45,
+        replica_fetch_response_max_bytes: 6_789,
+        replica_fetch_max_bytes: 1_234,
+        ..BrokerConfig::default()
+    };
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    follower.reach(&leader, &served);
+    follower.follow(BrokerId(1), 0, 1).await;
+    let expected = Asked {
+        version: NEWEST.fetch,
+        max_wait_ms: 123,
+        min_bytes: 45,
+        max_bytes: 6_789,
+        partition_max_bytes: 1_234,
+    };
+    let asked = tokio::time::timeout(LIMIT, served.asked.wait_for(|asked| asked.version > 0)).await;
+    assert_eq!(*asked.unwrap().unwrap(), expected);
+}
+
 /// A follower that has copied more than its rate asks for nothing more of what is throttled, until it may.
 ///
 /// Method: the rate is zero, which the first answer exceeds; an answer holds one batch.
@@ -391,7 +417,7 @@ async fn a_topic_that_is_given_an_id_is_copied_by_it() {
     follower.reach(&leader, &served);
     let copies = follower.follow(BrokerId(1), 0, 2).await;
     visible(&led[0], 1).await;
-    assert_eq!(*served.version.borrow(), 12, "by name");
+    assert_eq!(served.asked.borrow().version, 12, "by name");
     for (node, partitions) in [(&leader, &led), (&follower.node, &copies)] {
         for partition in partitions {
             let given = node.manager.assign_topic_id(partition, ID);
@@ -402,7 +428,7 @@ async fn a_topic_that_is_given_an_id_is_copied_by_it() {
     follower.fetchers.follow(copies.clone()).await;
     append(&led[0], 2).unwrap();
     visible(&led[0], 3).await;
-    assert_eq!(*served.version.borrow(), 17, "by id");
+    assert_eq!(served.asked.borrow().version, 17, "by id");
     let file = leader.dir.path().join("t-1/partition.metadata");
     assert_eq!(std::fs::read_to_string(file).unwrap(), format!("version: 0\ntopic_id: {ID}"));
 }

@@ -35,9 +35,28 @@ pub(super) struct Served {
     pub(super) gate: watch::Sender<bool>,
     /// How many answers to fetches were made.
     pub(super) made: watch::Receiver<usize>,
-    /// The version of the last fetch.
-    pub(super) version: watch::Receiver<i16>,
+    /// The last fetch that named a partition.
+    pub(super) asked: watch::Receiver<Asked>,
     pub(super) server: tokio::task::JoinHandle<()>,
+}
+
+/// What a fetch asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Asked {
+    pub(super) version: i16,
+    pub(super) max_wait_ms: i32,
+    pub(super) min_bytes: i32,
+    pub(super) max_bytes: i32,
+    pub(super) partition_max_bytes: i32,
+}
+
+impl Asked {
+    fn of(request: &FetchRequest<'_>, version: i16) -> Option<Self> {
+        let FetchRequest { max_wait_ms, min_bytes, max_bytes, .. } = *request;
+        let partition = request.topics.iter().flat_map(|topic| &topic.partitions).next()?;
+        let partition_max_bytes = partition.partition_max_bytes;
+        Some(Self { version, max_wait_ms, min_bytes, max_bytes, partition_max_bytes })
+    }
 }
 
 /// Serves what `manager` leads.
@@ -46,25 +65,25 @@ pub(super) async fn serve(manager: &Arc<Manager>) -> Served {
     let port = listener.local_addr().unwrap().port();
     let (gate, made) = (watch::Sender::new(true), watch::Sender::new(0));
     let (open, counted) = (gate.subscribe(), made.subscribe());
-    let version = watch::Sender::new(-1);
-    let last_version = version.subscribe();
+    let asks = watch::Sender::new(Asked::default());
+    let asked = asks.subscribe();
     let manager = Arc::clone(manager);
     let server = tokio::task::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let seen = (made.clone(), version.clone());
+            let seen = (made.clone(), asks.clone());
             connections.spawn(connection(stream, Arc::clone(&manager), open.clone(), seen));
         }
     });
-    Served { port, gate, made: counted, version: last_version, server }
+    Served { port, gate, made: counted, asked, server }
 }
 
 async fn connection(
     mut stream: TcpStream,
     manager: Arc<Manager>,
     mut open: watch::Receiver<bool>,
-    (made, last_version): (watch::Sender<usize>, watch::Sender<i16>),
+    (made, asks): (watch::Sender<usize>, watch::Sender<Asked>),
 ) {
     while let Ok(size) = stream.read_u32().await {
         let mut frame = vec![0; size as usize];
@@ -74,8 +93,10 @@ async fn connection(
         let version = header.api_version;
         let answer = if header.api_key == ApiKey::Fetch.code() {
             let request = FetchRequest::decode(&mut reader, version).unwrap();
+            if let Some(asked) = Asked::of(&request, version) {
+                asks.send_replace(asked);
+            }
             let response = fetch(&manager, &request, version).await;
-            last_version.send_replace(version);
             made.send_modify(|count| *count += 1);
             encode(&response, header.correlation_id, version)
         } else if header.api_key == ApiKey::OffsetForLeaderEpoch.code() {
