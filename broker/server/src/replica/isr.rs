@@ -6,20 +6,24 @@
 //! member for ever.
 //!
 //! Joins are looked at as they come, laggards every half `replica.lag.time.max.ms`; a partition that
-//! stands still is looked at never (`attention`).
+//! stands still is looked at never (`attention`). What did not come to an end is looked at again after
+//! [`AGAIN`], for no fetch of an idle partition may ever come: a replica that is not known to live yet, or
+//! that the controller does not know to live yet, and a proposal that was overtaken by an order that does not
+//! come. To ask for the same again does no harm: what is so already is answered as done.
 //!
 //! Owner: the task of [`Keeper::run`]; what it waits for ends with it, and the partitions' proposals
 //! with the epoch they are of. Source: Kafka 3.9 `AlterPartitionManager`, `ReplicaManager.maybeShrinkIsr`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::manager::Manager;
@@ -31,6 +35,34 @@ use state::Asked;
 
 /// How long a controller that gave no answer is left alone (Kafka's `AlterPartitionManager`).
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How long what did not come to an end is left alone: an order that overtook it is here long before, and
+/// clients wait no longer than they do for a leader.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is to be looked at again.
+#[derive(Debug, Default)]
+struct Again {
+    /// When; absent while there is nothing.
+    at: Option<Instant>,
+    /// Proposals that were overtaken, for all that the controller says.
+    awaited: Vec<Asked>,
+    /// Partitions with a replica that may join, and was not let in.
+    partitions: HashSet<TopicPartition>,
+}
+
+impl Again {
+    fn note(&mut self, now: Instant) {
+        self.at.get_or_insert(now + AGAIN);
+    }
+
+    async fn due(&self) {
+        match self.at {
+            Some(at) => sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 /// Sends a request to the controller of the moment; `None` where no answer came. It must end.
 pub type Ask = Box<
@@ -81,30 +113,48 @@ impl Keeper {
         let attention = Arc::clone(self.replicas.attention());
         let mut laggards = interval((self.lag_max / 2).max(Duration::from_millis(1)));
         laggards.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut asked = Vec::new();
+        let (mut asked, mut again) = (Vec::new(), Again::default());
         loop {
             // A round that settled nothing comes again on its own.
             if asked.is_empty() {
                 tokio::select! {
                     () = attention.changed() => {}
-                    _ = laggards.tick() => self.propose(attention.lagging(), &mut asked),
+                    () = again.due() => {
+                        let Again { awaited, partitions, .. } = std::mem::take(&mut again);
+                        asked.extend(awaited.into_iter().filter(|asked| self.is_proposed(asked)));
+                        self.propose(partitions, &mut asked, &mut again);
+                    }
+                    _ = laggards.tick() => {
+                        self.propose(attention.lagging(), &mut asked, &mut again);
+                    }
                 }
             }
-            self.propose(attention.take_joining(), &mut asked);
+            self.propose(attention.take_joining(), &mut asked, &mut again);
             state::once(&mut asked);
             if asked.is_empty() {
                 continue;
             }
             let request = state::request(self.broker_id, (self.broker_epoch)(), &asked);
             let response = (self.ask)(request).await;
-            if !self.settle(response.as_ref(), &mut asked) {
+            if !self.settle(response.as_ref(), &mut asked, &mut again) {
                 sleep(RETRY).await;
             }
         }
     }
 
+    fn is_proposed(&self, asked: &Asked) -> bool {
+        let name = &asked.partition;
+        let partition = self.replicas.partition(&name.topic, name.partition);
+        partition.is_some_and(|partition| partition.is_proposed(&asked.proposal))
+    }
+
     /// Adds what partitions want to be asked.
-    fn propose(&self, partitions: Vec<TopicPartition>, asked: &mut Vec<Asked>) {
+    fn propose(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        asked: &mut Vec<Asked>,
+        again: &mut Again,
+    ) {
         let now = self.replicas.clock().now();
         for name in partitions {
             let Some(partition) = self.replicas.partition(&name.topic, name.partition) else {
@@ -114,6 +164,9 @@ impl Keeper {
             if let Some(proposal) = partition.propose(now, self.lag_max, &*self.live) {
                 tracing::info!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
                 asked.push(Asked { topic_id: partition.topic_id(), partition: name, proposal });
+            } else if partition.has_joiner() {
+                again.note(now);
+                again.partitions.insert(name);
             }
         }
     }
@@ -124,6 +177,7 @@ impl Keeper {
         &self,
         response: Option<&AlterPartitionResponse<'_>>,
         asked: &mut Vec<Asked>,
+        again: &mut Again,
     ) -> bool {
         let answers = response.map(|response| state::answers(asked, response));
         let mut answers = answers.unwrap_or_default().into_iter();
@@ -138,8 +192,14 @@ impl Keeper {
                 // Over with the epoch that it is of, and then no longer asked.
                 return partition.is_proposed(&asked.proposal);
             };
+            match answer {
+                IsrAnswer::Committed(_) => {}
+                IsrAnswer::Awaited => again.awaited.push(asked.clone()),
+                IsrAnswer::Refused => _ = again.partitions.insert(name.clone()),
+            }
             if !matches!(answer, IsrAnswer::Committed(_)) {
                 are_done = false;
+                again.note(self.replicas.clock().now());
                 tracing::info!(partition = %name, ?answer, "the isr stays as it is for now");
             }
             partition.answered(&asked.proposal, answer);

@@ -118,14 +118,16 @@ fn answer(found: &AlteredPartition) -> Option<IsrAnswer> {
             isr: found.isr.iter().copied().map(BrokerId).collect(),
             recovering: found.leader_recovery_state == 1,
         })),
-        Some(ErrorCode::OperationNotAttempted | ErrorCode::IneligibleReplica) => {
-            Some(IsrAnswer::Refused)
-        }
+        // The version was right, so nothing of it was ever written.
+        Some(
+            ErrorCode::OperationNotAttempted
+            | ErrorCode::IneligibleReplica
+            | ErrorCode::InvalidRequest,
+        ) => Some(IsrAnswer::Refused),
         Some(
             ErrorCode::FencedLeaderEpoch
             | ErrorCode::NewLeaderElected
             | ErrorCode::InvalidUpdateVersion
-            | ErrorCode::InvalidRequest
             | ErrorCode::UnknownTopicOrPartition
             | ErrorCode::UnknownTopicId,
         ) => Some(IsrAnswer::Awaited),
@@ -210,6 +212,7 @@ mod tests {
             (ErrorCode::None, Some(IsrAnswer::Committed(done))),
             (ErrorCode::IneligibleReplica, Some(IsrAnswer::Refused)),
             (ErrorCode::OperationNotAttempted, Some(IsrAnswer::Refused)),
+            (ErrorCode::InvalidRequest, Some(IsrAnswer::Refused)),
             (ErrorCode::FencedLeaderEpoch, Some(IsrAnswer::Awaited)),
             (ErrorCode::InvalidUpdateVersion, Some(IsrAnswer::Awaited)),
             (ErrorCode::UnknownTopicId, Some(IsrAnswer::Awaited)),

@@ -108,6 +108,11 @@ impl Partition {
         proposal
     }
 
+    /// Returns whether a replica that is led here, and out of sync, has what a member must have.
+    pub fn has_joiner(&self) -> bool {
+        self.inner.lock().state.has_joiner()
+    }
+
     /// Returns whether `proposal` still waits for an answer.
     pub fn is_proposed(&self, proposal: &IsrProposal) -> bool {
         self.inner.lock().state.proposed() == Some(proposal)

@@ -47,10 +47,10 @@ pub struct Committed {
 pub enum IsrAnswer {
     /// This is the state now; most often the one proposed.
     Committed(Committed),
-    /// It was not done and will not be: a member may not be in sync. Another may be proposed.
+    /// It was not done and will not be: a member may not be in sync. Another may be proposed, later.
     Refused,
     /// The controller knows a newer state than we, and will tell us. Whether ours was written is not
-    /// known: its members count until then.
+    /// known: its members count until then. Where no word comes it is asked for again.
     Awaited,
 }
 
@@ -167,6 +167,12 @@ impl PartitionState {
             let is_level = follower.vouched_end().is_some_and(|end| end >= self.log_end_offset);
             isr.contains(&follower.broker()) && !is_level
         })
+    }
+
+    /// Returns whether a replica out of sync has what a member must have, and nothing is proposed.
+    pub fn has_joiner(&self) -> bool {
+        self.role == Role::Leader
+            && self.followers.iter().any(|follower| self.may_join(follower.broker()))
     }
 
     pub(super) fn may_join(&self, broker: BrokerId) -> bool {

@@ -361,6 +361,11 @@ fn what_a_full_request_does_not_name_is_kept_under_another_name() {
 
 /// Answers as a controller that writes whatever is asked.
 fn agree(request: &AlterPartitionRequest<'_>) -> AlterPartitionResponse<'static> {
+    answer(request, ErrorCode::None)
+}
+
+/// Answers as a controller does.
+fn answer(request: &AlterPartitionRequest<'_>, code: ErrorCode) -> AlterPartitionResponse<'static> {
     let topics = request.topics.iter().map(|topic| AlteredTopic {
         topic_id: topic.topic_id,
         partitions: topic
@@ -368,7 +373,7 @@ fn agree(request: &AlterPartitionRequest<'_>) -> AlterPartitionResponse<'static>
             .iter()
             .map(|asked| AlteredPartition {
                 partition_index: asked.partition_index,
-                error_code: ErrorCode::None.code(),
+                error_code: code.code(),
                 leader_id: request.broker_id,
                 leader_epoch: asked.leader_epoch,
                 isr: asked.new_isr.clone(),
@@ -464,5 +469,57 @@ fn replicas_out_of_sync_wait_for_the_leaders_rate() {
         assert_eq!([gets(2, 0), gets(2, 0)], expected, "{throttled}: the second is above the rate");
         assert!(gets(3, 0), "{throttled}: in sync");
         assert!(gets(2, i64::MAX), "{throttled}: no rate");
+    }
+}
+
+/// The follower is level and idle, so that no fetch of it would have anybody look again; no order comes.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_not_let_in_at_once_is_let_in_later() {
+    let of_controller = [
+        ErrorCode::InvalidUpdateVersion,
+        ErrorCode::InvalidRequest,
+        ErrorCode::IneligibleReplica,
+        ErrorCode::FencedLeaderEpoch,
+        ErrorCode::NotController,
+    ];
+    let cases =
+        of_controller.map(|code| (code, true)).into_iter().chain([(ErrorCode::None, false)]);
+    for (first_code, is_live_at_once) in cases {
+        let [one, two] = two(&relaxed());
+        for node in [&one, &two] {
+            node.apply(led_by(1, 0, &[1]));
+        }
+        let (answers, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (told, mut asked) = mpsc::unbounded_channel();
+        let shutdown = CancellationToken::new();
+        let keeper = Keeper {
+            replicas: Arc::clone(&one.manager),
+            broker_id: one.id,
+            lag_max: Duration::from_secs(1000),
+            ask: Box::new(move |request| {
+                let is_first = answers.fetch_add(1, Ordering::Relaxed) == 0;
+                let code = if is_first { first_code } else { ErrorCode::None };
+                told.send(code).unwrap();
+                Box::pin(async move { Some(answer(&request, code)) })
+            }),
+            broker_epoch: Box::new(|| 7),
+            live: Box::new(move |_| {
+                let looks = looks.fetch_add(1, Ordering::Relaxed);
+                (is_live_at_once || looks > 2).then_some(7)
+            }),
+        };
+        Tasks::new().spawn("isr", keeper.run(shutdown.clone()));
+        append(&one.partition(), 3).unwrap();
+        two.fetch_from(&one);
+        two.fetch_from(&one);
+        let joined = tokio::time::timeout(Duration::from_mins(1), async {
+            while asked.recv().await != Some(ErrorCode::None) {}
+        });
+        let is_asked = joined.await.is_ok();
+        assert!(is_asked, "{first_code}, {is_live_at_once}: out of sync for ever");
+        while one.manager.attention().expansions.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
     }
 }
