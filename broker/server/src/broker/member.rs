@@ -192,11 +192,19 @@ fn way_to_controller(context: &Context, answer_timeout_ms: i32) -> ToController 
         broker_id: context.broker_id,
         metadata: Arc::clone(&context.metadata),
         controller: Arc::clone(&context.controller),
-        listener: config.inter_broker_listener.name.as_str().into(),
+        listener: control_listener(&config).into(),
         versions: Versions::of_broker(&config),
         connect_timeout: connect_timeout(&config),
         answer_timeout: Duration::from_millis(answer_timeout_ms.max(1) as u64),
     })
+}
+
+/// The listener that the controller reaches brokers through, and they it.
+///
+/// Source: Kafka 3.9 `ControllerChannelManager`, `MetadataCacheControllerNodeProvider`.
+fn control_listener(config: &BrokerConfig) -> &str {
+    let listener = config.control_plane_listener.as_ref();
+    &listener.unwrap_or(&config.inter_broker_listener).name
 }
 
 fn connect_timeout(config: &BrokerConfig) -> Duration {
@@ -288,11 +296,11 @@ impl Duties {
 
 fn common(context: &Context, controller_epoch: i32, events: mpsc::Sender<Event>) -> Common {
     let config = context.config.load();
-    let listener = config.control_plane_listener.as_ref().unwrap_or(&config.inter_broker_listener);
     Common {
         controller: context.broker_id,
         controller_epoch,
-        listener: listener.name.as_str().into(),
+        listener: control_listener(&config).into(),
+        inter_broker_listener: config.inter_broker_listener.name.as_str().into(),
         timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(1) as u64),
         connect_timeout: connect_timeout(&config),
         versions: Versions::of_broker(&config),

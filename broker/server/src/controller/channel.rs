@@ -58,8 +58,10 @@ pub(crate) struct Common {
     pub(crate) controller: BrokerId,
     /// Its epoch.
     pub(crate) controller_epoch: i32,
-    /// The listener that brokers are reached through.
+    /// The listener that the controller reaches brokers through.
     pub(crate) listener: Arc<str>,
+    /// The listener that followers reach leaders through.
+    pub(crate) inter_broker_listener: Arc<str>,
     /// `controller.socket.timeout.ms`.
     pub(crate) timeout: Duration,
     /// `socket.connection.setup.timeout.ms`.
@@ -303,8 +305,13 @@ impl Channel {
         };
         let answers = match letter {
             Letter::Lead { whole, partitions } => {
-                let request =
-                    letter::lead(envelope, *whole, partitions, &brokers, &self.common.listener);
+                let request = letter::lead(
+                    envelope,
+                    *whole,
+                    partitions,
+                    &brokers,
+                    &self.common.inter_broker_listener,
+                );
                 let version = versions.leader_and_isr;
                 let response = peer.call(&request.for_version(version), version).await?;
                 vec![letter::led(partitions, &response)]
@@ -346,7 +353,7 @@ impl Channel {
     /// Hands a letter to the own broker. One that is shutting down answers no more, and then the
     /// controller ends too.
     async fn deliver_here(&self, letter: Letter) {
-        let (envelope, listener) = (self.envelope(), &self.common.listener);
+        let (envelope, listener) = (self.envelope(), &self.common.inter_broker_listener);
         let brokers = self.mailbox.outbox.lock().known_brokers();
         let answers = match letter {
             Letter::Lead { whole, partitions } => {

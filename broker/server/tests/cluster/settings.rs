@@ -59,3 +59,28 @@ fn leaders_go_back_to_the_first_replicas_once_they_are_out_of_balance() {
         said.iter().flatten().all(|led| led.leader == others[0])
     });
 }
+
+/// Method: clients use one listener, followers another, the controller a third.
+#[test]
+fn brokers_and_the_controller_use_the_listeners_that_are_theirs() {
+    let settings = [
+        "listeners=OUT://127.0.0.1:0,IN://127.0.0.1:0,CONTROL://127.0.0.1:0",
+        "listener.security.protocol.map=OUT:PLAINTEXT,IN:PLAINTEXT,CONTROL:PLAINTEXT",
+        "inter.broker.listener.name=IN",
+        "control.plane.listener.name=CONTROL",
+    ];
+    let cluster = Cluster::start(2, &settings);
+    create(&cluster, "t", 2, &[("min.insync.replicas", "2")]);
+    acknowledged(&cluster, "t", 0, &["a"]);
+    let controller = cluster.controller();
+    let other = if controller == 1 { 2 } else { 1 };
+    let came = |id, listener: &str| {
+        value(&cluster, id, &format!("ottla_connections_total{{listener=\"{listener}\"}}"))
+    };
+    for id in [1, 2] {
+        assert!(came(id, "IN") > Some(0.0), "{id} leads one partition, which is copied");
+    }
+    assert!(came(other, "CONTROL") > Some(0.0), "it obeys the controller");
+    // The controller tells its own broker in memory.
+    assert!(came(controller, "CONTROL").unwrap_or(0.0) < 0.5);
+}
