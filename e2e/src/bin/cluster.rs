@@ -72,8 +72,8 @@ struct Arguments {
     /// Judges a history that a run has kept, and runs nothing
     #[arg(long)]
     check: Option<PathBuf>,
-    /// Plants a fault of this name in our brokers, or `all` one after the other, and measures how soon each
-    /// is found; fails if one is not found in ten minutes
+    /// Plants these faults in our brokers, one after the other, or `all`, and measures how soon each is
+    /// found; fails if one is not found in ten minutes
     #[arg(long)]
     planted: Option<String>,
     /// The fault that is planted in this run, which ends when a rule is broken

@@ -180,6 +180,12 @@ impl Bed {
         missing
     }
 
+    /// The brokers that are Kafka's.
+    pub fn of_kafka(&self) -> Arc<[i32]> {
+        let of_kafka = self.nodes.iter().filter(|node| node.kind == Kind::Kafka);
+        of_kafka.map(|node| node.id).collect()
+    }
+
     /// The log directory of each broker, with its name.
     pub fn log_dirs(&self) -> Vec<(String, PathBuf)> {
         self.nodes.iter().map(|node| (node.server.name.clone(), node.log_dir())).collect()

@@ -78,8 +78,8 @@ const KINDS: [(Fault, u32); 18] = [
     (Fault::KillEnsemble, 1),
     (Fault::Expire, 3),
     (Fault::Depose, 2),
-    (Fault::Cascade, 2),
-    (Fault::Forsake, 2),
+    (Fault::Cascade, 3),
+    (Fault::Forsake, 3),
     (Fault::Deafen, 1),
     (Fault::FillDisk, 1),
     (Fault::WipeDisk, 1),
@@ -147,8 +147,8 @@ impl Fault {
             // Around the session timeout, where both sides are least sure of each other.
             Self::IsolateZookeeper => rng.u64(session / 2..session * 2),
             Self::IsolatePeers | Self::OneWay | Self::Vanish => rng.u64(1_000..session * 2),
-            // Beyond the time after which followers leave the ISR.
-            Self::Forsake => rng.u64(session * 11 / 10..session * 3 / 2),
+            // Followers may lag for as long as a session, and it is looked at every half of that.
+            Self::Forsake => rng.u64(session * 3 / 2..session * 2),
             Self::Cascade => rng.u64(..2_000),
             Self::KillZookeeperLeader => rng.u64(500..4_000),
             Self::KillEnsemble => rng.u64(1_000..session * 3 / 2),

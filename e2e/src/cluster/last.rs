@@ -27,7 +27,7 @@ pub fn look(bed: &Bed, shared: &Shared) -> Result<Comparison> {
     if whole.is_err() {
         // Kafka forgets a replica of a topic that was busy with something else now and then.
         for what in bed.all_not_whole()? {
-            history.record(0, shared.unless_kafka(Rule::NotWhole, what));
+            history.record(0, shared.unless_kafka(None, Rule::NotWhole, what));
         }
     }
     let known = known_ends(history);

@@ -59,13 +59,16 @@ pub fn keep(violations: &[Violation]) -> Result<()> {
     fs::write(verdict_file(), text).context("keep what was found")
 }
 
-/// Hunts the fault `name`, or all of them, in runs whose seeds begin with `seed`; says whether each was
-/// found in time.
-pub fn hunt(name: &str, seed: u64) -> Result<bool> {
-    let names: Vec<&'static str> =
-        NAMES.into_iter().filter(|known| name == "all" || name == *known).collect();
-    if names.is_empty() {
-        bail!("no fault {name} can be planted; there are: all, {}", NAMES.join(", "));
+/// Hunts the faults that `list` names, separated by commas, or `all`, in runs whose seeds begin with
+/// `seed`; says whether each was found in time.
+pub fn hunt(list: &str, seed: u64) -> Result<bool> {
+    let mut names = Vec::new();
+    for word in list.split(',') {
+        let before = names.len();
+        names.extend(NAMES.into_iter().filter(|known| word == "all" || word == *known));
+        if names.len() == before {
+            bail!("no fault {word} can be planted; there are: all, {}", NAMES.join(", "));
+        }
     }
     // Compiled out here, where cargo may print.
     broker::planted_binary()?;
@@ -81,6 +84,25 @@ pub fn hunt(name: &str, seed: u64) -> Result<bool> {
     Ok(all.iter().all(|found| found.by.is_some()))
 }
 
+/// The words of a broker of the last run that ended itself rather than go on with what cannot be.
+fn assertion() -> Result<Option<String>> {
+    let logs = workspace::output_dir().join("logs");
+    for entry in fs::read_dir(&logs).with_context(|| format!("list {}", logs.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with("cluster-broker") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("read {name}"))?;
+        let mut lines = text.lines().skip_while(|line| !line.contains("panicked at"));
+        if let (Some(place), Some(words)) = (lines.next(), lines.next()) {
+            let place = place.rsplit(' ').next().unwrap_or_default();
+            return Ok(Some(format!("assertion: {words} ({place})")));
+        }
+    }
+    Ok(None)
+}
+
 fn hunt_one(name: &'static str, first_seed: u64) -> Result<Found> {
     let clock = Stopwatch::start();
     let mut runs = 0;
@@ -94,10 +116,13 @@ fn hunt_one(name: &'static str, first_seed: u64) -> Result<Found> {
         let seed = format!("--seed={seed}");
         let arguments = ["--inside", "--bug", name, &seed, "--minutes", RUN_MINUTES];
         enter::enter(&arguments.map(OsString::from))?;
-        let verdict = fs::read_to_string(verdict_file());
-        let verdict = verdict.with_context(|| format!("a run with {name} came to no end"))?;
-        if let Some(first) = verdict.lines().next() {
-            return Ok(Found { name, time: clock.elapsed(), runs, by: Some(first.to_owned()) });
+        let by = match (assertion()?, fs::read_to_string(verdict_file())) {
+            (Some(assertion), _) => Some(assertion),
+            (None, Ok(verdict)) => verdict.lines().next().map(str::to_owned),
+            (None, Err(_)) => bail!("a run with {name} came to no end: see what it said above"),
+        };
+        if by.is_some() {
+            return Ok(Found { name, time: clock.elapsed(), runs, by });
         }
     }
     Ok(Found { name, time: clock.elapsed(), runs, by: None })

@@ -125,7 +125,7 @@ pub fn run(plan: Plan) -> Result<Report> {
     let shared = Shared {
         history: Arc::new(History::create(&history_file())?),
         view: Arc::clone(&bed.view),
-        with_kafka: plan.kinds.contains(&Kind::Kafka),
+        kafkas: bed.of_kafka(),
         stop: Arc::new(AtomicBool::new(false)),
         pulse: Arc::new(Pulse::default()),
     };

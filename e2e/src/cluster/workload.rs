@@ -70,8 +70,8 @@ pub struct Shared {
     pub history: Arc<History>,
     /// What clients know.
     pub view: Arc<View>,
-    /// Whether a broker of the cluster is Kafka's, whose known weaknesses are no findings.
-    pub with_kafka: bool,
+    /// The brokers that are Kafka's, whose known weaknesses are no findings.
+    pub kafkas: Arc<[i32]>,
     /// Tells producers and members to end.
     pub stop: Arc<AtomicBool>,
     /// What the partitions did lately, for the run to wait on.
@@ -143,13 +143,22 @@ impl Shared {
         let Err(error) = self.view.refresh(&names()) else { return };
         if let Some(denial) = error.downcast_ref::<Denial>() {
             // Clients believe it and give up. Kafka's broker says so until it hears of its cluster.
-            self.history.record(0, self.unless_kafka(Rule::UnexpectedAnswer, denial.to_string()));
+            let brokers = self.view.brokers().iter();
+            let broker = brokers.clone().find(|(_, address)| *address == denial.broker);
+            let what = denial.to_string();
+            let what = self.unless_kafka(broker.map(|(id, _)| *id), Rule::UnexpectedAnswer, what);
+            self.history.record(0, what);
         }
     }
 
-    /// A finding, but a note where one of the brokers is of Kafka, which is known to do so.
-    pub fn unless_kafka(&self, rule: Rule, what: String) -> What {
-        if self.with_kafka { What::Note(what) } else { What::Wrong(rule, what) }
+    /// A finding, but a note where it is of a broker of Kafka, which is known to do so; or may be of one,
+    /// where `broker` is not known.
+    pub fn unless_kafka(&self, broker: Option<i32>, rule: Rule, what: String) -> What {
+        let is_of_kafka = match broker {
+            Some(broker) => self.kafkas.contains(&broker),
+            None => !self.kafkas.is_empty(),
+        };
+        if is_of_kafka { What::Note(what) } else { What::Wrong(rule, what) }
     }
 }
 

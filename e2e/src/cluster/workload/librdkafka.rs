@@ -73,11 +73,19 @@ pub fn produce_on(shared: &Shared, topic: u16, process: u32, seed: u64, mean_pau
     while !shared.stopped() {
         if let Err(error) = produce(shared, topic, process, first_writer, &mut rng, mean_pause) {
             let what = format!("librdkafka gave up: {error:#}");
-            shared.history.record(process, shared.unless_kafka(Rule::UnexpectedAnswer, what));
+            let what = shared.unless_kafka(broker_of(&what), Rule::UnexpectedAnswer, what);
+            shared.history.record(process, what);
         }
         // Another producer, other writers.
         first_writer += partitions;
     }
+}
+
+/// The broker that a reason of librdkafka's names.
+fn broker_of(reason: &str) -> Option<i32> {
+    let mut words = reason.split_whitespace();
+    words.find(|word| *word == "broker")?;
+    words.next()?.parse().ok()
 }
 
 /// One producer's life; an error is one that it does not mend itself.

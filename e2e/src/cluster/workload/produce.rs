@@ -147,7 +147,9 @@ impl Producer {
         }
         let batch = self.unacknowledged.front().map(|batch| batch.values);
         let what = format!("{}: {code:?} for {batch:?}", self.place);
-        let what = self.shared.unless_kafka(Rule::UnexpectedAnswer, what);
+        let leader = self.shared.view.leader(self.topic(), i32::from(self.place.partition));
+        let leader = leader.map(|(id, _)| id);
+        let what = self.shared.unless_kafka(leader, Rule::UnexpectedAnswer, what);
         self.shared.history.record(self.process, what);
         self.begin_anew();
     }
