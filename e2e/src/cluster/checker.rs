@@ -213,6 +213,11 @@ impl Checker {
         self.partitions.values().map(Partition::verified).sum()
     }
 
+    /// Whether an offset of a group was committed.
+    pub fn has_commits(&self, group: u16) -> bool {
+        self.groups.has_commits(group)
+    }
+
     /// The offset after the last that is known in a partition.
     pub fn known_end(&self, place: Place) -> i64 {
         self.partitions.get(&place).map_or(0, Partition::known_end)

@@ -18,16 +18,17 @@ use crate::broker;
 use crate::deadline::Stopwatch;
 use crate::workspace;
 
-/// The faults, as a broker that is built for them knows them.
-const NAMES: [&str; 8] = [
-    "ack-before-replication",
-    "proposed-isr-only",
-    "ignore-epoch-in-fetch",
-    "truncate-to-high-watermark",
-    "stale-broker-epoch",
-    "unfenced-controller-write",
-    "no-offsets-while-loading",
-    "dedupe-window-of-four",
+/// The faults, as a broker that is built for them knows them, and what is done to the cluster to find each:
+/// kinds by parts of their names, all where there is none.
+const BUGS: [(&str, &str); 8] = [
+    ("ack-before-replication", ""),
+    ("proposed-isr-only", "cut off from its peers"),
+    ("ignore-epoch-in-fetch", ""),
+    ("truncate-to-high-watermark", "of its successor"),
+    ("stale-broker-epoch", "expired,kill -9"),
+    ("unfenced-controller-write", ""),
+    ("no-offsets-while-loading", "kill -9,SIGTERM"),
+    ("dedupe-window-of-four", ""),
 ];
 
 /// How long a fault may stay unfound.
@@ -62,19 +63,20 @@ pub fn keep(violations: &[Violation]) -> Result<()> {
 /// Hunts the faults that `list` names, separated by commas, or `all`, in runs whose seeds begin with
 /// `seed`; says whether each was found in time.
 pub fn hunt(list: &str, seed: u64) -> Result<bool> {
-    let mut names = Vec::new();
+    let mut bugs = Vec::new();
     for word in list.split(',') {
-        let before = names.len();
-        names.extend(NAMES.into_iter().filter(|known| word == "all" || word == *known));
-        if names.len() == before {
-            bail!("no fault {word} can be planted; there are: all, {}", NAMES.join(", "));
+        let before = bugs.len();
+        bugs.extend(BUGS.into_iter().filter(|(known, _)| word == "all" || word == *known));
+        if bugs.len() == before {
+            let names = BUGS.map(|(name, _)| name).join(", ");
+            bail!("no fault {word} can be planted; there are: all, {names}");
         }
     }
     // Compiled out here, where cargo may print.
     broker::planted_binary()?;
     let mut all = Vec::new();
-    for name in names {
-        all.push(hunt_one(name, seed)?);
+    for (name, faults) in bugs {
+        all.push(hunt_one(name, faults, seed)?);
     }
     println!("\n{:30} {:>9}  {:>4}  found by", "planted", "seconds", "runs");
     for Found { name, time, runs, by } in &all {
@@ -103,7 +105,7 @@ fn assertion() -> Result<Option<String>> {
     Ok(None)
 }
 
-fn hunt_one(name: &'static str, first_seed: u64) -> Result<Found> {
+fn hunt_one(name: &'static str, faults: &str, first_seed: u64) -> Result<Found> {
     let clock = Stopwatch::start();
     let mut runs = 0;
     while clock.elapsed() < FOUND_WITHIN {
@@ -114,8 +116,12 @@ fn hunt_one(name: &'static str, first_seed: u64) -> Result<Found> {
             fs::remove_file(verdict_file()).context("forget what was found before")?;
         }
         let seed = format!("--seed={seed}");
-        let arguments = ["--inside", "--bug", name, &seed, "--minutes", RUN_MINUTES];
-        enter::enter(&arguments.map(OsString::from))?;
+        let mut arguments = vec!["--inside", "--bug", name, &seed, "--minutes", RUN_MINUTES];
+        if !faults.is_empty() {
+            arguments.extend(["--faults", faults]);
+        }
+        let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+        enter::enter(&arguments)?;
         let by = match (assertion()?, fs::read_to_string(verdict_file())) {
             (Some(assertion), _) => Some(assertion),
             (None, Ok(verdict)) => verdict.lines().next().map(str::to_owned),

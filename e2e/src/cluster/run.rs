@@ -26,7 +26,7 @@ use super::planted;
 use super::script::{Actor, DEEDS};
 use super::table::Report;
 use super::workload::churn::Churn;
-use super::workload::commit::{ask_on, commit_on};
+use super::workload::commit::{ask_everyone_on, ask_on, commit_on};
 use super::workload::librdkafka::produce_on;
 use super::workload::member::Member;
 use super::workload::produce::Producer;
@@ -43,6 +43,8 @@ const SERVES_SECONDS: u64 = 120;
 const WHOLE_SECONDS: u64 = 60;
 /// How long faults go on before everything is looked at in calm.
 const STORM_SECONDS: u64 = 40;
+/// The groups that offsets are committed for without membership.
+const GROUPS: [u16; 3] = [101, 102, 103];
 /// How often a person is told.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// The last reading may meet leaders that have just moved.
@@ -173,6 +175,7 @@ impl Run {
         let process = self.process();
         let churn = Churn::new(self.shared.clone(), process, self.seed(process));
         let churn = self.plan.churn.then(|| thread::spawn(move || churn.run()));
+        self.begin()?;
         match self.plan.script.clone() {
             Some(roles) => self.play(&roles)?,
             None => self.storms()?,
@@ -189,6 +192,15 @@ impl Run {
         self.bed.restart_all()?;
         self.read_all("after all brokers were started anew");
         last::look(&self.bed, &self.shared)
+    }
+
+    /// Waits until every group has committed something: from then on no coordinator may say "none".
+    fn begin(&self) -> Result<()> {
+        let history = &self.shared.history;
+        let all = || history.look(|checker| GROUPS.iter().all(|group| checker.has_commits(*group)));
+        Deadline::seconds(SERVES_SECONDS).poll("first commits", || Ok(all().then_some(())))?;
+        history.record(0, What::Rest);
+        Ok(())
     }
 
     /// Storms with calm between them, until time is up.
@@ -254,8 +266,8 @@ impl Run {
             let reader = Reader::new(self.shared.clone(), process, manner, self.seed(process));
             workers.push(thread::spawn(move || reader.run()));
         }
-        let groups = [101, 102, 103];
-        for work in [commit_on, ask_on] {
+        let groups = GROUPS;
+        for work in [commit_on, ask_on, ask_everyone_on] {
             let (process, shared) = (self.process(), self.shared.clone());
             workers.push(thread::spawn(move || work(&shared, process, &groups)));
         }

@@ -92,6 +92,11 @@ impl Groups {
         self.asked.insert((process, group, place), accepted);
     }
 
+    pub(super) fn has_commits(&self, group: u16) -> bool {
+        let mut committed = self.committed.iter();
+        committed.any(|((of, _), it)| *of == group && it.accepted_max > NONE)
+    }
+
     pub(super) fn rest(&mut self) {
         for committed in self.committed.values_mut() {
             committed.accepted_at_rest = committed.accepted_max;

@@ -26,6 +26,10 @@ const FETCH_VERSION: i16 = 6;
 
 /// Between two requests of one process.
 const PACE: Duration = Duration::from_millis(60);
+/// The same where all brokers are asked: a coordinator may be loading for no longer than this.
+const EVERYONE_PACE: Duration = Duration::from_millis(15);
+/// The others are not to wait for a broker that is cut off.
+const QUICK: Duration = Duration::from_millis(300);
 
 /// A connection to the coordinator of a group, found anew after it failed.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub(super) struct Coordinated {
 impl Coordinated {
     pub(super) fn new(group: u16) -> Self {
         let next_broker = usize::from(group);
-        Self { group, name: format!("group-{group}"), connection: None, next_broker }
+        Self { group, name: name(group), connection: None, next_broker }
     }
 
     /// The connection to the coordinator; the next broker in turn is asked who that is.
@@ -58,6 +62,10 @@ impl Coordinated {
     pub(super) fn leave(&mut self) {
         self.connection = None;
     }
+}
+
+fn name(group: u16) -> String {
+    format!("group-{group}")
 }
 
 fn find(asked: SocketAddr, group: &str) -> Result<SocketAddr> {
@@ -103,6 +111,11 @@ pub(super) fn commit(
 
 /// The committed offset, -1 for none; an error where there is no answer to believe.
 pub(super) fn committed(connection: &mut Connection, group: &str, place: Place) -> Result<i64> {
+    told(connection, group, place)?.with_context(|| format!("committed offset of {group}"))
+}
+
+/// The committed offset, -1 for none; `None` where the broker does not say.
+fn told(connection: &mut Connection, group: &str, place: Place) -> Result<Option<i64>> {
     let topic = OffsetFetchRequestTopic {
         name: TOPICS[usize::from(place.topic)].name.into(),
         partition_indexes: vec![i32::from(place.partition)],
@@ -114,11 +127,12 @@ pub(super) fn committed(connection: &mut Connection, group: &str, place: Place) 
     };
     let answer = connection.call(&request, FETCH_VERSION)?;
     let response: OffsetFetchResponse<'_> = answer.read(FETCH_VERSION)?;
-    ensure!(response.error_code == 0, "committed offsets of {group}: {}", response.error_code);
+    if response.error_code != 0 {
+        return Ok(None);
+    }
     let partition = response.topics.first().and_then(|topic| topic.partitions.first());
     let partition = partition.context("no partition in the answer")?;
-    ensure!(partition.error_code == 0, "committed offset of {group}: {}", partition.error_code);
-    Ok(partition.committed_offset)
+    Ok((partition.error_code == 0).then_some(partition.committed_offset))
 }
 
 /// Commits larger and larger offsets for each of `groups` in turn, until it is told to stop.
@@ -158,6 +172,35 @@ pub fn ask_on(shared: &Shared, process: u32, groups: &[u16]) {
             }
         }
         deadline::pass(PACE);
+    }
+}
+
+/// Asks every broker in turn for what was committed for each of `groups`, whether it coordinates them or
+/// not, until it is told to stop: one that has just begun to must not say "none".
+pub fn ask_everyone_on(shared: &Shared, process: u32, groups: &[u16]) {
+    let place = Place { topic: 0, partition: 0 };
+    let brokers = shared.view.brokers();
+    let mut connections: Vec<Option<Connection>> = brokers.iter().map(|_| None).collect();
+    for group in groups.iter().cycle() {
+        if shared.stopped() {
+            return;
+        }
+        let name = name(*group);
+        for ((_, address), connection) in brokers.iter().zip(&mut connections) {
+            let open = match connection.take() {
+                Some(open) => Ok(open),
+                None => Connection::open_within(*address, QUICK, QUICK),
+            };
+            let Ok(mut open) = open else { continue };
+            shared.history.record(process, What::Peek(*group, place));
+            let answer = told(&mut open, &name, place);
+            if let Ok(Some(offset)) = answer {
+                shared.history.record(process, What::Told(*group, place, offset));
+            }
+            // One that does not coordinate the group keeps its connection.
+            *connection = answer.is_ok().then_some(open);
+        }
+        deadline::pass(EVERYONE_PACE);
     }
 }
 
