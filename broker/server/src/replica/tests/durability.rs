@@ -4,6 +4,8 @@ use broker_storage::fs::Open;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 
 use super::*;
+use crate::replica::manager::Truncation;
+use crate::replica::partition::follower::Cut;
 
 const DIR: &str = "/data";
 
@@ -97,6 +99,11 @@ fn records_that_were_not_synced_yet_are_deleted_once_they_are() {
     assert_eq!((offsets.log_start_offset, offsets.recovery_point), (Offset(5), Offset(5)));
 }
 
+/// What one cut log costs: it is cut, and synced.
+const CUT_OPERATIONS: u64 = 2;
+/// What a checkpoint costs: it is created, written, synced and renamed, and its directory synced.
+const CHECKPOINT_OPERATIONS: u64 = 5;
+
 /// A topic of many partitions goes as fast as one of few.
 #[test]
 fn any_number_of_logs_is_deleted_with_one_sync() {
@@ -112,4 +119,64 @@ fn any_number_of_logs_is_deleted_with_one_sync() {
     assert!(stopped.iter().all(Result::is_ok), "the last was not there");
     assert_eq!(fs.operations(), before + 10 + 1, "renamed one by one, and synced together");
     assert_eq!(manager.partitions().len(), 0);
+}
+
+/// Brings `count` partitions into another state.
+fn turn(manager: &Manager, count: i32, leader: i32, epoch: i32) {
+    let change = |number| Become {
+        partition: TopicPartition { topic: "t".into(), partition: number },
+        topic_id: ID,
+        config: relaxed(),
+        leadership: Leadership::alone(BrokerId(leader), LeaderEpoch(epoch), 2),
+        leads: leader == 0,
+        is_in_sync: leader == 0,
+        is_new: false,
+    };
+    let outcomes = manager.apply((0..count).map(change).collect());
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(_))));
+}
+
+/// A failover moves thousands of partitions at once. Method: what is written for one, for two and for twenty
+/// of them; each part that all of them share is there once.
+#[test]
+fn many_partitions_are_turned_without_a_write_and_cut_with_one_checkpoint() {
+    let operations = |count: i32| {
+        let fs = FaultyFs::new(3);
+        let (manager, _) = partition_on(&fs, &relaxed());
+        lead(&manager, count, &relaxed());
+        for partition in manager.partitions() {
+            append(&partition, 1).unwrap();
+            append(&partition, 1).unwrap();
+            partition.request_sync().wait().unwrap();
+        }
+        let before = fs.operations();
+        turn(&manager, count, 9, 1);
+        turn(&manager, count, 0, 2);
+        turn(&manager, count, 9, 3);
+        assert_eq!(fs.operations(), before, "{count} led and followed");
+
+        let cut = |partition| Truncation {
+            partition,
+            leader_epoch: LeaderEpoch(3),
+            fetch_offset: Offset(2),
+            last_fetched_epoch: LeaderEpoch(0),
+            cut: Cut::At(Offset(1)),
+        };
+        let cuts: Vec<_> = manager.partitions().into_iter().map(cut).collect();
+        let cut = manager.truncate(&cuts);
+        assert!(cut.iter().all(Result::is_ok), "{cut:?}");
+        let cut_operations = fs.operations() - before;
+        let offsets: Vec<_> = cuts.iter().map(|cut| cut.partition.offsets()).collect();
+        assert!(
+            offsets
+                .iter()
+                .all(|it| (it.log_end_offset, it.recovery_point) == (Offset(1), Offset(1)))
+        );
+        cut_operations
+    };
+    let [one, two, twenty] = [1, 2, 20].map(operations);
+    let each = two - one;
+    assert_eq!(twenty, one + 19 * each, "in proportion");
+    assert!(each <= CUT_OPERATIONS, "{each} operations a log");
+    assert!(one - each <= CHECKPOINT_OPERATIONS, "{} for all of them", one - each);
 }
