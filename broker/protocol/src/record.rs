@@ -11,3 +11,4 @@ pub mod entries;
 pub mod iteration;
 pub mod legacy;
 mod varint;
+pub mod wrapper;

@@ -9,9 +9,8 @@ use super::builder::BatchBuilder;
 use super::compression::{CompressError, Compression, UnknownCodec};
 use super::entries::{Entry, EntryError, entries};
 use super::iteration::{Record, RecordsError};
-use super::legacy::{
-    LegacyError, LegacyMessage, MessageFields, message_size, write_message, write_wrapper_of,
-};
+use super::legacy::{LegacyMessage, MessageFields, message_size, write_message, write_wrapper_of};
+use super::wrapper::LegacyError;
 use crate::quantity::Offset;
 
 /// Why records were not converted.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use broker_protocol::record::batch::BatchHeader;
 use broker_protocol::record::compression::DECOMPRESSED_SIZE_MAX;
 use broker_protocol::record::convert::{ConvertError, up};
-use broker_protocol::record::legacy::LegacyError;
+use broker_protocol::record::wrapper::LegacyError;
 use broker_storage::log::AppendBatch;
 
 use super::{Flaw, InvalidRecords, Rules, Validated, check};
