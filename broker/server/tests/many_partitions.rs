@@ -33,7 +33,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const ME: BrokerId = BrokerId(1);
 
 /// Enough for what a broker needs by itself to vanish in the quotient.
-const PARTITIONS: i32 = 300;
+const PARTITIONS: i32 = 100;
 
 /// What a partition of three replicas may hold, in bytes: 10,000 of them then take 60 MiB of the 250 MiB that a
 /// broker with as many may have; fetch sessions, metadata, the controller and connections take the rest.
