@@ -15,6 +15,7 @@ pub(crate) mod identity;
 pub(crate) mod registration;
 mod standing;
 pub(crate) mod state;
+pub(crate) mod vigil;
 
 #[cfg(test)]
 mod tests;
@@ -156,6 +157,8 @@ pub(crate) struct Membership {
     /// One is enough: a controller resigns once.
     resigned: mpsc::Receiver<Term>,
     resign: mpsc::Sender<Term>,
+    gone: mpsc::Receiver<BrokerId>,
+    tell_gone: mpsc::Sender<BrokerId>,
     /// When a change of what is proven is told.
     standing_due: Option<tokio::time::Instant>,
 }
@@ -177,6 +180,7 @@ impl Membership {
         let broker_epoch = Arc::clone(&joining.broker_epoch);
         let controller = watch::Sender::new(None);
         let (resign, resigned) = mpsc::channel(1);
+        let (tell_gone, gone) = mpsc::channel(1);
         let state = State::new(joining.id, identity.controller_epoch);
         let watches = None;
         let mut membership = Self {
@@ -188,6 +192,8 @@ impl Membership {
             controller,
             resigned,
             resign,
+            gone,
+            tell_gone,
             standing_due: None,
         };
         while let Event::SessionEnded = membership.register(true).await? {
@@ -199,6 +205,17 @@ impl Membership {
     /// Returns where a controller says that a write of it was fenced.
     pub(crate) fn resigned(&self) -> mpsc::Sender<Term> {
         self.resign.clone()
+    }
+
+    /// Returns who watches the process of the controller through `listener`, to be run beside this.
+    pub(crate) fn vigil(&self, listener: Arc<str>) -> vigil::Vigil {
+        vigil::Vigil {
+            me: self.joining.id,
+            store: self.joining.sessions.live(),
+            listener,
+            controller: self.controller.subscribe(),
+            gone: self.tell_gone.clone(),
+        }
     }
 
     /// Stays a member until shutdown; stands for controller whenever there is none.
@@ -232,7 +249,7 @@ impl Membership {
 
     /// Waits for the next thing that happens. Cancel-safe.
     async fn next(&mut self) -> Event {
-        let Self { joining, watches, resigned, standing_due, .. } = self;
+        let Self { joining, watches, resigned, gone, standing_due, .. } = self;
         let Joining { sessions, unproven, clock, .. } = joining;
         let Some(watches) = watches else {
             sessions.ended().await;
@@ -250,6 +267,7 @@ impl Membership {
                 Event::RegistrationChanged
             }
             Some(term) = resigned.recv() => Event::Resigned(term),
+            Some(broker) = gone.recv() => Event::ControllerGone(broker),
             () = standing_changed(&mut unproven.changes, standing_due, &**clock) => {
                 Event::StandingChanged
             }
@@ -290,10 +308,8 @@ impl Membership {
                 let stood = election::stand(&*store, self.joining.id, now).await;
                 answered(stood.map(Event::Stood), Event::OfficeChanged).await
             }
-            Effect::GiveUp => {
-                let given_up = election::give_up(&*store).await;
-                answered(given_up.map(|()| Event::OfficeChanged), Event::OfficeChanged).await
-            }
+            Effect::GiveUp => vacated(election::give_up(&*store).await).await,
+            Effect::Depose(broker) => vacated(election::depose(&*store, broker).await).await,
             Effect::StartController(term) => {
                 info!(epoch = term.epoch, "this broker is the controller");
                 charge(duties, Duty::StartController { store, term }).await?;
@@ -460,6 +476,11 @@ async fn answered(result: Result<Event, TreeError>, again: Event) -> Option<Even
             Some(again)
         }
     }
+}
+
+/// The office was left, or tried to be: it is read who has it.
+async fn vacated(result: Result<(), TreeError>) -> Option<Event> {
+    answered(result.map(|()| Event::OfficeChanged), Event::OfficeChanged).await
 }
 
 async fn watches(store: &dyn Store, id: BrokerId) -> Result<Watches, StoreError> {

@@ -218,6 +218,16 @@ fn connect_timeout(config: &BrokerConfig) -> Duration {
 pub(super) async fn join(context: &Arc<Context>, joining: Joining) -> Result<()> {
     let membership = Membership::join(joining).await?;
     let resigned = membership.resigned();
+    let listener = context.config.load().inter_broker_listener.name.as_str().into();
+    let vigil = membership.vigil(listener);
+    let over = context.tasks.shutdown_token();
+    context.tasks.spawn("vigil", async move {
+        tokio::select! {
+            biased;
+            () = over.cancelled() => {}
+            () = vigil.run() => {}
+        }
+    });
     let (duties, assigned) = mpsc::channel(DUTIES);
     let (tasks, shutdown) = (context.tasks.clone(), context.tasks.shutdown_token());
     let stop = context.tasks.clone();

@@ -72,6 +72,32 @@ pub(crate) async fn give_up(store: &dyn Store) -> Result<(), TreeError> {
     }
 }
 
+/// Takes the office from broker `id`, whose process is gone, unless another has it by now.
+pub(crate) async fn depose(store: &dyn Store, id: BrokerId) -> Result<(), TreeError> {
+    loop {
+        // Each election raises the epoch: while it is this one, the office is the one that is read now.
+        let last = term(store).await?;
+        let Some((data, stat)) = settle::current(store, path::CONTROLLER).await? else {
+            return Ok(());
+        };
+        let is_his = Controller::decode(path::CONTROLLER, &data)?.brokerid == id.0;
+        if !is_his || stat.ephemeral_owner == store.session_id() {
+            return Ok(());
+        }
+        let version = Some(stat.version);
+        let vacate = Op::Delete { path: path::CONTROLLER.to_owned(), version };
+        match store.multi(vec![last.check(), vacate]).await {
+            Ok(_) => return Ok(()),
+            Err(
+                StoreError::ConnectionLoss
+                | StoreError::NoNode { .. }
+                | StoreError::BadVersion { .. },
+            ) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Returns the present controller's term, as the epoch's node says.
 pub(crate) async fn term(store: &dyn Store) -> Result<Term, TreeError> {
     let path = path::CONTROLLER_EPOCH;
@@ -119,6 +145,29 @@ mod tests {
                 assert_eq!(term(&stores[winner]).await.unwrap(), won);
                 give_up(&stores[winner]).await.unwrap();
             }
+        }
+    }
+
+    /// Whose process is gone loses the office; who has it by then does not, whatever is lost.
+    #[tokio::test]
+    async fn an_office_is_taken_from_its_owner_and_from_no_other() {
+        for seed in 0..50 {
+            let tree = EmbeddedTree::in_memory();
+            ensure_paths(&tree.session().await).await.unwrap();
+            let (gone, look) = (tree.session().await, tree.session().await);
+            let first = stand(&gone, BrokerId(0), 7).await.unwrap().unwrap();
+            let faults = |seed| Faults { seed, lost_answers: 0.3, ..Faults::NONE };
+            let heir = FaultyStore::new(Arc::new(tree.session().await), faults(seed));
+            let late = FaultyStore::new(Arc::new(tree.session().await), faults(seed + 100));
+            depose(&late, BrokerId(9)).await.unwrap();
+            assert!(look.exists(path::CONTROLLER).await.unwrap().is_some(), "another's");
+            depose(&heir, BrokerId(0)).await.unwrap();
+            let next = stand(&heir, BrokerId(1), 8).await.unwrap().unwrap();
+            assert_eq!(next.epoch, first.epoch + 1);
+            depose(&late, BrokerId(0)).await.unwrap();
+            let (data, _) = look.get(path::CONTROLLER).await.unwrap();
+            assert_eq!(Controller::decode(path::CONTROLLER, &data).unwrap().brokerid, 1);
+            assert!(gone.multi(vec![first.check()]).await.is_err(), "its writes are fenced");
         }
     }
 }

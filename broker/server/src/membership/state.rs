@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Stood(Option<Term>),
     /// The controller of this term has given up: a write of it was fenced.
     Resigned(Term),
+    /// The process of the broker that is controller is gone, though its session is not over.
+    ControllerGone(BrokerId),
     /// Something about the registration may have changed.
     RegistrationChanged,
     /// The registration was read: its owner, and whether that is this session.
@@ -78,6 +80,8 @@ pub(crate) enum Effect {
     Stand,
     /// Give the office up.
     GiveUp,
+    /// Take the office from a broker whose process is gone.
+    Depose(BrokerId),
     /// Begin as controller of this term.
     StartController(Term),
     /// End as controller; wait until that is so.
@@ -130,6 +134,8 @@ impl State {
             Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
             Event::Stood(Some(term)) => self.won(term),
             Event::Resigned(term) => self.resigned(term),
+            Event::ControllerGone(_) if self.term.is_some() => Vec::new(),
+            Event::ControllerGone(broker) => vec![Effect::Depose(broker)],
             Event::RegistrationChanged => vec![Effect::ReadRegistration],
             Event::RegistrationRead(None) => vec![Effect::Register],
             Event::RegistrationRead(Some((_, true))) => Vec::new(),

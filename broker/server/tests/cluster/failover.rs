@@ -79,6 +79,29 @@ fn the_controller_is_succeeded_and_partitions_go_on() {
     assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..10));
 }
 
+/// A controller whose process is gone is succeeded, and what it led is led, though its session goes on.
+#[test]
+fn nobody_waits_for_the_session_of_a_controller_that_was_killed() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 3, &SAFE);
+    write(&cluster, "t", 0..5);
+    let controller = cluster.controller();
+    cluster.kill(controller);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 2);
+    }
+    assert_ne!(cluster.controller(), controller);
+    write(&cluster, "t", 5..10);
+    cluster.begin(controller);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 3);
+    }
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    let mut records = consumed(&mut cluster.client(leader), "t", 0);
+    records.dedup();
+    assert_eq!(records, numbers(0..10));
+}
+
 /// A leader that stops in order hands over first; nobody waits for a session to end.
 #[test]
 fn every_broker_can_be_stopped_and_started_in_turn() {
