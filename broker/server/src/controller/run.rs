@@ -156,7 +156,11 @@ impl Controller {
                         let outcome = self.tree.write(&changes).await?;
                         events.push_front(Event::Written { batch, outcome });
                     }
-                    Effect::Brokers(brokers) => self.channels.brokers(&brokers),
+                    Effect::Brokers(brokers) => {
+                        let ids: Vec<i32> = brokers.keys().map(|id| id.0).collect();
+                        info!(brokers = ?ids, "registered brokers");
+                        self.channels.brokers(&brokers);
+                    }
                     Effect::Send { broker, whole, directives } => {
                         self.channels.send(broker, whole, directives);
                     }
