@@ -422,6 +422,16 @@ impl PartitionState {
         self.advance()
     }
 
+    /// Returns whether `fetch`, which is yet to be recorded, shows a member of the ISR that has lost what was
+    /// committed: the first of an epoch, below the high watermark. A later one may only have waited.
+    pub fn lacks_committed(&self, fetch: &ReplicaFetch) -> bool {
+        let mut followers = self.followers.iter();
+        self.role == Role::Leader
+            && fetch.offset < self.high_watermark
+            && self.leadership.isr.contains(&fetch.broker)
+            && followers.any(|it| it.broker() == fetch.broker && it.vouched_end().is_none())
+    }
+
     /// Records a fetch of another replica, whose leader epoch was found to be ours.
     ///
     /// A broker that is no replica, or a fetch that comes when this broker no longer leads, changes

@@ -214,6 +214,10 @@ impl Partition {
         let leader_epoch = position.current_leader_epoch;
         let fetch =
             ReplicaFetch { broker, broker_epoch, leader_epoch, offset, log_start_offset, at };
+        if inner.state.lacks_committed(&fetch) {
+            let (partition, broker) = (&self.name, broker.0);
+            tracing::error!(%partition, broker, %offset, "a replica in sync lacks committed records");
+        }
         let moved = inner.state.replica_fetched(&fetch);
         let advanced = self.advanced(inner, moved.high_watermark);
         (moved, advanced)

@@ -87,6 +87,26 @@ fn fetch(broker: i32, offset: i64) -> ReplicaFetch {
     }
 }
 
+/// A member of the ISR has all that is committed: one that begins below has lost it. Nothing is said of
+/// later fetches, which may have waited, nor of who is out of sync.
+#[test]
+fn a_replica_in_sync_that_lacks_committed_records_is_seen() {
+    let mut state = leader(Durability::Replicated, &[2, 3]);
+    state.appended(Offset(10));
+    for broker in [2, 3] {
+        assert!(!state.lacks_committed(&fetch(broker, 10)));
+        let _ = state.replica_fetched(&fetch(broker, 10));
+    }
+    assert_eq!(state.high_watermark(), Offset(10));
+    assert!(!state.lacks_committed(&fetch(2, 7)), "a fetch that waited");
+    for (isr, offset, lacks) in [(&[2, 3][..], 10, false), (&[2, 3], 9, true), (&[3], 9, false)] {
+        let mut next = state.clone();
+        let _ = next.lead(leadership(6, isr), now()).unwrap();
+        let fetch = ReplicaFetch { leader_epoch: LeaderEpoch(6), ..fetch(2, offset) };
+        assert_eq!(next.lacks_committed(&fetch), lacks, "{isr:?} {offset}");
+    }
+}
+
 /// The high watermark is the lowest end in the ISR and never moves back.
 ///
 /// Method: pure table. A row is (name, high watermark, end, ISR ends, expected).
