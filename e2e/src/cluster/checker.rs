@@ -69,6 +69,8 @@ pub enum Rule {
     Resurrected,
     /// A topic that was made is not there at rest, or one that was deleted is.
     AdminLost,
+    /// A replica in sync began a leader's epoch without all that was committed.
+    LacksCommitted,
     /// Who belongs to an earlier term or life was obeyed.
     FenceBroken,
     /// What an administrator asked for was not done.
@@ -78,7 +80,7 @@ pub enum Rule {
 }
 
 /// The rules and their names in histories and reports.
-const NAMES: [(Rule, &str); 24] = [
+const NAMES: [(Rule, &str); 25] = [
     (Rule::InconsistentOffsets, "inconsistent-offsets"),
     (Rule::Duplicate, "duplicate"),
     (Rule::LostWrite, "lost-write"),
@@ -100,6 +102,7 @@ const NAMES: [(Rule, &str); 24] = [
     (Rule::UnexpectedEnd, "unexpected-end"),
     (Rule::Resurrected, "resurrected"),
     (Rule::AdminLost, "admin-lost"),
+    (Rule::LacksCommitted, "lacks-committed"),
     (Rule::FenceBroken, "fence-broken"),
     (Rule::Undone, "undone"),
     (Rule::ForeignComplaint, "foreign-complaint"),

@@ -24,7 +24,7 @@ const BUGS: [(&str, &str); 8] = [
     ("ack-before-replication", ""),
     ("proposed-isr-only", "cut off from its peers"),
     ("ignore-epoch-in-fetch", ""),
-    ("truncate-to-high-watermark", "of its successor"),
+    ("truncate-to-high-watermark", "of its successor,SIGTERM,session expired"),
     ("stale-broker-epoch", "expired,kill -9"),
     ("unfenced-controller-write", ""),
     ("no-offsets-while-loading", "kill -9,SIGTERM"),

@@ -45,6 +45,8 @@ const WHOLE_SECONDS: u64 = 60;
 const STORM_SECONDS: u64 = 40;
 /// The groups that offsets are committed for without membership.
 const GROUPS: [u16; 3] = [101, 102, 103];
+/// What a leader of ours says of a replica in sync that has lost something.
+const LACKS_COMMITTED: &str = "a replica in sync lacks committed records";
 /// How often a person is told.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// The last reading may meet leaders that have just moved.
@@ -381,9 +383,18 @@ impl Run {
                 self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
             }
             let log = fs::read_to_string(node.server.log()).context("read a broker's log")?;
-            for line in log.lines().filter(|line| line.contains("panicked at")) {
+            // A disk that was lost at once lacks what it had.
+            let lost_disk = locked(&self.tally.done).contains_key(&Fault::WipeAtOnce);
+            for line in log.lines() {
+                let rule = if line.contains("panicked at") {
+                    Rule::UnexpectedEnd
+                } else if line.contains(LACKS_COMMITTED) && !lost_disk {
+                    Rule::LacksCommitted
+                } else {
+                    continue;
+                };
                 let what = format!("{}: {line}", node.server.name);
-                self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
+                self.shared.history.record(0, What::Wrong(rule, what));
             }
         }
         Ok(())
