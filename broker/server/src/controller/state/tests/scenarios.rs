@@ -6,10 +6,11 @@ use std::time::Duration;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 
-use super::world::{World, ids, part};
+use super::world::{World, ids, part, settings};
 use crate::controller::state::effect::{Change, Directive, Effect};
 use crate::controller::state::event::{Answer, Event, Outcome};
 use crate::controller::state::request::{ElectionKind, IsrProposal, Reply, Request, TopicRef};
+use crate::controller::state::{Balance, Settings};
 
 fn sends(effects: &[Effect]) -> Vec<(i32, Vec<Directive>)> {
     let of = |effect: &Effect| {
@@ -325,25 +326,43 @@ fn a_failed_directory_moves_its_partitions_alone() {
     assert_eq!(view.offline, ids(&[1]));
 }
 
+/// [`three`], where 2 leads what 1 should, and all are in sync.
+fn away() -> World {
+    let mut world = three();
+    let name = part("t", 0);
+    world.apply(Event::Refused { broker: BrokerId(1), epoch: 1 });
+    world.apply(Event::Reached { broker: BrokerId(1), epoch: 1 });
+    world.settle();
+    world.tree.proposals.push((BrokerId(2), name.clone(), proposal(1, 1, &[2, 3, 1])));
+    world.ask(Request::AlterPartition {
+        broker: BrokerId(2),
+        broker_epoch: 2,
+        knows_ineligible: true,
+        partitions: vec![proposal(1, 1, &[2, 3, 1])],
+    });
+    assert_eq!(world.state_of(&name), (2, 1, vec![2, 3, 1]));
+    world
+}
+
+/// Nobody balances leaders where that is off, or where as many as are elsewhere may be.
+#[test]
+fn leaders_stay_where_the_settings_leave_them() {
+    let interval = Duration::from_secs(30);
+    let rows = [(None, 2), (Some(100), 2), (Some(99), 1)];
+    for (percent, leader) in rows {
+        let mut world = away();
+        let balance = percent.map(|percent| Balance { percent, interval });
+        world.apply(Event::Settings(Settings { balance, ..settings() }));
+        for _ in 0..10 {
+            world.tick(Duration::from_secs(10));
+        }
+        assert_eq!(world.state_of(&part("t", 0)).0, leader, "{percent:?}");
+    }
+}
+
 /// Leaders go back to the first replicas: by themselves, on request, by an old tool's node.
 #[test]
 fn leaders_go_back_to_the_first_replicas() {
-    let away = || {
-        let mut world = three();
-        let name = part("t", 0);
-        world.apply(Event::Refused { broker: BrokerId(1), epoch: 1 });
-        world.apply(Event::Reached { broker: BrokerId(1), epoch: 1 });
-        world.settle();
-        world.tree.proposals.push((BrokerId(2), name.clone(), proposal(1, 1, &[2, 3, 1])));
-        world.ask(Request::AlterPartition {
-            broker: BrokerId(2),
-            broker_epoch: 2,
-            knows_ineligible: true,
-            partitions: vec![proposal(1, 1, &[2, 3, 1])],
-        });
-        assert_eq!(world.state_of(&name), (2, 1, vec![2, 3, 1]));
-        world
-    };
     let mut world = away();
     world.tick(Duration::from_secs(4));
     assert_eq!(world.state_of(&part("t", 0)).0, 2);
