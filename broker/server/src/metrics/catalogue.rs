@@ -164,6 +164,7 @@ families! {
     GAUGE Broker "ottla_replication_lag_records" ["topic" "partition"] "Records that the replica furthest behind lacks, on the leader.";
     GAUGE Broker "ottla_replication_max_lag_records" [] "The largest of them.";
     GAUGE Broker "ottla_replication_max_lag_seconds" [] "For how long the latest replica of a partition led here has lacked records; 0 if none does.";
+    COUNTER Broker "ottla_replication_refused_leaderships_total" [] "Orders to lead that were refused, as the replica may lack what was acknowledged.";
     GAUGE Broker "ottla_replication_unproven_replicas" [] "Replicas here that cannot prove that they hold all that was acknowledged, so that they do not lead.";
     GAUGE Broker "ottla_coordination_session_state" ["state"] "1 for the state that the session with the coordination service is in, 0 for the others.";
     HISTOGRAM Broker "ottla_coordination_request_duration_seconds" [] "Requests to the coordination service; none on the embedded tree.";

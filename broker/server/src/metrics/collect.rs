@@ -186,6 +186,7 @@ fn replication(replicas: &Manager) -> ReplicationFacts {
     ReplicationFacts {
         isr_shrinks: attention.shrinks.get(),
         isr_expands: attention.expansions.get(),
+        refused_leaderships: replicas.attention().refusals.get(),
         unproven: replicas.standings().unproven().len() as u64,
     }
 }

@@ -158,6 +158,8 @@ pub struct ReplicationFacts {
     pub isr_expands: u64,
     /// Replicas here that cannot prove that they are complete.
     pub unproven: u64,
+    /// Orders to lead that were refused for that.
+    pub refused_leaderships: u64,
 }
 
 /// Requests of one API.

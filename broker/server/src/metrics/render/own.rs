@@ -58,6 +58,8 @@ fn replication(snapshot: &Snapshot, series: &mut Series<'_>) {
     }
     series.add("ottla_replication_max_lag_records", &[], sample(records));
     series.add("ottla_replication_max_lag_seconds", &[], seconds);
+    let refused = sample(snapshot.replication.refused_leaderships);
+    series.add("ottla_replication_refused_leaderships_total", &[], refused);
     let unproven = sample(snapshot.replication.unproven);
     series.add("ottla_replication_unproven_replicas", &[], unproven);
 }

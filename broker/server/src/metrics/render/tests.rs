@@ -77,7 +77,12 @@ fn example() -> Snapshot {
             ("Dead", 5),
         ],
         is_loading_groups: false,
-        replication: ReplicationFacts { isr_shrinks: 1, isr_expands: 2, unproven: 9 },
+        replication: ReplicationFacts {
+            isr_shrinks: 1,
+            isr_expands: 2,
+            unproven: 9,
+            refused_leaderships: 4,
+        },
         coordination: CoordinationFacts {
             state: "CONNECTING",
             disconnects: 4,
