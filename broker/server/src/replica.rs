@@ -12,6 +12,7 @@ pub mod cleaner;
 pub mod contact;
 pub mod counters;
 pub mod delayed;
+pub mod dir_events;
 pub mod fetch;
 pub mod fetch_session;
 pub mod fetcher;

@@ -34,6 +34,7 @@ use crate::controller::state::{Balance, Settings};
 use crate::dynamic_config::Applied;
 use crate::membership::{Duty, Joining, Membership};
 use crate::order::{Order, Orders};
+use crate::replica::dir_events;
 use crate::replica::fetcher::{self, Fetchers};
 use crate::replica::isr::{self, Keeper};
 use crate::to_controller::{self, ToController};
@@ -111,7 +112,7 @@ pub(super) fn obey(
         }
     });
     keep_isrs(context);
-    tell_of_failed_dirs(context);
+    tell_of_log_dirs(context);
     Obedience { registered, loaded: is_loaded }
 }
 
@@ -170,9 +171,9 @@ pub(super) fn watch_contact(context: &Arc<Context>, sessions: &Arc<Sessions>) {
     });
 }
 
-fn tell_of_failed_dirs(context: &Arc<Context>) {
+fn tell_of_log_dirs(context: &Arc<Context>) {
     let (store, broker_id) = (Arc::clone(context.admin.store()), context.broker_id);
-    let tell: Box<dyn Fn() -> isr::Answer<bool> + Send + Sync> = Box::new(move || {
+    let tell: dir_events::Tell = Box::new(move || {
         let store = Arc::clone(&store);
         Box::pin(async move {
             let event = LogDirEvent::failure(broker_id.0).encode();
@@ -183,7 +184,7 @@ fn tell_of_failed_dirs(context: &Arc<Context>) {
         })
     });
     let (replicas, shutdown) = (Arc::clone(&context.replicas), context.tasks.shutdown_token());
-    context.tasks.spawn("log-dir-events", isr::tell_of_failed_dirs(replicas, tell, shutdown));
+    context.tasks.spawn("log-dir-events", dir_events::run(replicas, tell, shutdown));
 }
 
 fn way_to_controller(context: &Context, answer_timeout_ms: i32) -> ToController {

@@ -208,30 +208,3 @@ impl Keeper {
         are_done
     }
 }
-
-/// Tells the cluster of each log directory that fails, until `shutdown`: others must lead what is in it.
-///
-/// `tell` returns whether it was heard; it is tried again until it is.
-pub async fn tell_of_failed_dirs(
-    replicas: Arc<Manager>,
-    tell: Box<dyn Fn() -> Answer<bool> + Send + Sync>,
-    shutdown: CancellationToken,
-) {
-    let mut failed = replicas.failed_dirs();
-    let mut told = 0;
-    let telling = async {
-        loop {
-            let Ok(count) = failed.wait_for(|count| *count > told).await.map(|count| *count) else {
-                return;
-            };
-            while !tell().await {
-                sleep(RETRY).await;
-            }
-            told = count;
-        }
-    };
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = telling => {}
-    }
-}

@@ -99,6 +99,8 @@ pub struct Manager {
     led: watch::Sender<Arc<Led>>,
     /// How many log directories have failed.
     failed_dirs: watch::Sender<usize>,
+    /// How often logs could not be created in a directory that works: it is full, say.
+    uncreated: watch::Sender<usize>,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
     /// Held by whoever writes recovery points.
@@ -180,6 +182,7 @@ impl Manager {
             throttles: Throttles::default(),
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
+            uncreated: watch::Sender::default(),
             changing: Mutex::new(()),
             checkpointing: Mutex::new(()),
             trash: Mutex::new(trash),
@@ -275,6 +278,11 @@ impl Manager {
     /// Returns how many log directories have failed, now and from now on.
     pub fn failed_dirs(&self) -> watch::Receiver<usize> {
         self.failed_dirs.subscribe()
+    }
+
+    /// Returns how often logs could not be created in a directory that works, now and from now on.
+    pub fn uncreated(&self) -> watch::Receiver<usize> {
+        self.uncreated.subscribe()
     }
 
     /// Returns the source of producer ids.

@@ -203,6 +203,7 @@ impl Manager {
                         if let Err(error) = self.note_standing(&dir, &wanted) {
                             let dir = dir.path().display();
                             tracing::error!(%dir, %error, "what is proven of new logs is not known");
+                            self.uncreated.send_modify(|count| *count += 1);
                             continue;
                         }
                         let logs = logs.into_iter().zip(&wanted);
@@ -214,6 +215,8 @@ impl Manager {
                         tracing::error!(dir = %dir.path().display(), error, "logs are not created");
                         if dir.offline().is_offline() {
                             missing.extend(wanted);
+                        } else {
+                            self.uncreated.send_modify(|count| *count += 1);
                         }
                     }
                 }

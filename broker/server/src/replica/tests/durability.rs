@@ -8,6 +8,7 @@ use crate::replica::manager::Truncation;
 use crate::replica::partition::follower::Cut;
 
 const DIR: &str = "/data";
+const ID_OF_U: Uuid = Uuid::from_bytes([2; 16]);
 
 /// Makes partition 0 of `t` in a directory in memory.
 fn partition_on(fs: &FaultyFs, config: &Arc<TopicConfig>) -> (Arc<Manager>, Arc<Partition>) {
@@ -179,4 +180,18 @@ fn many_partitions_are_turned_without_a_write_and_cut_with_one_checkpoint() {
     assert_eq!(twenty, one + 19 * each, "in proportion");
     assert!(each <= CUT_OPERATIONS, "{each} operations a log");
     assert!(one - each <= CHECKPOINT_OPERATIONS, "{} for all of them", one - each);
+}
+
+#[test]
+fn logs_that_a_full_disk_has_no_room_for_are_told_of_and_made_when_they_are_asked_for_again() {
+    let fs = FaultyFs::new(3);
+    let (manager, _) = partition_on(&fs, &relaxed());
+    let another = TopicPartition { topic: "u".into(), partition: 0 };
+    let lead = || lead_one(&manager, another.clone(), ID_OF_U, &relaxed(), (LeaderEpoch(0), 1));
+    fs.fail_from(fs.operations(), Failure::Full, true);
+    assert!(!lead());
+    assert_eq!((*manager.uncreated().borrow(), *manager.failed_dirs().borrow()), (1, 0));
+    fs.heal();
+    assert!(lead(), "nothing of the first try is in the way");
+    assert_eq!(*manager.uncreated().borrow(), 1);
 }
