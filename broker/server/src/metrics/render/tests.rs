@@ -77,12 +77,7 @@ fn example() -> Snapshot {
             ("Dead", 5),
         ],
         is_loading_groups: false,
-        replication: ReplicationFacts {
-            isr_shrinks: 1,
-            isr_expands: 2,
-            unproven: 9,
-            refused_leaderships: 4,
-        },
+        replication: replication(),
         coordination: CoordinationFacts {
             state: "CONNECTING",
             disconnects: 4,
@@ -94,6 +89,10 @@ fn example() -> Snapshot {
         fetch_sessions: SessionFacts { sessions: 1, partitions: 2, evictions: 3 },
         tasks: vec![("listener", 1)],
     }
+}
+
+fn replication() -> ReplicationFacts {
+    ReplicationFacts { isr_shrinks: 1, isr_expands: 2, unproven: 9, refused_leaderships: 4 }
 }
 
 fn controller() -> ControllerFacts {
