@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::audit;
 use super::bed::Bed;
 use super::checker::{Rule, Violation, replicas};
 use super::fault::{Fault, Strike};
 use super::history::{History, Place, What};
+use super::judge;
 use super::last;
 use super::node::{Kind, Setup};
 use super::planted;
@@ -45,8 +45,6 @@ const WHOLE_SECONDS: u64 = 60;
 const STORM_SECONDS: u64 = 40;
 /// The groups that offsets are committed for without membership.
 const GROUPS: [u16; 3] = [101, 102, 103];
-/// What a leader of ours says of a replica in sync that has lost something.
-const LACKS_COMMITTED: &str = "a replica in sync lacks committed records";
 /// How often a person is told.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// The last reading may meet leaders that have just moved.
@@ -149,8 +147,13 @@ pub fn run(plan: Plan) -> Result<Report> {
     let comparison = run.go();
     over.store(true, Ordering::SeqCst);
     join(teller)?;
-    run.judge_ends()?;
-    run.judge_complaints()?;
+    // A disk that was lost at once lacks what it had.
+    let lost_disk = locked(&run.tally.done).contains_key(&Fault::WipeAtOnce);
+    judge::ends(&run.bed, &run.shared.history);
+    judge::words(&run.bed, &run.shared.history, lost_disk)?;
+    if let Some(known) = &run.plan.complaints {
+        judge::complaints(&run.bed, &run.shared.history, known)?;
+    }
     let violations = run.shared.history.finish()?;
     let report = run.report(violations, &comparison?);
     planted::keep(&report.violations)?;
@@ -373,47 +376,6 @@ impl Run {
                 );
             }
         })
-    }
-
-    /// Kafka ends itself where it cannot go on; a broker of ours never does, and no task of it.
-    fn judge_ends(&self) -> Result<()> {
-        for node in self.bed.nodes.iter().filter(|node| node.kind == Kind::Ottla) {
-            for words in node.server.unexpected_ends() {
-                let what = format!("{}: {words}", node.server.name);
-                self.shared.history.record(0, What::Wrong(Rule::UnexpectedEnd, what));
-            }
-            let log = fs::read_to_string(node.server.log()).context("read a broker's log")?;
-            // A disk that was lost at once lacks what it had.
-            let lost_disk = locked(&self.tally.done).contains_key(&Fault::WipeAtOnce);
-            for line in log.lines() {
-                let rule = if line.contains("panicked at") {
-                    Rule::UnexpectedEnd
-                } else if line.contains(LACKS_COMMITTED) && !lost_disk {
-                    Rule::LacksCommitted
-                } else {
-                    continue;
-                };
-                let what = format!("{}: {line}", node.server.name);
-                self.shared.history.record(0, What::Wrong(rule, what));
-            }
-        }
-        Ok(())
-    }
-
-    /// Kafka's brokers must not complain of ours what they do not complain of each other.
-    fn judge_complaints(&self) -> Result<()> {
-        let of = |kind| self.bed.nodes.iter().filter(move |node| node.kind == kind);
-        let logs: Vec<PathBuf> = of(Kind::Kafka).map(|node| node.server.log()).collect();
-        let Some(known) = &self.plan.complaints else { return Ok(()) };
-        if of(Kind::Ottla).next().is_none() {
-            println!("cluster: {} complaints of Kafka are new", audit::learn(&logs, known)?);
-            return Ok(());
-        }
-        for (count, line) in audit::unknown(&logs, known)? {
-            let what = format!("{count} times like: {line}");
-            self.shared.history.record(0, What::Wrong(Rule::ForeignComplaint, what));
-        }
-        Ok(())
     }
 
     fn report(&self, violations: Vec<Violation>, comparison: &replicas::Comparison) -> Report {
