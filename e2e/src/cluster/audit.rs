@@ -100,4 +100,25 @@ mod tests {
         assert_eq!(cut("\tat kafka.server.KafkaApis.handle(KafkaApis.scala:1) WARN x: y"), None);
         assert_eq!(cut(""), None);
     }
+
+    #[test]
+    fn what_is_learnt_is_known_and_the_rest_is_told_once_with_its_count() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (log, known) = (directory.path().join("log"), directory.path().join("known"));
+        let line = |class: &str, partition: u8| {
+            format!(
+                "2026-11-21 15:02:30,041 WARN {class}: Partition keyed-{partition} marked as failed\n"
+            )
+        };
+        fs::write(&log, line("Fetcher", 0) + &line("Fetcher", 1))?;
+        let logs = [log];
+        assert_eq!(learn(&logs, &known)?, 1);
+        assert_eq!(learn(&logs, &known)?, 0);
+        assert!(unknown(&logs, &known)?.is_empty());
+        fs::write(&logs[0], line("Fetcher", 2) + &line("Leader", 0) + &line("Leader", 1))?;
+        let found = unknown(&logs, &known)?;
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0, found[0].1.as_str()), (2, line("Leader", 0).trim_end()));
+        Ok(())
+    }
 }

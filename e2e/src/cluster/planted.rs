@@ -47,7 +47,7 @@ struct Found {
 }
 
 /// Where a run keeps what it found.
-fn verdict_file() -> PathBuf {
+pub fn verdict_file() -> PathBuf {
     workspace::output_dir().join("cluster-verdict.txt")
 }
 

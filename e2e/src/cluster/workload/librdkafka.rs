@@ -156,3 +156,20 @@ fn produce(
     let _ = producer.flush(FLUSH);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_that_a_reason_names_is_found() {
+        let named =
+            "failed: sequence desynchronization with broker 2 (PID{Id:2004,Epoch:0}, base seq 243)";
+        assert_eq!(broker_of(named), Some(2));
+        assert_eq!(
+            broker_of("Message production error: UnknownTopic (Local: Unknown topic)"),
+            None
+        );
+        assert_eq!(broker_of("no broker is known"), None);
+    }
+}
