@@ -29,6 +29,12 @@ crate::settings::settings! {
     /// What the server reads. Times in milliseconds and sizes in bytes, unless the name says so.
     #[derive(Debug, Clone, PartialEq)]
     pub struct BrokerConfig {
+        /// Samples kept to measure moves between log directories.
+        alter_log_dirs_replication_quota_window_num: i32 =
+            "alter.log.dirs.replication.quota.window.num",
+        /// Length of one such sample.
+        alter_log_dirs_replication_quota_window_size_seconds: i32 =
+            "alter.log.dirs.replication.quota.window.size.seconds",
         /// Whether a metadata or produce request for an absent topic creates it.
         auto_create_topics_enable: bool = "auto.create.topics.enable",
         /// Whether the controller moves leadership back to preferred replicas.

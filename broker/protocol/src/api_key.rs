@@ -95,7 +95,7 @@ api_keys! {
     OffsetForLeaderEpoch = 23, 0..=4, flexible 4..;
     DescribeConfigs = 32, 0..=4, flexible 4..;
     AlterConfigs = 33, 0..=2, flexible 2..;
-    AlterReplicaLogDirs = 34, 0..=2, flexible 2.. => unserved;
+    AlterReplicaLogDirs = 34, 0..=2, flexible 2..;
     DescribeLogDirs = 35, 0..=4, flexible 2..;
     CreatePartitions = 37, 0..=3, flexible 2..;
     DeleteGroups = 42, 0..=2, flexible 2..;

@@ -12,6 +12,7 @@ use tracing::error;
 
 use crate::context::Context;
 use crate::replica::manager::Manager;
+use crate::replica::throttle::{Quota, Throttle};
 
 /// The shortest wait between two runs of a job, whatever the settings say.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -24,9 +25,41 @@ pub(crate) fn start(context: &Arc<Context>) {
     for job in JOBS {
         context.tasks.spawn(job.name, job.repeat(Arc::clone(context)));
     }
+    context.tasks.spawn("alter-log-dirs", move_logs(Arc::clone(context)));
     if context.config.load().log_cleaner_enable {
         let (cleaner, shutdown) = (Arc::clone(&context.cleaner), context.tasks.shutdown_token());
         context.tasks.spawn("cleaner", cleaner.run(shutdown));
+    }
+}
+
+/// Copies the logs that move to other directories, a step of each in turn, and no faster than it may.
+async fn move_logs(context: Arc<Context>) {
+    let (replicas, shutdown) = (Arc::clone(&context.replicas), context.tasks.shutdown_token());
+    let throttle = Throttle::default();
+    let work = async {
+        loop {
+            let moving = replicas.moving();
+            if moving.is_empty() {
+                replicas.moves_begun().await;
+            }
+            for partition in moving {
+                let quota = Quota::of_moves(&context.config.load());
+                while let Some(until) = throttle.over_until(quota, context.clock.now()) {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                let replicas = Arc::clone(&replicas);
+                let step = tokio::task::spawn_blocking(move || replicas.move_on(&partition));
+                match step.await {
+                    Ok(bytes) => throttle.record(bytes, quota, context.clock.now()),
+                    Err(error) => error!(%error, "a step of a move was cut short"),
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = work => {}
     }
 }
 

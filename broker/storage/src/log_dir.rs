@@ -39,6 +39,7 @@ use crate::offline::Offline;
 mod clean_shutdown;
 mod create;
 mod delete;
+mod future;
 mod load;
 
 pub use create::{CreateError, NewLog};

@@ -25,16 +25,14 @@ pub(super) const KEYS: &[Key] = &[
         "Samples kept to measure moves between log directories.",
     )
     .default("11")
-    .limit(Limit::AtLeast(1))
-    .status(QUO),
+    .limit(Limit::AtLeast(1)),
     Key::new(
         "alter.log.dirs.replication.quota.window.size.seconds",
         Kind::Int,
         "Length of one such sample.",
     )
     .default("1")
-    .limit(Limit::AtLeast(1))
-    .status(QUO),
+    .limit(Limit::AtLeast(1)),
     Key::new("auto.include.jmx.reporter", Kind::Boolean, "Whether metrics are published over JMX.")
         .default("true")
         .status(JMX),

@@ -5,7 +5,7 @@
 use super::{Key, Kind, Limit, Scope, Status};
 
 const BUF: Status = Status::NoEffect("the kernel sizes the buffers of fetchers");
-const DIR: Status = Status::NoEffect("replicas are not moved between directories yet");
+const DIR: Status = Status::NoEffect("one thread moves replicas between directories, in turn");
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -154,6 +154,5 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("9223372036854775807")
     .limit(Limit::AtLeast(0))
-    .scope(Scope::PerBroker)
-    .status(DIR),
+    .scope(Scope::PerBroker),
 ];

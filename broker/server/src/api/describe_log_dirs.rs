@@ -46,13 +46,23 @@ fn describe(dir: &Arc<LogDir>, partitions: &[Arc<Partition>]) -> DescribeLogDirs
         return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
     }
     let mut topics: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir)) {
+    for partition in partitions.iter().filter(|partition| Arc::ptr_eq(&partition.dir(), dir)) {
         let described = DescribeLogDirsPartition {
             partition_index: partition.name().partition,
             partition_size: partition.offsets().size_in_bytes as i64,
-            // A leader does not lag, and nothing moves between directories.
             offset_lag: 0,
             is_future_key: false,
+        };
+        topics.entry(Arc::clone(&partition.name().topic)).or_default().push(described);
+    }
+    for partition in partitions {
+        let moving = partition.moving().filter(|moving| Arc::ptr_eq(&moving.dir, dir));
+        let Some(moving) = moving else { continue };
+        let described = DescribeLogDirsPartition {
+            partition_index: partition.name().partition,
+            partition_size: moving.size_in_bytes as i64,
+            offset_lag: moving.offset_lag,
+            is_future_key: true,
         };
         topics.entry(Arc::clone(&partition.name().topic)).or_default().push(described);
     }

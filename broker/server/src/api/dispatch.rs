@@ -17,6 +17,7 @@ use broker_protocol::message::{
     allocate_producer_ids::AllocateProducerIdsRequest, alter_configs::AlterConfigsRequest,
     alter_partition::AlterPartitionRequest,
     alter_partition_reassignments::AlterPartitionReassignmentsRequest,
+    alter_replica_log_dirs::AlterReplicaLogDirsRequest,
     controlled_shutdown::ControlledShutdownRequest, create_partitions::CreatePartitionsRequest,
     create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest,
     delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
@@ -491,6 +492,7 @@ fn dispatch_later(
         | ApiKey::AllocateProducerIds
         | ApiKey::ElectLeaders
         | ApiKey::AlterPartitionReassignments
+        | ApiKey::AlterReplicaLogDirs
         | ApiKey::ListPartitionReassignments => dispatch_control(context, peer, api, frame),
         api => dispatch_group(context, peer, api, frame),
     }
@@ -507,9 +509,10 @@ fn dispatch_control(
     use super::{
         allocate_producer_ids::allocate_producer_ids, alter_partition::alter_partition,
         alter_partition_reassignments::alter_partition_reassignments,
-        controlled_shutdown::controlled_shutdown, elect_leaders::elect_leaders,
-        leader_and_isr::leader_and_isr, list_partition_reassignments::list_partition_reassignments,
-        stop_replica::stop_replica, update_metadata::update_metadata,
+        alter_replica_log_dirs::alter_replica_log_dirs, controlled_shutdown::controlled_shutdown,
+        elect_leaders::elect_leaders, leader_and_isr::leader_and_isr,
+        list_partition_reassignments::list_partition_reassignments, stop_replica::stop_replica,
+        update_metadata::update_metadata,
     };
     match api {
         ApiKey::AlterPartition => {
@@ -522,6 +525,9 @@ fn dispatch_control(
             later!(context, peer, frame, allocate_producer_ids, as AllocateProducerIdsRequest)
         }
         ApiKey::ElectLeaders => later!(context, peer, frame, elect_leaders, ElectLeadersRequest),
+        ApiKey::AlterReplicaLogDirs => {
+            later!(context, peer, frame, alter_replica_log_dirs, AlterReplicaLogDirsRequest)
+        }
         ApiKey::AlterPartitionReassignments => {
             later!(
                 context,

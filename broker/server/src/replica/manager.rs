@@ -9,7 +9,7 @@
 //!
 //! Source: Kafka 3.9 `ReplicaManager` and `LogManager`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use broker_config::topic::{Durability, TopicConfig};
@@ -20,7 +20,7 @@ use broker_storage::format::{DirKind, parse_dir_name};
 use broker_storage::log::Log;
 use broker_storage::log_dir::{DeletedDir, LoadSettings, LogDir, Progress};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::attention::Attention;
 use super::contact::Contact;
@@ -35,8 +35,11 @@ use crate::clock::SharedClock;
 
 mod apply;
 mod jobs;
+mod moves;
 mod topics;
 mod truncate;
+
+pub use moves::AlterDirError;
 
 pub use apply::{Become, Led, Outcome, Stop};
 use jobs::Trash;
@@ -95,6 +98,10 @@ pub struct Manager {
     standings: Standings,
     contact: Contact,
     throttles: Throttles,
+    /// Told when a replica begins to move to another directory.
+    moves: Notify,
+    /// Where replicas are to be made that are not here yet.
+    preferred_dirs: Mutex<HashMap<TopicPartition, Arc<LogDir>>>,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
     /// How many log directories have failed.
@@ -127,7 +134,7 @@ impl Manager {
             producer_id_expiration_ms: settings.producer_id_expiration_ms,
         };
         let (topics, mut damaged, mut trash) = (Topics::default(), Vec::new(), Trash::default());
-        let mut unloaded = Unloaded::default();
+        let (mut unloaded, mut futures) = (Unloaded::default(), Vec::new());
         let (attention, standings) = (Arc::<Attention>::default(), Standings::default());
         for dir in &dirs {
             let loaded = match dir.load(load, config, &|done| progress(dir, done)) {
@@ -139,24 +146,15 @@ impl Manager {
                     continue;
                 }
             };
-            let mut partitions = Vec::with_capacity(loaded.logs.len());
-            for log in loaded.logs {
-                let name = log.log.partition().clone();
-                let id = log.log.topic_id().unwrap_or(Uuid::ZERO);
-                let config = config(&name.topic);
-                let counters = topics.counters(&name.topic, id);
-                let (log, high_watermark) = (log.log, log.high_watermark);
-                let dir = Arc::clone(dir);
-                partitions.push(Partition::new(
-                    id,
-                    dir,
-                    log,
-                    high_watermark,
-                    config,
-                    counters,
-                    Arc::clone(&attention),
-                ));
-            }
+            futures.extend(loaded.futures.into_iter().map(|log| (log, Arc::clone(dir))));
+            let here = loaded.logs.into_iter();
+            let here = here.filter(|log| !moves::is_second(&topics, dir, &log.log));
+            let partitions: Vec<_> = here
+                .map(|log| {
+                    let config = config(&log.log.partition().topic);
+                    topics.admit(log, dir, config, &attention)
+                })
+                .collect();
             let logs: Vec<_> =
                 partitions.iter().map(|p| (p.name().clone(), p.is_synced())).collect();
             if let Err(error) = standings.begin(dir, &logs) {
@@ -180,6 +178,8 @@ impl Manager {
             standings,
             contact: Contact::default(),
             throttles: Throttles::default(),
+            moves: Notify::new(),
+            preferred_dirs: Mutex::default(),
             led: watch::Sender::default(),
             failed_dirs: watch::Sender::default(),
             uncreated: watch::Sender::default(),
@@ -189,6 +189,9 @@ impl Manager {
         });
         for dir in &manager.dirs {
             watch_for_offline(&Arc::downgrade(&manager), dir);
+        }
+        for (log, dir) in futures {
+            manager.resume_move(log, &dir);
         }
         manager
     }
@@ -296,7 +299,7 @@ impl Manager {
         let is_synced = durability(config) == Durability::Synced;
         let partitions: Vec<_> = self.topic(topic).iter().flat_map(|t| t.partitions()).collect();
         for dir in &self.dirs {
-            let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+            let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.dir(), dir));
             let (changing, same): (Vec<_>, Vec<_>) =
                 here.partition(|partition| partition.is_synced() != is_synced);
             for partition in same {
@@ -328,7 +331,7 @@ impl Manager {
     ) -> Result<Offset, AdminError> {
         let start = partition.delete_records(offset)?;
         // Without it the records would come back with the next start.
-        self.checkpoint_log_starts(partition.dir())?;
+        self.checkpoint_log_starts(&partition.dir())?;
         self.remove_old_segments(partition);
         Ok(start)
     }
@@ -348,6 +351,7 @@ impl Manager {
         self.topics.remove(partition.name());
         partition.end(Role::Deleted);
         self.standings.forget(partition.name());
+        self.end_move(partition);
         partition.delete_log()
     }
 
@@ -366,11 +370,19 @@ impl Manager {
             .iter()
             .filter(|dir| !dir.offline().is_offline())
             .map(|dir| {
-                let count = partitions.iter().filter(|p| Arc::ptr_eq(p.dir(), dir)).count();
+                let count = partitions.iter().filter(|p| Arc::ptr_eq(&p.dir(), dir)).count();
                 (count, Arc::clone(dir), Vec::new())
             })
             .collect();
         for name in missing {
+            let preferred = self.preferred_dirs.lock().remove(&name);
+            let wanted = preferred
+                .and_then(|dir| loads.iter_mut().find(|(_, other, _)| Arc::ptr_eq(other, &dir)));
+            if let Some((count, _, names)) = wanted {
+                *count += 1;
+                names.push(name);
+                continue;
+            }
             let least = loads.iter_mut().min_by_key(|(count, _, _)| *count);
             let (count, _, names) = least?;
             *count += 1;
@@ -390,8 +402,12 @@ fn watch_for_offline(manager: &Weak<Manager>, dir: &Arc<LogDir>) {
     let end = move || {
         let (Some(manager), Some(dir)) = (manager.upgrade(), weak_dir.upgrade()) else { return };
         for partition in manager.partitions() {
-            if Arc::ptr_eq(partition.dir(), &dir) {
+            if Arc::ptr_eq(&partition.dir(), &dir) {
                 partition.end(Role::Offline);
+            }
+            if partition.moving().is_some_and(|moving| Arc::ptr_eq(&moving.dir, &dir)) {
+                // What was copied is of no use; the log is where it was.
+                let _ = partition.end_move();
             }
         }
         manager.publish_led();

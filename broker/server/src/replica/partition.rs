@@ -29,9 +29,12 @@ use super::delayed::{AckState, AckWaiters, PendingAcks, Subscribers};
 use super::partition_state::{PartitionState, Role, StateError};
 use crate::planted::{self, Bug};
 
+use moving::Future;
+
 pub mod admin;
 pub mod follower;
 pub mod leader;
+pub mod moving;
 pub mod read;
 
 /// Why nothing was appended.
@@ -77,7 +80,8 @@ pub struct Partition {
     name: TopicPartition,
     /// Given late to a topic that was made by a Kafka that had no ids.
     topic_id: OnceLock<Uuid>,
-    dir: Arc<LogDir>,
+    /// Another once the log was moved there.
+    dir: ArcSwap<LogDir>,
     inner: Mutex<Inner>,
     config: ArcSwap<TopicConfig>,
     counters: Arc<TopicCounters>,
@@ -99,6 +103,8 @@ struct Inner {
     state: PartitionState,
     /// Where the log of the leader that is followed starts, -1 before it has said so.
     leader_log_start: Offset,
+    /// Where the log is being copied to.
+    future: Option<Future>,
 }
 
 impl Partition {
@@ -119,11 +125,11 @@ impl Partition {
             durability(&config),
         );
         let name = log.partition().clone();
-        let inner = Inner { log, state, leader_log_start: Offset(-1) };
+        let inner = Inner { log, state, leader_log_start: Offset(-1), future: None };
         Arc::new(Self {
             name,
             topic_id: if topic_id.is_zero() { OnceLock::new() } else { OnceLock::from(topic_id) },
-            dir,
+            dir: ArcSwap::new(dir),
             inner: Mutex::new(inner),
             config: ArcSwap::new(config),
             counters,
@@ -159,7 +165,7 @@ impl Partition {
                 let _ = self.topic_id.set(topic_id);
             }
             Err(PartitionMetadataError::Io { source, .. }) => {
-                self.dir.note_error(source);
+                self.dir.load().note_error(source);
             }
             Err(_) => {}
         }
@@ -167,8 +173,8 @@ impl Partition {
     }
 
     /// Returns the directory that holds the log.
-    pub fn dir(&self) -> &Arc<LogDir> {
-        &self.dir
+    pub fn dir(&self) -> Arc<LogDir> {
+        self.dir.load_full()
     }
 
     /// Returns the configuration of the topic.
@@ -247,7 +253,7 @@ impl Partition {
         if let Some(point) = appended.sync {
             self.submit(point);
         } else if let Some(point) = appended.write_back {
-            self.dir.committer().write_back(point);
+            self.dir.load().committer().write_back(point);
         }
         self.tell(advanced);
         self.replica_subscribers.wake();
@@ -296,6 +302,9 @@ impl Partition {
     pub fn set_config(self: &Arc<Self>, config: Arc<TopicConfig>) {
         let mut inner = self.inner.lock();
         inner.log.set_config(Arc::clone(&config));
+        if let Some(future) = &mut inner.future {
+            future.set_config(&config);
+        }
         let synced = inner.log.recovery_point();
         let mut moved = inner.state.synced(synced);
         moved |= inner.state.set_durability(durability(&config));
@@ -327,7 +336,7 @@ impl Partition {
 
     /// Queues a sync with the group commit; its end advances the high watermark.
     fn submit(self: &Arc<Self>, point: SyncPoint) {
-        self.dir.committer().submit(point, Arc::clone(self) as Arc<dyn Synced>);
+        self.dir.load().committer().submit(point, Arc::clone(self) as Arc<dyn Synced>);
     }
 
     fn advance_durable(&self) {
@@ -347,7 +356,8 @@ impl Partition {
         if error.is_transient() {
             // Every append meets it: said once, until one succeeds again.
             if !self.has_run_out.swap(true, Ordering::AcqRel) {
-                let dir = self.dir.path().display();
+                let dir = self.dir();
+                let dir = dir.path().display();
                 let error = error as &dyn std::error::Error;
                 tracing::error!(partition = %self.name, %dir, error, "disk is full, or the process at a limit");
             }
@@ -355,7 +365,7 @@ impl Partition {
         }
         tracing::error!(partition = %self.name, error = error as &dyn std::error::Error, "log failed");
         if let Some(source) = error.io_error() {
-            self.dir.note_error(source);
+            self.dir.load().note_error(source);
         }
     }
 

@@ -31,6 +31,7 @@ use super::validate::{Rules, validate};
 use crate::clock::{Clock, SystemClock};
 
 mod durability;
+mod moving;
 mod power_loss;
 mod replication;
 mod standing;
@@ -440,7 +441,7 @@ async fn a_lost_directory_takes_its_partitions_with_it_and_no_others() {
     let of = |index: usize| {
         let dir = &manager.log_dirs()[index];
         let mut partitions = manager.partitions();
-        partitions.retain(|partition| Arc::ptr_eq(partition.dir(), dir));
+        partitions.retain(|partition| Arc::ptr_eq(&partition.dir(), dir));
         partitions
     };
     let (lost, kept) = (of(0), of(1));

@@ -50,6 +50,13 @@ impl Quota {
         Self::of_replication(config.follower_replication_throttled_rate, config)
     }
 
+    /// Returns what may be copied between the log directories of this broker.
+    pub fn of_moves(config: &BrokerConfig) -> Self {
+        let rate = config.replica_alter_log_dirs_io_max_bytes_per_second;
+        let windows = config.alter_log_dirs_replication_quota_window_num;
+        Self::new(rate, windows, config.alter_log_dirs_replication_quota_window_size_seconds)
+    }
+
     fn of_replication(rate: i64, config: &BrokerConfig) -> Self {
         let windows = config.replication_quota_window_num;
         Self::new(rate, windows, config.replication_quota_window_size_seconds)

@@ -110,6 +110,8 @@ fn ask_everything(world: &mut World) {
             cluster::describe_topic_partitions;
         describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse
             cluster::describe_log_dirs;
+        alter_replica_log_dirs AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse
+            moves::alter_replica_log_dirs;
         create_topics CreateTopicsRequest CreateTopicsResponse topics::create_topics;
         create_partitions CreatePartitionsRequest CreatePartitionsResponse
             topics::create_partitions;

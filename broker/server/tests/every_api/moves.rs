@@ -4,6 +4,12 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
+use broker_protocol::message::alter_replica_log_dirs::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
+};
+use broker_protocol::message::describe_log_dirs::{
+    DescribeLogDirsRequest, DescribeLogDirsResponse,
+};
 use broker_protocol::message::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use broker_protocol::message::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsTopics,
@@ -51,6 +57,26 @@ pub(crate) fn alter_partition_reassignments(
         cases.push((kept, vec![OK, ErrorCode::InvalidReplicationFactor]));
     }
     cases
+}
+
+/// Replicas are sent to where they are, and to where nothing is.
+pub(crate) fn alter_replica_log_dirs(
+    world: &mut World,
+    _: i16,
+) -> Cases<AlterReplicaLogDirsRequest<'static>> {
+    let answer = world.client.call(&DescribeLogDirsRequest::default(), 1);
+    let described: DescribeLogDirsResponse<'_> = answer.read(1);
+    let here = described.results[0].log_dir.to_string();
+    let to = |path: &str, topic: &'static str| {
+        let topics = vec![AlterReplicaLogDirTopic { name: topic.into(), partitions: vec![0] }];
+        let dirs = vec![AlterReplicaLogDir { path: path.to_owned().into(), topics }];
+        AlterReplicaLogDirsRequest { dirs }
+    };
+    vec![
+        (to(&here, TOPIC), vec![OK]),
+        (to("/nowhere", TOPIC), vec![ErrorCode::LogDirNotFound]),
+        (to(&here, MISSING), vec![UNKNOWN]),
+    ]
 }
 
 pub(crate) fn list_partition_reassignments(

@@ -15,6 +15,7 @@ mod creation;
 mod errors;
 mod expiry;
 mod jobs;
+mod moves;
 mod old_fetch;
 #[path = "../support/records.rs"]
 mod records;

@@ -82,6 +82,11 @@ pub(crate) fn alter_brokers(client: &mut Client, key: &str, value: &str) {
     alter(client, BROKER, "", key, value);
 }
 
+/// Sets a setting of one broker.
+pub(crate) fn alter_broker(client: &mut Client, id: i32, key: &str, value: &str) {
+    alter(client, BROKER, &id.to_string(), key, value);
+}
+
 fn alter(client: &mut Client, resource_type: i8, name: &str, key: &str, value: &str) {
     let setting =
         AlterableConfig { name: key.into(), config_operation: 0, value: Some(value.into()) };

@@ -58,12 +58,30 @@ impl Log {
         now: TimestampMs,
     ) -> Result<Option<Appended>, AppendError> {
         let before = self.log_end_offset;
-        let followed = self.follow(bytes, epoch_max, now);
+        let mut followed = self.follow(bytes, epoch_max, now);
+        if let Err(AppendError::OutOfOrder { base_offset, .. }) = &followed
+            && self.size_in_bytes() == 0
+            && self.begins_within_first(bytes)
+        {
+            // The leader deleted a part of its first batch (Kafka 3.9 `UnexpectedAppendOffsetException`).
+            for old in self.truncate_fully_and_start_at(*base_offset, now)? {
+                let _ = old.purge();
+            }
+            followed = self.follow(bytes, epoch_max, now);
+        }
         self.assert_order();
         let first = followed?;
         let last = Offset(self.log_end_offset.0 - 1);
         assert!(first.is_none() || self.log_end_offset > before, "a batch moves the end");
         Ok(first.map(|first_offset| self.appended(first_offset, last, TimestampMs(-1))))
+    }
+
+    /// Returns whether the first batch is the one that this empty log begins in the middle of.
+    fn begins_within_first(&self, bytes: &[u8]) -> bool {
+        let entry = scan::parse(bytes, 0, bytes.len() as u32);
+        entry.is_ok_and(|entry| {
+            entry.base_offset < self.log_end_offset && entry.last_offset >= self.log_end_offset
+        })
     }
 
     /// Returns the offset of the first batch that was appended.

@@ -85,12 +85,22 @@ impl LogDir {
     /// None is to be used. What was made of them is taken away again, as far as the disk lets us; what
     /// stays are empty logs to the next start.
     pub fn create_logs(&self, new: Vec<NewLog>, now: TimestampMs) -> Result<Vec<Log>, CreateError> {
+        let path = |new: &NewLog| self.path().join(dir_name(&new.partition));
+        self.create_durably(new.into_iter().map(|new| (path(&new), new)).collect(), now)
+    }
+
+    /// Creates logs at these paths, with one sync of the directory.
+    pub(super) fn create_durably(
+        &self,
+        new: Vec<(PathBuf, NewLog)>,
+        now: TimestampMs,
+    ) -> Result<Vec<Log>, CreateError> {
         if self.offline().is_offline() {
             return Err(CreateError::Offline { dir: self.path().to_path_buf() });
         }
         let mut made = Vec::with_capacity(new.len());
         let created: Result<Vec<_>, _> =
-            new.into_iter().map(|new| self.create(new, now, &mut made)).collect();
+            new.into_iter().map(|(dir, new)| self.create(dir, new, now, &mut made)).collect();
         let created = created.and_then(|logs| match self.sync() {
             Ok(()) => Ok(logs),
             Err(source) => Err(CreateError::Io { dir: self.path().to_path_buf(), source }),
@@ -100,21 +110,25 @@ impl LogDir {
                 // The first error is the one to tell.
                 let _ = self.fs().remove_dir_all(&dir);
             }
-            if let Some(error) = error.io_error() {
-                self.note_error(error);
-            }
+            self.note_create_error(error);
         }
         created
+    }
+
+    pub(super) fn note_create_error(&self, error: &CreateError) {
+        if let Some(error) = error.io_error() {
+            self.note_error(error);
+        }
     }
 
     /// Creates one log; its directory is added to `made` as soon as it may be there.
     fn create(
         &self,
+        dir: PathBuf,
         new: NewLog,
         now: TimestampMs,
         made: &mut Vec<PathBuf>,
     ) -> Result<Log, CreateError> {
-        let dir = self.path().join(dir_name(&new.partition));
         let error = |source| CreateError::Io { dir: dir.clone(), source };
         if self.fs().exists(&dir).map_err(error)? {
             return Err(CreateError::Exists { dir });

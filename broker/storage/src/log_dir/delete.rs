@@ -68,7 +68,7 @@ impl LogDir {
 }
 
 /// Returns 32 hexadecimal digits that no other deletion has.
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     // Each state is keyed anew from the system's randomness; uniqueness is all that is needed.
     let half = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", half(), half())

@@ -66,6 +66,8 @@ pub struct Loaded {
     pub failed: Vec<FailedLog>,
     /// Logs that were being deleted when the last process ended; to be purged.
     pub deleted: Vec<DeletedDir>,
+    /// Logs that were being moved into this directory.
+    pub futures: Vec<Log>,
 }
 
 /// Why a directory was not loaded. It is offline.
@@ -126,7 +128,7 @@ impl LogDir {
             return Err(LoadDirError::Offline { dir: self.path().to_owned() });
         }
         let offsets = self.read_offsets()?;
-        let (found, deleted) = self.find_logs()?;
+        let (found, deleted, futures) = self.find_logs()?;
         let next = AtomicUsize::new(0);
         let done = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(found.len()));
@@ -144,7 +146,12 @@ impl LogDir {
             }
             work();
         });
-        let mut loaded = Loaded { deleted, ..Loaded::default() };
+        let futures = futures.into_iter().filter_map(|(partition, path)| {
+            let config = config(&partition.topic);
+            self.load_future(path, partition, config, settings.now)
+        });
+        let futures = futures.collect();
+        let mut loaded = Loaded { deleted, futures, ..Loaded::default() };
         let mut results = results.into_inner();
         results.sort_by_key(|(partition, _)| *partition);
         for (partition, result) in results {
@@ -197,13 +204,13 @@ impl LogDir {
         Ok(LoadedLog { log, high_watermark, recovered })
     }
 
-    /// Lists the logs to open, and the directories to purge.
-    fn find_logs(&self) -> Result<(Vec<Found>, Vec<DeletedDir>), LoadDirError> {
+    /// Lists the logs to open, the directories to purge, and the logs that were being moved here.
+    fn find_logs(&self) -> Result<(Vec<Found>, Vec<DeletedDir>, Vec<Found>), LoadDirError> {
         let entries = self.fs().list(self.path()).map_err(|source| {
             self.note_error(&source);
             LoadDirError::List { dir: self.path().to_path_buf(), source }
         })?;
-        let (mut found, mut deleted) = (Vec::new(), Vec::new());
+        let (mut found, mut deleted, mut futures) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
             let path = self.path().join(&entry.name);
             match parse_dir_name(&entry.name) {
@@ -211,12 +218,13 @@ impl LogDir {
                 Some((partition, DirKind::Delete)) => {
                     deleted.push(DeletedDir::new(self.fs().clone(), path, partition));
                 }
-                Some((_, DirKind::Future | DirKind::Stray)) | None => {
+                Some((partition, DirKind::Future)) => futures.push((partition, path)),
+                Some((_, DirKind::Stray)) | None => {
                     tracing::warn!(dir = %path.display(), "not a log of this broker, left alone");
                 }
             }
         }
-        Ok((found, deleted))
+        Ok((found, deleted, futures))
     }
 
     fn read_offsets(&self) -> Result<Checkpointed, LoadDirError> {

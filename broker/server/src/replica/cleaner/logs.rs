@@ -62,7 +62,7 @@ impl Logs {
             logs.checkpoints.push(checkpoint);
             for (name, offset) in offsets {
                 if let Some(partition) = manager.partition(&name.topic, name.partition)
-                    && Arc::ptr_eq(partition.dir(), dir)
+                    && Arc::ptr_eq(&partition.dir(), dir)
                 {
                     logs.known_of(&partition).cleaned_to = Some(offset);
                 }
@@ -107,12 +107,12 @@ impl Logs {
     /// Remembers how far a log is clean, also for the next start.
     pub(super) fn cleaned(&mut self, manager: &Manager, partition: &Partition, to: Offset) {
         self.known_of(partition).cleaned_to = Some(to);
-        let is_its = |dir: &Arc<LogDir>| Arc::ptr_eq(dir, partition.dir());
+        let is_its = |dir: &Arc<LogDir>| Arc::ptr_eq(dir, &partition.dir());
         let Some(index) = manager.log_dirs().iter().position(is_its) else { return };
         let here = manager.partitions();
         let offsets: BTreeMap<_, _> = here
             .iter()
-            .filter(|other| Arc::ptr_eq(other.dir(), partition.dir()))
+            .filter(|other| Arc::ptr_eq(&other.dir(), &partition.dir()))
             .filter_map(|p| Some((p.name().clone(), self.known.get(p.name())?.cleaned_to?)))
             .collect();
         if let Err(error) = self.checkpoints[index].write(&offsets) {

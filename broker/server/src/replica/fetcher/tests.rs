@@ -241,6 +241,13 @@ async fn logs_that_parted_twice_are_asked_about_until_they_agree() {
 /// A follower that was away for longer than the leader keeps records begins where the leader does.
 #[tokio::test]
 async fn a_log_that_ends_before_the_leaders_begins_starts_anew() {
+    // Where a batch begins, and in the middle of one.
+    for start in [4, 6] {
+        starts_anew_at(start).await;
+    }
+}
+
+async fn starts_anew_at(start: i64) {
     let leader = Node::new(BrokerId(1), "replicated");
     let led = leader.apply(BrokerId(1), 0, 1);
     append(&led[0], 4).unwrap();
@@ -253,14 +260,16 @@ async fn a_log_that_ends_before_the_leaders_begins_starts_anew() {
     visible(&led[0], 8).await;
     let (manager, partition) = (Arc::clone(&leader.manager), Arc::clone(&led[0]));
     let deleting =
-        tokio::task::spawn_blocking(move || manager.delete_records(&partition, Offset(4)));
-    assert_eq!(deleting.await.unwrap().unwrap(), Offset(4));
+        tokio::task::spawn_blocking(move || manager.delete_records(&partition, Offset(start)));
+    assert_eq!(deleting.await.unwrap().unwrap(), Offset(start));
     let mut follower = Follower::new("replicated");
     follower.reach(&leader, &served);
     let copies = follower.follow(BrokerId(1), 0, 1).await;
     visible(&copies[0], 8).await;
     let offsets = copies[0].offsets();
     assert_eq!((offsets.log_start_offset, offsets.log_end_offset), (Offset(4), Offset(8)));
+    append(&led[0], 1).unwrap();
+    visible(&copies[0], 9).await;
 }
 
 /// An answer that comes after another leader was followed is not appended.

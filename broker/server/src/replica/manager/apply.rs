@@ -257,7 +257,7 @@ impl Manager {
         }
         let failed = self.sync_renames(deleted.iter().map(|(_, partition, _)| partition.dir()));
         for (place, partition, files) in deleted {
-            match failed.iter().find(|(dir, _)| Arc::ptr_eq(dir, partition.dir())) {
+            match failed.iter().find(|(dir, _)| Arc::ptr_eq(dir, &partition.dir())) {
                 Some((_, error)) => {
                     stopped[place] = Err(io::Error::new(error.kind(), error.to_string()));
                 }
@@ -289,6 +289,7 @@ impl Manager {
             self.topics.remove(stray.name());
             stray.end(Role::Deleted);
             self.standings.forget(stray.name());
+            self.end_move(stray);
             if let Err(error) = stray.rename_as_stray() {
                 tracing::error!(partition = %stray.name(), %error, "a stray log is not renamed");
             }
@@ -301,11 +302,11 @@ impl Manager {
     }
 
     /// Syncs the directories that logs were renamed in, once each; returns those that failed.
-    fn sync_renames<'a>(
+    fn sync_renames(
         &self,
-        renamed_in: impl Iterator<Item = &'a Arc<LogDir>>,
+        renamed_in: impl Iterator<Item = Arc<LogDir>>,
     ) -> Vec<(Arc<LogDir>, io::Error)> {
-        let touched: HashSet<_> = renamed_in.map(|dir| dir.path()).collect();
+        let touched: HashSet<_> = renamed_in.map(|dir| dir.path().to_owned()).collect();
         let dirs = self.dirs.iter().filter(|dir| touched.contains(dir.path()));
         dirs.filter_map(|dir| dir.sync().err().map(|error| (Arc::clone(dir), error))).collect()
     }

@@ -94,7 +94,7 @@ impl Manager {
     pub fn checkpoint_recovery_points(&self) {
         for dir in self.online_dirs() {
             let partitions = self.partitions();
-            let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+            let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.dir(), dir));
             let points: Vec<_> =
                 here.filter_map(|p| Some((p, p.recovery_point_to_write()?))).collect();
             let _turn = self.checkpointing.lock();
@@ -135,7 +135,7 @@ impl Manager {
         for dir in self.online_dirs() {
             let mut is_clean = true;
             let partitions: Vec<_> =
-                self.partitions().into_iter().filter(|p| Arc::ptr_eq(p.dir(), dir)).collect();
+                self.partitions().into_iter().filter(|p| Arc::ptr_eq(&p.dir(), dir)).collect();
             // All at once, for the commit thread to serve them in one round.
             let syncs: Vec<_> = partitions.iter().map(Partition::request_sync).collect();
             for (partition, sync) in partitions.iter().zip(syncs) {
@@ -193,12 +193,12 @@ impl Manager {
         pick: impl Fn(&Offsets) -> Option<Offset>,
     ) -> BTreeMap<TopicPartition, Offset> {
         let partitions = self.partitions();
-        let here = partitions.iter().filter(|partition| Arc::ptr_eq(partition.dir(), dir));
+        let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.dir(), dir));
         here.filter_map(|p| Some((p.name().clone(), pick(&p.offsets())?))).collect()
     }
 }
 
-fn note(dir: &LogDir, written: Result<(), CheckpointError>) {
+pub(super) fn note(dir: &LogDir, written: Result<(), CheckpointError>) {
     if let Err(error) = written {
         tracing::error!(dir = %dir.path().display(), %error, "a checkpoint is not written");
     }

@@ -7,10 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use broker_config::topic::TopicConfig;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
+use broker_storage::log_dir::{LoadedLog, LogDir};
 use parking_lot::Mutex;
 
+use crate::replica::attention::Attention;
 use crate::replica::counters::TopicCounters;
 use crate::replica::partition::Partition;
 
@@ -95,6 +98,21 @@ impl Topics {
             Some(topic) if topic.id == id => Arc::clone(&topic.counters),
             Some(_) | None => Arc::default(),
         }
+    }
+
+    /// Makes a partition of a log that was loaded from `dir`.
+    pub(super) fn admit(
+        &self,
+        loaded: LoadedLog,
+        dir: &Arc<LogDir>,
+        config: Arc<TopicConfig>,
+        attention: &Arc<Attention>,
+    ) -> Arc<Partition> {
+        let LoadedLog { log, high_watermark, .. } = loaded;
+        let id = log.topic_id().unwrap_or(Uuid::ZERO);
+        let counters = self.counters(&log.partition().topic, id);
+        let (dir, attention) = (Arc::clone(dir), Arc::clone(attention));
+        Partition::new(id, dir, log, high_watermark, config, counters, attention)
     }
 
     /// Adds partitions; one that is there already is replaced.

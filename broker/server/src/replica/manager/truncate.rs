@@ -79,7 +79,7 @@ impl Manager {
 
 /// Brings recovery points down to the cuts, by directory.
 fn lower_recovery_points(truncations: &[Truncation]) -> BTreeMap<usize, Result<(), ()>> {
-    let mut by_dir: BTreeMap<usize, (&Arc<LogDir>, BTreeMap<TopicPartition, Offset>)> =
+    let mut by_dir: BTreeMap<usize, (Arc<LogDir>, BTreeMap<TopicPartition, Offset>)> =
         BTreeMap::new();
     for truncation in truncations {
         let Truncation { partition, leader_epoch, cut, .. } = truncation;
@@ -89,7 +89,7 @@ fn lower_recovery_points(truncations: &[Truncation]) -> BTreeMap<usize, Result<(
             offsets.insert(partition.name().clone(), offset);
         }
     }
-    let lower = |(key, (dir, offsets)): (usize, (&Arc<LogDir>, _))| {
+    let lower = |(key, (dir, offsets)): (usize, (Arc<LogDir>, _))| {
         let lowered = dir.lower_recovery_points(&offsets).map_err(|error| {
             tracing::error!(dir = %dir.path().display(), %error, "logs are not cut");
         });
@@ -109,5 +109,5 @@ fn finish((done, ended): (CutDone, Option<Ended>)) -> Result<CutDone, TruncateEr
 
 /// Returns a number that is one directory's.
 fn dir_key(truncation: &Truncation) -> usize {
-    Arc::as_ptr(truncation.partition.dir()).addr()
+    Arc::as_ptr(&truncation.partition.dir()).addr()
 }

@@ -245,7 +245,7 @@ impl Partition {
             let (done, outcome) = mpsc::channel();
             let owner = Arc::clone(self) as Arc<dyn Synced>;
             let told = Box::new(move |result| _ = done.send(result));
-            self.dir.committer().submit_and(point, owner, told);
+            self.dir.load().committer().submit_and(point, owner, told);
             outcome
         }))
     }
@@ -397,7 +397,8 @@ impl Partition {
             return None;
         }
         let inner = self.inner.lock();
-        if matches!(inner.state.role(), Role::Offline | Role::Deleted) {
+        let is_moved = inner.future.is_some();
+        if is_moved || matches!(inner.state.role(), Role::Offline | Role::Deleted) {
             return None;
         }
         let cleanable = inner.log.cleanable(inner.state.high_watermark(), cleaned_to, now);
@@ -466,7 +467,7 @@ impl Partition {
     pub fn delete_log(&self) -> io::Result<DeletedDir> {
         let inner = self.inner.lock();
         assert_eq!(inner.state.role(), Role::Deleted, "a log is deleted after its partition");
-        self.dir.delete_log(&inner.log)
+        self.dir.load().delete_log(&inner.log)
     }
 
     /// Renames the log away, to be kept; durably once its directory is synced. The partition must have ended.
@@ -479,7 +480,7 @@ impl Partition {
     pub fn rename_as_stray(&self) -> io::Result<()> {
         let inner = self.inner.lock();
         assert_eq!(inner.state.role(), Role::Deleted, "a log is renamed after its partition");
-        self.dir.rename_as_stray(&inner.log)
+        self.dir.load().rename_as_stray(&inner.log)
     }
 
     /// Asks for the sync that `flush.ms` makes due.

@@ -183,7 +183,7 @@ impl Partition {
         match appended {
             Ok(appended) => {
                 if let Some(point) = appended.and_then(|appended| appended.write_back) {
-                    self.dir.committer().write_back(point);
+                    self.dir.load().committer().write_back(point);
                 }
                 Ok(Followed { log_end_offset: end, unsynced })
             }
@@ -199,7 +199,7 @@ impl Partition {
     /// Has `point` synced with the next group commit; `done` runs on the commit thread, after the
     /// partition vouches for it. It must not block.
     pub fn sync_then(self: &Arc<Self>, point: SyncPoint, done: Callback) {
-        self.dir.committer().submit_and(point, Arc::clone(self) as _, done);
+        self.dir.load().committer().submit_and(point, Arc::clone(self) as _, done);
     }
 
     /// Returns where [`Partition::truncate`] will cut, if anything is to go.
@@ -249,6 +249,7 @@ impl Partition {
         };
         let (start, end) = (inner.log.log_start_offset(), inner.log.log_end_offset());
         inner.state.truncated(start, end);
+        inner.cut_copy(end.min(offset), now);
         let unsynced = (end != before).then(|| inner.log.sync_point());
         drop(inner);
         if end != before {
