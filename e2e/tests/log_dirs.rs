@@ -1,4 +1,5 @@
-//! Two log directories, one of which cannot be used at the start: its partitions are away, no more.
+//! Two log directories, one of which cannot be used at the start: its partitions are away, no more. And
+//! replicas that move from one to the other.
 
 #![allow(clippy::disallowed_methods, reason = "a test damages the directories of its broker")]
 
@@ -10,9 +11,12 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::describe_log_dirs::{
     DescribeLogDirsRequest, DescribeLogDirsResponse,
 };
+use e2e::admin_tools::{AdminTools, V3_9};
 use e2e::bench::request;
 use e2e::broker::Broker;
+use e2e::deadline::Deadline;
 use e2e::wire::Connection;
+use serde_json::json;
 
 const TOPIC: &str = "spread";
 const PARTITIONS: i32 = 6;
@@ -93,5 +97,36 @@ fn without_a_directory_the_start_fails_by_name() -> Result<()> {
     let error = Broker::start("log-dirs-none", directory.path(), &[("log.dirs", dirs.as_str())]);
     let error = error.err().context("a broker without a directory starts")?.to_string();
     ensure!(error.contains("log.dirs") && error.contains(&dirs), "{error}");
+    Ok(())
+}
+
+/// Kafka's own tool moves a replica to the other directory, and says so when it is there.
+#[test]
+fn the_tool_for_reassignments_moves_a_replica_between_directories() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let dirs = format!("{},{}", first.display(), second.display());
+    let broker = Broker::start("log-dirs-moved", directory.path(), &[("log.dirs", dirs.as_str())])?;
+    let mut connection = Connection::open(broker.bootstrap())?;
+    connection.create_topic(TOPIC, 1, &[("file.delete.delay.ms", "0")])?;
+    ensure!(write(&mut connection, TOPIC, 0)? == 0);
+    let name = format!("{TOPIC}-0");
+    let is_first = first.join(&name).is_dir();
+    let (here, there) = if is_first { (&first, &second) } else { (&second, &first) };
+    let tools = AdminTools::new(V3_9, "--bootstrap-server", broker.bootstrap())?;
+    let one = json!({ "topic": TOPIC, "partition": 0, "replicas": [0], "log_dirs": [there] });
+    let plan = directory.path().join("plan.json");
+    fs::write(&plan, json!({ "version": 1, "partitions": [one] }).to_string())?;
+    let file = ["--reassignment-json-file", plan.to_str().context("a path of letters")?];
+    let execute =
+        [&file[..], &["--execute", "--replica-alter-log-dirs-throttle", "1000000"]].concat();
+    tools.says(V3_9.reassign, &execute, "Successfully started moving log directory")?;
+    let verify = [&file[..], &["--verify"]].concat();
+    Deadline::seconds(60).poll("the end of the move", || {
+        let lines = tools.run(V3_9.reassign, &verify)?;
+        Ok(lines.iter().any(|line| line.contains("completed successfully")).then_some(()))
+    })?;
+    ensure!(there.join(&name).is_dir() && !here.join(&name).exists());
+    ensure!(connection.read_partition(TOPIC, 0, 0)?.len() == 1, "the batch that was written");
     Ok(())
 }
