@@ -3,7 +3,8 @@
 //! A partition that this broker leads is loaded before anything is answered about its groups; until
 //! then every answer is "loading". What is led is known from the replicas, which the controller's
 //! LeaderAndIsr turned: metadata may say so too early, and too long. Groups are read, and written, only
-//! in the very epoch that is led. Requests, acknowledgements and loaded groups all arrive on one
+//! in the very epoch that is led; they stay where a new epoch only renews the leadership, as the end of
+//! any follower does. Requests, acknowledgements and loaded groups all arrive on one
 //! bounded channel; the loop itself never waits for a disk or another task.
 //!
 //! Source: Kafka 3.9 `GroupCoordinator.onElection` and `onResignation`, called with LeaderAndIsr.
@@ -16,7 +17,6 @@ use std::time::Duration;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::LeaderEpoch;
 use broker_protocol::topic_partition::TopicPartition;
-use broker_protocol::uuid::Uuid;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::gone::{gone, unknown_topics};
@@ -29,7 +29,7 @@ use super::state::{AppendId, Effect, Event, LoadedGroup, Now, State};
 use super::storage::{self, Appended, TOPIC};
 use crate::metadata::Metadata;
 use crate::planted::{self, Bug};
-use crate::replica::manager::Led as AllLed;
+use crate::replica::manager::{Led, Office};
 use crate::replica::partition::Partition;
 
 /// How long a load waits before it tries again: the partition is not open yet, or its disk failed.
@@ -47,27 +47,14 @@ pub(crate) enum Command {
     /// An append is acknowledged or failed.
     Appended { id: AppendId, result: Result<(), ErrorCode> },
     /// A partition has been read.
-    Loaded { partition: i32, led: Led, groups: Vec<LoadedGroup> },
+    Loaded { partition: i32, office: Office, groups: Vec<LoadedGroup> },
     /// These topics, which were not known when groups with offsets of them were loaded, are no more.
     TopicsGone(BTreeSet<Arc<str>>),
 }
 
-/// By which right this broker keeps a partition's groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Led {
-    topic_id: Uuid,
-    leader_epoch: LeaderEpoch,
-}
-
-impl From<(Uuid, LeaderEpoch)> for Led {
-    fn from((topic_id, leader_epoch): (Uuid, LeaderEpoch)) -> Self {
-        Self { topic_id, leader_epoch }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kept {
-    led: Led,
+    office: Office,
     is_loaded: bool,
 }
 
@@ -81,7 +68,7 @@ pub(crate) struct Shard {
     own: mpsc::Sender<Command>,
     state: State,
     /// What is led here of all internal topics.
-    led: watch::Receiver<Arc<AllLed>>,
+    led: watch::Receiver<Arc<Led>>,
     kept: BTreeMap<i32, Kept>,
     /// How many partitions the topic had when it was last known; 1 before.
     partition_count: i32,
@@ -155,10 +142,10 @@ impl Shard {
                 let _ = reply.send(self.list(with_offsets));
             }
             Command::Appended { id, result } => self.apply(Event::Appended { id, result }),
-            Command::Loaded { partition, led, groups } => {
+            Command::Loaded { partition, office, groups } => {
                 // Leadership may have moved on while the log was read.
                 let Some(kept) = self.kept.get_mut(&partition) else { return };
-                if kept.led == led && !kept.is_loaded {
+                if kept.office == office && !kept.is_loaded {
                     kept.is_loaded = true;
                     // From here on deletions are seen: only what is unknown now can be missed.
                     self.look_for(unknown_topics(&groups, &self.snapshot));
@@ -255,7 +242,7 @@ impl Shard {
         };
         let (compression, now) = (self.seams.compression(), self.seams.clock.wall());
         // Only in the epoch whose log was read: another coordinator may have written since.
-        let epoch = kept.led.leader_epoch;
+        let epoch = kept.office.leader_epoch;
         match storage::append(&partition, entries, epoch, compression, now) {
             Ok(Appended::Visible) => Some(Ok(())),
             Ok(Appended::WaitFor(required)) => {
@@ -294,25 +281,35 @@ impl Shard {
 
     fn leadership_changed(&mut self) {
         let newest = Arc::clone(&self.led.borrow_and_update());
-        let led: BTreeMap<i32, Led> = newest
+        let offices: BTreeMap<i32, Office> = newest
             .iter()
             .filter(|(name, _)| &*name.topic == TOPIC)
             .filter(|(name, _)| name.partition as usize % self.count == self.index)
-            .map(|(name, right)| (name.partition, Led::from(*right)))
+            .map(|(name, office)| (name.partition, *office))
             .collect();
-        let lost: Vec<_> = self
-            .kept
-            .iter()
-            .filter(|(partition, kept)| led.get(partition) != Some(&kept.led))
-            .map(|(partition, _)| *partition)
-            .collect();
+        let goes_on = |partition: &i32, kept: &Kept| {
+            offices.get(partition).is_some_and(|office| kept.office.goes_on_as(*office))
+        };
+        let lost = self.kept.iter().filter(|(partition, kept)| !goes_on(partition, kept));
+        let lost: Vec<i32> = lost.map(|(partition, _)| *partition).collect();
         if !lost.is_empty() {
             self.unload(&lost);
         }
-        for (partition, led) in led {
-            if let Entry::Vacant(vacant) = self.kept.entry(partition) {
-                vacant.insert(Kept { led, is_loaded: false });
-                self.load(partition, led);
+        for (partition, office) in offices {
+            let is_read = match self.kept.entry(partition) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Kept { office, is_loaded: false });
+                    false
+                }
+                // Whoever reads in the former epoch gives up.
+                Entry::Occupied(mut occupied) => {
+                    let kept = occupied.get_mut();
+                    let former = std::mem::replace(&mut kept.office, office);
+                    kept.is_loaded || former == office
+                }
+            };
+            if !is_read {
+                self.load(partition, office);
             }
         }
     }
@@ -347,16 +344,16 @@ impl Shard {
     }
 
     /// Starts to read a partition.
-    fn load(&self, partition: i32, led: Led) {
+    fn load(&self, partition: i32, office: Office) {
         let (seams, own) = (Arc::clone(&self.seams), self.own.clone());
         self.seams.tasks.spawn("group-load", async move {
             let shutdown = seams.tasks.shutdown_token();
             let groups = tokio::select! {
                 () = shutdown.cancelled() => return,
-                groups = load(&seams, partition, led) => groups,
+                groups = load(&seams, partition, office) => groups,
             };
             if let Some(groups) = groups {
-                let _ = own.send(Command::Loaded { partition, led, groups }).await;
+                let _ = own.send(Command::Loaded { partition, office, groups }).await;
             }
         });
     }
@@ -368,16 +365,16 @@ fn is_answered_unread(request: &Request) -> bool {
 }
 
 /// Reads a partition until that succeeds, or until it is led by another right.
-async fn load(seams: &Seams, index: i32, led: Led) -> Option<Vec<LoadedGroup>> {
+async fn load(seams: &Seams, index: i32, office: Office) -> Option<Vec<LoadedGroup>> {
     let name = TopicPartition { topic: TOPIC.into(), partition: index };
     let newest = seams.replicas.led();
     let mut pause = LOAD_RETRY;
     loop {
-        if newest.borrow().get(&name).copied().map(Led::from) != Some(led) {
+        if newest.borrow().get(&name) != Some(&office) {
             return None;
         }
         if let Some(partition) = seams.replicas.partition(TOPIC, index) {
-            match load_once(seams, partition, led.leader_epoch).await {
+            match load_once(seams, partition, office.leader_epoch).await {
                 Ok(groups) => return Some(groups),
                 Err(error) => {
                     let error: &dyn std::error::Error = &*error;

@@ -10,6 +10,7 @@
 //! Source: Kafka 3.9 `ReplicaManager` and `LogManager`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use broker_config::topic::{Durability, TopicConfig};
@@ -39,10 +40,9 @@ mod moves;
 mod topics;
 mod truncate;
 
-pub use moves::AlterDirError;
-
-pub use apply::{Become, Led, Outcome, Stop};
+pub use apply::{Become, Led, Office, Outcome, Stop};
 use jobs::Trash;
+pub use moves::AlterDirError;
 pub use topics::Topic;
 use topics::Topics;
 pub use truncate::{CutDone, Truncation};
@@ -104,6 +104,8 @@ pub struct Manager {
     preferred_dirs: Mutex<HashMap<TopicPartition, Arc<LogDir>>>,
     /// What this broker leads of internal topics.
     led: watch::Sender<Arc<Led>>,
+    /// How many offices there have been.
+    offices: AtomicU64,
     /// How many log directories have failed.
     failed_dirs: watch::Sender<usize>,
     /// How often logs could not be created in a directory that works: it is full, say.
@@ -181,6 +183,7 @@ impl Manager {
             moves: Notify::new(),
             preferred_dirs: Mutex::default(),
             led: watch::Sender::default(),
+            offices: AtomicU64::default(),
             failed_dirs: watch::Sender::default(),
             uncreated: watch::Sender::default(),
             changing: Mutex::new(()),

@@ -10,11 +10,12 @@
 //! no byte is read twice, whoever asks. A gap, which is a sequence *above* the last one, is never looked for.
 //!
 //! Bound: what was unanswered at the stop is what producers had in flight to this partition then, five
-//! batches each: with batches of 16 KiB, 800 producers that never paused. An older retry is refused as in
+//! batches each: with batches of 16 KiB, 200 producers that never paused. An older retry is refused as in
 //! Kafka, where every retry but that of the last batch is.
 //!
-//! It happens within an append, under the partition's lock: some 10 ms for all of the bound while it is in
-//! the page cache, at most once after each start or truncation.
+//! It happens within an append, under the partition's lock: some ms for all of the bound while it is in the
+//! page cache, and as long as the disk takes for it where the machine itself was started again meanwhile; at
+//! most once after each start or truncation.
 //!
 //! Source: ours; the meaning of the five batches is Kafka's `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`.
 
@@ -28,7 +29,7 @@ use crate::segment::SegmentError;
 /// The first window: what a few producers have in flight.
 const FIRST_WINDOW: u64 = 1024 * 1024;
 /// What is read at most.
-const BYTES_MAX: u64 = 64 * 1024 * 1024;
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl Log {
     /// Says what to do with a producer's batch; one that does not follow may be known to the log alone.

@@ -399,6 +399,29 @@ async fn nothing_is_written_in_an_epoch_whose_log_was_not_read() {
     world.end().await;
 }
 
+/// The end of a follower raises the epoch and changes nothing here.
+///
+/// Method: the log has an offset that the loop was not told of, which shows whether it reads.
+#[tokio::test]
+async fn groups_stay_where_the_leader_stays_and_are_read_again_after_another_led() {
+    let mut world = World::new(&[]).await;
+    let replica = world.lead(0);
+    for topic in ["t", "u", TOPIC] {
+        world.announce(topic, BROKER, 0);
+    }
+    assert_eq!(world.ask(commit(&["t"])).await, Reply::Codes(Ok(vec![ErrorCode::None])));
+    seed(&replica, &["u"]);
+    world.lead(1);
+    let at_once = world.coordinator.ask("g", commit(&["t"])).await;
+    assert_eq!(at_once, Reply::Codes(Ok(vec![ErrorCode::None])));
+    assert_eq!(world.topics().await, ["t"], "not read again");
+    // Both before the loop sees either.
+    world.turn(ANOTHER, 2, &[ANOTHER, BROKER]);
+    world.lead(3);
+    assert_eq!(world.topics().await, ["t", "u"]);
+    world.end().await;
+}
+
 /// What is read while the partition is led by another right may lack what comes with that right.
 #[tokio::test]
 async fn groups_are_read_only_in_the_epoch_that_is_led() {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_config::topic::{Durability, TopicConfig};
 use broker_protocol::quantity::LeaderEpoch;
@@ -70,8 +71,26 @@ pub struct Stop {
     pub delete: bool,
 }
 
-/// The partitions of internal topics that this broker leads, each with its topic's id and epoch.
-pub type Led = BTreeMap<TopicPartition, (Uuid, LeaderEpoch)>;
+/// By which right this broker leads a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Office {
+    /// The id of its topic.
+    pub topic_id: Uuid,
+    /// Another whenever this broker begins to lead, and not where a new epoch only renews that.
+    pub number: u64,
+    /// The epoch in which it leads now.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Office {
+    /// Whether nobody else can have written between this one and `later`.
+    pub fn goes_on_as(self, later: Self) -> bool {
+        self.topic_id == later.topic_id && self.number == later.number
+    }
+}
+
+/// The partitions of internal topics that this broker leads.
+pub type Led = BTreeMap<TopicPartition, Office>;
 
 /// What is here of a partition that is to become something.
 enum Found {
@@ -315,7 +334,7 @@ impl Manager {
     pub(super) fn publish_led(&self) {
         // Looked at within, so that what is told last was seen last.
         self.led.send_if_modified(|known| {
-            let led = self.led_of_internal_topics();
+            let led = self.led_of_internal_topics(known);
             let differs = **known != led;
             if differs {
                 *known = Arc::new(led);
@@ -324,13 +343,21 @@ impl Manager {
         });
     }
 
-    fn led_of_internal_topics(&self) -> Led {
+    /// Whatever begins or ends is published before anything else can follow: a partition that is `known` has
+    /// been led here all the time.
+    fn led_of_internal_topics(&self, known: &Led) -> Led {
         let topics = self.topics();
         let internal = topics.iter().filter(|topic| is_internal(topic.name()));
         let led = internal.flat_map(|topic| topic.partitions()).filter_map(|partition| {
+            let (name, topic_id) = (partition.name().clone(), partition.topic_id());
             let offsets = partition.offsets();
-            let right = (partition.topic_id(), offsets.leader_epoch);
-            (offsets.role == Role::Leader).then(|| (partition.name().clone(), right))
+            if offsets.role != Role::Leader {
+                return None;
+            }
+            let former = known.get(&name).filter(|office| office.topic_id == topic_id);
+            let another = || self.offices.fetch_add(1, Ordering::Relaxed);
+            let number = former.map_or_else(another, |office| office.number);
+            Some((name, Office { topic_id, number, leader_epoch: offsets.leader_epoch }))
         });
         led.collect()
     }
