@@ -178,13 +178,13 @@ fn a_log_that_was_stopped_knows_what_one_that_was_not_knows() {
     }
 }
 
-/// A retry of something so old that 64 MiB were written since is not looked for: no client waits so long.
+/// A retry of something so old that 16 MiB were written since is not looked for: no client waits so long.
 #[test]
 fn what_is_read_for_a_retry_is_bounded() {
     const FILLER: usize = 1024 * 1024;
     let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
     let config = config(&[("segment.bytes", "20000000")]);
-    for (fillers, is_known) in [(60, true), (70, false)] {
+    for (fillers, is_known) in [(14, true), (18, false)] {
         let (dir, mut log) = start(&fs, &config);
         append(&mut log, &[idempotent(42, 0, 0)], 0).unwrap();
         for _ in 0..fillers {

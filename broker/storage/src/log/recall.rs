@@ -53,7 +53,7 @@ impl Log {
         let index = self.segment_index(Offset(known_from.0 - 1));
         let segment = &self.segments[index];
         let end = segment.find(known_from)?.map_or(segment.size(), |entry| entry.position);
-        let window = read_before.clamp(FIRST_WINDOW, BYTES_MAX - read_before);
+        let window = read_before.max(FIRST_WINDOW).min(BYTES_MAX - read_before);
         let start = segment.batch_at_or_below(end.saturating_sub(window as u32))?;
         // A window at the front covers whatever the segment's name promises.
         let mut from = (start == 0).then_some(segment.base_offset);
