@@ -131,10 +131,13 @@ impl Keeper {
             }
             self.propose(attention.take_joining(), &mut asked, &mut again);
             state::once(&mut asked);
+            // Read first: what is still proposed after it was not proposed in an earlier registration.
+            let broker_epoch = (self.broker_epoch)();
+            asked.retain(|asked| self.is_proposed(asked));
             if asked.is_empty() {
                 continue;
             }
-            let request = state::request(self.broker_id, (self.broker_epoch)(), &asked);
+            let request = state::request(self.broker_id, broker_epoch, &asked);
             let response = (self.ask)(request).await;
             if !self.settle(response.as_ref(), &mut asked, &mut again) {
                 sleep(RETRY).await;

@@ -1,6 +1,6 @@
 //! Partitions of several brokers beside each other: what one leads another follows, byte for byte.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use broker_config::topic::TopicConfig;
@@ -522,4 +522,44 @@ async fn a_replica_that_was_not_let_in_at_once_is_let_in_later() {
         }
         shutdown.cancel();
     }
+}
+
+/// A proposal counts what the leader counted when it made it: in another registration, which began with
+/// another ISR in mind, it must not be asked for.
+#[tokio::test(start_paused = true)]
+async fn what_was_proposed_before_a_session_ended_is_not_asked_for_after_it() {
+    let [one, two] = two(&relaxed());
+    for node in [&one, &two] {
+        node.apply(led_by(1, 0, &[1]));
+    }
+    let (told, mut asked) = mpsc::unbounded_channel();
+    let (epoch, shutdown) = (Arc::new(AtomicI64::new(7)), CancellationToken::new());
+    let (registered, replica) = (Arc::clone(&epoch), one.partition());
+    let keeper = Keeper {
+        replicas: Arc::clone(&one.manager),
+        broker_id: one.id,
+        lag_max: Duration::from_secs(1000),
+        ask: Box::new(move |request| {
+            told.send(request.broker_epoch).unwrap();
+            // The session is over before the controller answers.
+            if registered.swap(8, Ordering::Relaxed) == 7 {
+                replica.resign();
+                replica.lead(led_by(1, 0, &[1]), SystemClock.now()).unwrap();
+                return Box::pin(async { None });
+            }
+            Box::pin(async move { Some(agree(&request)) })
+        }),
+        broker_epoch: Box::new(move || epoch.load(Ordering::Relaxed)),
+        live: Box::new(|_| Some(7)),
+    };
+    Tasks::new().spawn("isr", keeper.run(shutdown.clone()));
+    append(&one.partition(), 3).unwrap();
+    two.fetch_from(&one);
+    two.fetch_from(&one);
+    assert_eq!(asked.recv().await, Some(7));
+    let later = tokio::time::timeout(Duration::from_mins(1), asked.recv()).await;
+    assert!(later.is_err(), "asked in registration {later:?}");
+    two.fetch_from(&one);
+    assert_eq!(asked.recv().await, Some(8), "once it is proposed anew");
+    shutdown.cancel();
 }
