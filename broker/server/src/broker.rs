@@ -34,7 +34,6 @@ use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
 use crate::in_flight::InFlight;
-use crate::membership::identity;
 use crate::membership::{Joining, Unproven};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
@@ -111,7 +110,7 @@ impl Broker {
         {
             addresses = serve(&context, &workers, listeners);
         }
-        let joining = joining(&context, &ground, node, fs)?;
+        let joining = joining(&context, &ground, node, fs);
         member::join(&context, joining).await?;
         // The loop ends only with the process.
         let _ = obedience.registered.send(());
@@ -242,19 +241,18 @@ fn joining(
     ground: &Ground,
     broker: registration::Broker,
     fs: Arc<dyn Fs>,
-) -> Result<Joining> {
-    Ok(Joining {
+) -> Joining {
+    Joining {
         sessions: Arc::clone(&ground.sessions),
         id: context.broker_id,
         broker,
         past: ground.past.clone(),
         dir: identity_dir(context),
-        boot_id: identity::boot_id(&*fs).context("read the id of the machine's start")?,
         fs,
         clock: Arc::clone(&context.clock),
         broker_epoch: Arc::clone(&context.broker_epoch),
         unproven: unproven(&context.replicas),
-    })
+    }
 }
 
 fn unproven(replicas: &Arc<Manager>) -> Unproven {

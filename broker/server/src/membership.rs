@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
-use broker_storage::fs::{Fs, is_transient};
+use broker_storage::fs::Fs;
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::node::controller::Controller;
@@ -68,8 +68,6 @@ pub(crate) enum Duty {
         /// Fired when nothing is led any more.
         done: oneshot::Sender<()>,
     },
-    /// A session has begun and the broker is registered in it: read the tree again.
-    ReadAgain,
     /// Be the controller, with this session.
     StartController {
         /// The session that has the office.
@@ -90,14 +88,6 @@ pub(crate) enum MemberError {
     /// Its registration cannot be made.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// Its own file cannot be written.
-    #[error("write {} in {}", identity::FILE, dir.display())]
-    Identity {
-        /// The log directory.
-        dir: PathBuf,
-        /// What the disk says.
-        source: io::Error,
-    },
     /// Another process took the registration over.
     #[error(
         "broker.id={broker_id} was taken over by another process, in session {owner:#x}: it holds a \
@@ -128,8 +118,6 @@ pub(crate) struct Joining {
     pub(crate) dir: PathBuf,
     /// What the last run left there.
     pub(crate) past: Option<Identity>,
-    /// Which start of the machine this is.
-    pub(crate) boot_id: String,
     /// The source of time.
     pub(crate) clock: SharedClock,
     /// Where the epoch of the registration is shown; -1 until there is one.
@@ -172,11 +160,9 @@ impl Membership {
     /// Registers the broker; it is a member when this returns.
     ///
     /// # Errors
-    /// When its id is another's, or its identity cannot be written. Where the tree does not answer
-    /// this waits.
+    /// When its id is another's. Where the tree does not answer this waits.
     pub(crate) async fn join(joining: Joining) -> Result<Self, MemberError> {
-        let past = joining.past.clone().unwrap_or_default();
-        let identity = Identity { boot_id: joining.boot_id.clone(), broker_epoch: -1, ..past };
+        let identity = joining.past.clone().unwrap_or_default();
         let broker_epoch = Arc::clone(&joining.broker_epoch);
         let controller = watch::Sender::new(None);
         let (resign, resigned) = mpsc::channel(1);
@@ -196,7 +182,7 @@ impl Membership {
             tell_gone,
             standing_due: None,
         };
-        while let Event::SessionEnded = membership.register(true).await? {
+        while let Event::SessionEnded = membership.register().await? {
             membership.joining.sessions.renew().await;
         }
         Ok(membership)
@@ -236,7 +222,7 @@ impl Membership {
 
     async fn work(&mut self, duties: &mpsc::Sender<Duty>) -> Result<(), MemberError> {
         let watched = self.watch().await;
-        let mut events = VecDeque::from([watched, Some(Event::Registered { is_first: true })]);
+        let mut events = VecDeque::from([watched, Some(Event::Registered)]);
         loop {
             while let Some(event) = events.pop_front() {
                 for effect in event.map_or_else(Vec::new, |event| self.state.apply(event)) {
@@ -288,13 +274,9 @@ impl Membership {
                 Some(Event::SessionBegun)
             }
             Effect::Watch => self.watch().await,
-            Effect::Register => Some(self.register(false).await?),
+            Effect::Register => Some(self.register().await?),
             Effect::StopLeading => {
                 assign(duties, |done| Duty::StopLeading { done }).await?;
-                None
-            }
-            Effect::ReadAgain => {
-                charge(duties, Duty::ReadAgain).await?;
                 None
             }
             Effect::ReadOffice => answered(office(&*store).await, Event::OfficeChanged).await,
@@ -331,7 +313,7 @@ impl Membership {
             }
             Effect::Remember(epoch) => {
                 self.identity.controller_epoch = epoch;
-                self.write_identity().await?;
+                self.write_identity().await;
                 None
             }
             Effect::RefuseOffice { seen, found } => {
@@ -367,11 +349,11 @@ impl Membership {
 
     /// Registers the broker in the current session; its identity names the session before that owns
     /// anything.
-    async fn register(&mut self, is_first: bool) -> Result<Event, MemberError> {
+    async fn register(&mut self) -> Result<Event, MemberError> {
         let store = self.joining.sessions.current();
         let past = self.identity.sessions.clone();
         self.identity.add_session(store.session_id());
-        self.write_identity().await?;
+        self.write_identity().await;
         let patience = self.joining.sessions.session_timeout();
         let patience = if patience.is_zero() { patience } else { patience + GRACE };
         let mut broker = self.joining.broker.clone();
@@ -388,10 +370,9 @@ impl Membership {
             Ok(epoch) => {
                 info!(broker = id.0, epoch, "registered");
                 self.broker_epoch.store(epoch, Ordering::Release);
-                self.identity.broker_epoch = epoch;
                 self.identity.sessions.truncate(1);
-                self.write_identity().await?;
-                Ok(Event::Registered { is_first })
+                self.write_identity().await;
+                Ok(Event::Registered)
             }
             Err(RegisterError::Tree(TreeError::Store(StoreError::SessionExpired))) => {
                 Ok(Event::SessionEnded)
@@ -413,19 +394,18 @@ impl Membership {
         }
     }
 
-    /// Writes who this broker is. On a full disk it stays unwritten: what that costs is the quick return
-    /// of the next start, which takes this session for another's and waits for its end.
-    async fn write_identity(&self) -> Result<(), MemberError> {
+    /// Writes who this broker is. A disk that does not take it ends nothing: what that costs is the quick
+    /// return of the next start, which takes this session for another's and waits for its end, and that it
+    /// does not know a tree that was put back since.
+    async fn write_identity(&self) {
         let (fs, dir) = (Arc::clone(&self.joining.fs), self.joining.dir.clone());
         let identity = self.identity.clone();
         let written = tokio::task::spawn_blocking(move || identity.write(&*fs, &dir)).await;
-        match written.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
-            Err(error) if is_transient(&error) => {
-                warn!(%error, "the session is not remembered: a start after a crash waits for its end");
-                Ok(())
-            }
-            written => written
-                .map_err(|source| MemberError::Identity { dir: self.joining.dir.clone(), source }),
+        if let Err(error) = written.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
+            warn!(
+                dir = %self.joining.dir.display(), %error,
+                "the session is not remembered: a start after a crash waits for its end"
+            );
         }
     }
 }

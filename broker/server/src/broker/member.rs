@@ -260,8 +260,6 @@ impl Duties {
                     let _ = resigned.await;
                     let _ = done.send(());
                 }
-                // Whoever reads the tree again sees the next session for itself.
-                Duty::ReadAgain => {}
                 Duty::StartController { store, term } => {
                     office = Some(self.take_office(store, term));
                 }

@@ -12,16 +12,10 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use broker_storage::fs::{Fs, Open, read_file, replace_file};
+use broker_storage::fs::{Fs, read_file, replace_file};
 
 /// The file's name in the first log directory that works.
 pub(crate) const FILE: &str = "ottla-session";
-
-/// Where the kernel says which start of the machine this is.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// Characters of a boot id.
-const BOOT_ID_SIZE: usize = 36;
 
 /// More than any such file has.
 const SIZE_MAX: u64 = 0x1_0000;
@@ -34,12 +28,8 @@ const SESSIONS_MAX: usize = 16;
 pub(crate) struct Identity {
     /// The sessions that may own the registration, the newest first.
     pub(crate) sessions: Vec<i64>,
-    /// The broker epoch of the last registration, or -1.
-    pub(crate) broker_epoch: i64,
     /// The highest controller epoch that was seen.
     pub(crate) controller_epoch: i32,
-    /// Which start of the machine wrote this.
-    pub(crate) boot_id: String,
 }
 
 impl Identity {
@@ -66,19 +56,17 @@ impl Identity {
     }
 
     fn render(&self) -> String {
-        let Self { sessions, broker_epoch, controller_epoch, boot_id } = self;
+        let Self { sessions, controller_epoch } = self;
         let sessions: Vec<String> = sessions.iter().map(|id| format!("{id:#x}")).collect();
         let mut text = String::from("version=0\n");
         // Writing to a `String` cannot fail.
         _ = writeln!(text, "sessions={}", sessions.join(","));
-        _ = writeln!(text, "broker.epoch={broker_epoch}");
         _ = writeln!(text, "controller.epoch={controller_epoch}");
-        _ = writeln!(text, "boot.id={boot_id}");
         text
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut read = Self { broker_epoch: -1, ..Self::default() };
+        let mut read = Self::default();
         let mut is_known = false;
         for line in std::str::from_utf8(bytes).ok()?.lines() {
             let (key, value) = line.split_once('=')?;
@@ -88,9 +76,7 @@ impl Identity {
                     let ids = value.split(',').filter(|id| !id.is_empty());
                     read.sessions = ids.map(session).collect::<Option<_>>()?;
                 }
-                "broker.epoch" => read.broker_epoch = value.parse().ok()?,
                 "controller.epoch" => read.controller_epoch = value.parse().ok()?,
-                "boot.id" => value.clone_into(&mut read.boot_id),
                 _ => {}
             }
         }
@@ -104,13 +90,6 @@ fn session(text: &str) -> Option<i64> {
     u64::from_str_radix(digits, 16).ok().map(u64::cast_signed)
 }
 
-/// Returns which start of the machine this is: after another, what was not synced may be gone.
-pub(crate) fn boot_id(fs: &dyn Fs) -> io::Result<String> {
-    let mut bytes = [0; BOOT_ID_SIZE];
-    fs.open(Path::new(BOOT_ID), Open::Read)?.read_exact_at(&mut bytes, 0)?;
-    String::from_utf8(bytes.to_vec()).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
-}
-
 #[cfg(test)]
 mod tests {
     use broker_storage::fs::real::RealFs;
@@ -118,12 +97,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity {
-            sessions: vec![-2, 0x1_0000_abcd],
-            broker_epoch: 77,
-            controller_epoch: 3,
-            boot_id: "b".to_owned(),
-        }
+        Identity { sessions: vec![-2, 0x1_0000_abcd], controller_epoch: 77 }
     }
 
     /// What one run writes the next reads; without a file there is nothing.
@@ -152,12 +126,5 @@ mod tests {
         ] {
             assert_eq!(Identity::parse(text.as_bytes()), None, "{text}");
         }
-    }
-
-    /// The machine says the same twice.
-    #[test]
-    fn a_boot_has_an_id() {
-        let first = boot_id(&RealFs).unwrap();
-        assert_eq!((first.len(), &first), (BOOT_ID_SIZE, &boot_id(&RealFs).unwrap()));
     }
 }

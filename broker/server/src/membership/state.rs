@@ -28,11 +28,8 @@ pub(crate) enum Office {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// This session has registered the broker; `is_first` for the first one of the process.
-    Registered {
-        /// Nothing has been read before this session.
-        is_first: bool,
-    },
+    /// This session has registered the broker.
+    Registered,
     /// The session is over.
     SessionEnded,
     /// Another session has begun.
@@ -68,8 +65,6 @@ pub(crate) enum Effect {
     Register,
     /// Lead and copy nothing any more; wait until that is so.
     StopLeading,
-    /// Whoever reads the tree reads it again, in this session.
-    ReadAgain,
     /// Read who has the office.
     ReadOffice,
     /// Read who owns the registration.
@@ -127,10 +122,9 @@ impl State {
             }
             // What was read in a session that is over says nothing.
             _ if self.is_over => Vec::new(),
-            Event::Registered { is_first: true } | Event::OfficeChanged | Event::Stood(None) => {
+            Event::Registered | Event::OfficeChanged | Event::Stood(None) => {
                 vec![Effect::ReadOffice]
             }
-            Event::Registered { is_first: false } => vec![Effect::ReadAgain, Effect::ReadOffice],
             Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
             Event::Stood(Some(term)) => self.won(term),
             Event::Resigned(term) => self.resigned(term),
@@ -235,7 +229,7 @@ mod tests {
     #[test]
     fn an_empty_office_is_stood_for() {
         let mut state = member();
-        let first = state.apply(Event::Registered { is_first: true });
+        let first = state.apply(Event::Registered);
         assert_eq!(first, [Effect::ReadOffice]);
         let read = state.apply(Event::OfficeRead(Office::Empty, 3));
         assert_eq!(read, [Effect::Tell(None), Effect::Stand]);
@@ -279,8 +273,7 @@ mod tests {
             assert_eq!(state.apply(late), []);
         }
         assert_eq!(state.apply(Event::SessionBegun), [Effect::Watch, Effect::Register]);
-        let registered = state.apply(Event::Registered { is_first: false });
-        assert_eq!(registered, [Effect::ReadAgain, Effect::ReadOffice]);
+        assert_eq!(state.apply(Event::Registered), [Effect::ReadOffice]);
         // A resignation of the past is no news.
         assert_eq!(state.apply(Event::Resigned(TERM)), []);
     }
