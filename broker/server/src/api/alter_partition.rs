@@ -1,8 +1,10 @@
 //! AlterPartition: a leader asks this broker, as the controller, for other ISRs.
 
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 
 use super::RequestContext;
+use super::brokers::is_for_brokers;
 use crate::context::Context;
 use crate::controller::wire;
 
@@ -12,5 +14,9 @@ pub(crate) async fn alter_partition(
     request: AlterPartitionRequest<'_>,
     rc: &RequestContext<'_>,
 ) -> AlterPartitionResponse<'static> {
+    if !is_for_brokers(context, rc) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return AlterPartitionResponse { error_code, ..Default::default() };
+    }
     wire::alter_partition(&context.controller, &request, rc.api_version).await
 }

@@ -37,7 +37,8 @@ struct Node {
 }
 
 struct Running {
-    address: SocketAddr,
+    /// Each listener, by its name, the first one of the setting first.
+    addresses: Vec<(String, SocketAddr)>,
     metrics: SocketAddr,
     ends: oneshot::Sender<End>,
     thread: JoinHandle<()>,
@@ -76,7 +77,8 @@ impl Cluster {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let killed = runtime.block_on(async {
                 let broker = Broker::start_on(config, origin).await.unwrap();
-                started.send((broker.addresses[0].1, broker.metrics_address.unwrap())).unwrap();
+                let metrics = broker.metrics_address.unwrap();
+                started.send((broker.addresses.clone(), metrics)).unwrap();
                 // A test that failed kills its brokers.
                 match end.await.unwrap_or(End::Kill) {
                     End::Stop => {
@@ -89,8 +91,8 @@ impl Cluster {
             runtime.shutdown_timeout(DRAIN);
             drop(killed);
         });
-        let (address, metrics) = addresses.recv().unwrap();
-        self.node(id).running = Some(Running { address, metrics, ends, thread });
+        let (addresses, metrics) = addresses.recv().unwrap();
+        self.node(id).running = Some(Running { addresses, metrics, ends, thread });
     }
 
     fn config(&mut self, id: i32) -> BrokerConfig {
@@ -152,7 +154,13 @@ impl Cluster {
 
     /// Connects to a broker that runs.
     pub(crate) fn client(&self, id: i32) -> Client {
-        Client::connect(self.of(id).address)
+        Client::connect(self.of(id).addresses[0].1)
+    }
+
+    /// Connects to one listener of a broker that runs.
+    pub(crate) fn client_at(&self, id: i32, listener: &str) -> Client {
+        let mut addresses = self.of(id).addresses.iter();
+        Client::connect(addresses.find(|(name, _)| name == listener).unwrap().1)
     }
 
     /// Returns what the metrics of a broker that runs say now.

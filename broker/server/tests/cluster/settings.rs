@@ -1,5 +1,13 @@
 //! Settings of brokers that only several of them show.
 
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::allocate_producer_ids::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse,
+};
+use broker_protocol::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+use broker_protocol::message::controlled_shutdown::{
+    ControlledShutdownRequest, ControlledShutdownResponse,
+};
 use broker_protocol::message::create_topics::CreatableTopic;
 
 use super::admin::{create_on, set_of_broker};
@@ -83,4 +91,24 @@ fn brokers_and_the_controller_use_the_listeners_that_are_theirs() {
     assert!(came(other, "CONTROL") > Some(0.0), "it obeys the controller");
     // The controller tells its own broker in memory.
     assert!(came(controller, "CONTROL").unwrap_or(0.0) < 0.5);
+    refuses_clients(&cluster, controller);
+}
+
+/// What brokers ask is refused where clients come, and answered where brokers come.
+fn refuses_clients(cluster: &Cluster, controller: i32) {
+    let refused = ErrorCode::ClusterAuthorizationFailed.code();
+    for (listener, is_refused) in [("OUT", true), ("IN", false), ("CONTROL", false)] {
+        let mut client = cluster.client_at(controller, listener);
+        let shutdown = ControlledShutdownRequest { broker_id: 99, broker_epoch: -1 };
+        let answer = client.call(&shutdown, 3);
+        let shutdown: ControlledShutdownResponse<'_> = answer.read(3);
+        let answer = client.call(&AlterPartitionRequest::default(), 2);
+        let altered: AlterPartitionResponse<'_> = answer.read(2);
+        let answer = client.call(&AllocateProducerIdsRequest::default(), 0);
+        let ids: AllocateProducerIdsResponse = answer.read(0);
+        for code in [shutdown.error_code, altered.error_code, ids.error_code] {
+            assert_ne!(code, ErrorCode::None.code(), "{listener}");
+            assert_eq!(code == refused, is_refused, "{listener}: {code}");
+        }
+    }
 }
