@@ -25,6 +25,7 @@ use crate::replica::manager::Manager;
 mod cluster;
 mod leadership;
 mod proof;
+mod settings;
 pub(crate) mod state;
 mod stop;
 

@@ -6,11 +6,9 @@
 //!
 //! Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use broker_config::topic::TopicConfig;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::leader_and_isr::{
     LeaderAndIsrPartitionError, LeaderAndIsrPartitionState, LeaderAndIsrRequest,
@@ -19,8 +17,9 @@ use broker_protocol::message::leader_and_isr::{
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
-use tracing::{error, info, warn};
+use tracing::info;
 
+use super::settings::Settings;
 use super::state::{self, Asked, Known, Sender, Verdict};
 use super::{Control, on_disk_thread};
 use crate::replica::manager::{Become, Outcome};
@@ -32,11 +31,6 @@ const FULL: i8 = 2;
 
 /// The recovery state of a partition whose leader was elected out of the ISR.
 const RECOVERING: i8 = 1;
-
-/// How often, and after which pause, a topic's settings are asked for before its partitions are refused:
-/// the controller has just written to the same tree.
-const SETTINGS_ATTEMPTS: u32 = 20;
-const SETTINGS_PAUSE: Duration = Duration::from_millis(100);
 
 /// What one partition of a request asks for.
 enum Judged {
@@ -66,7 +60,7 @@ impl Control {
         let mut changes = Vec::new();
         let mut ids = Vec::new();
         let mut places = Vec::new();
-        let mut settings = HashMap::new();
+        let mut settings = Settings::new(Arc::clone(&self.parts.dynamic_config));
         let mut name: Arc<str> = Arc::default();
         for (place, (topic, id, state)) in request.partitions().enumerate() {
             if *name != *topic {
@@ -111,7 +105,7 @@ impl Control {
         partition: TopicPartition,
         topic_id: Uuid,
         state: &LeaderAndIsrPartitionState,
-        settings: &mut HashMap<Arc<str>, Option<Arc<TopicConfig>>>,
+        settings: &mut Settings,
     ) -> Result<Judged, ErrorCode> {
         let me = self.parts.broker_id;
         let here = self.parts.replicas.partition(&partition.topic, partition.partition);
@@ -141,7 +135,7 @@ impl Control {
         let config = match here {
             // Kept up to date by the notifications of changes.
             Some(here) => Arc::clone(&here.config()),
-            None => self.settings(&partition.topic, settings).await?,
+            None => settings.of(&partition.topic).await?,
         };
         Ok(Judged::Turn(Become {
             partition,
@@ -163,35 +157,6 @@ impl Control {
             self.parts.fetchers.follow(vec![partition]).await;
         }
         ErrorCode::None
-    }
-
-    async fn settings(
-        &self,
-        topic: &Arc<str>,
-        read: &mut HashMap<Arc<str>, Option<Arc<TopicConfig>>>,
-    ) -> Result<Arc<TopicConfig>, ErrorCode> {
-        if !read.contains_key(topic) {
-            let settings = self.read_settings(topic).await;
-            read.insert(Arc::clone(topic), settings);
-        }
-        read.get(topic).cloned().flatten().ok_or(ErrorCode::UnknownServerError)
-    }
-
-    async fn read_settings(&self, topic: &str) -> Option<Arc<TopicConfig>> {
-        for attempt in 1.. {
-            match self.parts.dynamic_config.topic(topic).await {
-                Ok(settings) => return Some(settings),
-                Err(error) if attempt < SETTINGS_ATTEMPTS => {
-                    warn!(topic, %error, "settings of the topic cannot be read yet");
-                    tokio::time::sleep(SETTINGS_PAUSE).await;
-                }
-                Err(error) => {
-                    error!(topic, %error, "no replica of the topic is served: its settings cannot be read");
-                    break;
-                }
-            }
-        }
-        None
     }
 
     /// Turns the partitions and the fetchers; answers in the same order.
