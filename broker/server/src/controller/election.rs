@@ -6,13 +6,22 @@
 //! | is leaving, and another member of the ISR can lead | the first such replica leads |
 //! | is leaving, and no other can | stays: nothing is moved |
 //! | is gone, unproven, or not to be kept | the first replica in the ISR that is up and proven leads |
-//! | nobody in the ISR can prove that it is complete | once all of the ISR is here, who has most leads |
+//! | nobody in the ISR can prove that it is complete | once all of the ISR is here, who has most leads, alone |
 //! | nobody in the ISR is left, unclean elections on | the first replica that is up leads, alone |
 //! | else | nobody leads, and the ISR stays what it was: it says who may lead again |
 //!
 //! A led partition's ISR keeps its leader and those members that are up. Where the leader changes,
 //! members that cannot prove their logs go too: the new leader does not know what they lack.
-//! Source: Kafka 3.9 `PartitionLeaderElectionAlgorithms`, `ReplicaStateMachine`; proof is ours.
+//!
+//! **Who has most**: what is acknowledged was on every member of the ISR. Where none of them can prove its
+//! log they may all have lost some of it, which a replica that was on its way into the ISR may still have.
+//! Of logs the one whose last epoch is the latest, and of those the longest, holds whatever of the
+//! acknowledged the others hold. So every replica that is up is asked; the members' answers are waited for,
+//! another's silence is no answer and decides nothing. Who is to lead asks the same (`control/proof.rs`).
+//! One that is out of the ISR and has more than all of it is elected uncleanly: what the members have lost
+//! it may never have had.
+//! Source: Kafka 3.9 `PartitionLeaderElectionAlgorithms`, `ReplicaStateMachine`; proof is ours, and the idea
+//! KIP-966's (unclean recovery).
 
 use std::collections::BTreeMap;
 
@@ -48,8 +57,8 @@ pub struct Facts<'a> {
     pub prefers_first: bool,
     /// Whether a replica outside of the ISR may lead.
     pub is_unclean: bool,
-    /// Where the logs of unproven members end, as far as they have said.
-    pub ends: &'a BTreeMap<BrokerId, End>,
+    /// Where the logs end of those who were asked and have answered; `None` of one that does not say.
+    pub ends: &'a BTreeMap<BrokerId, Option<End>>,
 }
 
 /// A decision.
@@ -144,15 +153,22 @@ fn without_proof(facts: &Facts<'_>) -> Elected {
     if here.len() < facts.isr.len() && !facts.is_unclean {
         return nobody(Vec::new());
     }
-    if let [only] = here[..] {
+    let others = facts.replicas.iter().copied().filter(|id| !is_member(id) && facts.is_up(*id));
+    let asked: Vec<_> = here.iter().copied().chain(others).collect();
+    if let [only] = asked[..] {
         return alone(only, false);
     }
-    let ends: Option<Vec<_>> =
-        here.iter().map(|id| facts.ends.get(id).map(|end| (*end, *id))).collect();
-    let Some(ends) = ends else { return nobody(here) };
-    // Of equals the first in order; `max_by_key` takes the last.
-    let winner = ends.iter().rev().max_by_key(|(end, _)| *end).map(|(_, id)| *id);
-    winner.map_or_else(|| nobody(Vec::new()), |winner| alone(winner, false))
+    let has_answered = |id: &BrokerId| match facts.ends.get(id) {
+        Some(end) => end.is_some() || !is_member(id),
+        None => false,
+    };
+    if !asked.iter().all(has_answered) {
+        return nobody(asked);
+    }
+    // Of equals the first, and a member before another; `max_by_key` takes the last.
+    let ends = asked.iter().rev().filter_map(|id| Some((facts.ends.get(id).copied()??, *id)));
+    let winner = ends.max_by_key(|(end, _)| *end).map(|(_, id)| id);
+    winner.map_or_else(|| nobody(Vec::new()), |winner| alone(winner, !is_member(&winner)))
 }
 
 #[cfg(test)]
@@ -212,7 +228,7 @@ mod tests {
             ("nobody is elected who leaves", [GONE, LEAVING, GONE], 1, &[1, 2], -1, &[1, 2]),
             ("the doubted give way", [DOUBTED, UP, UP], 1, &[1, 2, 3], 2, &[2, 3]),
             ("the doubted wait for the others", [DOUBTED, GONE, UP], -1, &[1, 2], -1, &[1, 2]),
-            ("the doubted lead if the ISR is they alone", [DOUBTED, UP, UP], -1, &[1], 1, &[1]),
+            ("the doubted lead if they are alone", [DOUBTED, GONE, GONE], -1, &[1], 1, &[1]),
         ];
         for (name, presence, leader, isr, then, isr_then) in rows {
             let (leader, isr, _) = run(presence, leader, isr, |_| ());
@@ -228,7 +244,7 @@ mod tests {
         assert_eq!(run([GONE, UP, UP], 1, &[1, 3], unclean), (3, vec![3], vec![]));
         assert_eq!(run([LEAVING, UP, UP], 1, &[1], unclean), (1, vec![1], vec![]));
         assert_eq!(run([GONE, LEAVING, UP], 1, &[1, 2], unclean), (-1, vec![1, 2], vec![]));
-        assert_eq!(run([DOUBTED, GONE, UP], -1, &[1, 2], unclean), (1, vec![1], vec![]));
+        assert_eq!(run([DOUBTED, GONE, GONE], -1, &[1, 2], unclean), (1, vec![1], vec![]));
     }
 
     /// The first replica leads when it is asked for, in sync and up.
@@ -240,24 +256,37 @@ mod tests {
         assert_eq!(run([LEAVING, UP, UP], 3, &[3, 1], prefer), (3, vec![3], vec![]));
     }
 
-    /// If none can prove its log, they are asked, and who has most leads alone.
+    /// If no member can prove its log, all who are up are asked, and who has most leads alone.
     #[test]
-    fn of_the_doubted_who_has_most_leads() {
+    fn of_the_doubted_and_those_out_of_the_isr_who_has_most_leads() {
         let doubted = [DOUBTED, DOUBTED, UP];
-        assert_eq!(run(doubted, -1, &[1, 2], |_| ()), (-1, vec![1, 2], vec![1, 2]));
-        let end = |leader_epoch, end| End {
-            leader_epoch: LeaderEpoch(leader_epoch),
-            log_end_offset: Offset(end),
+        assert_eq!(run(doubted, -1, &[1, 2], |_| ()), (-1, vec![1, 2], vec![1, 2, 3]));
+        let said = |leader_epoch, end| {
+            let log_end_offset = Offset(end);
+            Some(Some(End { leader_epoch: LeaderEpoch(leader_epoch), log_end_offset }))
         };
-        for (one, two, winner) in
-            [(end(3, 10), end(3, 11), 2), (end(4, 1), end(3, 11), 1), (end(3, 10), end(3, 10), 1)]
-        {
-            let ends = BTreeMap::from([(BrokerId(1), one), (BrokerId(2), two)]);
-            let elected = run(doubted, -1, &[1, 2], |facts| {
+        // What 1, 2 and 3 say; `None` before the answer, `Some(None)` for one that does not know.
+        let rows = [
+            ([said(3, 10), said(3, 11), said(3, 10)], 2),
+            ([said(4, 1), said(3, 11), said(3, 12)], 1),
+            ([said(3, 10), said(3, 10), said(3, 10)], 1),
+            ([said(5, 100), said(5, 100), said(5, 110)], 3),
+            ([said(-1, 0), said(-1, 0), said(2, 1)], 3),
+            ([said(3, 10), said(3, 11), Some(None)], 2),
+            ([said(3, 10), said(3, 11), None], -1),
+            ([said(3, 10), Some(None), said(3, 12)], -1),
+        ];
+        for (said, winner) in rows {
+            let ends = said.into_iter().zip(1..).filter_map(|(end, id)| Some((BrokerId(id), end?)));
+            let ends: BTreeMap<_, _> = ends.collect();
+            let (leader, isr, ask) = run(doubted, -1, &[1, 2], |facts| {
                 // The table outlives the call, not the closure's argument.
                 facts.ends = Box::leak(Box::new(ends.clone()));
             });
-            assert_eq!(elected, (winner, vec![winner], vec![]));
+            assert_eq!(leader, winner, "{ends:?}");
+            let is_elected = leader > 0;
+            assert_eq!(isr, if is_elected { vec![leader] } else { vec![1, 2] });
+            assert_eq!(ask.is_empty(), is_elected);
         }
     }
 

@@ -70,3 +70,28 @@ fn where_nobody_can_prove_anything_the_longest_log_leads_once_all_are_there() {
     assert_eq!(leader, 2);
     assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
 }
+
+/// Those of the ISR have lost what they acknowledged; one that is out of it still has that: it leads.
+#[test]
+fn who_is_out_of_the_isr_leads_if_those_in_it_have_lost_what_it_has() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 1, &RELAXED);
+    for record in ["a", "b", "c"] {
+        acknowledged(&cluster, "t", 0, &[record]);
+    }
+    await_in_sync(&cluster, "t", 0, 3);
+    cluster.kill(3);
+    cluster.expire(3);
+    await_in_sync(&cluster, "t", 0, 2);
+    cluster.kill_all();
+    for id in [1, 2] {
+        cluster.expire(id);
+        cluster.forget_the_boot(id);
+        cluster.cut_the_log(id, "t", 0);
+    }
+    for id in [3, 1, 2] {
+        cluster.begin(id);
+    }
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
+}

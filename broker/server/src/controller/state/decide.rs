@@ -76,7 +76,7 @@ impl State {
     fn elect(&self, partition: &TopicPartition, view: &View, replicas: &[BrokerId]) -> Elected {
         let nobody = BTreeSet::new();
         let bounced = self.facts.bounced.get(partition).unwrap_or(&nobody);
-        let ends: BTreeMap<BrokerId, End> =
+        let ends: BTreeMap<BrokerId, Option<End>> =
             self.facts.questions.get(partition).map(Question::ends).unwrap_or_default();
         let present = |id| self.presence(id, partition);
         let without = |id: BrokerId| {

@@ -1,8 +1,8 @@
 //! Replicas that cannot prove that they are complete: the last replica standing.
 //!
 //! A broker says with its registration which of its logs may lack what was acknowledged. Such a
-//! replica does not win by membership of an ISR; once nobody else can, members are asked where
-//! their logs end, and who has most leads. It is proven again when it joins an ISR, or leads.
+//! replica does not win by membership of an ISR; once nobody else can, replicas are asked where
+//! their logs end, and who has most leads (`election`). It is proven again when it joins an ISR, or leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,13 +21,29 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Question {
     asked_at: Duration,
-    ends: BTreeMap<BrokerId, Option<End>>,
+    ends: BTreeMap<BrokerId, Said>,
+}
+
+/// What became of a question to one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// No answer yet.
+    Nothing,
+    /// It does not know, or does not answer.
+    Silence,
+    /// This.
+    End(End),
 }
 
 impl Question {
-    /// The ends that are known.
-    pub(super) fn ends(&self) -> BTreeMap<BrokerId, End> {
-        self.ends.iter().filter_map(|(broker, end)| Some((*broker, (*end)?))).collect()
+    /// What those have said who have answered.
+    pub(super) fn ends(&self) -> BTreeMap<BrokerId, Option<End>> {
+        let said = self.ends.iter().filter_map(|(broker, said)| match said {
+            Said::Nothing => None,
+            Said::Silence => Some((*broker, None)),
+            Said::End(end) => Some((*broker, Some(*end))),
+        });
+        said.collect()
     }
 }
 
@@ -44,7 +60,7 @@ impl State {
         question.ends.retain(|broker, _| brokers.contains(broker));
         for broker in brokers {
             if !question.ends.contains_key(broker) {
-                question.ends.insert(*broker, None);
+                question.ends.insert(*broker, Said::Nothing);
                 self.turn.ask(*broker, partition.clone());
             }
         }
@@ -58,8 +74,12 @@ impl State {
             }
             let Some(question) = self.facts.questions.get_mut(&partition) else { continue };
             let Some(known) = question.ends.get_mut(&broker) else { continue };
-            *known = end.or(*known);
-            if question.ends.values().all(Option::is_some) {
+            match (end, *known) {
+                (Some(end), _) => *known = Said::End(end),
+                (None, Said::Nothing) => *known = Said::Silence,
+                (None, Said::Silence | Said::End(_)) => {}
+            }
+            if !question.ends.values().any(|said| *said == Said::Nothing) {
                 self.turn.doubt(partition);
             }
         }
@@ -73,8 +93,10 @@ impl State {
                 continue;
             }
             question.asked_at = now;
-            for (broker, _) in question.ends.iter().filter(|(_, end)| end.is_none()) {
-                self.turn.ask(*broker, partition.clone());
+            for (broker, said) in &question.ends {
+                if !matches!(said, Said::End(_)) {
+                    self.turn.ask(*broker, partition.clone());
+                }
             }
         }
     }

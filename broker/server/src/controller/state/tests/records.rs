@@ -131,9 +131,14 @@ impl World {
                 })
         };
         let better = former.isr.iter().find(could_lead);
-        let is_cut = held.is_some_and(|replica| replica.is_cut);
+        let is_cut = |replica: &Replica| replica.is_cut;
+        let cut = |id: &BrokerId| {
+            on(id).and_then(|process| process.replicas.get(partition)).is_some_and(is_cut)
+        };
+        let may_lack =
+            if former.isr.contains(&leader) { cut(&leader) } else { former.isr.iter().all(cut) };
         assert!(
-            is_cut && better.is_none(),
+            may_lack && better.is_none(),
             "{partition}: {leader} is elected by {state:?} after {former:?} and lacks records; \
              {better:?} has them"
         );
