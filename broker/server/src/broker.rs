@@ -43,6 +43,7 @@ use crate::net::worker::Workers;
 use crate::order::Orders;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
+use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::tasks::Tasks;
 use crate::{adopt, http, jobs, producer_ids};
 use ground::Ground;
@@ -227,7 +228,7 @@ async fn build(
         admin,
         controller: Arc::default(),
         orders,
-        broker_epoch: Arc::new(AtomicI64::new(member::NO_EPOCH)),
+        broker_epoch: Arc::new(AtomicI64::new(NO_BROKER_EPOCH)),
         replicas,
         metrics,
         clock,

@@ -7,12 +7,12 @@
 
 pub mod admin;
 pub(crate) mod channel;
-pub mod election;
-pub mod elections;
+pub mod election_counts;
 pub(crate) mod ends;
 pub mod handle;
 pub mod membership;
 mod outbox;
+pub mod partition_election;
 pub mod placement;
 pub(crate) mod read;
 pub(crate) mod run;

@@ -5,12 +5,12 @@
 //! loop waits until it is done: nothing is led, and no controller lives, when a session begins.
 //!
 //! On the way in: `cluster` (may this broker join, and as whom), `identity` (was a registration that is
-//! there our own), `standing` (which replicas cannot prove themselves), `registration`. Then `election`, whenever there is no controller.
+//! there our own), `standing` (which replicas cannot prove themselves), `registration`. Then `controller_election`, whenever there is no controller.
 //!
 //! Where no server of the tree answers nothing happens here: only the tree itself ends a session.
 
 pub(crate) mod cluster;
-pub(crate) mod election;
+pub(crate) mod controller_election;
 pub(crate) mod identity;
 pub(crate) mod registration;
 mod standing;
@@ -287,11 +287,13 @@ impl Membership {
             Effect::TellStanding => self.tell_standing(&*store).await,
             Effect::Stand => {
                 let now = self.joining.clock.wall().0;
-                let stood = election::stand(&*store, self.joining.id, now).await;
+                let stood = controller_election::stand(&*store, self.joining.id, now).await;
                 answered(stood.map(Event::Stood), Event::OfficeChanged).await
             }
-            Effect::GiveUp => vacated(election::give_up(&*store).await).await,
-            Effect::Depose(broker) => vacated(election::depose(&*store, broker).await).await,
+            Effect::GiveUp => vacated(controller_election::give_up(&*store).await).await,
+            Effect::Depose(broker) => {
+                vacated(controller_election::depose(&*store, broker).await).await
+            }
             Effect::StartController(term) => {
                 info!(epoch = term.epoch, "this broker is the controller");
                 charge(duties, Duty::StartController { store, term }).await?;
@@ -480,7 +482,7 @@ async fn watches(store: &dyn Store, id: BrokerId) -> Result<Watches, StoreError>
 
 async fn office(store: &dyn Store) -> Result<Event, TreeError> {
     // The epoch first: whoever takes the office afterwards has a higher one.
-    let epoch = election::term(store).await?.epoch;
+    let epoch = controller_election::term(store).await?.epoch;
     let office = match settle::current(store, path::CONTROLLER).await? {
         None => Office::Empty,
         Some((_, stat)) if stat.ephemeral_owner == store.session_id() => Office::Ours,

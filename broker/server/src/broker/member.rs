@@ -37,11 +37,9 @@ use crate::order::{Order, Orders};
 use crate::replica::dir_events;
 use crate::replica::fetcher::{self, Fetchers};
 use crate::replica::isr::{self, Keeper};
+use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::to_controller::{self, ToController};
 use crate::version::Versions;
-
-/// No registration.
-pub(super) const NO_EPOCH: i64 = -1;
 
 /// How often it is looked whether the tree answers.
 const CONTACT_LOOK: Duration = Duration::from_millis(500);
@@ -139,7 +137,7 @@ fn keep_isrs(context: &Arc<Context>) {
         lag_max: Duration::from_millis(context.config.load().replica_lag_time_max_ms.max(1) as u64),
         ask,
         broker_epoch: Box::new(move || epoch.load(Ordering::Acquire)),
-        live: Box::new(move |broker| metadata.load().brokers.contains_key(&broker).then_some(-1)),
+        lives: Box::new(move |broker| metadata.load().brokers.contains_key(&broker)),
     };
     context.tasks.spawn("isr", keeper.run(context.tasks.shutdown_token()));
 }
@@ -353,7 +351,7 @@ async fn apply_settings(context: &Context, sessions: &Sessions) {
 pub(super) async fn hand_over(context: &Context) {
     let config = context.config.load_full();
     let broker_epoch = context.broker_epoch.load(Ordering::Acquire);
-    if !config.controlled_shutdown_enable || broker_epoch == NO_EPOCH {
+    if !config.controlled_shutdown_enable || broker_epoch == NO_BROKER_EPOCH {
         return;
     }
     let request = ControlledShutdownRequest { broker_id: context.broker_id.0, broker_epoch };

@@ -5,7 +5,7 @@
 //! others where their logs end. It leads if all other members of the ISR answer and nobody has more; it
 //! answers KAFKA_STORAGE_ERROR otherwise, whereupon the controller elects another, now or when one comes.
 //!
-//! The rule is that of `controller/election.rs`, where its reasons are: our controller asks the same
+//! The rule is that of `controller/partition_election.rs`, where its reasons are: our controller asks the same
 //! replicas and elects who has most, so a broker refuses what it decides only where one has come since that
 //! has more, which the next election asks too. Kafka's never elects one that is out of the ISR: then a
 //! person has to choose.

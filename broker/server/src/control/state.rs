@@ -15,12 +15,10 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 
 use crate::planted::{self, Bug};
-
-/// The broker epoch of a request that does not say whom it is meant for.
-const ANY_BROKER_EPOCH: i64 = -1;
+use crate::replica::progress::NO_BROKER_EPOCH;
 
 /// The leader epoch of a StopReplica of old, which had none.
-const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
+const NO_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
 /// The leader epoch of a StopReplica of a topic that is deleted: it overrides every other.
 const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
@@ -56,7 +54,7 @@ pub(crate) struct ControlState {
 impl ControlState {
     /// Begins with the highest controller epoch that was ever seen, or -1.
     pub(crate) fn new(controller_epoch: i32) -> Self {
-        Self { controller_epoch, registered: ANY_BROKER_EPOCH, ended: None }
+        Self { controller_epoch, registered: NO_BROKER_EPOCH, ended: None }
     }
 
     /// Obeys a request, or returns the error that answers it. `broker_epoch` is that of this broker's
@@ -70,7 +68,7 @@ impl ControlState {
             return Err(ErrorCode::StaleControllerEpoch);
         }
         let is_of_earlier_life =
-            sender.broker_epoch != ANY_BROKER_EPOCH && sender.broker_epoch < broker_epoch;
+            sender.broker_epoch != NO_BROKER_EPOCH && sender.broker_epoch < broker_epoch;
         if is_of_earlier_life && !planted::is(Bug::StaleBrokerEpoch) {
             return Err(ErrorCode::StaleBrokerEpoch);
         }
@@ -174,7 +172,7 @@ pub(crate) fn partition(known: Known, asked: Asked) -> Verdict {
 /// # Errors
 /// `FencedLeaderEpoch`: a later leader was told to keep it.
 pub(crate) fn stop(known: LeaderEpoch, asked: LeaderEpoch) -> Result<(), ErrorCode> {
-    let is_stopped = asked == EPOCH_DURING_DELETE || asked == NO_EPOCH || asked >= known;
+    let is_stopped = asked == EPOCH_DURING_DELETE || asked == NO_LEADER_EPOCH || asked >= known;
     if is_stopped { Ok(()) } else { Err(ErrorCode::FencedLeaderEpoch) }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
-use super::elections::Elections;
+use super::election_counts::Elections;
 use super::state::Summary;
 use super::state::request::{Reply, Request};
 

@@ -16,7 +16,7 @@ use broker_zookeeper::settle;
 use broker_zookeeper::store::{Store, StoreError};
 use tracing::warn;
 
-use super::election;
+use super::controller_election;
 use super::identity::Identity;
 use crate::controller::membership::{cluster_id, ensure_paths};
 
@@ -120,7 +120,7 @@ pub(crate) async fn find(
     }
     ensure_paths(store).await?;
     let id = cluster_id(store, fresh).await?;
-    let controller_epoch = election::term(store).await?.epoch;
+    let controller_epoch = controller_election::term(store).await?.epoch;
     let seen = past.map_or(0, |past| past.controller_epoch);
     if controller_epoch < seen {
         return Err(ClusterError::RolledBack { seen, found: controller_epoch });

@@ -74,9 +74,8 @@ pub type Ask = Box<
 /// What a seam answers in time.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Returns the registration of a broker that lives and does not shut down; -1 where the cluster does not
-/// tell it.
-pub type Live = Box<dyn Fn(BrokerId) -> Option<i64> + Send + Sync>;
+/// Returns whether a broker is registered, as far as is known here.
+pub type Lives = Box<dyn Fn(BrokerId) -> bool + Send + Sync>;
 
 /// What keeps the ISRs of one broker, and how it reaches the cluster.
 pub struct Keeper {
@@ -91,7 +90,7 @@ pub struct Keeper {
     /// Returns this broker's registration.
     pub broker_epoch: Box<dyn Fn() -> i64 + Send + Sync>,
     /// Who lives.
-    pub live: Live,
+    pub lives: Lives,
 }
 
 impl fmt::Debug for Keeper {
@@ -164,7 +163,7 @@ impl Keeper {
                 self.replicas.attention().is_level(&name);
                 continue;
             };
-            if let Some(proposal) = partition.propose(now, self.lag_max, &*self.live) {
+            if let Some(proposal) = partition.propose(now, self.lag_max, &*self.lives) {
                 tracing::info!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
                 asked.push(Asked { topic_id: partition.topic_id(), partition: name, proposal });
             } else if partition.has_joiner() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 
-/// The broker epoch of a replica that does not say (Fetch up to version 14).
+/// The broker epoch of no registration, or of one that is not told (Fetch up to version 14).
 pub const NO_BROKER_EPOCH: i64 = -1;
 
 /// One fetch of a replica, whose leader epoch was found to be ours.

@@ -37,7 +37,7 @@ mod replication;
 mod standing;
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
-const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
+const NO_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
 pub(super) fn config(settings: &[(&str, &str)]) -> Arc<TopicConfig> {
     let overrides: BTreeMap<String, String> =
@@ -136,15 +136,15 @@ pub(super) fn append_bytes(
     let config = partition.config();
     let now = TimestampMs(2_000);
     let mut valid = validate(bytes, &Rules { config: &config, version: 9, now }).unwrap();
-    partition.append(&mut valid.batches, NO_EPOCH, true, now)
+    partition.append(&mut valid.batches, NO_LEADER_EPOCH, true, now)
 }
 
 pub(super) fn at(offset: i64) -> FetchPosition {
     FetchPosition {
         fetch_offset: Offset(offset),
         max_bytes: 1 << 20,
-        current_leader_epoch: NO_EPOCH,
-        last_fetched_epoch: NO_EPOCH,
+        current_leader_epoch: NO_LEADER_EPOCH,
+        last_fetched_epoch: NO_LEADER_EPOCH,
         log_start_offset: Offset(-1),
     }
 }
@@ -354,7 +354,8 @@ fn offsets_are_found_by_time_and_place() {
     let partition = manager.partition("t", 0).unwrap();
     append(&partition, 3).unwrap();
     let find = |target| {
-        let found = partition.find(target, Some(Isolation::ReadUncommitted), NO_EPOCH).unwrap();
+        let found =
+            partition.find(target, Some(Isolation::ReadUncommitted), NO_LEADER_EPOCH).unwrap();
         found.map(|found| (found.timestamp.0, found.offset.0, found.leader_epoch.0))
     };
     assert_eq!(find(Target::Earliest), Some((-1, 0, 0)));
@@ -523,7 +524,7 @@ fn acks_all_is_refused_with_fewer_replicas_in_sync_than_the_topic_asks_for() {
             let bytes = batch(1);
             let rules = Rules { config: &config, version: 9, now };
             let mut valid = validate(&bytes, &rules).unwrap();
-            partition.append(&mut valid.batches, NO_EPOCH, is_acks_all, now)
+            partition.append(&mut valid.batches, NO_LEADER_EPOCH, is_acks_all, now)
         };
         append(false).unwrap();
         let refused = match append(true) {

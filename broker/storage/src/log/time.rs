@@ -17,7 +17,7 @@ use crate::segment::{Segment, SegmentError};
 pub type Found = (TimestampMs, Offset, LeaderEpoch);
 
 /// The epoch of records that were written before there were any.
-const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
+const NO_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
 impl Log {
     /// Finds the first record at or above the log start and below `upper_bound` whose timestamp is
@@ -126,7 +126,7 @@ impl Log {
         entry
             .leader_epoch()
             .or_else(|| self.epochs.epoch_for_offset(entry.base_offset))
-            .unwrap_or(NO_EPOCH)
+            .unwrap_or(NO_LEADER_EPOCH)
     }
 
     /// Shows timestamp and offset of each record of a batch, in their order.

@@ -11,7 +11,7 @@ use crate::fs::{Fs, read_file, remove_if_exists, replace_file};
 
 /// Much more than the one line it holds.
 const SIZE_MAX: u64 = 4096;
-const NO_EPOCH: i64 = -1;
+const NO_BROKER_EPOCH: i64 = -1;
 
 /// A marker that was found, or is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl CleanShutdown {
         };
         remove_if_exists(fs, &path)?;
         fs.sync_dir(dir)?;
-        Ok(Some(Self { broker_epoch: parse(&bytes).unwrap_or(NO_EPOCH) }))
+        Ok(Some(Self { broker_epoch: parse(&bytes).unwrap_or(NO_BROKER_EPOCH) }))
     }
 
     /// Writes the marker, durably.

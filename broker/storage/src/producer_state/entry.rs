@@ -10,7 +10,7 @@ use super::{EndTxnMarker, Origin, ProducerBatch, ProducerError};
 const BATCHES_MAX: usize = 5;
 /// How many sequences there are: the first is 0, the last 2^31-1.
 const SEQUENCES: i64 = 1 << 31;
-const NO_EPOCH: i16 = -1;
+const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 
 /// How many batches are looked at for a duplicate.
@@ -93,7 +93,7 @@ impl ProducerEntry {
         };
         Self {
             producer_id,
-            producer_epoch: NO_EPOCH,
+            producer_epoch: NO_PRODUCER_EPOCH,
             coordinator_epoch: -1,
             last_timestamp: TimestampMs(-1),
             current_txn_first_offset: None,
@@ -204,7 +204,7 @@ impl ProducerEntry {
 
     fn check_sequence(&self, batch: &ProducerBatch) -> Result<(), ProducerError> {
         // A producer whose state is gone, by expiry or with its records, goes on where it was.
-        if self.producer_epoch == NO_EPOCH {
+        if self.producer_epoch == NO_PRODUCER_EPOCH {
             return Ok(());
         }
         let is_new_epoch = batch.producer_epoch != self.producer_epoch;

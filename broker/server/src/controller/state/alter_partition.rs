@@ -23,7 +23,7 @@ use super::event::WriteError;
 use super::request::{Altered, IsrProposal, Reply, Token, TopicRef};
 use super::turn::Reason;
 use super::{Planted, State, named};
-use crate::controller::election::Presence;
+use crate::controller::partition_election::Presence;
 use crate::planted::{self, Bug};
 
 /// A request whose ISRs are being written.

@@ -14,7 +14,7 @@ use super::request::{ElectionKind, Reply, Token};
 use super::turn::Reason;
 use super::waiting::{ElectWaiting, Waiting};
 use super::{Balance, State, named};
-use crate::controller::election::Presence;
+use crate::controller::partition_election::Presence;
 
 /// How long after its election a controller balances first: brokers are still coming.
 const FIRST_BALANCE: Duration = Duration::from_secs(5);

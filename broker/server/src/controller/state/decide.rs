@@ -12,7 +12,7 @@ use super::event::{End, StateRead};
 use super::standing::Question;
 use super::turn::Reason;
 use super::{Partition, Planted, State};
-use crate::controller::election::{self, Elected, Facts, Presence};
+use crate::controller::partition_election::{self, Elected, Facts, Presence};
 
 impl State {
     /// Decides one partition, and has written what differs from what is.
@@ -57,7 +57,7 @@ impl State {
             return;
         }
         let is_up = |id| matches!(self.presence(id, partition), Presence::Up { .. });
-        let Some(elected) = election::first(&assignment.replicas, is_up) else { return };
+        let Some(elected) = partition_election::first(&assignment.replicas, is_up) else { return };
         let topic = self.topics.get(&partition.topic);
         let first = topic.and_then(|topic| topic.partitions.values().next());
         let is_first = first.is_some_and(|first| first.view.is_none());
@@ -104,7 +104,7 @@ impl State {
     }
 
     fn elect_by(&self, facts: &Facts<'_>) -> Elected {
-        let elected = election::elect(facts);
+        let elected = partition_election::elect(facts);
         if elected.leader.is_none() && self.planted(Planted::ElectionOutsideIsr) {
             let is_up = |id: &BrokerId| matches!((facts.presence)(*id), Presence::Up { .. });
             let any = facts.replicas.iter().copied().find(is_up);

@@ -21,7 +21,7 @@ use super::request::{Reply, Token};
 use super::turn::Reason;
 use super::waiting::{ReassignWaiting, Waiting};
 use super::{Partition, State, named};
-use crate::controller::election::Presence;
+use crate::controller::partition_election::Presence;
 
 impl State {
     /// Partitions are to be moved, or their moves to be cancelled.

@@ -2,7 +2,7 @@
 //!
 //! A broker says with its registration which of its logs may lack what was acknowledged. Such a
 //! replica does not win by membership of an ISR; once nobody else can, replicas are asked where
-//! their logs end, and who has most leads (`election`). It is proven again when it joins an ISR, or leads.
+//! their logs end, and who has most leads (`partition_election`). It is proven again when it joins an ISR, or leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::controller::membership::ensure_paths;
 use crate::controller::read;
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::StateWrite;
-use crate::membership::election::stand;
+use crate::membership::controller_election::stand;
 
 const ID: Uuid = Uuid::from_bytes([7; 16]);
 

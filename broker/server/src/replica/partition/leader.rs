@@ -85,15 +85,15 @@ impl Partition {
     /// Decides whether another ISR is due; the caller asks the controller for it and brings the answer to
     /// [`Partition::answered`]. Nothing else is proposed until then.
     ///
-    /// `live` gives the registration of a broker that lives and does not shut down.
+    /// `lives` says whether a broker is registered, as far as is known here.
     pub fn propose(
         &self,
         now: Instant,
         lag_max: Duration,
-        live: &dyn Fn(BrokerId) -> Option<i64>,
+        lives: &dyn Fn(BrokerId) -> bool,
     ) -> Option<IsrProposal> {
         let mut inner = self.inner.lock();
-        let proposal = inner.state.propose(now, lag_max, live);
+        let proposal = inner.state.propose(now, lag_max, lives);
         let has_laggard = inner.state.role() == Role::Leader && inner.state.has_laggard();
         drop(inner);
         if has_laggard {

@@ -5,8 +5,9 @@
 //! them a new leader is chosen from, everything below the high watermark is there.
 //!
 //! A replica joins once it has fetched, in this epoch, from the high watermark or above it and from
-//! where the epoch began or above it; it lives, with the registration that it fetched with. It leaves
-//! when it lacks records for longer than `replica.lag.time.max.ms`.
+//! where the epoch began or above it, and as long as it lives. It is proposed with the registration that it
+//! fetched with: whether that is the one it has now, the controller knows. It leaves when it lacks records
+//! for longer than `replica.lag.time.max.ms`.
 //!
 //! Source: Kafka 3.9 `Partition.maybeExpandIsr`, `maybeShrinkIsr`, `handleAlterPartitionUpdate`.
 
@@ -77,12 +78,12 @@ impl PartitionState {
 
     /// Decides whether another ISR is due, and remembers that it was asked for.
     ///
-    /// `live` gives the registration of a broker that lives and does not shut down.
+    /// `lives` says whether a broker is registered, as far as is known here.
     pub fn propose(
         &mut self,
         now: Instant,
         lag_max: Duration,
-        live: &dyn Fn(BrokerId) -> Option<i64>,
+        lives: &dyn Fn(BrokerId) -> bool,
     ) -> Option<IsrProposal> {
         if self.role != Role::Leader || self.proposed.is_some() {
             return None;
@@ -94,12 +95,8 @@ impl PartitionState {
             follower.is_some_and(|known| known.is_out_of_sync(leader_end, now, lag_max))
         };
         let joins = |follower: &&Progress| {
-            let (broker, epoch) = (follower.broker(), follower.broker_epoch());
-            let is_registered =
-                |live: i64| epoch == NO_BROKER_EPOCH || live == NO_BROKER_EPOCH || epoch == live;
-            !confirmed.contains(&broker)
-                && self.is_at_high_watermark(follower)
-                && live(broker).is_some_and(is_registered)
+            let broker = follower.broker();
+            !confirmed.contains(&broker) && self.is_at_high_watermark(follower) && lives(broker)
         };
         let stay = confirmed.iter().copied().filter(|broker| !is_late(broker));
         let join = self.followers.iter().filter(joins).map(Progress::broker);
@@ -109,11 +106,7 @@ impl PartitionState {
         }
         let epoch_of = |broker: BrokerId| {
             let follower = self.followers.iter().find(|known| known.broker() == broker);
-            let fetched = follower.map_or(NO_BROKER_EPOCH, Progress::broker_epoch);
-            (
-                broker,
-                if fetched == NO_BROKER_EPOCH { live(broker).unwrap_or(fetched) } else { fetched },
-            )
+            (broker, follower.map_or(NO_BROKER_EPOCH, Progress::broker_epoch))
         };
         let proposal = IsrProposal {
             leader_epoch: self.leadership.leader_epoch,

@@ -64,11 +64,11 @@ fn leading_writes_nothing_yet_the_epoch_is_known_at_once_and_kept() {
         assert_eq!(fs.operations(), written, "no file is written for an epoch without records");
     };
     let latest = || {
-        let found = partition.find(Target::Latest, None, NO_EPOCH).unwrap().unwrap();
+        let found = partition.find(Target::Latest, None, NO_LEADER_EPOCH).unwrap().unwrap();
         (found.leader_epoch.0, found.offset.0)
     };
     let end_of = |epoch| {
-        let end = partition.end_offset_for_epoch(LeaderEpoch(epoch), NO_EPOCH).unwrap();
+        let end = partition.end_offset_for_epoch(LeaderEpoch(epoch), NO_LEADER_EPOCH).unwrap();
         (end.leader_epoch.0, end.end_offset.0)
     };
     begin(LeaderEpoch(4));

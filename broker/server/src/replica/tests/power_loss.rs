@@ -109,7 +109,7 @@ impl Promises {
         }
         assert_eq!(next, held.end, "{at}: {} ends within a batch", self.name);
         for (&epoch, &end_offset) in &epochs {
-            let end = partition.end_offset_for_epoch(epoch, NO_EPOCH).unwrap();
+            let end = partition.end_offset_for_epoch(epoch, NO_LEADER_EPOCH).unwrap();
             assert_eq!(
                 end,
                 EpochEndOffset { leader_epoch: epoch, end_offset },
@@ -117,7 +117,7 @@ impl Promises {
                 self.name
             );
         }
-        let earliest = partition.find(Target::Earliest, None, NO_EPOCH).unwrap().unwrap();
+        let earliest = partition.find(Target::Earliest, None, NO_LEADER_EPOCH).unwrap().unwrap();
         let first_epoch = epochs.first_key_value().map(|(epoch, _)| *epoch);
         let is_known = first_epoch.is_none_or(|epoch| epoch == earliest.leader_epoch);
         assert!(is_known, "{at}: {}: {earliest:?} but written in {first_epoch:?}", self.name);

@@ -400,7 +400,7 @@ fn keep(node: &Node, lag_max: Duration) -> (mpsc::UnboundedReceiver<Vec<i32>>, C
             Box::pin(async move { is_heard.then(|| agree(&request)) })
         }),
         broker_epoch: Box::new(|| 7),
-        live: Box::new(|_| Some(7)),
+        lives: Box::new(|_| true),
     };
     Tasks::new().spawn("isr", keeper.run(shutdown.clone()));
     (asked, shutdown)
@@ -503,9 +503,9 @@ async fn a_replica_that_was_not_let_in_at_once_is_let_in_later() {
                 Box::pin(async move { Some(answer(&request, code)) })
             }),
             broker_epoch: Box::new(|| 7),
-            live: Box::new(move |_| {
+            lives: Box::new(move |_| {
                 let looks = looks.fetch_add(1, Ordering::Relaxed);
-                (is_live_at_once || looks > 2).then_some(7)
+                is_live_at_once || looks > 2
             }),
         };
         Tasks::new().spawn("isr", keeper.run(shutdown.clone()));
@@ -550,7 +550,7 @@ async fn what_was_proposed_before_a_session_ended_is_not_asked_for_after_it() {
             Box::pin(async move { Some(agree(&request)) })
         }),
         broker_epoch: Box::new(move || epoch.load(Ordering::Relaxed)),
-        live: Box::new(|_| Some(7)),
+        lives: Box::new(|_| true),
     };
     Tasks::new().spawn("isr", keeper.run(shutdown.clone()));
     append(&one.partition(), 3).unwrap();

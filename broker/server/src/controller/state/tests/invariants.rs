@@ -8,7 +8,7 @@ use broker_protocol::topic_partition::TopicPartition;
 
 use super::random::{BROKERS, Life};
 use super::world::World;
-use crate::controller::election::Presence;
+use crate::controller::partition_election::Presence;
 
 /// Panics where the controller's copy, or what it has decided, is not what it should be.
 pub(super) fn check(world: &World) {

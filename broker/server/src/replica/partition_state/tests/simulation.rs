@@ -19,6 +19,7 @@ use broker_storage::fs::faulty::FaultyFs;
 use broker_storage::leader_epoch_cache::LeaderEpochCache;
 
 use super::*;
+use crate::replica::progress::NO_BROKER_EPOCH;
 
 const BROKERS: usize = 3;
 const STEPS: usize = 800;
@@ -410,16 +411,9 @@ impl World {
     }
 
     fn propose(&mut self, broker: usize) {
-        let (live, ignores) = (self.metadata, self.is(Wrong::IgnoreBrokerEpoch));
+        let live = self.metadata;
         let Some(state) = &mut self.brokers[broker].state else { return };
-        // A broker's own registration is what it fetches with, if nobody compares the two.
-        let followers: Vec<_> = state.followers().to_vec();
-        let registered = |broker: BrokerId| {
-            let fetched = followers.iter().find(|known| known.broker() == broker);
-            let live = live[index(broker)]?;
-            Some(fetched.filter(|_| ignores).map_or(live, Progress::broker_epoch))
-        };
-        let proposal = state.propose(self.now, LAG_MAX, &registered);
+        let proposal = state.propose(self.now, LAG_MAX, &|broker| live[index(broker)].is_some());
         let proposal = proposal.or_else(|| state.proposed().cloned());
         if let Some(proposal) = proposal {
             self.network.push(Message::Alter { from: broker, proposal });
@@ -434,7 +428,7 @@ impl World {
         let isr: Vec<_> = proposal.isr.iter().map(|(broker, _)| *broker).collect();
         let is_live = |(broker, epoch): &(BrokerId, i64)| {
             let live = self.live[index(*broker)];
-            live == Some(*epoch) || (ignores && live.is_some())
+            live == Some(*epoch) || (live.is_some() && (ignores || *epoch == NO_BROKER_EPOCH))
         };
         let is_leaders = truth.leader == Some(id(from))
             && truth.leader_epoch == proposal.leader_epoch
