@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use e2e::bench::{client, request, subject::Kind};
+use e2e::bench::{client, kind::Kind, request};
 use e2e::broker::Broker;
 use e2e::deadline::Deadline;
 use e2e::process::Process;

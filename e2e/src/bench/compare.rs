@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::figure::Figure;
+use super::kind::Kind;
 use super::machine::{self, Look};
 use super::rows::{ROWS, Row, Scale, Target};
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 use crate::kafka::Zookeeper;
 
 /// The share of the machine that others may use during a pair, in percent.

@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 
 use super::client::{self, Client};
 use super::figure::Figure;
+use super::kind::Kind;
 use super::machine::CpuWatch;
 use super::request;
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 use crate::kafka::Zookeeper;
 
 /// What a broker does after its start is not what it does idle.

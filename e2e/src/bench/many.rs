@@ -5,9 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::figure::Figure;
+use super::kind::Kind;
 use super::lifecycle::finish;
 use super::machine::{self, CpuWatch};
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 use crate::cluster::tree::Tree;
 use crate::deadline::Deadline;
 use crate::kafka::Zookeeper;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::subject::Kind;
+use super::kind::Kind;
 use crate::broker::Broker;
 use crate::deadline::Deadline;
 use crate::process::Process;

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::figure::Figure;
+use super::kind::Kind;
 use super::machine::{Cpu, CpuWatch};
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 use super::{client, kcat, lifecycle, many, request};
 use crate::kafka::Zookeeper;
 

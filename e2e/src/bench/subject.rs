@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::client::{self, Client};
+use super::kind::Kind;
 use super::machine;
 use super::member::Member;
 use super::request;
@@ -19,40 +20,6 @@ use crate::kafka::Zookeeper;
 
 /// How long a cluster may take for what is asked of it: thousands of partitions on two cores.
 const SECONDS_MAX: u64 = 600;
-
-/// Which broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Ours.
-    Ottla,
-    /// Apache Kafka of the reference release.
-    Kafka,
-}
-
-impl Kind {
-    /// Reads the name that the command line gives.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "ottla" => Ok(Self::Ottla),
-            "kafka" => Ok(Self::Kafka),
-            other => anyhow::bail!("a side is ottla or kafka, not {other}"),
-        }
-    }
-
-    /// Topic settings by which an answer waits for the page cache only.
-    pub fn relaxed(self) -> &'static [(&'static str, &'static str)] {
-        if self == Self::Ottla { &[("ottla.durability", "replicated")] } else { &[] }
-    }
-
-    /// Topic settings by which an answer waits for the disk.
-    pub fn synced(self) -> &'static [(&'static str, &'static str)] {
-        if self == Self::Ottla {
-            &[("ottla.durability", "synced")]
-        } else {
-            &[("flush.messages", "1")]
-        }
-    }
-}
 
 /// Running brokers on empty directories that go with them.
 #[derive(Debug)]

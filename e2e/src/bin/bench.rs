@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Args, Parser};
 use e2e::bench::compare::{self, Plan};
+use e2e::bench::kind::Kind;
 use e2e::bench::rows::{ROWS, Scale, Target};
-use e2e::bench::subject::Kind;
 
 /// Measures Ottla beside Apache Kafka on this machine.
 #[derive(Debug, Parser)]
