@@ -7,6 +7,7 @@
 //!
 //! Source: Kafka 3.9 `KafkaApis` and `ReplicaManager.replicaStateChangeLock`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -59,12 +60,15 @@ pub(crate) struct Control {
     state: ControlState,
     /// Whether a LeaderAndIsr was obeyed since this broker registered.
     is_told: bool,
+    /// The topics that the last UpdateMetadata named, until the next order that moves replicas: a
+    /// controller that tells all there is begins with the one, and says by the other that it was all.
+    announced: Option<HashSet<Arc<str>>>,
 }
 
 impl Control {
     /// Makes a loop that has heard of no controller later than `controller_epoch` (-1: of none).
     pub(crate) fn new(parts: Parts, controller_epoch: i32) -> Self {
-        Self { parts, state: ControlState::new(controller_epoch), is_told: false }
+        Self { parts, state: ControlState::new(controller_epoch), is_told: false, announced: None }
     }
 
     /// Obeys until nobody is left who gives orders.
@@ -122,9 +126,11 @@ impl Control {
     fn update_metadata(&mut self, request: &UpdateMetadataRequest<'_>) -> UpdateMetadataResponse {
         let (id, epoch) = (request.controller_id, request.controller_epoch);
         let sender = Sender::new(id, epoch, request.broker_epoch);
+        self.announced = None;
         if let Err(code) = self.obey(sender) {
             return UpdateMetadataResponse { error_code: code.code() };
         }
+        self.announced = Some(cluster::named(request));
         let mut metadata = (*self.parts.metadata.load()).clone();
         cluster::update(&mut metadata, request);
         let listener = &self.parts.inter_broker_listener;
@@ -158,6 +164,7 @@ impl Control {
     async fn resign(&mut self) {
         self.state.resign(self.broker_epoch());
         self.is_told = false;
+        self.announced = None;
         self.parts.fetchers.stop();
         let replicas = Arc::clone(&self.parts.replicas);
         on_disk_thread(move || replicas.resign()).await;

@@ -12,7 +12,7 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_zookeeper::store::Store;
 use tracing::warn;
 
-use crate::controller::read;
+use crate::controller::read::{self, StateReading};
 use crate::replica::manager::Manager;
 
 /// Returns the partitions whose ISR names `broker`, and whose logs are not here.
@@ -24,8 +24,11 @@ pub(super) async fn find(
     let mut assigned = read::assigned(store, broker).await?;
     assigned.retain(|name| replicas.partition(&name.topic, name.partition).is_none());
     let states = read::states(store, &assigned).await?;
-    let is_in_sync = |state: &Option<read::StateRead>| {
-        state.as_ref().is_some_and(|state| state.isr.contains(&broker))
+    let is_in_sync = |state: &StateReading| match state {
+        StateReading::Missing => false,
+        // It may be.
+        StateReading::Unreadable => true,
+        StateReading::Is(state) => state.isr.contains(&broker),
     };
     let lost = states.into_iter().filter(|(_, state)| is_in_sync(state));
     Ok(lost.map(|(name, _)| name).collect::<BTreeSet<_>>().into_iter().collect())

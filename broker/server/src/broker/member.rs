@@ -313,6 +313,7 @@ fn common(context: &Context, controller_epoch: i32, events: mpsc::Sender<Event>)
         versions: Versions::of_broker(&config),
         orders: context.orders.clone(),
         events,
+        metadata: Arc::clone(&context.metadata),
         tasks: context.tasks.clone(),
         clock: Arc::clone(&context.clock),
     }

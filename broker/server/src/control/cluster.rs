@@ -5,7 +5,7 @@
 //!
 //! Source: Kafka 3.9 `ZkMetadataCache.updateMetadata`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use broker_protocol::message::update_metadata::{
@@ -36,6 +36,17 @@ pub(crate) fn update(metadata: &mut Metadata, request: &UpdateMetadataRequest<'_
         }
         update_topic(metadata, name, id, &states);
     }
+}
+
+/// Returns the topics that a request names.
+pub(crate) fn named(request: &UpdateMetadataRequest<'_>) -> HashSet<Arc<str>> {
+    let mut named = HashSet::new();
+    for (name, _, _) in request.partitions() {
+        if !named.contains(name) {
+            named.insert(Arc::from(name));
+        }
+    }
+    named
 }
 
 fn update_topic(

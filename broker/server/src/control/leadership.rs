@@ -2,11 +2,13 @@
 //!
 //! In this order, so that nothing that was asked in an older epoch is used in a newer one: the request is
 //! admitted, each partition judged, all of them turned at once where nobody waits for the disk (which
-//! fences whatever is on its way), fetchers changed, and only then the answer.
+//! fences whatever is on its way), fetchers changed, and only then the answer. A request that names all
+//! of this broker's partitions first puts aside what it does not name, by its topic's id: then a topic
+//! that was made again has its place.
 //!
 //! Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use broker_protocol::error_code::ErrorCode;
@@ -51,6 +53,13 @@ impl Control {
             return respond(request, code, |_| code);
         }
         self.is_told = true;
+        let announced = self.announced.take();
+        if request.request_type == FULL {
+            if let Some(announced) = announced {
+                self.forget_topics(&announced);
+            }
+            self.sweep(request).await;
+        }
         let leaders = request.live_leaders.iter();
         self.parts.fetchers.reach(leaders.filter_map(|leader| {
             let port = u16::try_from(leader.port).ok()?;
@@ -92,9 +101,6 @@ impl Control {
         }
         for (place, partition, id) in ids {
             codes[place] = self.give_id(partition, id).await;
-        }
-        if request.request_type == FULL {
-            self.sweep(request).await;
         }
         respond(request, ErrorCode::None, |place| codes[place])
     }
@@ -197,20 +203,40 @@ impl Control {
     }
 
     /// Puts aside the logs that a controller that named all of this broker's did not name.
-    async fn sweep(&self, request: &LeaderAndIsrRequest<'_>) {
-        let named: HashSet<TopicPartition> = request
+    async fn sweep(&mut self, request: &LeaderAndIsrRequest<'_>) {
+        let named: HashMap<TopicPartition, Uuid> = request
             .partitions()
-            .map(|(topic, _, state)| TopicPartition {
-                topic: topic.into(),
-                partition: state.partition_index,
+            .map(|(topic, id, state)| {
+                let name = TopicPartition { topic: topic.into(), partition: state.partition_index };
+                (name, id)
             })
             .collect();
+        let is_kept = move |name: &TopicPartition, here: Uuid| {
+            named.get(name).is_some_and(|id| *id == here || id.is_zero() || here.is_zero())
+        };
         let replicas = Arc::clone(&self.parts.replicas);
-        let swept =
-            on_disk_thread(move || replicas.sweep_strays(&|name| named.contains(name))).await;
-        for stray in swept.unwrap_or_default() {
+        let swept = on_disk_thread(move || replicas.sweep_strays(&is_kept)).await;
+        let swept = swept.unwrap_or_default();
+        for stray in &swept {
             info!(partition = %stray, "the cluster knows nothing of this replica; it is put aside");
         }
+        self.parts.fetchers.leave(&swept).await;
+    }
+
+    /// Takes out of what clients are told the topics that a controller that announced all did not announce.
+    fn forget_topics(&self, announced: &HashSet<Arc<str>>) {
+        let known = self.parts.metadata.load();
+        let gone: Vec<_> =
+            known.topics.keys().filter(|name| !announced.contains(*name)).cloned().collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut metadata = (*known).clone();
+        for name in gone {
+            info!(topic = %name, "the cluster knows nothing of this topic; it is forgotten");
+            metadata.remove_topic(&name);
+        }
+        self.parts.metadata.publish(metadata);
     }
 }
 

@@ -25,9 +25,10 @@ use tracing::{debug, info, warn};
 
 use super::ends::Asked;
 use super::outbox::{Brokers, Letter, Outbox};
-use super::state::effect::Directive;
+use super::state::effect::{Directive, Extent};
 use super::state::event::{Event, LiveBroker};
 use crate::clock::SharedClock;
+use crate::metadata::Cache;
 use crate::order::{Order, Orders};
 use crate::peer::{Options, Peer, PeerError};
 use crate::tasks::Tasks;
@@ -72,6 +73,8 @@ pub(crate) struct Common {
     pub(crate) orders: Orders,
     /// Where answers go.
     pub(crate) events: mpsc::Sender<Event>,
+    /// What this broker tells its clients.
+    pub(crate) metadata: Arc<Cache>,
     /// Where tasks run.
     pub(crate) tasks: Tasks,
     /// The source of time.
@@ -133,9 +136,9 @@ impl Channels {
     }
 
     /// Tells a broker; one that is not registered any more is told nothing.
-    pub(super) fn send(&self, broker: BrokerId, whole: bool, directives: Vec<Directive>) {
+    pub(super) fn send(&self, broker: BrokerId, extent: Extent, directives: Vec<Directive>) {
         if let Some(open) = self.open.get(&broker) {
-            open.mailbox.change(|outbox| outbox.add(whole, directives));
+            open.mailbox.change(|outbox| outbox.add(extent, directives));
         }
     }
 
@@ -304,10 +307,10 @@ impl Channel {
             return Err(PeerError::Foreign("there is no connection"));
         };
         let answers = match letter {
-            Letter::Lead { whole, partitions } => {
+            Letter::Lead { is_all, partitions } => {
                 let request = letter::lead(
                     envelope,
-                    *whole,
+                    *is_all,
                     partitions,
                     &brokers,
                     &self.common.inter_broker_listener,
@@ -356,8 +359,8 @@ impl Channel {
         let (envelope, listener) = (self.envelope(), &self.common.inter_broker_listener);
         let brokers = self.mailbox.outbox.lock().known_brokers();
         let answers = match letter {
-            Letter::Lead { whole, partitions } => {
-                let request = letter::lead(envelope, whole, &partitions, &brokers, listener);
+            Letter::Lead { is_all, partitions } => {
+                let request = letter::lead(envelope, is_all, &partitions, &brokers, listener);
                 let Some(response) = self.order(|done| Order::LeaderAndIsr(request, done)).await
                 else {
                     return;

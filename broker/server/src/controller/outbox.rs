@@ -15,7 +15,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
-use super::state::effect::{Directive, View};
+use super::state::effect::{Directive, Extent, View};
 use super::state::event::LiveBroker;
 
 /// The registered brokers.
@@ -26,8 +26,9 @@ pub(super) type Brokers = Arc<BTreeMap<BrokerId, LiveBroker>>;
 pub(super) enum Letter {
     /// LeaderAndIsr.
     Lead {
-        /// Whether these are all replicas of the broker.
-        whole: bool,
+        /// Whether these are all replicas of the broker, and it has no others; then the UpdateMetadata
+        /// before it named all topics.
+        is_all: bool,
         /// The partitions, each with whether its replica is new.
         partitions: Vec<(Arc<View>, bool)>,
     },
@@ -56,8 +57,8 @@ struct Batch {
     /// Whether the cluster is due before all else: a broker of Kafka follows no leader that it does not
     /// know to live. The brokers are said once more after the LeaderAndIsr: then all is told.
     greets: bool,
-    /// Whether a LeaderAndIsr of all replicas is due, even of none.
-    whole: bool,
+    /// Of which extent a LeaderAndIsr is due, even of no replicas.
+    whole: Option<Extent>,
     lead: BTreeMap<TopicPartition, (Arc<View>, bool)>,
     /// Whether an UpdateMetadata is due, even without partitions.
     brokers: bool,
@@ -118,13 +119,13 @@ impl Outbox {
         self.last().brokers = true;
     }
 
-    /// Adds directives, in order; `whole` replaces all that waits.
-    pub(super) fn add(&mut self, whole: bool, directives: Vec<Directive>) {
-        if whole {
+    /// Adds directives, in order; but for a part, they replace all that waits.
+    pub(super) fn add(&mut self, extent: Extent, directives: Vec<Directive>) {
+        if extent != Extent::Part {
             self.is_begun = true;
             self.batches.clear();
             let batch = self.last();
-            (batch.greets, batch.whole, batch.brokers) = (true, true, true);
+            (batch.greets, batch.whole, batch.brokers) = (true, Some(extent), true);
         }
         for directive in directives {
             if !self.last().fits(&directive) {
@@ -145,10 +146,10 @@ impl Outbox {
                 let partitions = std::mem::take(&mut batch.announce).into_values().collect();
                 return Some(Letter::Announce { brokers: Arc::clone(&self.brokers), partitions });
             }
-            if batch.whole || !batch.lead.is_empty() {
-                let whole = std::mem::take(&mut batch.whole);
+            if batch.whole.is_some() || !batch.lead.is_empty() {
+                let is_all = batch.whole.take() == Some(Extent::All);
                 let partitions = std::mem::take(&mut batch.lead).into_values().collect();
-                return Some(Letter::Lead { whole, partitions });
+                return Some(Letter::Lead { is_all, partitions });
             }
             if batch.brokers || !batch.announce.is_empty() {
                 batch.brokers = false;
@@ -214,8 +215,8 @@ mod tests {
             format!(" {}@{}{mark}", view.partition.partition, view.leader_epoch.0)
         };
         match letter {
-            Letter::Lead { whole, partitions } => {
-                let all = if *whole { " all" } else { "" };
+            Letter::Lead { is_all, partitions } => {
+                let all = if *is_all { " all" } else { "" };
                 format!("lead{all}{}", partitions.iter().map(of).collect::<String>())
             }
             Letter::Announce { partitions, .. } => {
@@ -278,9 +279,9 @@ mod tests {
         ];
         for (name, directives, expected) in cases {
             let mut outbox = Outbox::default();
-            outbox.add(true, Vec::new());
+            outbox.add(Extent::All, Vec::new());
             assert_eq!(all(&mut outbox).len(), 3);
-            outbox.add(false, directives);
+            outbox.add(Extent::Part, directives);
             assert_eq!(all(&mut outbox), expected, "{name}");
         }
     }
@@ -288,9 +289,12 @@ mod tests {
     #[test]
     fn a_whole_telling_begins_with_who_lives_and_replaces_what_waits() {
         let mut outbox = Outbox::default();
-        outbox.add(false, vec![lead(view(0, 1, 1)), stop(0, 1, true), lead(view(0, 1, 2))]);
-        outbox.add(true, Vec::new());
+        outbox.add(Extent::Part, vec![lead(view(0, 1, 1)), stop(0, 1, true), lead(view(0, 1, 2))]);
+        outbox.add(Extent::All, Vec::new());
         assert_eq!(all(&mut outbox), ["announce", "lead all", "announce"]);
+        outbox.add(Extent::All, Vec::new());
+        outbox.add(Extent::Known, Vec::new());
+        assert_eq!(all(&mut outbox), ["announce", "lead", "announce"], "not all is known");
         outbox.brokers(Brokers::default());
         assert_eq!(all(&mut outbox), ["announce"]);
     }
@@ -301,7 +305,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.brokers(Brokers::default());
         assert_eq!(all(&mut outbox), [""; 0]);
-        outbox.add(true, vec![Directive::Announce(view(0, 1, 1)), lead(view(0, 1, 1))]);
+        outbox.add(Extent::All, vec![Directive::Announce(view(0, 1, 1)), lead(view(0, 1, 1))]);
         assert_eq!(all(&mut outbox), ["announce 0@1", "lead all 0@1", "announce"]);
     }
 }

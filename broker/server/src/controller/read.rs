@@ -1,7 +1,7 @@
 //! What the controller reads in the tree, in the words of its state.
 //!
-//! Many nodes are read by one request. A node that cannot be understood is left out with a warning:
-//! one bad topic must not stop the others. What is read is no snapshot; whatever changes meanwhile
+//! Many nodes are read by one request. A node that cannot be understood is left out, and what it says is
+//! not taken for missing: one bad topic must not stop the others, nor be lost itself. What is read is no snapshot; whatever changes meanwhile
 //! is told by a watch that was set before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,11 +21,11 @@ use broker_zookeeper::node::{
 };
 use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::state::assignment::Assignment;
-pub(crate) use super::state::event::StateRead;
-use super::state::event::{Endpoint, LiveBroker, ProducerIdsRead, Snapshot, TopicRead};
+pub(crate) use super::state::event::StateReading;
+use super::state::event::{Endpoint, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead};
 
 /// Nodes that are read by one request.
 const MANY: usize = 500;
@@ -33,8 +33,17 @@ const MANY: usize = 500;
 /// The setting of a topic that the controller itself obeys.
 const UNCLEAN: &str = "unclean.leader.election.enable";
 
-/// States of partitions, `None` where there is none yet.
-pub(crate) type States = Vec<(TopicPartition, Option<StateRead>)>;
+/// States of partitions.
+pub(crate) type States = Vec<(TopicPartition, StateReading)>;
+
+/// What became of the reading of topics.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    pub(super) read: Vec<TopicRead>,
+    pub(super) gone: Vec<Arc<str>>,
+    /// Those that are there and cannot be understood.
+    pub(super) unread: Vec<Arc<str>>,
+}
 
 /// Paths of notifications, with what they are about.
 #[derive(Debug)]
@@ -51,10 +60,11 @@ pub(super) async fn everything(store: &dyn Store) -> Result<Snapshot, StoreError
         notifications.extend(children.iter().map(|name| format!("{parent}/{name}").into()));
     }
     let names = store.children(path::TOPICS).await?.into_iter().map(Arc::from).collect();
-    let (topics, _) = topics(store, &names).await?;
+    let topics = topics(store, &names).await?;
     Ok(Snapshot {
         brokers: brokers(store).await?,
-        topics,
+        topics: topics.read,
+        unread: topics.unread,
         deletions: deletions(store).await?,
         reassignments: reassignments(store).await?,
         preferred: preferred(store).await?,
@@ -116,18 +126,21 @@ fn names_of(standing: Standing) -> BTreeSet<TopicPartition> {
     standing.unproven.into_iter().flat_map(of_topic).collect()
 }
 
-/// Reads topics with the states of their partitions; also returns those that are gone.
+/// Reads topics with the states of their partitions.
 pub(super) async fn topics(
     store: &dyn Store,
     names: &BTreeSet<Arc<str>>,
-) -> Result<(Vec<TopicRead>, Vec<Arc<str>>), StoreError> {
-    let (mut read, mut gone) = (Vec::with_capacity(names.len()), Vec::new());
+) -> Result<Topics, StoreError> {
+    let Topics { mut read, mut gone, mut unread } = Topics::default();
     let names: Vec<_> = names.iter().collect();
     for names in names.chunks(MANY) {
         let nodes = store.get_many(&paths(names, |name| path::topic(name))).await?;
         for (name, node) in names.iter().zip(nodes) {
             match found(node)? {
-                Some((data, stat)) => read.extend(topic_read(name, &data, stat.version)),
+                Some((data, stat)) => match topic_read(name, &data, stat.version) {
+                    Some(topic) => read.push(topic),
+                    None => unread.push(Arc::clone(name)),
+                },
                 None => gone.push(Arc::clone(name)),
             }
         }
@@ -140,16 +153,25 @@ pub(super) async fn topics(
     for chunk in partitions.chunks(MANY) {
         let nodes = paths(chunk, |(at, number)| path::partition_state(&read[*at].name, *number));
         for ((at, number), node) in chunk.iter().zip(store.get_many(&nodes).await?) {
-            if let Some(state) = state_read(&read[*at].name, *number, node)? {
-                read[*at].states.insert(*number, state);
+            match state_read(&read[*at].name, *number, node)? {
+                StateReading::Is(state) => drop(read[*at].states.insert(*number, state)),
+                StateReading::Unreadable => drop(read[*at].unreadable.insert(*number)),
+                StateReading::Missing => {}
             }
         }
     }
-    Ok((read, gone))
+    Ok(Topics { read, gone, unread })
 }
 
 fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
-    let node = understood(topic::Topic::decode(&path::topic(name), data))?;
+    let node = topic::Topic::decode(&path::topic(name), data).inspect_err(|error| {
+        error!(
+            topic = %name, %error,
+            "a topic cannot be read: its partitions stay as they are, and no broker puts logs aside, until \
+             its node is mended or deleted"
+        );
+    });
+    let node = node.ok()?;
     let of = |all: &BTreeMap<i32, Vec<i32>>, number: i32| {
         all.get(&number).into_iter().flatten().copied().map(BrokerId).collect::<Vec<_>>()
     };
@@ -159,7 +181,11 @@ fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
         removing: of(&node.removing_replicas, number),
     };
     if !node.partitions.keys().copied().eq(0..node.partitions.len() as i32) {
-        warn!(topic = %name, "topic ignored: its partitions are not numbered from 0 without holes");
+        error!(
+            topic = %name, path = path::topic(name),
+            "a topic's partitions are not numbered from 0 without holes: they stay as they are, and no \
+             broker puts logs aside, until the node is mended or deleted"
+        );
         return None;
     }
     Some(TopicRead {
@@ -169,6 +195,7 @@ fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
         spare_id: fresh_id(),
         partitions: node.partitions.keys().map(|number| (*number, assignment(*number))).collect(),
         states: BTreeMap::new(),
+        unreadable: BTreeSet::new(),
     })
 }
 
@@ -210,10 +237,21 @@ pub(crate) async fn states(
     Ok(read)
 }
 
-fn state_read(topic: &str, number: i32, node: NodeRead) -> Result<Option<StateRead>, StoreError> {
-    let Some((data, stat)) = found(node)? else { return Ok(None) };
+fn state_read(topic: &str, number: i32, node: NodeRead) -> Result<StateReading, StoreError> {
+    let Some((data, stat)) = found(node)? else { return Ok(StateReading::Missing) };
     let path = path::partition_state(topic, number);
-    Ok(understood(PartitionState::decode(&path, &data)).map(|node| StateRead {
+    let node = match PartitionState::decode(&path, &data) {
+        Ok(node) => node,
+        Err(error) => {
+            error!(
+                topic, partition = number, %error,
+                "a partition's state cannot be read: it stays as it is, and no broker puts logs aside, \
+                 until its node is mended or deleted"
+            );
+            return Ok(StateReading::Unreadable);
+        }
+    };
+    Ok(StateReading::Is(StateRead {
         leader: Some(BrokerId(node.leader)).filter(|leader| leader.0 >= 0),
         leader_epoch: LeaderEpoch(node.leader_epoch),
         isr: node.isr.into_iter().map(BrokerId).collect(),

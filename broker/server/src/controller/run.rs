@@ -17,15 +17,15 @@ use broker_zookeeper::store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::channel::{Channels, Common};
 use super::ends;
 use super::handle::{ControllerHandle, Mail};
 use super::membership::{Term, ensure};
 use super::read;
-use super::state::effect::{Effect, What};
-use super::state::event::Event;
+use super::state::effect::{Effect, Extent, What};
+use super::state::event::{Event, TopicRead};
 use super::state::request::{Reply, Token};
 use super::state::{Settings, State};
 use super::tree::{Ended, Tree};
@@ -113,9 +113,11 @@ impl Controller {
         // Watched before it is read: what changes in between is read again.
         let mut watches = Watches::set(&*self.store).await?;
         self.check_office().await?;
-        let snapshot = again(|| read::everything(&*self.store)).await?;
+        let mut snapshot = again(|| read::everything(&*self.store)).await?;
+        self.keep_ids(&mut snapshot.topics);
         let read = self.common.clock.now() - self.began;
         self.topics = snapshot.topics.iter().map(|topic| Arc::clone(&topic.name)).collect();
+        self.topics.extend(snapshot.unread.iter().cloned());
         let partitions: usize = snapshot.topics.iter().map(|topic| topic.partitions.len()).sum();
         self.take(Event::Loaded(Box::new(snapshot))).await?;
         let decided = self.common.clock.now() - self.began;
@@ -161,8 +163,16 @@ impl Controller {
                         info!(brokers = ?ids, "registered brokers");
                         self.channels.brokers(&brokers);
                     }
-                    Effect::Send { broker, whole, directives } => {
-                        self.channels.send(broker, whole, directives);
+                    Effect::Send { broker, extent, directives } => {
+                        if extent == Extent::Known {
+                            let broker = broker.0;
+                            warn!(
+                                broker,
+                                "not all of the tree can be read, or has an id yet: the broker keeps what it \
+                                 is not told of"
+                            );
+                        }
+                        self.channels.send(broker, extent, directives);
                     }
                     Effect::Reply { token, reply } => {
                         if let Some(asker) = self.replies.remove(&token) {
@@ -206,10 +216,17 @@ impl Controller {
     }
 
     async fn read_topics(&mut self, names: &BTreeSet<Arc<str>>) -> Result<Vec<Event>, Ended> {
-        let (read, gone) = again(|| read::topics(&*self.store, names)).await?;
+        let read::Topics { mut read, gone, unread } =
+            again(|| read::topics(&*self.store, names)).await?;
+        self.keep_ids(&mut read);
         self.topics.extend(read.iter().map(|topic| Arc::clone(&topic.name)));
+        self.topics.extend(unread.iter().cloned());
         self.topics.retain(|topic| !gone.contains(topic));
-        let mut events = Vec::with_capacity(2);
+        let mut events = Vec::with_capacity(3);
+        // Before the others, so that what they tell is not taken for all there is.
+        if !unread.is_empty() {
+            events.push(Event::TopicsUnread(unread));
+        }
         if !gone.is_empty() {
             events.push(Event::TopicsGone(gone));
         }
@@ -217,6 +234,18 @@ impl Controller {
             events.push(Event::Topics(read));
         }
         Ok(events)
+    }
+
+    /// Gives topics that lost their ids those that this broker knows. An old tool writes a node without;
+    /// under another id the logs that there are would be those of another topic. One without states was
+    /// just made, whatever was of that name.
+    fn keep_ids(&self, topics: &mut [TopicRead]) {
+        let lacks = |topic: &&mut TopicRead| topic.id.is_none() && !topic.states.is_empty();
+        for topic in topics.iter_mut().filter(lacks) {
+            let metadata = self.common.metadata.load();
+            let known = metadata.topic(&topic.name).map(|known| known.id);
+            topic.spare_id = known.filter(|id| !id.is_zero()).unwrap_or(topic.spare_id);
+        }
     }
 
     /// Reads what may differ, and tells the state.

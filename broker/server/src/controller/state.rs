@@ -129,6 +129,10 @@ pub struct State {
     names: BTreeMap<Uuid, Arc<str>>,
     /// Topics whose nodes lack what is known: the id, or a reassignment that a tool overwrote.
     lacking: BTreeSet<Arc<str>>,
+    /// Topics whose nodes cannot be understood.
+    unread: BTreeSet<Arc<str>>,
+    /// Brokers that were told what is known, and are still to be told what there is not.
+    unswept: BTreeSet<BrokerId>,
     /// `unclean.leader.election.enable` of topics, as far as it was read: `None` where a topic does
     /// not set it.
     unclean: BTreeMap<Arc<str>, Option<bool>>,
@@ -166,6 +170,8 @@ struct Facts {
     unproven: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// Partitions that another has written: nothing is decided before they are read again.
     stale: BTreeSet<TopicPartition>,
+    /// Partitions whose states cannot be understood: nothing is decided before they can.
+    unreadable: BTreeSet<TopicPartition>,
     /// Partitions that need a new leader epoch, whatever else is decided.
     bump: BTreeSet<TopicPartition>,
     /// Partitions whose first replica was asked for.
@@ -224,6 +230,8 @@ impl State {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             lacking: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            unswept: BTreeSet::new(),
             unclean: BTreeMap::new(),
             facts: Facts::default(),
             deletions: BTreeSet::new(),
@@ -270,6 +278,7 @@ impl State {
             Event::Brokers(brokers) => self.brokers_read(brokers),
             Event::Topics(topics) => self.topics_read(topics),
             Event::TopicsGone(topics) => self.topics_gone(&topics),
+            Event::TopicsUnread(topics) => self.unread.extend(topics),
             Event::DeletionsAsked(topics) => self.deletions_asked(topics),
             Event::ReassignmentsAsked(asked) => self.reassignments_asked(asked),
             Event::PreferredAsked(partitions) => self.preferred_asked(partitions),
@@ -395,6 +404,7 @@ impl Facts {
             of_broker.remove(partition);
         }
         self.stale.remove(partition);
+        self.unreadable.remove(partition);
         self.wanted.remove(partition);
         self.ready.remove(partition);
         self.settled(partition);

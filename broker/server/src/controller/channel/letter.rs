@@ -25,7 +25,7 @@ use crate::controller::state::event::{Answer, Outcome};
 /// The leader of a partition that is going (`LeaderAndIsr.LeaderDuringDelete`).
 const LEADER_DURING_DELETE: i32 = -2;
 
-/// `AbstractControlRequest.Type`: all replicas of the broker. Kafka's brokers heed it from KRaft
+/// `AbstractControlRequest.Type`: all replicas of the broker; what it has besides is put aside. Kafka's brokers heed it from KRaft
 /// controllers only.
 const WHOLE: i8 = 2;
 
@@ -43,7 +43,7 @@ pub(super) struct Envelope {
 /// Says a LeaderAndIsr, with the endpoints of the leaders that it names.
 pub(super) fn lead(
     envelope: Envelope,
-    whole: bool,
+    is_all: bool,
     partitions: &[(Arc<View>, bool)],
     brokers: &Brokers,
     listener: &str,
@@ -68,7 +68,7 @@ pub(super) fn lead(
         controller_id: envelope.controller.0,
         controller_epoch: envelope.controller_epoch,
         broker_epoch: envelope.broker_epoch,
-        request_type: if whole { WHOLE } else { 0 },
+        request_type: if is_all { WHOLE } else { 0 },
         topic_states: topics.collect(),
         live_leaders: leaders.collect(),
         ..Default::default()

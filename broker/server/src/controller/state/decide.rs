@@ -8,7 +8,7 @@ use broker_protocol::topic_partition::TopicPartition;
 
 use super::assignment::Assignment;
 use super::effect::{Change, StateWrite, View};
-use super::event::{End, StateRead};
+use super::event::{End, StateRead, StateReading};
 use super::standing::Question;
 use super::turn::Reason;
 use super::{Partition, Planted, State};
@@ -19,7 +19,9 @@ impl State {
     pub(super) fn decide(&mut self, partition: &TopicPartition) {
         let Some(topic) = self.topics.get(&partition.topic) else { return };
         let Some(held) = topic.partitions.get(&partition.partition) else { return };
-        if topic.deletion.is_some() || self.facts.stale.contains(partition) {
+        let is_known =
+            !self.facts.stale.contains(partition) && !self.facts.unreadable.contains(partition);
+        if topic.deletion.is_some() || !is_known {
             return;
         }
         let Some(view) = held.view.clone() else {
@@ -254,21 +256,30 @@ impl State {
     }
 
     /// States were read: of a leader's own change, or after a write of ours met one.
-    pub(super) fn states_read(&mut self, states: Vec<(TopicPartition, Option<StateRead>)>) {
+    pub(super) fn states_read(&mut self, states: Vec<(TopicPartition, StateReading)>) {
         for (partition, read) in states {
             if self.partition(&partition).is_none() {
                 continue;
             }
             let known = self.view(&partition).map(|view| view.partition_epoch);
-            let Some(read) = read else {
-                self.state_is_missing(&partition);
+            if read == StateReading::Unreadable {
+                self.facts.unreadable.insert(partition);
+                continue;
+            }
+            let was_unreadable = self.facts.unreadable.remove(&partition);
+            if was_unreadable {
+                // It is not its leader's hand that mended it.
+                self.facts.bump.insert(partition.clone());
+            }
+            let StateReading::Is(read) = read else {
+                self.state_is_missing(&partition, was_unreadable);
                 continue;
             };
             if read.controller_epoch > self.controller_epoch {
                 self.has_resigned = true;
                 return;
             }
-            let was_stale = self.facts.stale.remove(&partition);
+            let was_stale = self.facts.stale.remove(&partition) || was_unreadable;
             if known.is_none_or(|known| known < read.version) {
                 self.state_has_changed(&partition, read, was_stale);
                 self.turn.doubt(partition);
@@ -299,10 +310,10 @@ impl State {
     }
 
     /// A state that was there is not: its topic is going, or somebody's hand was in the tree.
-    fn state_is_missing(&mut self, partition: &TopicPartition) {
+    fn state_is_missing(&mut self, partition: &TopicPartition, was_unreadable: bool) {
         if self.view(partition).is_some() {
             self.turn.read_topic(Arc::clone(&partition.topic));
-        } else if self.facts.stale.remove(partition) {
+        } else if self.facts.stale.remove(partition) || was_unreadable {
             self.turn.doubt(partition.clone());
         }
     }

@@ -36,12 +36,9 @@ pub enum Effect {
     Send {
         /// Whom.
         broker: BrokerId,
-        /// Whether this is all that the broker must know: the first after its registration, or
-        /// after it could not be reached. What was to be sent before is superseded; the
-        /// LeaderAndIsr is a full one, even if it names no partition: logs that it does not name
-        /// by their topic's id, and that are not stopped, are strays.
-        whole: bool,
-        /// What; may be empty if `whole`.
+        /// How much of what it must know this is.
+        extent: Extent,
+        /// What; may be empty unless this is [`Extent::Part`].
         directives: Vec<Directive>,
     },
     /// Answer a request.
@@ -58,6 +55,21 @@ pub enum Effect {
     Read(What),
     /// A later controller has written: stop at once, without another effect.
     Resign,
+}
+
+/// How much of what a broker must know it is told at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What has changed.
+    Part,
+    /// All that is known, though something in the tree could not be read, or has no id yet. What was to
+    /// be sent before is superseded; what is not named stays as it is.
+    Known,
+    /// All that there is: after its registration, or after it could not be reached. What was to be sent
+    /// before is superseded. The LeaderAndIsr is a full one, even if it names no partition: logs that it
+    /// does not name by their topic's id are strays, and topics that were not announced before it are
+    /// gone.
+    All,
 }
 
 /// What is to be read.

@@ -31,6 +31,8 @@ pub enum Event {
     Topics(Vec<TopicRead>),
     /// Topics whose nodes are gone.
     TopicsGone(Vec<Arc<str>>),
+    /// Topics whose nodes are there and cannot be understood: what is known of them stands.
+    TopicsUnread(Vec<Arc<str>>),
     /// The topics that are marked for deletion, all of them.
     DeletionsAsked(BTreeSet<Arc<str>>),
     /// What `/admin/reassign_partitions` asks for, all of it; empty where it does not exist.
@@ -38,13 +40,13 @@ pub enum Event {
     /// What `/admin/preferred_replica_election` asks for; sent only where the node exists.
     PreferredAsked(BTreeSet<TopicPartition>),
     /// States that were read: for [`Effect::Read`](super::effect::Effect::Read), or in a full pass.
-    States(Vec<(TopicPartition, Option<StateRead>)>),
+    States(Vec<(TopicPartition, StateReading)>),
     /// Leaders of an old version changed ISRs by themselves.
     IsrChanged {
         /// Paths of the notifications, to be deleted.
         notifications: Vec<Arc<str>>,
         /// The states of the partitions that they name.
-        states: Vec<(TopicPartition, Option<StateRead>)>,
+        states: Vec<(TopicPartition, StateReading)>,
     },
     /// Brokers lost a log directory.
     LogDirFailed {
@@ -109,6 +111,8 @@ pub struct Snapshot {
     pub brokers: BTreeMap<BrokerId, LiveBroker>,
     /// Every topic, with the states of its partitions.
     pub topics: Vec<TopicRead>,
+    /// Topics that are there besides, and whose nodes cannot be understood.
+    pub unread: Vec<Arc<str>>,
     /// Topics that are marked for deletion.
     pub deletions: BTreeSet<Arc<str>>,
     /// What `/admin/reassign_partitions` asks for.
@@ -162,6 +166,19 @@ pub struct TopicRead {
     pub partitions: BTreeMap<i32, Assignment>,
     /// The state of each partition that has one.
     pub states: BTreeMap<i32, StateRead>,
+    /// Partitions whose states are there and cannot be understood.
+    pub unreadable: BTreeSet<i32>,
+}
+
+/// What is where a partition's state should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateReading {
+    /// Nothing.
+    Missing,
+    /// A node that cannot be understood: nothing may be decided without what it says.
+    Unreadable,
+    /// A state.
+    Is(StateRead),
 }
 
 /// A partition's state as its node holds it.

@@ -17,6 +17,7 @@ impl State {
         let Snapshot {
             brokers,
             topics,
+            unread,
             deletions,
             reassignments,
             preferred,
@@ -27,6 +28,7 @@ impl State {
             let of_topic = unclean.get(&topic.name).copied();
             self.unclean.insert(Arc::clone(&topic.name), of_topic);
         }
+        self.unread.extend(unread);
         self.deletions = deletions;
         self.brokers_read(brokers);
         if self.brokers.is_empty() {

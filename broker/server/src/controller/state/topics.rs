@@ -4,14 +4,14 @@
 //! controller puts both back, and tells nobody of a topic before its id is in the tree.
 //! Source: Kafka 3.9 `processTopicChange`, `processPartitionModifications`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::assignment::Assignment;
 use super::effect::{Change, Directive, View};
-use super::event::{StateRead, TopicRead, WriteError};
+use super::event::{StateRead, StateReading, TopicRead, WriteError};
 use super::turn::{Reason, stop, stop_for_ever};
 use super::{Partition, State, Topic, named};
 
@@ -27,6 +27,7 @@ impl State {
     }
 
     fn topic_read(&mut self, read: TopicRead) {
+        self.unread.remove(&read.name);
         if read.id.is_some_and(|id| self.deleted.has(id, self.now)) {
             return;
         }
@@ -70,7 +71,7 @@ impl State {
     }
 
     fn topic_is_new(&mut self, read: TopicRead) {
-        let TopicRead { name, version, id, spare_id, partitions, mut states } = read;
+        let TopicRead { name, version, id, spare_id, partitions, mut states, unreadable } = read;
         let topic = Topic {
             id: id.unwrap_or(spare_id),
             version,
@@ -86,7 +87,8 @@ impl State {
             self.lacking.insert(Arc::clone(&name));
         }
         for (number, assignment) in partitions {
-            self.partition_is_new(named(&name, number), assignment, states.remove(&number));
+            let state = reading(&mut states, &unreadable, number);
+            self.partition_is_new(named(&name, number), assignment, state);
         }
         self.begin_deletion(&name);
     }
@@ -95,13 +97,15 @@ impl State {
         &mut self,
         partition: TopicPartition,
         assignment: Assignment,
-        state: Option<StateRead>,
+        state: StateReading,
     ) {
         let is_moving = assignment.is_moving();
         let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
         let held = Partition { assignment: Arc::new(assignment), view: None };
         topic.partitions.insert(partition.partition, held);
-        if let Some(state) = state {
+        if state == StateReading::Unreadable {
+            self.facts.unreadable.insert(partition.clone());
+        } else if let StateReading::Is(state) = state {
             if state.controller_epoch > self.controller_epoch {
                 self.has_resigned = true;
                 return;
@@ -117,11 +121,11 @@ impl State {
     }
 
     fn topic_is_known(&mut self, read: TopicRead) {
-        let TopicRead { name, version, id, partitions, mut states, .. } = read;
+        let TopicRead { name, version, id, partitions, mut states, unreadable, .. } = read;
         let Some(topic) = self.topics.get_mut(&name) else { return };
         topic.version = version;
         topic.has_id |= id.is_some();
-        topic.is_stale = false;
+        let was_stale = std::mem::take(&mut topic.is_stale);
         topic.was_older = false;
         let is_overwritten = |(number, held): (&i32, &Partition)| {
             held.assignment.is_moving() && partitions.get(number) != Some(&*held.assignment)
@@ -132,24 +136,37 @@ impl State {
             self.lacking.remove(&name);
         }
         for number in topic.partitions.keys() {
-            if self.facts.ready.contains_key(&named(&name, *number)) {
-                self.turn.doubt(named(&name, *number));
+            let partition = named(&name, *number);
+            if self.facts.ready.contains_key(&partition) {
+                if was_stale {
+                    // Its leader may have been told of another epoch meanwhile, without the new replicas.
+                    self.facts.bump.insert(partition.clone());
+                }
+                self.turn.doubt(partition);
             }
         }
         let is_known = |number: &i32| topic.partitions.contains_key(number);
         let (known, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
             partitions.into_iter().partition(|(number, _)| is_known(number));
         for (number, assignment) in new {
-            self.partition_is_new(named(&name, number), assignment, states.remove(&number));
+            let state = reading(&mut states, &unreadable, number);
+            self.partition_is_new(named(&name, number), assignment, state);
         }
-        let read = known.keys().map(|number| (named(&name, *number), states.remove(number)));
-        let read = read.filter(|(_, state)| state.is_some()).collect();
+        let read = known
+            .keys()
+            .map(|number| (named(&name, *number), reading(&mut states, &unreadable, *number)));
+        let read: Vec<_> = read.collect();
+        let is_said = |(name, state): &(TopicPartition, StateReading)| {
+            *state != StateReading::Missing || self.facts.unreadable.contains(name)
+        };
+        let read = read.into_iter().filter(is_said).collect();
         self.states_read(read);
     }
 
     /// The nodes of topics are gone, by another hand than this controller's.
     pub(super) fn topics_gone(&mut self, topics: &[Arc<str>]) {
         for name in topics {
+            self.unread.remove(name);
             let is_going = self.topics.get(name).is_some_and(|topic| topic.deletion.is_some());
             self.drop_topic(name, is_going);
             if self.deletions.contains(name) {
@@ -267,6 +284,21 @@ impl Topic {
     /// Whether there were states, and none of them is left.
     fn has_lost_states(&self, read: &TopicRead) -> bool {
         let mut held = self.partitions.iter().filter(|(_, held)| held.view.is_some()).peekable();
-        held.peek().is_some() && held.all(|(number, _)| !read.states.contains_key(number))
+        let is_there =
+            |number| read.states.contains_key(number) || read.unreadable.contains(number);
+        held.peek().is_some() && held.all(|(number, _)| !is_there(number))
+    }
+}
+
+/// What was read of one partition's state.
+fn reading(
+    states: &mut BTreeMap<i32, StateRead>,
+    unreadable: &BTreeSet<i32>,
+    number: i32,
+) -> StateReading {
+    match states.remove(&number) {
+        Some(state) => StateReading::Is(state),
+        None if unreadable.contains(&number) => StateReading::Unreadable,
+        None => StateReading::Missing,
     }
 }

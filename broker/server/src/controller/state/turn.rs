@@ -11,11 +11,13 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::assignment::Assignment;
-use super::effect::{Change, Directive, EPOCH_DURING_DELETE, Effect, StateWrite, View, What};
+use super::effect::{
+    Change, Directive, EPOCH_DURING_DELETE, Effect, Extent, StateWrite, View, What,
+};
 use super::event::{BatchId, WriteError};
 use super::request::{Reply, Token};
 use super::waiting::Waiting;
-use super::{State, Topic, named};
+use super::{Partition, State, Topic, named};
 
 /// What has come up in this turn.
 #[derive(Debug, Default)]
@@ -292,10 +294,10 @@ impl State {
             .into_iter()
             .partition::<Touched, _>(|(partition, _)| self.can_be_told(partition));
         self.turn.touched = held;
-        let whole = std::mem::take(&mut self.turn.whole);
+        let whole = self.due_for_all();
         let halts = std::mem::take(&mut self.turn.halts);
         let others: Vec<_> =
-            self.brokers.keys().copied().filter(|broker| !whole.contains(broker)).collect();
+            self.brokers.keys().copied().filter(|broker| !whole.contains_key(broker)).collect();
         for (broker, directive) in std::mem::take(&mut self.turn.told_first) {
             if others.contains(&broker) {
                 sends.entry(broker).or_default().push(directive);
@@ -329,15 +331,41 @@ impl State {
             }
         }
         // What else was to be said to these is part of everything, or goes with what is swept.
-        for broker in whole {
-            if self.brokers.contains_key(&broker) {
-                let directives = self.everything(broker, &touched);
-                self.turn.effect(Effect::Send { broker, whole: true, directives });
-            }
+        for (broker, extent) in whole {
+            let directives = self.everything(broker, &touched);
+            self.turn.effect(Effect::Send { broker, extent, directives });
         }
         for (broker, directives) in sends {
-            self.turn.effect(Effect::Send { broker, whole: false, directives });
+            self.turn.effect(Effect::Send { broker, extent: Extent::Part, directives });
         }
+    }
+
+    /// The registered brokers that are told everything now, and whether what they are not told of is gone:
+    /// those that must be, and those that were told what was known and now can be told the rest.
+    fn due_for_all(&mut self) -> BTreeMap<BrokerId, Extent> {
+        let (whole, unswept) =
+            (std::mem::take(&mut self.turn.whole), std::mem::take(&mut self.unswept));
+        let due = whole.union(&unswept).filter(|broker| self.brokers.contains_key(*broker));
+        let due: Vec<_> = due.map(|broker| (*broker, self.extent_of_all(*broker))).collect();
+        let is_short = |(_, extent): &&(BrokerId, Extent)| *extent == Extent::Known;
+        self.unswept = due.iter().filter(is_short).map(|(broker, _)| *broker).collect();
+        let is_told = |(broker, extent): &(BrokerId, Extent)| {
+            *extent == Extent::All || whole.contains(broker)
+        };
+        due.into_iter().filter(is_told).collect()
+    }
+
+    /// Whether all that is known is all that there is, as far as a broker is concerned: each of its
+    /// replicas can be named. Of a topic that is not, it would put the logs aside.
+    fn extent_of_all(&self, broker: BrokerId) -> Extent {
+        let is_named = |partition: &Partition| {
+            partition.view.is_some() || !partition.assignment.replicas.contains(&broker)
+        };
+        let is_told = |topic: &Topic| {
+            topic.deletion.is_some() || topic.has_id && topic.partitions.values().all(is_named)
+        };
+        let is_read = self.unread.is_empty() && self.facts.unreadable.is_empty();
+        if is_read && self.topics.values().all(is_told) { Extent::All } else { Extent::Known }
     }
 
     /// Whether brokers may be told of a partition: its id is in the tree.

@@ -11,7 +11,7 @@ use broker_zookeeper::store::CreateMode;
 
 use super::*;
 use crate::controller::membership::ensure_paths;
-use crate::controller::read;
+use crate::controller::read::{self, StateReading};
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::StateWrite;
 use crate::membership::controller_election::stand;
@@ -51,7 +51,11 @@ async fn cluster() -> (EmbeddedTree, Arc<dyn Store>, Term) {
 async fn versions(store: &dyn Store, count: i32) -> Vec<Option<(i32, i32)>> {
     let all = (0..count).map(name).collect();
     let states = read::states(store, &all).await.unwrap();
-    states.into_iter().map(|(_, s)| s.map(|s| (s.version, s.leader_epoch.0))).collect()
+    let said = |state| match state {
+        StateReading::Is(state) => Some((state.version, state.leader_epoch.0)),
+        StateReading::Missing | StateReading::Unreadable => None,
+    };
+    states.into_iter().map(|(_, state)| said(state)).collect()
 }
 
 /// One that conflicts, one that is there already and one without its topic do not keep the others

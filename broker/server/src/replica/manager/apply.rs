@@ -298,11 +298,16 @@ impl Manager {
         self.publish_led();
     }
 
-    /// Renames the logs away that a full LeaderAndIsr does not name, and returns them: their topics were
-    /// deleted or their replicas moved while this broker was away. Their records stay on the disk.
-    pub fn sweep_strays(&self, is_named: &dyn Fn(&TopicPartition) -> bool) -> Vec<TopicPartition> {
+    /// Renames the logs away that a full LeaderAndIsr does not name by their topic's id (zero where they
+    /// have none), and returns them: their topics were deleted, and maybe made again, or their replicas
+    /// moved while this broker was away. Their records stay on the disk.
+    pub fn sweep_strays(
+        &self,
+        is_kept: &dyn Fn(&TopicPartition, Uuid) -> bool,
+    ) -> Vec<TopicPartition> {
         let _turn = self.changing.lock();
-        let strays = self.partitions().into_iter().filter(|stray| !is_named(stray.name()));
+        let is_stray = |stray: &Arc<Partition>| !is_kept(stray.name(), stray.topic_id());
+        let strays = self.partitions().into_iter().filter(is_stray);
         let strays: Vec<_> = strays.collect();
         for stray in &strays {
             self.topics.remove(stray.name());

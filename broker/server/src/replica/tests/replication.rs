@@ -350,8 +350,8 @@ fn a_log_of_another_topic_of_the_name_stays_where_it_is() {
 fn what_a_full_request_does_not_name_is_kept_under_another_name() {
     let one = Node::new(1, &relaxed());
     one.apply(led_by(1, 0, &[1]));
-    assert_eq!(one.manager.sweep_strays(&|name| &*name.topic == "t"), []);
-    let swept = one.manager.sweep_strays(&|_| false);
+    assert_eq!(one.manager.sweep_strays(&|name, _| &*name.topic == "t"), []);
+    let swept = one.manager.sweep_strays(&|_, _| false);
     assert_eq!(swept.len(), 1);
     assert!(one.manager.partition("t", 0).is_none());
     let entries = RealFs.list(one.dir.path()).unwrap();

@@ -74,6 +74,10 @@ impl Process {
                 {
                     assert!(known.partition_epoch <= view.partition_epoch, "{view:?} is old");
                 }
+                // Another id is that of another topic.
+                self.metadata.retain(|name, known| {
+                    name.topic != view.partition.topic || known.topic_id == view.topic_id
+                });
                 self.metadata.insert(view.partition.clone(), view);
                 None
             }
@@ -135,21 +139,26 @@ impl Process {
         ErrorCode::None
     }
 
-    /// Being told everything, drops what is not in it: logs of topics that are no more.
+    /// Being told all there is, drops what is not in it: logs of topics that are no more (what is to be
+    /// stopped among them: no LeaderAndIsr names it), and the topics themselves.
     pub(super) fn sweep(&mut self, directives: &[Directive]) {
-        let is_named = |partition: &TopicPartition, replica: &Replica| {
-            directives.iter().any(|directive| match directive {
+        let (mut led, mut announced) = (BTreeMap::new(), BTreeSet::new());
+        for directive in directives {
+            match directive {
                 Directive::Lead { view, .. } => {
-                    view.partition == *partition && view.topic_id == replica.topic_id
+                    led.insert(view.partition.clone(), view.topic_id);
                 }
-                Directive::Stop { partition: named, topic_id, .. } => {
-                    named == partition && *topic_id == replica.topic_id
+                Directive::Announce(view) => {
+                    announced.insert(Arc::clone(&view.partition.topic));
                 }
-                Directive::Announce(_) | Directive::Forget(_) => false,
-            })
-        };
-        self.replicas.retain(|partition, replica| is_named(partition, replica));
-        self.metadata.clear();
+                Directive::Stop { .. } | Directive::Forget(_) => {}
+            }
+        }
+        self.replicas.retain(|partition, replica| {
+            let is_of = |id: &Uuid| *id == replica.topic_id || replica.topic_id.is_zero();
+            led.get(partition).is_some_and(is_of)
+        });
+        self.metadata.retain(|partition, _| announced.contains(&partition.topic));
     }
 
     /// Becomes a follower of nobody: the session is over.

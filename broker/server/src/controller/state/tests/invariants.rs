@@ -18,8 +18,10 @@ pub(super) fn check(world: &World) {
     for (name, topic) in state.topics.iter().filter(|(_, topic)| topic.deletion.is_none()) {
         for (number, partition) in &topic.partitions {
             let name = TopicPartition { topic: name.clone(), partition: *number };
-            let is_open =
-                state.facts.stale.contains(&name) || state.facts.ready.contains_key(&name);
+            let facts = &state.facts;
+            let is_open = facts.stale.contains(&name)
+                || facts.unreadable.contains(&name)
+                || facts.ready.contains_key(&name);
             let Some(view) = partition.view.as_ref().filter(|_| !is_open) else { continue };
             if let Some(held) = world.tree.read_state(&name)
                 && held.version == view.partition_epoch
@@ -54,6 +56,10 @@ impl Life {
     pub(super) fn heal(&mut self) {
         let faults = std::mem::take(&mut self.world.faults);
         self.world.in_flight.clear();
+        self.world.tree.mend_topics();
+        // What a leader did not write is told apart only if somebody saw that it could not be read.
+        self.full_pass();
+        self.world.tree.mend_states();
         for id in (1..=BROKERS).map(BrokerId) {
             let is_whole = self.world.processes.get(&id).is_some_and(|process| {
                 process.replicas.values().all(|replica| !replica.has_failed)

@@ -196,10 +196,7 @@ impl Life {
             (true, true, 1) => self.world.kill(id),
             (true, true, _) => {}
             // Its session is over, and it hears of it: it stops leading and registers again.
-            (true, false, _) => {
-                self.world.kill(id);
-                self.world.start(id, BTreeSet::new());
-            }
+            (true, false, _) => self.world.register_again(id),
             (false, ..) => self.restart(id),
         }
     }
@@ -247,7 +244,7 @@ impl Life {
     fn read_notifications(&mut self) {
         let notified = std::mem::take(&mut self.unread.notified);
         if !notified.is_empty() {
-            let read = |name: &TopicPartition| (name.clone(), self.world.tree.read_state(name));
+            let read = |name: &TopicPartition| (name.clone(), self.world.tree.reading(name));
             let states = notified.values().map(read).collect();
             let notifications = notified.keys().cloned().collect();
             self.world.apply(Event::IsrChanged { notifications, states });

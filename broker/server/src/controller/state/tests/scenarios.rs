@@ -5,17 +5,27 @@ use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::uuid::Uuid;
 
 use super::world::{World, ids, part, settings};
-use crate::controller::state::effect::{Change, Directive, Effect};
-use crate::controller::state::event::{Answer, Event, Outcome};
+use crate::controller::state::effect::{Change, Directive, Effect, Extent};
+use crate::controller::state::event::{Answer, Event, Outcome, WriteError};
 use crate::controller::state::request::{ElectionKind, IsrProposal, Reply, Request, TopicRef};
-use crate::controller::state::{Balance, Settings};
+use crate::controller::state::{Balance, Settings, State};
 
 fn sends(effects: &[Effect]) -> Vec<(i32, Vec<Directive>)> {
     let of = |effect: &Effect| {
         let Effect::Send { broker, directives, .. } = effect else { return None };
         Some((broker.0, directives.clone()))
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+/// Of which extent brokers are told all.
+fn extents(effects: &[Effect]) -> Vec<Extent> {
+    let of = |effect: &Effect| {
+        let Effect::Send { extent, .. } = effect else { return None };
+        Some(*extent).filter(|extent| *extent != Extent::Part)
     };
     effects.iter().filter_map(of).collect()
 }
@@ -296,7 +306,8 @@ fn a_refused_port_moves_leaders_and_no_more() {
     assert_eq!(world.state_of(&part("single", 0)), (1, 0, vec![1]));
     assert_eq!(world.state.summary().brokers, 3);
     world.apply(Event::Reached { broker: BrokerId(1), epoch });
-    let is_whole = |e: &Effect| matches!(e, Effect::Send { broker: BrokerId(1), whole: true, .. });
+    let is_whole =
+        |e: &Effect| matches!(e, Effect::Send { broker: BrokerId(1), extent: Extent::All, .. });
     assert!(world.effects.iter().any(is_whole));
     assert_eq!(world.state_of(&part("t", 0)), (2, 1, vec![2, 3]));
 }
@@ -465,4 +476,156 @@ fn stale_answers_are_dropped() {
         world.apply(Event::Answered { broker: BrokerId(1), epoch, answer });
         assert!(world.effects.is_empty());
     }
+}
+
+/// A topic whose node is spoilt is no topic that is gone: its logs stay through failovers, and through
+/// brokers that come back, until it can be read again.
+#[test]
+fn what_cannot_be_read_is_not_swept() {
+    let mut world = three();
+    world.create("other", &[&[1, 2, 3]], true);
+    world.topic_seen("other");
+    world.settle();
+    world.tree.unread.insert("t".into());
+    world.tree.topics.get_mut("t").unwrap().version += 1;
+    world.topic_seen("t");
+    world.fail_over();
+    world.settle();
+    let ids: Vec<_> = world.processes.keys().copied().collect();
+    let holds = |world: &World, name: &str| {
+        world.processes.values().all(|process| {
+            let name = part(name, 0);
+            process.replicas.contains_key(&name) && process.metadata.contains_key(&name)
+        })
+    };
+    assert!(holds(&world, "t") && holds(&world, "other"));
+    world.kill(BrokerId(3));
+    world.expire(BrokerId(3));
+    world.brokers_seen();
+    world.start(BrokerId(3), BTreeSet::new());
+    world.brokers_seen();
+    world.settle();
+    assert!(world.processes[&BrokerId(3)].replicas.contains_key(&part("t", 0)));
+    // Meanwhile another topic goes, and one broker does not hear of it.
+    world.kill(BrokerId(2));
+    world.tree.topics.remove("other");
+    world.topic_seen("other");
+    world.expire(BrokerId(2));
+    world.brokers_seen();
+    world.start(BrokerId(2), BTreeSet::new());
+    world.brokers_seen();
+    world.settle();
+    assert!(world.processes[&BrokerId(2)].replicas.contains_key(&part("other", 0)), "kept as yet");
+    world.tree.unread.clear();
+    world.tree.topics.get_mut("t").unwrap().version += 1;
+    world.topic_seen("t");
+    world.settle();
+    assert!(holds(&world, "t"));
+    for id in ids {
+        assert!(!world.processes[&id].replicas.contains_key(&part("other", 0)), "{id} is swept");
+    }
+}
+
+/// A topic whose id is not in the tree yet is told nobody, and is no stray for that.
+#[test]
+fn a_topic_that_waits_for_its_id_is_not_swept() {
+    let mut world = three();
+    world.tree.topics.get_mut("t").unwrap().id = None;
+    for process in world.processes.values_mut() {
+        // As it was before there were ids.
+        process.replicas.values_mut().for_each(|replica| replica.topic_id = Uuid::default());
+    }
+    world.faults.misread = 100;
+    let loads = world.tree.snapshot();
+    let settings = world.state.settings.clone();
+    world.tree.controller_epoch += 1;
+    world.state = State::new(world.tree.controller_epoch, settings);
+    let Some(Effect::Write { batch, changes }) =
+        world.state.apply(Event::Loaded(Box::new(loads))).pop()
+    else {
+        panic!("the id is written");
+    };
+    assert!(matches!(changes[..], [Change::SetTopic { .. }]));
+    let conflict = Event::Written { batch, outcome: vec![Err(WriteError::Conflict)] };
+    let effects = world.state.apply(conflict);
+    assert_eq!(extents(&effects), [Extent::Known; 3]);
+    world.faults.misread = 0;
+    world.topic_seen("t");
+    assert_eq!(extents(&world.effects), [Extent::All; 3], "once it has it");
+}
+
+/// One state that cannot be read stops nothing but its partition.
+#[test]
+fn a_state_that_cannot_be_read_is_left_alone() {
+    let mut world = three();
+    world.create("two", &[&[1, 2, 3], &[2, 3, 1]], true);
+    world.topic_seen("two");
+    world.settle();
+    let (bad, good) = (part("two", 0), part("two", 1));
+    world.tree.unreadable.insert(bad.clone());
+    world.tree.state_mut(&bad).unwrap().version += 1;
+    let before = world.state_of(&bad);
+    world.fail_over();
+    world.settle();
+    for id in [1, 2] {
+        world.kill(BrokerId(id));
+        world.expire(BrokerId(id));
+    }
+    world.brokers_seen();
+    world.settle();
+    assert_eq!(world.state_of(&good).0, 3, "the others are elected");
+    assert_eq!(world.state_of(&bad), before);
+    assert!(world.processes[&BrokerId(3)].replicas.contains_key(&bad), "nor is it swept");
+    world.tree.unreadable.clear();
+    world.tree.state_mut(&bad).unwrap().version += 1;
+    world.topic_seen("two");
+    world.settle();
+    assert_eq!(world.state_of(&bad).0, 3, "once it is mended it is decided");
+    // Or its node is deleted: then it is made anew.
+    world.tree.unreadable.insert(bad.clone());
+    world.fail_over();
+    world.tree.unreadable.clear();
+    world.tree.topics.get_mut("two").unwrap().states.remove(&0);
+    world.topic_seen("two");
+    assert_eq!(world.state_of(&bad), (3, 0, vec![3]));
+}
+
+/// A topic that was made again while a broker was down takes the place of the log there.
+#[test]
+fn a_log_of_the_topic_before_is_swept_where_the_name_came_back() {
+    let mut world = three();
+    world.kill(BrokerId(3));
+    world.expire(BrokerId(3));
+    world.brokers_seen();
+    world.settle();
+    world.tree.topics.remove("t");
+    world.topic_seen("t");
+    world.create("t", &[&[1, 2, 3]], true);
+    world.topic_seen("t");
+    world.settle();
+    let id = world.tree.topics["t"].id.unwrap();
+    world.start(BrokerId(3), BTreeSet::new());
+    world.brokers_seen();
+    world.settle();
+    assert_eq!(world.processes[&BrokerId(3)].replicas[&part("t", 0)].topic_id, id);
+}
+
+/// Who was away when a topic was deleted does not go on telling clients of it.
+#[test]
+fn a_topic_that_went_while_a_session_was_over_is_forgotten() {
+    let mut world = three();
+    world.create("elsewhere", &[&[1]], true);
+    world.topic_seen("elsewhere");
+    world.settle();
+    world.expire(BrokerId(3));
+    world.brokers_seen();
+    world.processes.get_mut(&BrokerId(3)).unwrap().resign();
+    world.tree.topics.remove("elsewhere");
+    world.topic_seen("elsewhere");
+    world.settle();
+    world.register_again(BrokerId(3));
+    world.brokers_seen();
+    world.settle();
+    assert!(!world.processes[&BrokerId(3)].metadata.contains_key(&part("elsewhere", 0)));
+    assert!(world.processes[&BrokerId(3)].metadata.contains_key(&part("t", 0)));
 }

@@ -10,7 +10,7 @@ use broker_protocol::uuid::Uuid;
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, StateWrite};
 use crate::controller::state::event::{
-    LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead, WriteError,
+    LiveBroker, ProducerIdsRead, Snapshot, StateRead, StateReading, TopicRead, WriteError,
 };
 use crate::controller::state::named;
 use crate::controller::state::request::IsrProposal;
@@ -29,6 +29,10 @@ pub(super) struct TopicNode {
 pub(super) struct Tree {
     pub(super) brokers: BTreeMap<BrokerId, LiveBroker>,
     pub(super) topics: BTreeMap<Arc<str>, TopicNode>,
+    /// Topics whose nodes somebody has spoilt.
+    pub(super) unread: BTreeSet<Arc<str>>,
+    /// Partitions whose states somebody has spoilt.
+    pub(super) unreadable: BTreeSet<TopicPartition>,
     pub(super) marks: BTreeSet<Arc<str>>,
     pub(super) reassignments: BTreeMap<TopicPartition, Vec<BrokerId>>,
     pub(super) preferred: Option<BTreeSet<TopicPartition>>,
@@ -60,7 +64,40 @@ impl Tree {
         let spare_id = self.fresh_id();
         let node = self.topics.get(name)?.clone();
         let TopicNode { version, id, partitions, states } = node;
-        Some(TopicRead { name: Arc::clone(name), version, id, spare_id, partitions, states })
+        let unreadable = &self.unreadable;
+        let (unreadable, states) =
+            states.into_iter().partition::<BTreeMap<_, _>, _>(|(number, _)| {
+                unreadable.contains(&named(name, *number))
+            });
+        let unreadable = unreadable.into_keys().collect();
+        let name = Arc::clone(name);
+        Some(TopicRead { name, version, id, spare_id, partitions, states, unreadable })
+    }
+
+    /// Has the nodes of topics that were spoilt be as they were.
+    pub(super) fn mend_topics(&mut self) {
+        for name in std::mem::take(&mut self.unread) {
+            if let Some(node) = self.topics.get_mut(&name) {
+                node.version += 1;
+            }
+        }
+    }
+
+    /// Has the states that were spoilt be as they were.
+    pub(super) fn mend_states(&mut self) {
+        for name in std::mem::take(&mut self.unreadable) {
+            if let Some(state) = self.state_mut(&name) {
+                state.version += 1;
+            }
+        }
+    }
+
+    pub(super) fn reading(&self, partition: &TopicPartition) -> StateReading {
+        match self.read_state(partition) {
+            Some(_) if self.unreadable.contains(partition) => StateReading::Unreadable,
+            Some(state) => StateReading::Is(state),
+            None => StateReading::Missing,
+        }
     }
 
     pub(super) fn read_state(&self, partition: &TopicPartition) -> Option<StateRead> {
@@ -87,10 +124,12 @@ impl Tree {
     }
 
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        let names: Vec<_> = self.topics.keys().cloned().collect();
+        let (unread, names): (Vec<_>, Vec<_>) =
+            self.topics.keys().cloned().partition(|name| self.unread.contains(name));
         Snapshot {
             brokers: self.brokers.clone(),
             topics: names.iter().filter_map(|name| self.read_topic(name)).collect(),
+            unread,
             deletions: self.marks.clone(),
             reassignments: self.reassignments.clone(),
             preferred: self.preferred.clone(),

@@ -12,7 +12,7 @@ use broker_protocol::uuid::Uuid;
 use super::brokers::{Process, Record};
 use super::tree::{TopicNode, Tree};
 use crate::controller::state::assignment::Assignment;
-use crate::controller::state::effect::{Change, Directive, Effect, What};
+use crate::controller::state::effect::{Change, Directive, Effect, Extent, What};
 use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, WriteError};
 use crate::controller::state::request::{Altered, Reply, Request, Token};
 use crate::controller::state::{Balance, Settings, State};
@@ -129,6 +129,16 @@ impl World {
         self.apply(Event::Loaded(Box::new(snapshot)));
     }
 
+    /// Registers a process that lives on after its session: it gave up what it did, and knows what it knew.
+    pub(super) fn register_again(&mut self, id: BrokerId) {
+        let metadata = self.processes.get(&id).map(|process| process.metadata.clone());
+        self.kill(id);
+        self.start(id, BTreeSet::new());
+        if let (Some(process), Some(metadata)) = (self.processes.get_mut(&id), metadata) {
+            process.metadata = metadata;
+        }
+    }
+
     /// Starts a broker's process on its disk, and registers it.
     pub(super) fn start(&mut self, id: BrokerId, unproven: BTreeSet<TopicPartition>) {
         self.tree.zxid += 1;
@@ -179,6 +189,10 @@ impl World {
 
     pub(super) fn topic_seen(&mut self, name: &str) {
         let name: Arc<str> = name.into();
+        if self.tree.unread.contains(&name) {
+            self.apply(Event::TopicsUnread(vec![name]));
+            return;
+        }
         let event = match self.tree.read_topic(&name) {
             Some(read) => Event::Topics(vec![read]),
             None => Event::TopicsGone(vec![name]),
@@ -288,13 +302,15 @@ impl World {
                     }
                 }
             }
-            Effect::Send { broker, whole, directives } => {
+            Effect::Send { broker, extent, directives } => {
                 let epoch = self.tree.known.get(&broker).copied();
                 assert!(epoch.is_some(), "only who is registered is told");
                 let Some(process) = self.processes.get_mut(&broker) else { return };
                 if Some(process.epoch) == epoch {
-                    if whole {
+                    if extent != Extent::Part {
                         process.inbox.clear();
+                    }
+                    if extent == Extent::All {
                         process.sweep(&directives);
                     }
                     process.inbox.extend(directives);
@@ -320,7 +336,7 @@ impl World {
         match what {
             What::States(states) => {
                 let read = |name: TopicPartition| {
-                    let state = self.tree.read_state(&name);
+                    let state = self.tree.reading(&name);
                     (name, state)
                 };
                 vec![Event::States(states.into_iter().map(read).collect())]
@@ -328,9 +344,12 @@ impl World {
             What::Topics(topics) => {
                 let (there, gone): (Vec<_>, Vec<_>) =
                     topics.into_iter().partition(|name| self.tree.topics.contains_key(name));
+                let (unread, there): (Vec<_>, Vec<_>) =
+                    there.into_iter().partition(|name| self.tree.unread.contains(name));
                 let tree = &mut self.tree;
                 let there: Vec<_> = there.iter().filter_map(|name| tree.read_topic(name)).collect();
                 let events = [
+                    (!unread.is_empty()).then_some(Event::TopicsUnread(unread)),
                     (!gone.is_empty()).then_some(Event::TopicsGone(gone)),
                     (!there.is_empty()).then_some(Event::Topics(there)),
                 ];
