@@ -46,6 +46,11 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(250),
 ];
 
+/// Pauses where connections are made and end without an answer, each twice as long as the one before. What
+/// is said again may name all partitions.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// Refused connections that are worth a hint.
 const REFUSALS: u32 = 2;
 
@@ -175,6 +180,7 @@ impl Open {
             mailbox: Arc::clone(&mailbox),
             peer: None,
             refusals: 0,
+            failures: 0,
         };
         let ended = end.clone();
         common.tasks.spawn("controller-channel", async move {
@@ -214,6 +220,8 @@ struct Channel {
     peer: Option<Peer>,
     /// Connections refused since the last that was made.
     refusals: u32,
+    /// Connections that were made and ended since the last answer.
+    failures: u32,
 }
 
 impl Channel {
@@ -230,15 +238,32 @@ impl Channel {
                 None => self.connect().await,
             };
             let letter = tokio::select! {
+                biased;
                 letter = self.mailbox.next() => letter,
-                () = peer.closed() => continue,
+                () = peer.closed() => {
+                    let mailbox = Arc::clone(&self.mailbox);
+                    tokio::select! {
+                        () = mailbox.filled.notified() => {}
+                        () = self.fall_back() => {}
+                    }
+                    continue;
+                }
             };
             self.peer = Some(peer);
             while let Err(error) = self.deliver(&letter).await {
                 debug!(broker = self.broker.0, %error, "a broker did not answer the controller");
+                self.fall_back().await;
                 self.peer = Some(self.connect().await);
             }
+            self.failures = 0;
         }
+    }
+
+    /// Leaves a broker alone whose connection ended.
+    async fn fall_back(&mut self) {
+        let pause = pause(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(pause).await;
     }
 
     /// Connects, however often it takes.
@@ -407,6 +432,14 @@ impl Channel {
     }
 }
 
+/// How long a broker is left alone after a connection ended, and `failures` before it without an answer. The
+/// first time not at all: it may just have been an old one.
+fn pause(failures: u32) -> Duration {
+    let doubled =
+        |before: u32| PAUSE_MIN.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX));
+    failures.checked_sub(1).map_or(Duration::ZERO, |before| doubled(before).min(PAUSE_MAX))
+}
+
 /// An UpdateMetadata has one code. A stale epoch is this controller's end, or the broker's: either
 /// is seen where it is decided, in the tree.
 fn note_announced(broker: BrokerId, code: i16) {
@@ -415,3 +448,6 @@ fn note_announced(broker: BrokerId, code: i16) {
         debug!(broker = broker.0, ?code, "metadata refused");
     }
 }
+
+#[cfg(test)]
+mod tests;
