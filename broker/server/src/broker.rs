@@ -338,7 +338,7 @@ async fn topics(
 ) -> Result<BTreeMap<String, Arc<TopicConfig>>> {
     let mut topics = BTreeMap::new();
     for topic in store.children(path::TOPICS).await? {
-        let config = dynamic_config.topic(&topic).await?;
+        let config = dynamic_config.topic_or_kept(&topic).await?;
         topics.insert(topic, config);
     }
     Ok(topics)

@@ -23,7 +23,7 @@ use broker_zookeeper::sessions::Sessions;
 use broker_zookeeper::settle::{self, Outcome};
 use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Store, StoreError, WatchMode};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use broker_zookeeper::error::TreeError;
 
@@ -34,6 +34,10 @@ pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;
 
 /// How long a change may take to be applied here before the call returns anyway.
 const APPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Settings by which everything is kept.
+const KEEP: [(&str, &str); 3] =
+    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 /// A lost watch is made good after this.
 const LOOK: Duration = Duration::from_mins(1);
@@ -161,6 +165,26 @@ impl DynamicConfig {
                 }
             }
         }
+    }
+
+    /// Returns a topic's settings as they apply now; if its node cannot be understood the broker's own, but
+    /// that nothing is deleted or compacted by them: what the topic keeps is not known.
+    ///
+    /// One bad node then stops neither the broker nor the topic. Not to serve it would be as safe, but it
+    /// would end what the brokers that have read it before still do.
+    pub async fn topic_or_kept(&self, topic: &str) -> Result<Arc<TopicConfig>, TreeError> {
+        let error = match self.topic(topic).await {
+            Err(TreeError::Node(error)) => error,
+            read => return read,
+        };
+        error!(
+            topic, %error,
+            "the settings of the topic cannot be read: it has the broker's, and nothing of it is deleted or \
+             compacted; mend or delete the node, then change a setting of the topic or start the broker anew"
+        );
+        let keep = KEEP.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = TopicConfig::resolve(&self.config.load(), &keep.into());
+        config.map(Arc::new).map_err(|_| TreeError::Node(error))
     }
 
     /// Replaces an entity's settings and waits until this broker has applied them.

@@ -42,7 +42,7 @@ impl Settings {
     pub(super) async fn of(&mut self, topic: &Arc<str>) -> Result<Arc<TopicConfig>, ErrorCode> {
         if !self.read.contains_key(topic) {
             let source = &self.source;
-            let read = self.patience.read(topic, || source.topic(topic)).await;
+            let read = self.patience.read(topic, || source.topic_or_kept(topic)).await;
             self.read.insert(Arc::clone(topic), read);
         }
         self.read.get(topic).cloned().flatten().ok_or(ErrorCode::UnknownServerError)
