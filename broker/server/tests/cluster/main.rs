@@ -14,6 +14,7 @@ mod client;
 mod deletion;
 mod failover;
 mod groups;
+mod hands;
 mod metrics;
 mod nearby;
 mod nodes;

@@ -12,7 +12,7 @@ use broker_server::broker::Broker;
 use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::Origin;
-use broker_zookeeper::store::Store;
+use broker_zookeeper::store::{CreateMode, Op, Store};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -150,6 +150,50 @@ impl Cluster {
         let node = String::from_utf8(data).unwrap();
         let id = node.split("\"brokerid\":").nth(1).unwrap();
         id.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
+    /// Whether there is a controller, and another than `former`.
+    pub(crate) fn has_controller_beside(&self, former: i32) -> bool {
+        let store = self.runtime.block_on(self.tree.session());
+        let node = self.runtime.block_on(store.get(path::CONTROLLER));
+        let former = format!("\"brokerid\":{former},");
+        node.is_ok_and(|(data, _)| !String::from_utf8(data).unwrap().contains(&former))
+    }
+
+    /// Writes a node by hand; returns what it was.
+    pub(crate) fn put(&self, path: &str, data: &[u8]) -> Vec<u8> {
+        let store = self.runtime.block_on(self.tree.session());
+        let (former, _) = self.runtime.block_on(store.get(path)).unwrap();
+        self.runtime.block_on(store.set(path, data, None)).unwrap();
+        former
+    }
+
+    /// Makes a node by hand.
+    pub(crate) fn make(&self, path: &str, data: &[u8]) {
+        let store = self.runtime.block_on(self.tree.session());
+        self.runtime.block_on(store.create(path, data, CreateMode::Persistent)).unwrap();
+    }
+
+    /// Deletes the nodes of a topic of one partition by hand, all at once; returns what its own was.
+    pub(crate) fn unmake(&self, topic: &str) -> Vec<u8> {
+        let store = self.runtime.block_on(self.tree.session());
+        let (former, _) = self.runtime.block_on(store.get(&path::topic(topic))).unwrap();
+        let paths = [
+            path::partition_state(topic, 0),
+            path::partition(topic, 0),
+            path::partitions(topic),
+            path::topic(topic),
+        ];
+        let delete = |path| Op::Delete { path, version: None };
+        self.runtime.block_on(store.multi(paths.map(delete).into())).unwrap();
+        former
+    }
+
+    /// Returns the names of the logs that a broker has put aside.
+    pub(crate) fn strays(&self, id: i32) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir(id)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("-stray")).collect()
     }
 
     /// Connects to a broker that runs.
