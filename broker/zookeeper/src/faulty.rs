@@ -2,18 +2,18 @@
 //!
 //! With a given probability an answer is lost: the caller gets [`StoreError::ConnectionLoss`], and
 //! whether the operation was done is drawn too. Watch events can be dropped without a trace, and
-//! answers delayed. Everything is decided by the seed and the order of the calls. The end of the
+//! answers delayed, and a connection can be lost and found. Everything is decided by the seed and the order of the calls. The end of the
 //! session is never hidden. What this does not do: a write that is done only after later reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::store::{
     Answer, CreateMode, EventKind, NodeRead, Op, OpResult, Stat, Store, StoreError, Watch,
-    WatchMode,
+    WatchEvent, WatchMode,
 };
 
 /// What goes wrong, and how often.
@@ -47,6 +47,8 @@ struct Shared {
     faults: Faults,
     random: Mutex<fastrand::Rng>,
     is_calm: AtomicBool,
+    /// Counts the times that the connection was found again.
+    reconnects: watch::Sender<u64>,
 }
 
 /// What becomes of one operation.
@@ -81,7 +83,13 @@ impl FaultyStore {
     /// Puts `faults` around a session.
     pub fn new(inner: Arc<dyn Store>, faults: Faults) -> Self {
         let random = Mutex::new(fastrand::Rng::with_seed(faults.seed));
-        Self { inner, faults: Arc::new(Shared { faults, random, is_calm: false.into() }) }
+        let (is_calm, reconnects) = (false.into(), watch::Sender::default());
+        Self { inner, faults: Arc::new(Shared { faults, random, is_calm, reconnects }) }
+    }
+
+    /// Says on every watch what a connection that was lost and found says.
+    pub fn reconnect(&self) {
+        self.faults.reconnects.send_modify(|count| *count += 1);
     }
 
     /// Ends the faults, for good: what was dropped stays so.
@@ -107,18 +115,22 @@ impl FaultyStore {
         }
     }
 
-    /// A watch that says what `watch` does, but for what is dropped.
+    /// A watch that says what `watch` does, but for what is dropped, and that the connection was lost.
     #[allow(clippy::disallowed_methods, reason = "it ends with the watch, which the caller owns")]
     fn leaky(&self, mut watch: Watch) -> Watch {
-        if self.faults.faults.dropped_events <= 0.0 {
-            return watch;
-        }
         let (events, receiver) = mpsc::unbounded_channel();
         let faults = Arc::clone(&self.faults);
+        let mut reconnects = faults.reconnects.subscribe();
         tokio::spawn(async move {
             loop {
                 let event = tokio::select! {
                     () = events.closed() => return,
+                    Ok(()) = reconnects.changed() => {
+                        let missed = WatchEvent { kind: EventKind::Missed, path: String::new() };
+                        // Nobody may be left to hear it.
+                        let _ = events.send(missed);
+                        continue;
+                    }
                     event = watch.next() => event,
                 };
                 // The end of the channel says that the session is over.

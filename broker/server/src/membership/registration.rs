@@ -15,7 +15,7 @@ use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::path;
 use broker_zookeeper::settle;
-use broker_zookeeper::store::{CreateMode, Op, OpResult, Stat, Store, StoreError};
+use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError};
 use tracing::{info, warn};
 
 /// Why a broker is not registered.
@@ -71,7 +71,7 @@ pub(crate) async fn register(
                 return Err(taken(id, owner, &path, &data));
             } else {
                 warn!(broker = id.0, owner, "registered by another session; waits for its end");
-                let _ = tokio::time::timeout(patience, gone(store, &path)).await;
+                outwait(store, &path, patience).await?;
                 has_waited = true;
                 continue;
             }
@@ -128,13 +128,27 @@ async fn take_over(store: &dyn Store, path: &str, stat: Stat) -> Result<Vec<Op>,
     Ok(ops)
 }
 
-async fn gone(store: &dyn Store, path: &str) -> Result<(), StoreError> {
+/// Waits until the registration at `path` is gone, or was there for all of `patience` while the connection
+/// stood: whoever comes to lead the ensemble counts every session from its beginning.
+async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<(), StoreError> {
     loop {
-        match store.exists_and_watch(path).await {
+        let mut watch = match store.exists_and_watch(path).await {
             Ok((None, _)) => return Ok(()),
-            Ok((Some(_), mut watch)) => drop(watch.next().await),
-            Err(StoreError::ConnectionLoss) => {}
+            Ok((Some(_), watch)) => watch,
+            Err(StoreError::ConnectionLoss) => continue,
             Err(error) => return Err(error),
+        };
+        let event = match tokio::time::timeout(patience, watch.next()).await {
+            Ok(event) => Some(event),
+            Err(_) => {
+                // Answered once there is a connection, and after what that has to say.
+                let _ = store.exists(path).await;
+                watch.try_next()
+            }
+        };
+        match event.map(|event| event.kind) {
+            Some(EventKind::Missed) => info!("the wait begins again: the connection was lost"),
+            Some(_) | None => return Ok(()),
         }
     }
 }
@@ -242,5 +256,26 @@ mod tests {
         let waits = register(&store, ID, &again, &[], long);
         let (epoch, ()) = tokio::join!(waits, tree.expire(other.session_id()));
         assert!(epoch.is_ok(), "it was a lost disk, whose session is over now");
+    }
+    /// A session whose server was lost lives on for all its time at the next one.
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_foreign_owner_begins_again_with_the_connection() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let tree = EmbeddedTree::in_memory();
+        let (other, own) = (tree.session().await, tree.session().await);
+        ensure_paths(&other).await.unwrap();
+        register(&other, ID, &broker(1), &[], Duration::ZERO).await.unwrap();
+        let store = FaultyStore::new(Arc::new(own), Faults::NONE);
+        let again = broker(2);
+        let registered = register(&store, ID, &again, &[], PATIENCE);
+        let story = async {
+            for _ in 0..5 {
+                tokio::time::sleep(PATIENCE / 2).await;
+                store.reconnect();
+            }
+            tree.expire(other.session_id()).await;
+        };
+        let (registered, ()) = tokio::join!(registered, story);
+        assert!(registered.is_ok(), "{registered:?}");
     }
 }
