@@ -138,13 +138,12 @@ async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<()
             Err(StoreError::ConnectionLoss) => continue,
             Err(error) => return Err(error),
         };
-        let event = match tokio::time::timeout(patience, watch.next()).await {
-            Ok(event) => Some(event),
-            Err(_) => {
-                // Answered once there is a connection, and after what that has to say.
-                let _ = store.exists(path).await;
-                watch.try_next()
-            }
+        let event = if let Ok(event) = tokio::time::timeout(patience, watch.next()).await {
+            Some(event)
+        } else {
+            // Answered once there is a connection, and after what that has to say.
+            let _ = store.exists(path).await;
+            watch.try_next()
         };
         match event.map(|event| event.kind) {
             Some(EventKind::Missed) => info!("the wait begins again: the connection was lost"),
@@ -268,14 +267,14 @@ mod tests {
         let store = FaultyStore::new(Arc::new(own), Faults::NONE);
         let again = broker(2);
         let registered = register(&store, ID, &again, &[], PATIENCE);
-        let story = async {
+        let outage = async {
             for _ in 0..5 {
                 tokio::time::sleep(PATIENCE / 2).await;
                 store.reconnect();
             }
             tree.expire(other.session_id()).await;
         };
-        let (registered, ()) = tokio::join!(registered, story);
+        let (registered, ()) = tokio::join!(registered, outage);
         assert!(registered.is_ok(), "{registered:?}");
     }
 }
