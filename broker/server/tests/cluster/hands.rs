@@ -4,7 +4,7 @@ use broker_zookeeper::path;
 
 use super::client::await_that;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create, described};
+use super::topic::{acknowledged, await_consumed, await_in_sync, create, described};
 
 /// Nobody makes a topic by asking for it.
 const FORGETS: [&str; 1] = ["auto.create.topics.enable=false"];
@@ -36,7 +36,7 @@ fn a_topic_whose_node_is_spoilt_keeps_its_records() {
     create(&cluster, "v", 1, &[]);
     cluster.put(&path::topic("t"), &whole);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a", "b", "c"]);
     for id in 1..=3 {
         assert_eq!(cluster.strays(id), [""; 0]);
     }
@@ -61,7 +61,7 @@ fn a_state_that_is_spoilt_stops_its_partition_and_no_other() {
     // Which would read it again within a minute.
     fail_over(&mut cluster);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a"]);
 }
 
 /// A broker was down when a topic went and another of its name came: it copies that one.
@@ -83,7 +83,7 @@ fn a_topic_made_again_takes_the_place_of_its_predecessor_on_who_was_away() {
     acknowledged(&cluster, "t", 0, &["of the second"]);
     cluster.begin(away);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["of the second"]);
+    await_consumed(&cluster, leader, ("t", 0), &["of the second"]);
     assert_eq!(cluster.strays(away).len(), 1, "what it had is kept under another name");
 }
 
@@ -119,5 +119,5 @@ fn brokers_start_where_the_settings_of_a_topic_are_spoilt() {
     }
     acknowledged(&cluster, "t", 0, &["b"]);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a", "b"]);
 }

@@ -2,7 +2,7 @@
 //! may have more have come.
 
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create, described};
+use super::topic::{acknowledged, await_consumed, await_in_sync, create, described};
 
 /// What followers have is enough for an acknowledgement, so a power cut takes records away.
 const RELAXED: [(&str, &str); 2] =
@@ -34,7 +34,7 @@ fn nobody_leads_by_what_was_lost(lose: impl Fn(&Cluster, i32)) {
     cluster.begin(2);
     cluster.begin(3);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a", "b", "c"]);
     cluster.kill_all();
     assert_eq!(cluster.log(1, "t", 0), cluster.log(2, "t", 0));
 }
@@ -68,7 +68,7 @@ fn where_nobody_can_prove_anything_the_longest_log_leads_once_all_are_there() {
     }
     let leader = await_in_sync(&cluster, "t", 0, 3);
     assert_eq!(leader, 2);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a", "b", "c"]);
 }
 
 /// Those of the ISR have lost what they acknowledged; one that is out of it still has that: it leads.
@@ -93,5 +93,5 @@ fn who_is_out_of_the_isr_leads_if_those_in_it_have_lost_what_it_has() {
         cluster.begin(id);
     }
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b", "c"]);
+    await_consumed(&cluster, leader, ("t", 0), &["a", "b", "c"]);
 }

@@ -105,6 +105,19 @@ pub(crate) fn acknowledged(cluster: &Cluster, topic: &str, partition: i32, recor
     });
 }
 
+/// Waits until `leader` shows these records and no others: a new leader shows what it knows to be committed,
+/// which is all of it once its followers have asked.
+pub(crate) fn await_consumed(
+    cluster: &Cluster,
+    leader: i32,
+    (topic, partition): (&str, i32),
+    expected: &[&str],
+) {
+    await_that(&format!("{expected:?} in {topic}-{partition}"), || {
+        consumed(&mut cluster.client(leader), topic, partition) == expected
+    });
+}
+
 /// Reads all records that consumers see.
 pub(crate) fn consumed(client: &mut Client, topic: &str, partition: i32) -> Vec<String> {
     let (mut found, mut next) = (Vec::new(), 0);
