@@ -267,9 +267,10 @@ mod tests {
         let store = FaultyStore::new(Arc::new(own), Faults::NONE);
         let again = broker(2);
         let registered = register(&store, ID, &again, &[], PATIENCE);
+        let mut ticks = tokio::time::interval(PATIENCE / 2);
         let outage = async {
-            for _ in 0..5 {
-                tokio::time::sleep(PATIENCE / 2).await;
+            for _ in 0..20 {
+                ticks.tick().await;
                 store.reconnect();
             }
             tree.expire(other.session_id()).await;
