@@ -43,16 +43,9 @@ async fn claim(store: &dyn Store, broker_id: BrokerId) -> Result<Range<i64>, Tre
         let last = ProducerIdBlock::decode(path, &data)?;
         let next = ProducerIdBlock::after(last.as_ref(), broker_id.0);
         let wanted = next.encode();
-        match store.set(path, &wanted, Some(stat.version)).await {
-            Ok(_) => return Ok(next.ids),
-            Err(StoreError::BadVersion { .. }) => {}
-            Err(StoreError::ConnectionLoss) => {
-                let settled = settle::replaced(store, path, &wanted, stat.version);
-                if let Outcome::Done(_) = settled.await? {
-                    return Ok(next.ids);
-                }
-            }
-            Err(error) => return Err(error.into()),
+        let written = settle::replace(store, path, &wanted, stat.version).await?;
+        if let Outcome::Done(_) = written {
+            return Ok(next.ids);
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panic")]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +55,20 @@ fn start(fs: &Arc<dyn Fs>, config: &Arc<TopicConfig>) -> (LogDir, Log) {
     (dir, log)
 }
 
+/// Sends the batches of a producer that is alone: each is at the offset of its sequence.
+fn send(log: &mut Log, sequences: Range<i32>) {
+    for sequence in sequences {
+        append(log, &[idempotent(42, sequence, 0)], 0).unwrap();
+    }
+}
+
+/// Sends them again.
+fn assert_all_known(log: &mut Log, sequences: Range<i32>) {
+    for sequence in sequences {
+        assert_known(log, idempotent(42, sequence, 0), Offset(i64::from(sequence)));
+    }
+}
+
 /// Sends a batch that was appended at `offset` before.
 fn assert_known(log: &mut Log, batch: Vec<u8>, offset: Offset) {
     let end = log.log_end_offset();
@@ -88,13 +103,9 @@ fn the_last_five_batches_are_known_after_a_clean_stop() {
     let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
     let config = config(&[]);
     let (dir, mut log) = start(&fs, &config);
-    for sequence in 0..8 {
-        append(&mut log, &[idempotent(42, sequence, 0)], 0).unwrap();
-    }
+    send(&mut log, 0..8);
     let (dir, mut log) = restart(&fs, dir, log, &config);
-    for sequence in 3..8 {
-        assert_known(&mut log, idempotent(42, sequence, 0), Offset(i64::from(sequence)));
-    }
+    assert_all_known(&mut log, 3..8);
     assert_refused(&mut log, idempotent(42, 2, 0));
     assert_refused(&mut log, idempotent(42, 9, 0));
     append(&mut log, &[idempotent(42, 8, 0)], 0).unwrap();
@@ -108,16 +119,10 @@ fn a_retry_is_known_after_newer_batches() {
     let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
     let config = config(&[]);
     let (dir, mut log) = start(&fs, &config);
-    for sequence in 0..8 {
-        append(&mut log, &[idempotent(42, sequence, 0)], 0).unwrap();
-    }
+    send(&mut log, 0..8);
     let (_dir, mut log) = restart(&fs, dir, log, &config);
-    for sequence in 8..10 {
-        append(&mut log, &[idempotent(42, sequence, 0)], 0).unwrap();
-    }
-    for sequence in 5..10 {
-        assert_known(&mut log, idempotent(42, sequence, 0), Offset(i64::from(sequence)));
-    }
+    send(&mut log, 8..10);
+    assert_all_known(&mut log, 5..10);
     assert_refused(&mut log, idempotent(42, 4, 0));
 }
 
@@ -127,17 +132,11 @@ fn the_last_five_batches_are_known_after_a_truncation() {
     let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(3));
     let config = config(&[]);
     let (dir, mut log) = start(&fs, &config);
-    for sequence in 0..8 {
-        append(&mut log, &[idempotent(42, sequence, 0)], 0).unwrap();
-    }
+    send(&mut log, 0..8);
     let (_dir, mut log) = restart(&fs, dir, log, &config);
-    for sequence in 8..10 {
-        append(&mut log, &[idempotent(42, sequence, 0)], 0).unwrap();
-    }
+    send(&mut log, 8..10);
     log.truncate_to(Offset(9), NOW).unwrap();
-    for sequence in 4..9 {
-        assert_known(&mut log, idempotent(42, sequence, 0), Offset(i64::from(sequence)));
-    }
+    assert_all_known(&mut log, 4..9);
 }
 
 /// Method: producers that take turns by a seed, some of whom begin a new epoch, over many segments and

@@ -1,7 +1,7 @@
 //! What became of a write whose answer was lost.
 //!
 //! [`StoreError::ConnectionLoss`] leaves it open whether a write was done. The functions here look
-//! at the node and say; they write nothing. They read as often as the connection breaks, until the
+//! at the node and say; but for [`replace`] they write nothing. They read as often as the connection breaks, until the
 //! session is over: reads can be repeated.
 //!
 //! [`Outcome::NotDone`] may still be followed by the write itself, where it waits in a server that
@@ -38,6 +38,25 @@ pub async fn created(
     let owner = if mode == CreateMode::Ephemeral { store.session_id() } else { 0 };
     let ours = stat.ephemeral_owner == owner && stat.version == 0 && found == data;
     Ok(if ours { Outcome::Done(Some(stat)) } else { Outcome::Overtaken })
+}
+
+/// Replaces version `version` of the node `path` by `data`, and says what became of it: by the answer, or by
+/// the node where the answer was lost.
+///
+/// # Errors
+/// Any but [`StoreError::ConnectionLoss`] and [`StoreError::BadVersion`].
+pub async fn replace(
+    store: &dyn Store,
+    path: &str,
+    data: &[u8],
+    version: i32,
+) -> Result<Outcome, StoreError> {
+    match store.set(path, data, Some(version)).await {
+        Ok(stat) => Ok(Outcome::Done(Some(stat))),
+        Err(StoreError::BadVersion { .. }) => Ok(Outcome::Overtaken),
+        Err(StoreError::ConnectionLoss) => replaced(store, path, data, version).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// Says what became of replacing version `version` of the node `path` by `data`.

@@ -65,10 +65,7 @@ pub fn full_isr(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Fi
 /// knows a living leader of every partition; resident memory is the largest broker's before that.
 pub fn failover(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
     let (mut subject, topics) = start(kind, partitions, zookeeper)?;
-    let mut resident: f64 = 0.0;
-    for process in subject.processes() {
-        resident = resident.max(machine::resident(process)?);
-    }
+    let resident = largest(&subject)?;
     let controller = subject.controller(0)?;
     let witness = (controller + 1) % BROKERS;
     let (server, path) = subject.node(&format!("/brokers/ids/{controller}"))?;
@@ -86,9 +83,14 @@ pub fn failover(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Fi
 /// MiB of the largest broker.
 pub fn memory(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
     let (subject, _) = start(kind, partitions, zookeeper)?;
-    let mut cost: f64 = 0.0;
-    for process in subject.processes() {
-        cost = cost.max(machine::resident(process)?);
-    }
+    let cost = largest(&subject)?;
     finish(subject, cost, CpuWatch::born)
+}
+
+/// Resident MiB of the largest broker.
+fn largest(subject: &Subject) -> Result<f64> {
+    subject
+        .processes()
+        .into_iter()
+        .try_fold(0.0, |largest: f64, process| Ok(largest.max(machine::resident(process)?)))
 }

@@ -38,6 +38,13 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy)]
 enum Load {
+    Warm(Warm),
+    Young(Young),
+}
+
+/// Runs on brokers that ran before, and a topic of its own.
+#[derive(Debug, Clone, Copy)]
+enum Warm {
     Produce {
         record: usize,
         batch: usize,
@@ -59,39 +66,30 @@ enum Load {
     },
     KcatProduce,
     KcatConsume,
-    Start,
+}
+
+/// Starts brokers of its own, which nothing can warm.
+#[derive(Debug, Clone, Copy)]
+enum Young {
+    FirstProduce,
     IdleMemory,
     IdleCpu,
-    Storm {
-        connections: usize,
-    },
-    FullIsr {
-        partitions: i32,
-    },
-    Failover {
-        partitions: i32,
-    },
-    Memory {
-        partitions: i32,
-    },
+    Storm { connections: usize },
+    FullIsr { partitions: i32 },
+    Failover { partitions: i32 },
+    Memory { partitions: i32 },
 }
 
 const fn produce(name: &'static str, record: usize, batch: usize, partitions: i32) -> Row {
-    Row {
-        name,
-        unit: "CPU s/GB",
-        target: Target::Ratio(1.0),
-        brokers: 1,
-        load: Load::Produce { record, batch, partitions },
-    }
+    warm(name, "CPU s/GB", 1.0, Warm::Produce { record, batch, partitions })
 }
 
-const fn ratio(name: &'static str, unit: &'static str, target: f64, load: Load) -> Row {
-    Row { name, unit, target: Target::Ratio(target), brokers: 1, load }
+const fn warm(name: &'static str, unit: &'static str, target: f64, load: Warm) -> Row {
+    Row { name, unit, target: Target::Ratio(target), brokers: 1, load: Load::Warm(load) }
 }
 
-const fn below(name: &'static str, unit: &'static str, target: f64, load: Load) -> Row {
-    Row { name, unit, target: Target::Figure(target), brokers: 1, load }
+const fn young(name: &'static str, unit: &'static str, target: Target, load: Young) -> Row {
+    Row { name, unit, target, brokers: 1, load: Load::Young(load) }
 }
 
 /// A row of a cluster of three.
@@ -100,11 +98,11 @@ const fn trio(row: Row) -> Row {
 }
 
 const fn trio_produce(name: &'static str, record: usize, batch: usize) -> Row {
-    trio(ratio(name, "CPU s/GB", 1.0 / 3.0, Load::Produce { record, batch, partitions: 1 }))
+    trio(warm(name, "CPU s/GB", 1.0 / 3.0, Warm::Produce { record, batch, partitions: 1 }))
 }
 
 const fn trio_latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
-    trio(ratio(name, "ms", target, Load::Latency { rate, permille }))
+    trio(warm(name, "ms", target, Warm::Latency { rate, permille }))
 }
 
 /// Every row, in the order of the table; rows of as many brokers are together.
@@ -117,35 +115,55 @@ pub const ROWS: &[Row] = &[
     produce("produce-100B-1M-12p", 100, 1_000_000, 12),
     produce("produce-1K-64K-12p", 1024, 65_536, 12),
     produce("produce-1K-1M-12p", 1024, 1_000_000, 12),
-    ratio("requests-1c", "CPU us/request", 0.6, Load::Requests { connections: 1 }),
-    ratio("requests-50c", "CPU us/request", 0.6, Load::Requests { connections: 50 }),
-    ratio("consume-1", "CPU s/GB", 1.0, Load::Consume { consumers: 1 }),
-    ratio("consume-4", "CPU s/GB", 1.0, Load::Consume { consumers: 4 }),
-    ratio("latency-p50", "ms", 1.0, Load::Latency { rate: 1000, permille: 500 }),
-    ratio("latency-p99", "ms", 1.0, Load::Latency { rate: 1000, permille: 990 }),
-    ratio("synced-50c", "us a request", 0.2, Load::Synced { connections: 50 }),
-    ratio("kcat-produce", "CPU s/GB", 1.0, Load::KcatProduce),
-    ratio("kcat-consume", "CPU s/GB", 1.0, Load::KcatConsume),
-    below("first-produce", "ms after exec", 100.0, Load::Start),
-    below("idle-memory", "MiB", 30.0, Load::IdleMemory),
-    below("idle-cpu", "% of a core", 0.2, Load::IdleCpu),
-    below("storm-1000c", "ms to serve all", 1000.0, Load::Storm { connections: 1000 }),
+    warm("requests-1c", "CPU us/request", 0.6, Warm::Requests { connections: 1 }),
+    warm("requests-50c", "CPU us/request", 0.6, Warm::Requests { connections: 50 }),
+    warm("consume-1", "CPU s/GB", 1.0, Warm::Consume { consumers: 1 }),
+    warm("consume-4", "CPU s/GB", 1.0, Warm::Consume { consumers: 4 }),
+    warm("latency-p50", "ms", 1.0, Warm::Latency { rate: 1000, permille: 500 }),
+    warm("latency-p99", "ms", 1.0, Warm::Latency { rate: 1000, permille: 990 }),
+    warm("synced-50c", "us a request", 0.2, Warm::Synced { connections: 50 }),
+    warm("kcat-produce", "CPU s/GB", 1.0, Warm::KcatProduce),
+    warm("kcat-consume", "CPU s/GB", 1.0, Warm::KcatConsume),
+    young("first-produce", "ms after exec", Target::Figure(100.0), Young::FirstProduce),
+    young("idle-memory", "MiB", Target::Figure(30.0), Young::IdleMemory),
+    young("idle-cpu", "% of a core", Target::Figure(0.2), Young::IdleCpu),
+    young(
+        "storm-1000c",
+        "ms to serve all",
+        Target::Figure(1000.0),
+        Young::Storm { connections: 1000 },
+    ),
     trio_produce("trio-produce-100B-64K", 100, 65_536),
     trio_produce("trio-produce-100B-1M", 100, 1_000_000),
     trio_produce("trio-produce-1K-64K", 1024, 65_536),
     trio_produce("trio-produce-1K-1M", 1024, 1_000_000),
-    trio(ratio("trio-requests-1c", "CPU us/request", 1.0 / 3.0, Load::Requests { connections: 1 })),
-    trio(ratio("trio-requests-50c", "CPU us/request", 0.4, Load::Requests { connections: 50 })),
+    trio(warm("trio-requests-1c", "CPU us/request", 1.0 / 3.0, Warm::Requests { connections: 1 })),
+    trio(warm("trio-requests-50c", "CPU us/request", 0.4, Warm::Requests { connections: 50 })),
     trio_latency("trio-latency-1000-p50", 1.0 / 1.5, 1_000, 500),
     trio_latency("trio-latency-1000-p99", 0.25, 1_000, 990),
     trio_latency("trio-latency-1000-p99.9", 0.125, 1_000, 999),
     trio_latency("trio-latency-10000-p50", 1.0 / 1.5, 10_000, 500),
     trio_latency("trio-latency-10000-p99", 0.25, 10_000, 990),
     trio_latency("trio-latency-10000-p99.9", 0.125, 10_000, 999),
-    trio(ratio("trio-idle-cpu", "% of a core", 0.1, Load::IdleCpu)),
-    trio(ratio("trio-full-isr-2000p", "s after exec", 0.2, Load::FullIsr { partitions: 2_000 })),
-    trio(below("trio-failover-10000p", "s", 2.0, Load::Failover { partitions: 10_000 })),
-    trio(below("trio-memory-10000p", "MiB", 250.0, Load::Memory { partitions: 10_000 })),
+    trio(young("trio-idle-cpu", "% of a core", Target::Ratio(0.1), Young::IdleCpu)),
+    trio(young(
+        "trio-full-isr-2000p",
+        "s after exec",
+        Target::Ratio(0.2),
+        Young::FullIsr { partitions: 2_000 },
+    )),
+    trio(young(
+        "trio-failover-10000p",
+        "s",
+        Target::Figure(2.0),
+        Young::Failover { partitions: 10_000 },
+    )),
+    trio(young(
+        "trio-memory-10000p",
+        "MiB",
+        Target::Figure(250.0),
+        Young::Memory { partitions: 10_000 },
+    )),
 ];
 
 /// How much load a run is: 1 for a run that is quoted, less for a look.
@@ -169,21 +187,9 @@ impl Row {
         scale: Scale,
     ) -> Result<Figure> {
         let figure = match self.load {
-            Load::Start => lifecycle::first_produce(kind, zookeeper),
-            Load::IdleMemory => lifecycle::idle_memory(kind, zookeeper),
-            Load::IdleCpu => lifecycle::idle_cpu(kind, self.brokers, zookeeper),
-            Load::Storm { connections } => lifecycle::storm(kind, zookeeper, connections),
-            Load::FullIsr { partitions } => many::full_isr(kind, partitions, zookeeper),
-            Load::Failover { partitions } => many::failover(kind, partitions, zookeeper),
-            Load::Memory { partitions } => many::memory(kind, partitions, zookeeper),
-            Load::Produce { .. }
-            | Load::Requests { .. }
-            | Load::Synced { .. }
-            | Load::Consume { .. }
-            | Load::Latency { .. }
-            | Load::KcatProduce
-            | Load::KcatConsume => match subject {
-                Some(subject) => self.run_on_topic(subject, scale),
+            Load::Young(load) => load.run(kind, self.brokers, zookeeper),
+            Load::Warm(load) => match subject {
+                Some(subject) => self.run_on_topic(load, subject, scale),
                 None => bail!("it has no broker to run on"),
             },
         };
@@ -192,31 +198,21 @@ impl Row {
 
     /// Whether its runs start brokers of their own, which nothing can warm.
     pub fn is_young(&self) -> bool {
-        matches!(
-            self.load,
-            Load::Start
-                | Load::IdleMemory
-                | Load::IdleCpu
-                | Load::Storm { .. }
-                | Load::FullIsr { .. }
-                | Load::Failover { .. }
-                | Load::Memory { .. }
-        )
+        matches!(self.load, Load::Young(_))
     }
 
     /// Whether ours alone is measured: ten thousand partitions of Kafka's take longer than all the rest.
     pub fn is_alone(&self) -> bool {
-        matches!(self.load, Load::Failover { .. } | Load::Memory { .. })
+        matches!(self.load, Load::Young(Young::Failover { .. } | Young::Memory { .. }))
     }
 
-    fn run_on_topic(&self, subject: &Subject, scale: Scale) -> Result<Figure> {
+    fn run_on_topic(&self, load: Warm, subject: &Subject, scale: Scale) -> Result<Figure> {
         let topic = format!("bench-{}", self.name);
-        let partitions =
-            if let Load::Produce { partitions, .. } = self.load { partitions } else { 1 };
-        let is_synced = matches!(self.load, Load::Synced { .. });
+        let partitions = if let Warm::Produce { partitions, .. } = load { partitions } else { 1 };
+        let is_synced = matches!(load, Warm::Synced { .. });
         let settings = if is_synced { subject.kind.synced() } else { subject.kind.relaxed() };
         let leaders = subject.create_topic(&topic, partitions, settings)?;
-        let figure = self.measure(subject, &leaders[0], &topic, scale);
+        let figure = self.measure(load, subject, (&leaders[0], &topic), scale);
         subject.delete_topic(&topic)?;
         figure
     }
@@ -224,13 +220,13 @@ impl Row {
     /// `leader` is the address of the leader of all partitions: rows of several brokers have one.
     fn measure(
         &self,
+        load: Warm,
         subject: &Subject,
-        leader: &str,
-        topic: &str,
+        (leader, topic): (&str, &str),
         scale: Scale,
     ) -> Result<Figure> {
-        match self.load {
-            Load::Produce { record, batch, partitions } => {
+        match load {
+            Warm::Produce { record, batch, partitions } => {
                 let (bytes, _) = request::batch(record, batch)?;
                 let frames = (0..partitions)
                     .map(|partition| request::produce(topic, partition, &bytes, -1))
@@ -239,14 +235,14 @@ impl Row {
                 let gigabytes = (count * bytes.len()) as f64 / 1e9;
                 measured(subject, gigabytes, || client::replay(leader, &frames, count.max(1), 5))
             }
-            Load::Requests { connections } => {
+            Warm::Requests { connections } => {
                 let count = scale.of(60_000) / connections;
                 // Of one broker an answer is its own; of three it is that of all of them.
                 let acks = if self.brokers == 1 { 1 } else { -1 };
                 let microseconds = (count * connections) as f64 / 1e6;
                 measured(subject, microseconds, || single(leader, topic, connections, count, acks))
             }
-            Load::Synced { connections } => {
+            Warm::Synced { connections } => {
                 let count = scale.of(20_000) / connections;
                 let begin = Instant::now();
                 let mut figure =
@@ -255,8 +251,8 @@ impl Row {
                 figure.cost = begin.elapsed().as_secs_f64() * 1e6 / requests;
                 Ok(figure)
             }
-            Load::Consume { consumers } => consume(subject, leader, topic, consumers, scale),
-            Load::Latency { rate, permille } => {
+            Warm::Consume { consumers } => consume(subject, leader, topic, consumers, scale),
+            Warm::Latency { rate, permille } => {
                 let count = scale.of(5 * rate as usize) as u32;
                 let mut ways = Vec::new();
                 let mut figure = measured(subject, 1.0, || {
@@ -267,15 +263,22 @@ impl Row {
                 figure.cost = ways[(ways.len() - 1) * permille / 1000].as_secs_f64() * 1e3;
                 Ok(figure)
             }
-            Load::KcatProduce => kcat_produce(subject, topic, scale),
-            Load::KcatConsume => kcat_consume(subject, topic, scale),
-            Load::Start
-            | Load::IdleMemory
-            | Load::IdleCpu
-            | Load::Storm { .. }
-            | Load::FullIsr { .. }
-            | Load::Failover { .. }
-            | Load::Memory { .. } => bail!("runs on brokers of its own"),
+            Warm::KcatProduce => kcat_produce(subject, topic, scale),
+            Warm::KcatConsume => kcat_consume(subject, topic, scale),
+        }
+    }
+}
+
+impl Young {
+    fn run(self, kind: Kind, brokers: usize, zookeeper: &Zookeeper) -> Result<Figure> {
+        match self {
+            Self::FirstProduce => lifecycle::first_produce(kind, zookeeper),
+            Self::IdleMemory => lifecycle::idle_memory(kind, zookeeper),
+            Self::IdleCpu => lifecycle::idle_cpu(kind, brokers, zookeeper),
+            Self::Storm { connections } => lifecycle::storm(kind, zookeeper, connections),
+            Self::FullIsr { partitions } => many::full_isr(kind, partitions, zookeeper),
+            Self::Failover { partitions } => many::failover(kind, partitions, zookeeper),
+            Self::Memory { partitions } => many::memory(kind, partitions, zookeeper),
         }
     }
 }

@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         Command::Rows => {
             for row in ROWS {
                 let target = match row.target {
-                    Target::Ratio(ratio) => format!("at most {ratio} of Kafka's"),
+                    Target::Ratio(ratio) => format!("at most {ratio:.3} of Kafka's"),
                     Target::Figure(bound) => format!("at most {bound}"),
                 };
                 println!("{:22} {:16} {target}", row.name, row.unit);

@@ -120,18 +120,10 @@ async fn write(
     next: &PartitionState,
     stat: Stat,
 ) -> Result<Option<i32>, StoreError> {
-    let data = next.encode();
-    match store.set(path, &data, Some(stat.version)).await {
-        Ok(stat) => Ok(Some(stat.version)),
-        Err(StoreError::BadVersion { .. }) => Ok(None),
-        Err(StoreError::ConnectionLoss) => {
-            match settle::replaced(store, path, &data, stat.version).await? {
-                Outcome::Done(stat) => Ok(stat.map(|stat| stat.version)),
-                Outcome::NotDone => Err(StoreError::ConnectionLoss),
-                Outcome::Overtaken => Ok(None),
-            }
-        }
-        Err(error) => Err(error),
+    match settle::replace(store, path, &next.encode(), stat.version).await? {
+        Outcome::Done(stat) => Ok(stat.map(|stat| stat.version)),
+        Outcome::NotDone => Err(StoreError::ConnectionLoss),
+        Outcome::Overtaken => Ok(None),
     }
 }
 

@@ -180,11 +180,7 @@ pub(crate) fn load(
             .read(&position, Isolation::ReadUncommitted, buffer_size, true)
             .map_err(|source| LoadError::Partition { offset, source })?;
         let Some(slice) = read.slice else { break };
-        let mut bytes = vec![0; slice.size as usize];
-        slice
-            .file
-            .read_exact_at(&mut bytes, u64::from(slice.position))
-            .map_err(|source| LoadError::File { offset, source })?;
+        let bytes = slice.bytes().map_err(|source| LoadError::File { offset, source })?;
         let next = replay.batches(&bytes).ok_or(LoadError::Damaged { offset })?;
         if next <= offset {
             return Err(LoadError::Damaged { offset });

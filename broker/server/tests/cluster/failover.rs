@@ -57,23 +57,30 @@ fn survives_its_leader(release: &str) {
     assert_same(&cluster, "t", 1);
 }
 
+/// Kills the controller, which `ends` may end the session of too, and has it back once another has taken
+/// over; returns who leads then.
+fn lose_the_controller(cluster: &mut Cluster, ends: impl Fn(&Cluster, i32)) -> i32 {
+    create(cluster, "t", 3, &SAFE);
+    write(cluster, "t", 0..5);
+    let controller = cluster.controller();
+    cluster.kill(controller);
+    ends(cluster, controller);
+    for partition in 0..3 {
+        await_in_sync(cluster, "t", partition, 2);
+    }
+    assert_ne!(cluster.controller(), controller);
+    write(cluster, "t", 5..10);
+    cluster.begin(controller);
+    for partition in 0..3 {
+        await_in_sync(cluster, "t", partition, 3);
+    }
+    await_in_sync(cluster, "t", 0, 3)
+}
+
 #[test]
 fn the_controller_is_succeeded_and_partitions_go_on() {
     let mut cluster = Cluster::start(3, &[]);
-    create(&cluster, "t", 3, &SAFE);
-    write(&cluster, "t", 0..5);
-    let controller = cluster.controller();
-    cluster.kill(controller);
-    cluster.expire(controller);
-    for partition in 0..3 {
-        await_in_sync(&cluster, "t", partition, 2);
-    }
-    assert_ne!(cluster.controller(), controller);
-    write(&cluster, "t", 5..10);
-    cluster.begin(controller);
-    for partition in 0..3 {
-        await_in_sync(&cluster, "t", partition, 3);
-    }
+    lose_the_controller(&mut cluster, Cluster::expire);
     create(&cluster, "u", 1, &SAFE);
     let leader = await_in_sync(&cluster, "t", 0, 3);
     assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..10));
@@ -83,20 +90,7 @@ fn the_controller_is_succeeded_and_partitions_go_on() {
 #[test]
 fn nobody_waits_for_the_session_of_a_controller_that_was_killed() {
     let mut cluster = Cluster::start(3, &[]);
-    create(&cluster, "t", 3, &SAFE);
-    write(&cluster, "t", 0..5);
-    let controller = cluster.controller();
-    cluster.kill(controller);
-    for partition in 0..3 {
-        await_in_sync(&cluster, "t", partition, 2);
-    }
-    assert_ne!(cluster.controller(), controller);
-    write(&cluster, "t", 5..10);
-    cluster.begin(controller);
-    for partition in 0..3 {
-        await_in_sync(&cluster, "t", partition, 3);
-    }
-    let leader = await_in_sync(&cluster, "t", 0, 3);
+    let leader = lose_the_controller(&mut cluster, |_, _| ());
     let mut records = consumed(&mut cluster.client(leader), "t", 0);
     records.dedup();
     assert_eq!(records, numbers(0..10));

@@ -5,6 +5,7 @@
 //!
 //! Source: Kafka 3.9 `LocalLog.read` and `LogSegment.read`.
 
+use std::io;
 use std::sync::Arc;
 
 use broker_protocol::quantity::Offset;
@@ -32,6 +33,18 @@ pub struct Slice {
     pub is_first_batch_incomplete: bool,
     /// Whether the bytes were written so recently that they are surely in the page cache.
     pub last_written_recently: bool,
+}
+
+impl Slice {
+    /// Reads the bytes. Waits for the disk.
+    ///
+    /// # Errors
+    /// As the file's; also if it is shorter by now.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.size as usize];
+        self.file.read_exact_at(&mut bytes, u64::from(self.position))?;
+        Ok(bytes)
+    }
 }
 
 /// Why nothing can be read.

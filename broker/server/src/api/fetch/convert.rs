@@ -49,8 +49,7 @@ pub(super) fn for_version(
     if !config.message_downconversion_enable {
         return Err(ErrorCode::UnsupportedVersion);
     }
-    let mut stored = vec![0; slice.size as usize];
-    slice.file.read_exact_at(&mut stored, u64::from(slice.position)).map_err(|error| {
+    let stored = slice.bytes().map_err(|error| {
         tracing::error!(partition = %partition.name(), %error, "records cannot be read to convert");
         ErrorCode::KafkaStorageError
     })?;

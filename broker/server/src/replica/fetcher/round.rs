@@ -185,8 +185,7 @@ impl Copies {
             self.throttled.insert(key);
         }
         if planted::is(Bug::TruncateToHighWatermark) {
-            self.plan.hold(key);
-            self.cuts.push((key, Cut::HighWatermark));
+            self.note_cut(key, Cut::HighWatermark);
         } else if let Some(point) = position.unsynced {
             self.sync(key, &partition, point);
         }

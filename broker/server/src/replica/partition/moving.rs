@@ -136,9 +136,7 @@ impl Partition {
         if slice.size == 0 {
             return Ok(Copied::All);
         }
-        let mut bytes = vec![0; slice.size as usize];
-        let read = slice.file.read_exact_at(&mut bytes, u64::from(slice.position));
-        read.map_err(MoveError::Bytes)?;
+        let bytes = slice.bytes().map_err(MoveError::Bytes)?;
         let mut inner = self.inner.lock();
         let Some(future) = &mut inner.future else { return Ok(Copied::Over) };
         if future.log.log_end_offset() == offset {
@@ -279,9 +277,7 @@ impl Inner {
             && future.log.log_end_offset() < end
         {
             let slice = self.log.read(future.log.log_end_offset(), u32::MAX, end, true)?;
-            let mut bytes = vec![0; slice.size as usize];
-            let read = slice.file.read_exact_at(&mut bytes, u64::from(slice.position));
-            read.map_err(MoveError::Bytes)?;
+            let bytes = slice.bytes().map_err(MoveError::Bytes)?;
             let appended = future.log.append_as_follower(&bytes, LeaderEpoch(i32::MAX), now)?;
             if appended.is_none() {
                 // Compaction left nothing at the end; the offsets are given out all the same.
