@@ -15,7 +15,7 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use broker_protocol::quantity::BrokerId;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::dynamic_config::{Applied, DynamicConfig};
 use crate::metadata::{Cache, Metadata};
@@ -29,8 +29,10 @@ mod proof;
 mod settings;
 pub(crate) mod state;
 mod stop;
+mod telling;
 
 use state::{ControlState, Sender};
+use telling::Telling;
 
 /// What the loop acts on.
 #[derive(Debug)]
@@ -63,36 +65,54 @@ pub(crate) struct Control {
     /// The topics that the last UpdateMetadata named, until the next order that moves replicas: a
     /// controller that tells all there is begins with the one, and says by the other that it was all.
     announced: Option<HashSet<Arc<str>>>,
+    /// Whether clients may be told of topics.
+    telling: Telling,
 }
 
 impl Control {
     /// Makes a loop that has heard of no controller later than `controller_epoch` (-1: of none).
     pub(crate) fn new(parts: Parts, controller_epoch: i32) -> Self {
-        Self { parts, state: ControlState::new(controller_epoch), is_told: false, announced: None }
+        let (state, telling) = (ControlState::new(controller_epoch), Telling::default());
+        Self { parts, state, is_told: false, announced: None, telling }
     }
 
     /// Obeys until nobody is left who gives orders.
     pub(crate) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            // Who does not wait for an answer has gone; the order was obeyed all the same.
-            match order {
-                Order::LeaderAndIsr(request, answer) => {
-                    let _ = answer.send(self.leader_and_isr(&request).await);
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = orders.recv() => order,
+                () = self.telling.ended() => {
+                    info!("the controller tells of no topics: there are none");
+                    self.telling = Telling::Topics;
+                    self.told();
+                    continue;
                 }
-                Order::StopReplica(request, answer) => {
-                    let _ = answer.send(self.stop_replica(&request).await);
-                }
-                Order::UpdateMetadata(request, answer) => {
-                    let _ = answer.send(self.update_metadata(&request));
-                }
-                Order::Configure(applied, done) => {
-                    self.configure(applied).await;
-                    let _ = done.send(());
-                }
-                Order::Resign(done) => {
-                    self.resign().await;
-                    let _ = done.send(());
-                }
+            };
+            let Some(order) = order else { return };
+            self.take(order).await;
+        }
+    }
+
+    async fn take(&mut self, order: Order) {
+        // Who does not wait for an answer has gone; the order was obeyed all the same.
+        match order {
+            Order::LeaderAndIsr(request, answer) => {
+                let _ = answer.send(self.leader_and_isr(&request).await);
+            }
+            Order::StopReplica(request, answer) => {
+                let _ = answer.send(self.stop_replica(&request).await);
+            }
+            Order::UpdateMetadata(request, answer) => {
+                let _ = answer.send(self.update_metadata(&request));
+            }
+            Order::Configure(applied, done) => {
+                self.configure(applied).await;
+                let _ = done.send(());
+            }
+            Order::Resign(done) => {
+                self.resign().await;
+                let _ = done.send(());
             }
         }
     }
@@ -130,7 +150,9 @@ impl Control {
         if let Err(code) = self.obey(sender) {
             return UpdateMetadataResponse { error_code: code.code() };
         }
-        self.announced = Some(cluster::named(request));
+        let named = cluster::named(request);
+        self.telling.announced(!named.is_empty());
+        self.announced = Some(named);
         let mut metadata = (*self.parts.metadata.load()).clone();
         cluster::update(&mut metadata, request);
         let listener = &self.parts.inter_broker_listener;
@@ -140,12 +162,24 @@ impl Control {
         }));
         self.prove(&metadata);
         self.parts.metadata.publish(metadata);
-        // Our own controller tells everything, in this order, when this broker begins; another's tells
-        // of its cluster first, and of our replicas only if there are any.
-        if self.is_told || sender.controller != self.parts.broker_id {
+        self.told();
+        UpdateMetadataResponse { error_code: ErrorCode::None.code() }
+    }
+
+    /// Lets clients be told of topics, and the start go on, if this broker was told enough.
+    fn told(&self) {
+        if !self.telling.is_done() {
+            return;
+        }
+        let known = self.parts.metadata.load();
+        if !known.is_told {
+            self.parts.metadata.publish(Metadata { is_told: true, ..Metadata::clone(&known) });
+        }
+        // Our own controller tells everything, and our replicas last; another's tells of our replicas
+        // only if there are any.
+        if self.is_told || known.controller != Some(self.parts.broker_id) {
             self.parts.loaded.send_replace(true);
         }
-        UpdateMetadataResponse { error_code: ErrorCode::None.code() }
     }
 
     /// Takes in whether the replicas here that cannot prove that they are complete are in sync.
@@ -165,6 +199,7 @@ impl Control {
         self.state.resign(self.broker_epoch());
         self.is_told = false;
         self.announced = None;
+        self.telling.resigned();
         self.parts.fetchers.stop();
         let replicas = Arc::clone(&self.parts.replicas);
         on_disk_thread(move || replicas.resign()).await;
@@ -209,3 +244,6 @@ async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub struct Metadata {
     pub controller: Option<BrokerId>,
     /// How often a controller had been elected when that one was; 0 before the first was heard of.
     pub controller_epoch: i32,
+    /// Whether controllers have told this broker of all topics there are, so that others do not exist.
+    pub is_told: bool,
     /// The live brokers, by id.
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// All topics, by name.
@@ -101,11 +103,6 @@ impl Partition {
 }
 
 impl Metadata {
-    /// Returns whether a controller has told this broker of the cluster.
-    pub fn is_told(&self) -> bool {
-        self.controller_epoch > 0
-    }
-
     /// Returns the topic `name`.
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(name)

@@ -28,4 +28,4 @@ pub mod throttle;
 pub mod validate;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,7 +42,6 @@ use super::answers::Answers;
 use super::fetch::Fetched;
 use super::{Later, Outcome, Peer, RequestContext};
 use crate::context::Context;
-use crate::metadata::Metadata;
 
 /// What most answers fit in that come later, so that they do not grow by and by, in bytes.
 const ANSWER_SIZE_USUAL: usize = 128;
@@ -135,7 +134,7 @@ pub(crate) fn dispatch(
             return Ok(Dispatched::Done);
         }
     };
-    if is_about_cluster(call.api) && !context.metadata.load().is_told() {
+    if is_about_cluster(call.api) && !context.metadata.load().is_told {
         return Ok(held(context, peer, frame));
     }
     let rc = request_context(call, &header, peer);
@@ -179,7 +178,7 @@ fn is_about_cluster(api: ApiKey) -> bool {
 fn held(context: &Arc<Context>, peer: &Peer, frame: Frame<'_>) -> Dispatched {
     let (context, peer, frame) = (Arc::clone(context), peer.clone(), frame.keep());
     let answer = async move {
-        let told = context.metadata.wait_until(Metadata::is_told);
+        let told = context.metadata.wait_until(|newest| newest.is_told);
         if tokio::time::timeout(HOLD, told).await.is_err() {
             return Err(Fault::NotTold);
         }

@@ -102,6 +102,8 @@ impl Control {
         for (place, partition, id) in ids {
             codes[place] = self.give_id(partition, id).await;
         }
+        self.telling.led(!codes.is_empty());
+        self.told();
         respond(request, ErrorCode::None, |place| codes[place])
     }
 

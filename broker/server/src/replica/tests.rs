@@ -39,7 +39,7 @@ mod standing;
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 
-pub(super) fn config(settings: &[(&str, &str)]) -> Arc<TopicConfig> {
+pub(crate) fn config(settings: &[(&str, &str)]) -> Arc<TopicConfig> {
     let overrides: BTreeMap<String, String> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Arc::new(TopicConfig::resolve(&BrokerConfig::default(), &overrides).unwrap())
@@ -49,7 +49,7 @@ fn relaxed() -> Arc<TopicConfig> {
     config(&[("ottla.durability", "replicated")])
 }
 
-pub(super) fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
+pub(crate) fn open(paths: &[&Path], config: &Arc<TopicConfig>) -> Arc<Manager> {
     open_on(&(Arc::new(RealFs) as Arc<dyn Fs>), paths, config)
 }
 
