@@ -41,12 +41,14 @@ mod create;
 mod delete;
 mod future;
 mod load;
+mod stray;
 
 pub use create::{CreateError, NewLog};
 pub use delete::DeletedDir;
 pub use load::{FailedLog, LoadDirError, LoadSettings, Loaded, LoadedLog, Progress};
 
 use clean_shutdown::CleanShutdown;
+use stray::Strays;
 
 /// To whom a directory must belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +140,7 @@ pub struct LogDir {
     committer: Committer,
     clean_shutdown: Option<CleanShutdown>,
     checkpoints: Mutex<Checkpoints>,
+    strays: Mutex<Strays>,
     /// Released last, when nothing touches the directory any more; none if it never opened.
     _lock: Option<Box<dyn Lock>>,
 }
@@ -211,6 +214,7 @@ impl LogDir {
             committer,
             clean_shutdown,
             checkpoints: Mutex::new(checkpoints),
+            strays: Mutex::default(),
             _lock: lock,
             fs,
         })

@@ -35,6 +35,7 @@ mod moving;
 mod power_loss;
 mod replication;
 mod standing;
+mod stray;
 
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 const NO_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(-1);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::LogDir;
-use crate::format::{delete_dir_name, stray_dir_name};
+use crate::format::delete_dir_name;
 use crate::fs::Fs;
 use crate::log::Log;
 
@@ -56,14 +56,6 @@ impl LogDir {
         let renamed = self.fs().rename(log.dir(), &path);
         renamed.inspect_err(|error| _ = self.note_error(error))?;
         Ok(DeletedDir::new(self.fs().clone(), path, partition))
-    }
-
-    /// Renames a log's directory to `<topic>-<partition>.<id>-stray`: it is left alone from then on, for a
-    /// person to look at. Durable once [`LogDir::sync`] returned.
-    pub fn rename_as_stray(&self, log: &Log) -> io::Result<()> {
-        let path = self.path().join(stray_dir_name(log.partition(), &random_id()));
-        let renamed = self.fs().rename(log.dir(), &path);
-        renamed.inspect_err(|error| _ = self.note_error(error))
     }
 }
 

@@ -219,7 +219,11 @@ impl LogDir {
                     deleted.push(DeletedDir::new(self.fs().clone(), path, partition));
                 }
                 Some((partition, DirKind::Future)) => futures.push((partition, path)),
-                Some((_, DirKind::Stray)) | None => {
+                Some((_, DirKind::Stray)) => {
+                    tracing::warn!(dir = %path.display(), "a log that was put aside, left alone");
+                    self.note_stray(&entry.name, path);
+                }
+                None => {
                     tracing::warn!(dir = %path.display(), "not a log of this broker, left alone");
                 }
             }

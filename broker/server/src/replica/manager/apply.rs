@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use broker_config::topic::{Durability, TopicConfig};
-use broker_protocol::quantity::LeaderEpoch;
+use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use broker_storage::log_dir::{LogDir, NewLog};
@@ -200,6 +200,7 @@ impl Manager {
     /// Creates logs in the least loaded directories that work.
     fn create_all(&self, mut missing: Vec<&Become>) {
         let now = self.clock.wall();
+        missing.retain(|change| !self.take_back(change, now));
         while !missing.is_empty() {
             let by_name: HashMap<_, _> =
                 missing.iter().map(|change| (change.partition.clone(), *change)).collect();
@@ -239,6 +240,42 @@ impl Manager {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes back a log of this partition that was put aside, if there is one of the topic's id; returns
+    /// whether it did. It is unproven: what it vouched for is not known any more.
+    ///
+    /// A replica that is new is made anew: others have the partition, and a topic that begins again with the
+    /// first epoch knows nothing of the epochs in the log.
+    fn take_back(&self, change: &Become, now: TimestampMs) -> bool {
+        let (name, topic_id) = (&change.partition, change.topic_id);
+        if change.is_new || topic_id.is_zero() {
+            return false;
+        }
+        let mut found =
+            self.dirs.iter().filter_map(|dir| Some((dir, dir.find_stray(name, topic_id)?)));
+        let Some((dir, stray)) = found.next() else { return false };
+        let config = Arc::clone(&change.config);
+        let wanted = NewLog { partition: name.clone(), topic_id: Some(topic_id), config };
+        let is_relaxed = durability(&change.config) == Durability::Replicated;
+        let relaxed = is_relaxed.then(|| name.clone()).into_iter().collect();
+        let noted = self.standings.relax(dir, relaxed);
+        if let Err(error) = noted.and_then(|()| self.standings.add(dir, vec![name.clone()])) {
+            tracing::error!(partition = %name, %error, "what is proven of a stray log is not known");
+            return false;
+        }
+        match dir.take_back(&stray, wanted, now) {
+            Ok(log) => {
+                tracing::warn!(partition = %name, stray = %stray.display(), "the stray log is taken back");
+                self.topics.insert_all(vec![self.admit(dir, log, change)]);
+                true
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(stray = %stray.display(), error, "the stray log is not taken back");
+                false
             }
         }
     }
@@ -300,7 +337,8 @@ impl Manager {
 
     /// Renames the logs away that a full LeaderAndIsr does not name by their topic's id (zero where they
     /// have none), and returns them: their topics were deleted, and maybe made again, or their replicas
-    /// moved while this broker was away. Their records stay on the disk.
+    /// moved while this broker was away. Their records stay on the disk, and are taken back by
+    /// [`Manager::apply`] when that id is named again.
     pub fn sweep_strays(
         &self,
         is_kept: &dyn Fn(&TopicPartition, Uuid) -> bool,
