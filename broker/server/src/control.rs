@@ -7,7 +7,6 @@
 //!
 //! Source: Kafka 3.9 `KafkaApis` and `ReplicaManager.replicaStateChangeLock`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -31,6 +30,7 @@ pub(crate) mod state;
 mod stop;
 mod telling;
 
+use cluster::Named;
 use state::{ControlState, Sender};
 use telling::Telling;
 
@@ -62,9 +62,9 @@ pub(crate) struct Control {
     state: ControlState,
     /// Whether a LeaderAndIsr was obeyed since this broker registered.
     is_told: bool,
-    /// The topics that the last UpdateMetadata named, until the next order that moves replicas: a
-    /// controller that tells all there is begins with the one, and says by the other that it was all.
-    announced: Option<HashSet<Arc<str>>>,
+    /// What the last UpdateMetadata named, until the next order that moves replicas: a controller that
+    /// tells all there is begins with the one, and says by the other that it was all.
+    announced: Option<Named>,
     /// Whether clients may be told of topics.
     telling: Telling,
 }
@@ -151,7 +151,7 @@ impl Control {
             return UpdateMetadataResponse { error_code: code.code() };
         }
         let named = cluster::named(request);
-        self.telling.announced(!named.is_empty());
+        self.telling.announced(!named.topics.is_empty());
         self.announced = Some(named);
         let mut metadata = (*self.parts.metadata.load()).clone();
         cluster::update(&mut metadata, request);

@@ -5,7 +5,7 @@
 //!
 //! Source: Kafka 3.9 `ZkMetadataCache.updateMetadata`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use broker_protocol::message::update_metadata::{
@@ -13,6 +13,7 @@ use broker_protocol::message::update_metadata::{
     UpdateMetadataRequest,
 };
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
+use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
 use crate::metadata::{Broker, Endpoint, Metadata, Partition, Topic};
@@ -38,12 +39,25 @@ pub(crate) fn update(metadata: &mut Metadata, request: &UpdateMetadataRequest<'_
     }
 }
 
-/// Returns the topics that a request names.
-pub(crate) fn named(request: &UpdateMetadataRequest<'_>) -> HashSet<Arc<str>> {
-    let mut named = HashSet::new();
-    for (name, _, _) in request.partitions() {
-        if !named.contains(name) {
-            named.insert(Arc::from(name));
+/// What a request names.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// The topics.
+    pub(crate) topics: HashSet<Arc<str>>,
+    /// The partitions that are being deleted, with the ids of their topics.
+    pub(crate) going: HashMap<TopicPartition, Uuid>,
+}
+
+/// Returns what a request names.
+pub(crate) fn named(request: &UpdateMetadataRequest<'_>) -> Named {
+    let mut named = Named::default();
+    for (name, id, state) in request.partitions() {
+        if !named.topics.contains(name) {
+            named.topics.insert(Arc::from(name));
+        }
+        if state.leader == LEADER_DURING_DELETE {
+            let partition = TopicPartition { topic: name.into(), partition: state.partition_index };
+            named.going.insert(partition, id);
         }
     }
     named

@@ -4,7 +4,8 @@
 //! admitted, each partition judged, all of them turned at once where nobody waits for the disk (which
 //! fences whatever is on its way), fetchers changed, and only then the answer. A request that names all
 //! of this broker's partitions first puts aside what it does not name, by its topic's id: then a topic
-//! that was made again has its place.
+//! that was made again has its place. What the UpdateMetadata before it said is being deleted is not
+//! named and stays, for the StopReplica that follows.
 //!
 //! Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`.
 
@@ -55,10 +56,11 @@ impl Control {
         self.is_told = true;
         let announced = self.announced.take();
         if request.request_type == FULL {
-            if let Some(announced) = announced {
-                self.forget_topics(&announced);
+            if let Some(announced) = &announced {
+                self.forget_topics(&announced.topics);
             }
-            self.sweep(request).await;
+            let going = announced.map(|announced| announced.going);
+            self.sweep(request, going.unwrap_or_default()).await;
         }
         let leaders = request.live_leaders.iter();
         self.parts.fetchers.reach(leaders.filter_map(|leader| {
@@ -204,15 +206,17 @@ impl Control {
         codes
     }
 
-    /// Puts aside the logs that a controller that named all of this broker's did not name.
-    async fn sweep(&mut self, request: &LeaderAndIsrRequest<'_>) {
-        let named: HashMap<TopicPartition, Uuid> = request
-            .partitions()
-            .map(|(topic, id, state)| {
-                let name = TopicPartition { topic: topic.into(), partition: state.partition_index };
-                (name, id)
-            })
-            .collect();
+    /// Puts aside the logs that a controller that named all of this broker's did not name. Those that are
+    /// `going` wait where they are: StopReplica deletes them.
+    async fn sweep(
+        &mut self,
+        request: &LeaderAndIsrRequest<'_>,
+        going: HashMap<TopicPartition, Uuid>,
+    ) {
+        let mut named = going;
+        named.extend(request.partitions().map(|(topic, id, state)| {
+            (TopicPartition { topic: topic.into(), partition: state.partition_index }, id)
+        }));
         let is_kept = move |name: &TopicPartition, here: Uuid| {
             named.get(name).is_some_and(|id| *id == here || id.is_zero() || here.is_zero())
         };

@@ -9,6 +9,9 @@ use broker_config::broker::BrokerConfig;
 use broker_protocol::message::leader_and_isr::{
     LeaderAndIsrPartitionState, LeaderAndIsrRequest, LeaderAndIsrTopicState,
 };
+use broker_protocol::message::stop_replica::{
+    StopReplicaPartitionState, StopReplicaRequest, StopReplicaTopicState,
+};
 use broker_protocol::message::update_metadata::{
     UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
@@ -30,12 +33,19 @@ const ME: i32 = 1;
 const OTHER: i32 = 2;
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 
+/// Types of LeaderAndIsr.
+const PART: i8 = 1;
+const FULL: i8 = 2;
+
+/// The leader of what is being deleted.
+const DURING_DELETE: i32 = -2;
+
 /// A broker that obeys, and who orders.
 struct Obeying {
     orders: mpsc::Sender<Order>,
     metadata: Arc<Cache>,
     loaded: watch::Receiver<bool>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Obeying {
@@ -71,7 +81,7 @@ impl Obeying {
         };
         let (orders, inbox) = mpsc::channel(1);
         tokio::spawn(Control::new(parts, -1).run(inbox));
-        Self { orders, metadata, loaded: is_loaded, _dir: dir }
+        Self { orders, metadata, loaded: is_loaded, dir }
     }
 
     async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
@@ -82,15 +92,24 @@ impl Obeying {
 
     /// UpdateMetadata of so many partitions of `t`.
     async fn announce(&self, controller_id: i32, controller_epoch: i32, partitions: i32) {
+        self.update_metadata((controller_id, controller_epoch), (ID, OTHER, partitions)).await;
+    }
+
+    /// UpdateMetadata of so many partitions of a topic `t`.
+    async fn update_metadata(
+        &self,
+        (controller_id, controller_epoch): (i32, i32),
+        (topic_id, leader, partitions): (Uuid, i32, i32),
+    ) {
         let state = |partition_index| UpdateMetadataPartitionState {
             partition_index,
-            leader: OTHER,
+            leader,
             replicas: vec![OTHER],
             ..Default::default()
         };
         let topic = UpdateMetadataTopicState {
             topic_name: "t".into(),
-            topic_id: ID,
+            topic_id,
             partition_states: (0..partitions).map(state).collect(),
         };
         let request = UpdateMetadataRequest {
@@ -106,10 +125,22 @@ impl Obeying {
 
     /// LeaderAndIsr of so many partitions of `t`, of which no replica is here.
     async fn lead(&self, controller_id: i32, controller_epoch: i32, partitions: i32) {
+        self.leader_and_isr(PART, (controller_id, controller_epoch), (OTHER, partitions)).await;
+    }
+
+    /// LeaderAndIsr of so many partitions of `t`, each with one replica.
+    async fn leader_and_isr(
+        &self,
+        request_type: i8,
+        (controller_id, controller_epoch): (i32, i32),
+        (replica, partitions): (i32, i32),
+    ) {
         let state = |partition_index| LeaderAndIsrPartitionState {
             partition_index,
-            leader: OTHER,
-            replicas: vec![OTHER],
+            leader: replica,
+            isr: vec![replica],
+            replicas: vec![replica],
+            is_new: true,
             ..Default::default()
         };
         let topic = LeaderAndIsrTopicState {
@@ -120,12 +151,47 @@ impl Obeying {
         let request = LeaderAndIsrRequest {
             controller_id,
             controller_epoch,
+            request_type,
             broker_epoch: 7,
             topic_states: (partitions > 0).then_some(topic).into_iter().collect(),
             ..Default::default()
         };
         let response = self.order(|answer| Order::LeaderAndIsr(request, answer)).await;
         assert_eq!(response.error_code, 0);
+    }
+
+    /// StopReplica of `t-0`, with its log.
+    async fn delete(&self, controller_id: i32, controller_epoch: i32) {
+        let state = StopReplicaPartitionState {
+            partition_index: 0,
+            leader_epoch: -2,
+            delete_partition: true,
+        };
+        let topic = StopReplicaTopicState { topic_name: "t".into(), partition_states: vec![state] };
+        let request = StopReplicaRequest {
+            controller_id,
+            controller_epoch,
+            broker_epoch: 7,
+            topic_states: vec![topic],
+            ..Default::default()
+        };
+        let response = self.order(|answer| Order::StopReplica(request, answer)).await;
+        assert_eq!(response.partition_errors[0].error_code, 0);
+    }
+
+    /// How the logs here are called, without what is drawn for a name, in order.
+    fn logs(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let logs = names.filter(|name| name.starts_with("t-"));
+        let mut logs: Vec<_> = logs
+            .map(|name| match (name.split_once('.'), name.rsplit_once('-')) {
+                (Some((log, _)), Some((_, kind))) => format!("{log} {kind}"),
+                _ => name,
+            })
+            .collect();
+        logs.sort();
+        logs
     }
 
     /// Whether clients may be told of topics, and whether the start may go on.
@@ -216,4 +282,30 @@ async fn the_own_controller_has_its_replicas_led_first() {
     broker.lead(ME, 3, 1).await;
     broker.announce(ME, 3, 0).await;
     assert_eq!(broker.is_told(), TOLD);
+}
+
+/// A controller that deletes a topic does not name it when it tells everything, and has its log deleted then.
+#[tokio::test]
+async fn a_topic_that_is_being_deleted_is_deleted_and_not_put_aside() {
+    let broker = Obeying::new().await;
+    broker.leader_and_isr(PART, (OTHER, 3), (ME, 2)).await;
+    assert_eq!(broker.logs(), ["t-0", "t-1"]);
+    broker.update_metadata((OTHER, 4), (ID, DURING_DELETE, 1)).await;
+    broker.leader_and_isr(FULL, (OTHER, 4), (ME, 0)).await;
+    assert_eq!(broker.logs(), ["t-0", "t-1 stray"], "who is not named at all is a stray");
+    assert!(broker.metadata.load().topics.is_empty());
+    broker.delete(OTHER, 4).await;
+    assert_eq!(broker.logs(), ["t-0 delete", "t-1 stray"]);
+}
+
+/// Nobody ever deletes the log of a topic of that name that was before.
+#[tokio::test]
+async fn of_a_topic_of_another_id_that_is_being_deleted_nothing_is_here() {
+    let broker = Obeying::new().await;
+    broker.leader_and_isr(PART, (OTHER, 3), (ME, 1)).await;
+    let another = Uuid::from_bytes([2; 16]);
+    broker.update_metadata((OTHER, 4), (another, DURING_DELETE, 1)).await;
+    broker.leader_and_isr(FULL, (OTHER, 4), (ME, 0)).await;
+    broker.delete(OTHER, 4).await;
+    assert_eq!(broker.logs(), ["t-0 stray"]);
 }

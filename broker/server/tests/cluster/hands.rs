@@ -102,6 +102,30 @@ fn a_topic_that_goes_unseen_is_forgotten_by_every_broker() {
     await_that("the topic is forgotten", || described(&cluster, "t", 0) == [None, None]);
 }
 
+/// A topic is deleted while a broker is away, and another controller goes on with that: the broker that comes
+/// back deletes what it has.
+#[test]
+fn a_topic_that_goes_while_a_broker_is_away_leaves_no_log_behind() {
+    let mut cluster = Cluster::start(3, &FORGETS);
+    create(&cluster, "t", 1, &[]);
+    create(&cluster, "u", 1, &[]);
+    acknowledged(&cluster, "t", 0, &["a"]);
+    let away = (1..=3).find(|id| *id != cluster.controller()).unwrap();
+    cluster.kill(away);
+    cluster.expire(away);
+    await_in_sync(&cluster, "t", 0, 2);
+    cluster.make(&path::delete_topic("t"), b"");
+    await_that("the topic goes", || described(&cluster, "t", 0) == [None, None]);
+    fail_over(&mut cluster);
+    await_in_sync(&cluster, "u", 0, 2);
+    cluster.begin(away);
+    await_in_sync(&cluster, "u", 0, 3);
+    for id in 1..=3 {
+        await_that("its log goes", || !cluster.dir(id).join("t-0").exists());
+        assert_eq!(cluster.strays(id), [""; 0], "{id}");
+    }
+}
+
 /// Settings that nobody can read stop neither a broker nor a topic.
 #[test]
 fn brokers_start_where_the_settings_of_a_topic_are_spoilt() {
