@@ -28,7 +28,7 @@ use tracing::{error, info};
 
 use super::Control;
 use crate::controller::ends::{self, Asked};
-use crate::controller::state::event::End;
+use crate::controller::state::event::{End, Said};
 use crate::replica::manager::Become;
 use crate::replica::partition::admin::Target;
 
@@ -116,10 +116,13 @@ impl Control {
         claims: &[&Become],
     ) -> BTreeMap<TopicPartition, BTreeMap<BrokerId, End>> {
         let me = self.parts.broker_id;
-        let mut by_broker: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
+        let mut by_broker: BTreeMap<BrokerId, Vec<_>> = BTreeMap::new();
         for claim in claims {
             for other in claim.leadership.replicas.iter().filter(|other| **other != me) {
-                by_broker.entry(*other).or_default().push(claim.partition.clone());
+                by_broker
+                    .entry(*other)
+                    .or_default()
+                    .push((claim.partition.clone(), LeaderEpoch(-1)));
             }
         }
         let metadata = self.parts.metadata.load();
@@ -131,7 +134,7 @@ impl Control {
         let asked = asked.collect();
         let mut ends: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for said in ends::ask(me, asked).await {
-            if let Some(end) = said.end {
+            if let Said::End(end) = said.said {
                 ends.entry(said.partition).or_default().insert(said.broker, end);
             }
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::update_metadata::UpdateMetadataResponse;
-use broker_protocol::quantity::BrokerId;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -148,10 +148,13 @@ impl Channels {
     }
 
     /// Says where the brokers of these replicas are reached.
-    pub(super) fn reached(&self, replicas: Vec<(BrokerId, TopicPartition)>) -> Vec<Asked> {
-        let mut by_broker: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
-        for (broker, partition) in replicas {
-            by_broker.entry(broker).or_default().push(partition);
+    pub(super) fn reached(
+        &self,
+        replicas: Vec<(BrokerId, TopicPartition, LeaderEpoch)>,
+    ) -> Vec<Asked> {
+        let mut by_broker: BTreeMap<BrokerId, Vec<_>> = BTreeMap::new();
+        for (broker, partition, leader_epoch) in replicas {
+            by_broker.entry(broker).or_default().push((partition, leader_epoch));
         }
         let asked = by_broker.into_iter().map(|(broker, partitions)| {
             let live = self.brokers.get(&broker);

@@ -15,7 +15,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::debug;
 
-use super::state::event::{End, ReplicaEnd};
+use super::state::event::{End, ReplicaEnd, Said};
 use crate::peer::{Options, Peer, PeerError};
 
 /// How long a broker has to answer.
@@ -39,7 +39,8 @@ pub(crate) struct Asked {
     pub(crate) broker: BrokerId,
     pub(crate) epoch: i64,
     pub(crate) endpoint: Option<(String, u16)>,
-    pub(crate) partitions: Vec<TopicPartition>,
+    /// Each with the leader epoch that the replica must know, or -1.
+    pub(crate) partitions: Vec<(TopicPartition, LeaderEpoch)>,
 }
 
 /// Asks all brokers at once, as broker `me`; each replica has an answer, if only that there is none.
@@ -54,10 +55,11 @@ pub(crate) async fn ask(me: BrokerId, asked: Vec<Asked>) -> Vec<ReplicaEnd> {
                 BTreeMap::new()
             });
             let (broker, epoch) = (asked.broker, asked.epoch);
-            let end = |partition: TopicPartition| ReplicaEnd {
+            let end = |(partition, leader_epoch)| ReplicaEnd {
                 broker,
                 epoch,
-                end: ends.get(&partition).copied(),
+                leader_epoch,
+                said: ends.get(&partition).copied().unwrap_or(Said::Silence),
                 partition,
             };
             asked.partitions.into_iter().map(end).collect::<Vec<_>>()
@@ -66,7 +68,7 @@ pub(crate) async fn ask(me: BrokerId, asked: Vec<Asked>) -> Vec<ReplicaEnd> {
     tasks.join_all().await.into_iter().flatten().collect()
 }
 
-async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition, End>, PeerError> {
+async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition, Said>, PeerError> {
     let Some((host, port)) = &asked.endpoint else { return Err(PeerError::Refused) };
     let options = Options {
         client_id: me.0.to_string().into(),
@@ -75,11 +77,11 @@ async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition,
         answer_size_max: ANSWER_SIZE_MAX,
     };
     let mut peer = Peer::connect(host, *port, options).await?;
-    let topics = asked.partitions.iter().map(|name| ListOffsetsTopic {
+    let topics = asked.partitions.iter().map(|(name, epoch)| ListOffsetsTopic {
         name: name.topic.to_string().into(),
         partitions: vec![ListOffsetsPartition {
             partition_index: name.partition,
-            current_leader_epoch: -1,
+            current_leader_epoch: epoch.0,
             timestamp: LATEST,
             ..Default::default()
         }],
@@ -90,6 +92,7 @@ async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition,
         ..Default::default()
     };
     let response: ListOffsetsResponse<'_> = peer.call(&request, VERSION).await?;
+    let epochs: BTreeMap<_, _> = asked.partitions.iter().cloned().collect();
     let mut ends = BTreeMap::new();
     for topic in &response.topics {
         for one in &topic.partitions {
@@ -97,19 +100,54 @@ async fn ask_one(me: BrokerId, asked: &Asked) -> Result<BTreeMap<TopicPartition,
                 topic: topic.name.as_ref().into(),
                 partition: one.partition_index,
             };
-            ends.extend(end(one).map(|end| (name, end)));
+            let is_fenced = epochs.get(&name).is_some_and(|epoch| epoch.0 >= 0);
+            ends.insert(name, said(one, is_fenced));
         }
     }
     Ok(ends)
 }
 
-/// Returns what a broker says of one replica. One that has no log of it has nothing.
-fn end(said: &ListOffsetsPartitionResponse) -> Option<End> {
-    let code = ErrorCode::from_code(said.error_code)?;
-    let (leader_epoch, end) = match code.is_none() {
-        true => (said.leader_epoch, said.offset),
-        false if code == ErrorCode::UnknownTopicOrPartition => (-1, 0),
-        false => return None,
+/// Returns what a broker says of one replica. One that has no log of it has nothing, or has not been told yet
+/// which log it should have.
+fn said(said: &ListOffsetsPartitionResponse, is_fenced: bool) -> Said {
+    let at = |leader_epoch, end| {
+        Said::End(End { leader_epoch: LeaderEpoch(leader_epoch), log_end_offset: Offset(end) })
     };
-    Some(End { leader_epoch: LeaderEpoch(leader_epoch), log_end_offset: Offset(end) })
+    match ErrorCode::from_code(said.error_code) {
+        Some(ErrorCode::None) => at(said.leader_epoch, said.offset),
+        Some(ErrorCode::UnknownLeaderEpoch) => Said::NotYet,
+        Some(ErrorCode::UnknownTopicOrPartition) if is_fenced => Said::NotYet,
+        Some(ErrorCode::UnknownTopicOrPartition) => at(-1, 0),
+        _ => Said::Silence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row is (the code, the answer where the epoch matters, and where it does not).
+    #[test]
+    fn who_does_not_know_the_epoch_is_asked_again() {
+        let end = |epoch, offset| {
+            let log_end_offset = Offset(offset);
+            Said::End(End { leader_epoch: LeaderEpoch(epoch), log_end_offset })
+        };
+        let rows = [
+            (ErrorCode::None, end(3, 7), end(3, 7)),
+            (ErrorCode::UnknownLeaderEpoch, Said::NotYet, Said::NotYet),
+            (ErrorCode::UnknownTopicOrPartition, Said::NotYet, end(-1, 0)),
+            (ErrorCode::FencedLeaderEpoch, Said::Silence, Said::Silence),
+            (ErrorCode::KafkaStorageError, Said::Silence, Said::Silence),
+        ];
+        for (code, fenced, free) in rows {
+            let response = ListOffsetsPartitionResponse {
+                error_code: code.code(),
+                leader_epoch: 3,
+                offset: 7,
+                ..Default::default()
+            };
+            assert_eq!((said(&response, true), said(&response, false)), (fenced, free), "{code}");
+        }
+    }
 }

@@ -410,6 +410,11 @@ impl Facts {
         self.settled(partition);
     }
 
+    /// Whether nothing can be decided of a partition before its state is read again.
+    fn is_open(&self, partition: &TopicPartition) -> bool {
+        self.stale.contains(partition) || self.unreadable.contains(partition)
+    }
+
     /// Forgets what a decision has answered.
     fn settled(&mut self, partition: &TopicPartition) {
         self.bounced.remove(partition);

@@ -19,9 +19,7 @@ impl State {
     pub(super) fn decide(&mut self, partition: &TopicPartition) {
         let Some(topic) = self.topics.get(&partition.topic) else { return };
         let Some(held) = topic.partitions.get(&partition.partition) else { return };
-        let is_known =
-            !self.facts.stale.contains(partition) && !self.facts.unreadable.contains(partition);
-        if topic.deletion.is_some() || !is_known {
+        if topic.deletion.is_some() || self.facts.is_open(partition) {
             return;
         }
         let Some(view) = held.view.clone() else {
@@ -38,9 +36,11 @@ impl State {
         let now = held_of(ready.unwrap_or(&held.assignment));
         if let Some(then) = begins {
             let elected = self.elect(partition, &view, &held_of(&then));
-            let is_possible = elected.leader.is_some()
-                || view.isr.iter().all(|member| then.replicas.contains(member));
-            if is_possible {
+            // While nobody is known to have all, no replica goes: it may have more than the others.
+            let keeps_all = now.iter().all(|id| then.replicas.contains(id));
+            let is_proven =
+                |leader| view.isr.contains(&leader) && !self.is_doubted(leader, partition);
+            if keeps_all || elected.leader.is_some_and(is_proven) {
                 self.decided(partition, &view, elected, Some(then));
                 return;
             }
@@ -125,19 +125,22 @@ impl State {
         then: Option<Arc<Assignment>>,
     ) {
         let Elected { leader, isr, is_unclean, ask } = elected;
-        self.ask_for_ends(partition, &ask);
         if leader.is_none() && !self.unclean.contains_key(&partition.topic) {
             self.turn.read_unclean(Arc::clone(&partition.topic));
         }
         let has_restarted = |leader: BrokerId| {
             self.facts.bounced.get(partition).is_some_and(|bounced| bounced.contains(&leader))
         };
+        // It may have lost what it wrote in this epoch: nothing is written in its place under the same one.
         let must = then.is_some()
             || self.facts.bump.contains(partition)
-            || view.leader.is_some_and(has_restarted);
+            || view.leader.is_some_and(has_restarted)
+            || leader.is_some_and(|leader| self.is_doubted(leader, partition));
         if !must && leader == view.leader && isr == view.isr {
             if ask.is_empty() {
                 self.facts.settled(partition);
+            } else {
+                self.ask_for_ends(view, &ask);
             }
             return;
         }
@@ -163,9 +166,12 @@ impl State {
         if self.shutting_down.contains(&id) || self.suspects.contains(&id) {
             return Presence::Leaving;
         }
-        let is_doubted =
-            self.facts.unproven.get(&id).is_some_and(|of_broker| of_broker.contains(partition));
-        Presence::Up { proven: !is_doubted }
+        Presence::Up { proven: !self.is_doubted(id, partition) }
+    }
+
+    /// Whether a replica's log may lack what was acknowledged.
+    fn is_doubted(&self, id: BrokerId, partition: &TopicPartition) -> bool {
+        self.facts.unproven.get(&id).is_some_and(|of_broker| of_broker.contains(partition))
     }
 
     /// Which of `replicas` are known not to work.
@@ -295,7 +301,10 @@ impl State {
         let is_leaders_own =
             former.as_ref().is_some_and(|former| former.leader_epoch == read.leader_epoch);
         self.hold(partition, read);
-        self.prove(partition, former.as_deref());
+        if former.is_some() {
+            // Of a first reading it is not known who has joined since the broker that is doubted began.
+            self.prove(partition, former.as_deref());
+        }
         if is_leaders_own {
             self.turn.announce(partition.clone());
             if was_stale {

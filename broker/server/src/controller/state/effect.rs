@@ -48,9 +48,9 @@ pub enum Effect {
         /// With what.
         reply: Reply,
     },
-    /// Ask replicas where their logs end (ListOffsets, replica -2); answered by `Ends`, each one,
-    /// with `None` where a broker does not answer within a second or so.
-    AskEnds(Vec<(BrokerId, TopicPartition)>),
+    /// Ask replicas where their logs end (ListOffsets, replica -2), in a leader epoch or, if that is -1,
+    /// in any; answered by `Ends`, each one, also where a broker does not answer within a second or so.
+    AskEnds(Vec<(BrokerId, TopicPartition, LeaderEpoch)>),
     /// Read again, and answer by the event of that name.
     Read(What),
     /// A later controller has written: stop at once, without another effect.

@@ -248,10 +248,23 @@ pub struct ReplicaEnd {
     pub broker: BrokerId,
     /// The broker epoch that was asked.
     pub epoch: i64,
+    /// The leader epoch that was asked for.
+    pub leader_epoch: LeaderEpoch,
     /// Of which partition.
     pub partition: TopicPartition,
-    /// Its end; `None` where the broker could not say.
-    pub end: Option<End>,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What a replica says when it is asked where its log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// There, in the leader epoch that was asked for, if one was.
+    End(End),
+    /// It has not heard of that leader epoch: it may still write in the one before.
+    NotYet,
+    /// It does not know, or does not answer.
+    Silence,
 }
 
 /// Why a change was not made. A fenced controller is not told: it ends.

@@ -3,83 +3,95 @@
 //! A broker says with its registration which of its logs may lack what was acknowledged. Such a
 //! replica does not win by membership of an ISR; once nobody else can, replicas are asked where
 //! their logs end, and who has most leads (`partition_election`). It is proven again when it joins an ISR, or leads.
+//!
+//! What a broker says of itself may be old: one that led again a moment ago, and has not said yet that all is
+//! well, would go on acknowledging after its answer. So a member of the ISR is asked in a leader epoch in which
+//! nobody leads, and its answer counts once it knows of that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use broker_protocol::quantity::BrokerId;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::State;
 use super::effect::View;
-use super::event::{End, ReplicaEnd};
+use super::event::{End, ReplicaEnd, Said};
 
 /// How long an answer is waited for before the question is put again.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long until those are asked again who had not heard that nobody leads.
+const SOON: Duration = Duration::from_millis(200);
 
 /// Who was asked where its log ends, and what it said.
 #[derive(Debug)]
 pub(super) struct Question {
     asked_at: Duration,
-    ends: BTreeMap<BrokerId, Said>,
-}
-
-/// What became of a question to one replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    /// No answer yet.
-    Nothing,
-    /// It does not know, or does not answer.
-    Silence,
-    /// This.
-    End(End),
+    /// The partition's leader epoch, in which nobody leads.
+    leader_epoch: LeaderEpoch,
+    /// Those of the ISR must have stopped what they did in the epoch before.
+    members: Vec<BrokerId>,
+    /// `None` before there is an answer.
+    ends: BTreeMap<BrokerId, Option<Said>>,
 }
 
 impl Question {
-    /// What those have said who have answered.
+    /// What those have said who have answered; `None` of one that does not know.
     pub(super) fn ends(&self) -> BTreeMap<BrokerId, Option<End>> {
         let said = self.ends.iter().filter_map(|(broker, said)| match said {
-            Said::Nothing => None,
-            Said::Silence => Some((*broker, None)),
-            Said::End(end) => Some((*broker, Some(*end))),
+            None | Some(Said::NotYet) => None,
+            Some(Said::Silence) => Some((*broker, None)),
+            Some(Said::End(end)) => Some((*broker, Some(*end))),
         });
         said.collect()
+    }
+
+    /// The epoch that `broker` must know to be heard: what it says must not change any more.
+    fn epoch_for(&self, broker: BrokerId) -> LeaderEpoch {
+        if self.members.contains(&broker) { self.leader_epoch } else { LeaderEpoch(-1) }
     }
 }
 
 impl State {
-    /// Asks where these logs end, unless they are being asked.
-    pub(super) fn ask_for_ends(&mut self, partition: &TopicPartition, brokers: &[BrokerId]) {
-        if brokers.is_empty() {
-            self.facts.questions.remove(partition);
-            return;
-        }
+    /// Asks where these logs of a partition that nobody leads end, unless they are being asked.
+    pub(super) fn ask_for_ends(&mut self, view: &View, brokers: &[BrokerId]) {
         let asked_at = self.now;
-        let question = self.facts.questions.entry(partition.clone());
-        let question = question.or_insert_with(|| Question { asked_at, ends: BTreeMap::new() });
+        let new = || Question {
+            asked_at,
+            leader_epoch: view.leader_epoch,
+            members: view.isr.clone(),
+            ends: BTreeMap::new(),
+        };
+        let question = self.facts.questions.entry(view.partition.clone()).or_insert_with(new);
+        if question.leader_epoch != view.leader_epoch || question.members != view.isr {
+            *question = new();
+        }
         question.ends.retain(|broker, _| brokers.contains(broker));
         for broker in brokers {
             if !question.ends.contains_key(broker) {
-                question.ends.insert(*broker, Said::Nothing);
-                self.turn.ask(*broker, partition.clone());
+                question.ends.insert(*broker, None);
+                let epoch = question.epoch_for(*broker);
+                self.turn.ask(*broker, view.partition.clone(), epoch);
             }
         }
     }
 
     /// Replicas said where their logs end.
     pub(super) fn ends_known(&mut self, ends: Vec<ReplicaEnd>) {
-        for ReplicaEnd { broker, epoch, partition, end } in ends {
+        for ReplicaEnd { broker, epoch, leader_epoch, partition, said } in ends {
             if !self.is_current(broker, epoch) {
                 continue;
             }
             let Some(question) = self.facts.questions.get_mut(&partition) else { continue };
-            let Some(known) = question.ends.get_mut(&broker) else { continue };
-            match (end, *known) {
-                (Some(end), _) => *known = Said::End(end),
-                (None, Said::Nothing) => *known = Said::Silence,
-                (None, Said::Silence | Said::End(_)) => {}
+            let is_this = leader_epoch == question.epoch_for(broker);
+            let Some(known) = question.ends.get_mut(&broker).filter(|_| is_this) else { continue };
+            // A late silence takes nothing back.
+            if !matches!(known, Some(Said::End(_))) || matches!(said, Said::End(_)) {
+                *known = Some(said);
             }
-            if !question.ends.values().any(|said| *said == Said::Nothing) {
+            let is_due = |said: &Option<Said>| matches!(said, None | Some(Said::NotYet));
+            if !question.ends.values().any(is_due) {
                 self.turn.doubt(partition);
             }
         }
@@ -89,13 +101,16 @@ impl State {
     pub(super) fn ask_again(&mut self) {
         let now = self.now;
         for (partition, question) in &mut self.facts.questions {
-            if now < question.asked_at + PATIENCE {
+            let is_early = question.ends.values().any(|said| *said == Some(Said::NotYet));
+            let is_waited_for = question.ends.values().any(Option::is_none);
+            let patience = if is_early && !is_waited_for { SOON } else { PATIENCE };
+            if now < question.asked_at + patience {
                 continue;
             }
             question.asked_at = now;
             for (broker, said) in &question.ends {
-                if !matches!(said, Said::End(_)) {
-                    self.turn.ask(*broker, partition.clone());
+                if !matches!(said, Some(Said::End(_))) {
+                    self.turn.ask(*broker, partition.clone(), question.epoch_for(*broker));
                 }
             }
         }
@@ -125,7 +140,8 @@ impl State {
         let Some(view) = &view.view else { return };
         let was_member = |id: &BrokerId| former.is_some_and(|former| former.isr.contains(id));
         let joined = view.isr.iter().filter(|id| !was_member(id));
-        let elected = view.leader.filter(|_| former.is_none_or(|f| f.leader != view.leader));
+        let is_new = former.is_none_or(|former| former.leader_epoch != view.leader_epoch);
+        let elected = view.leader.filter(|_| is_new);
         for broker in joined.copied().chain(elected) {
             if let Some(unproven) = self.facts.unproven.get_mut(&broker) {
                 unproven.remove(partition);

@@ -45,7 +45,7 @@ pub(super) struct Turn {
     stale_topics: BTreeSet<Arc<str>>,
     unread_unclean: BTreeSet<Arc<str>>,
     needs_producer_ids: bool,
-    questions: Vec<(BrokerId, TopicPartition)>,
+    questions: Vec<(BrokerId, TopicPartition, LeaderEpoch)>,
 }
 
 type Touched = BTreeMap<TopicPartition, Touch>;
@@ -159,8 +159,8 @@ impl Turn {
         self.needs_producer_ids = true;
     }
 
-    pub(super) fn ask(&mut self, broker: BrokerId, partition: TopicPartition) {
-        self.questions.push((broker, partition));
+    pub(super) fn ask(&mut self, broker: BrokerId, partition: TopicPartition, epoch: LeaderEpoch) {
+        self.questions.push((broker, partition, epoch));
     }
 
     /// Forgets what was to be told of a partition that is gone.
@@ -364,8 +364,12 @@ impl State {
         let is_told = |topic: &Topic| {
             topic.deletion.is_some() || topic.has_id && topic.partitions.values().all(is_named)
         };
-        let is_read = self.unread.is_empty() && self.facts.unreadable.is_empty();
-        if is_read && self.topics.values().all(is_told) { Extent::All } else { Extent::Known }
+        let is_open = !self.facts.unreadable.is_empty() || !self.facts.stale.is_empty();
+        if !is_open && self.unread.is_empty() && self.topics.values().all(is_told) {
+            Extent::All
+        } else {
+            Extent::Known
+        }
     }
 
     /// Whether brokers may be told of a partition: its id is in the tree.
@@ -396,12 +400,16 @@ impl State {
         directives
     }
 
-    /// What a broker leads and follows.
+    /// What a broker leads and follows, but for what it may have led in an earlier life and nobody can
+    /// decide now: it would lead again in the same epoch.
     fn replicas_of(&self, broker: BrokerId, touched: &Touched) -> Vec<Directive> {
         let mut directives = Vec::new();
         for topic in self.told_topics() {
             let views = topic.partitions.values().filter_map(|partition| partition.view.as_ref());
             let own = views.filter(|view| view.assignment.replicas.contains(&broker));
+            let is_past =
+                |view: &View| view.leader == Some(broker) && self.facts.is_open(&view.partition);
+            let own = own.filter(|view| !is_past(view));
             let is_touched_new = |view: &View| {
                 touched.get(&view.partition).is_some_and(|touch| touch.new.contains(&broker))
             };

@@ -337,7 +337,7 @@ impl Life {
     }
 
     fn something_rare(&mut self) {
-        match self.below(6) {
+        match self.below(7) {
             0 => self.fail_over(),
             1 => self.a_directory_fails(),
             2 => self.an_old_tool_writes(),
@@ -346,6 +346,7 @@ impl Life {
                 self.world.tree.next_producer_id += 1000;
                 self.world.tree.producer_ids_version += 1;
             }
+            5 => self.a_node_is_spoilt(),
             _ => self.a_topic_is_made_again(),
         }
     }
@@ -385,25 +386,33 @@ impl Life {
 
     fn loss_is_allowed(&mut self) {
         let Some(partition) = self.partition() else { return };
-        let Some(id) = self.world.tree.topics[&partition.topic].id else { return };
         let name = partition.topic;
         if self.below(2) == 0 {
-            let numbers: Vec<_> =
-                self.world.tree.topics[&name].partitions.keys().copied().collect();
-            self.world.is_loss_allowed.extend(numbers.into_iter().map(|number| (id, number)));
-            let partitions: Vec<_> = self.world.tree.topics[&name]
-                .partitions
-                .keys()
-                .map(|number| named(&name, *number))
-                .collect();
+            let numbers = self.world.tree.topics[&name].partitions.keys();
+            let partitions: Vec<_> = numbers.map(|number| named(&name, *number)).collect();
             let kind = ElectionKind::Unclean;
             self.world.ask(Request::ElectLeaders { kind, partitions: Some(partitions) });
         } else {
-            self.world.is_loss_allowed.extend((0..8).map(|number| (id, number)));
             let is_on = self.below(2) == 0;
             self.world.tree.unclean.insert(Arc::clone(&name), is_on);
             self.world.apply(Event::Unclean(name, Some(is_on)));
         }
+    }
+
+    /// A hand in the tree leaves what nobody can read.
+    fn a_node_is_spoilt(&mut self) {
+        let Some(partition) = self.partition() else { return };
+        let topic = Arc::clone(&partition.topic);
+        let is_state = self.below(2) == 0;
+        let tree = &mut self.world.tree;
+        if is_state && let Some(state) = tree.state_mut(&partition) {
+            state.version += 1;
+            tree.unreadable.insert(partition);
+        } else if let Some(node) = tree.topics.get_mut(&topic) {
+            node.version += 1;
+            tree.unread.insert(Arc::clone(&topic));
+        }
+        self.unread.topics.insert(topic);
     }
 
     /// Gone from the tree and there again, before the controller has looked.

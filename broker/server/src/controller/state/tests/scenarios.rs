@@ -437,6 +437,9 @@ fn an_unproven_replica_does_not_lead_while_another_can_prove_more() {
     world.start(BrokerId(2), [name.clone()].into());
     world.brokers_seen();
     world.settle();
+    // It is asked again: the question came before it had heard that nobody leads.
+    world.tick(Duration::from_secs(1));
+    world.settle();
     assert_eq!(world.state_of(&name), (2, 2, vec![2]), "it has");
 }
 

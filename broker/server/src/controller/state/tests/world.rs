@@ -13,8 +13,8 @@ use super::brokers::{Process, Record};
 use super::tree::{TopicNode, Tree};
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, Extent, What};
-use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, WriteError};
-use crate::controller::state::request::{Altered, Reply, Request, Token};
+use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, Said, WriteError};
+use crate::controller::state::request::{Altered, ElectionKind, Reply, Request, Token};
 use crate::controller::state::{Balance, Settings, State};
 
 /// What goes wrong, in percent.
@@ -54,8 +54,12 @@ pub(super) struct World {
     pub(super) now: Duration,
     pub(super) tokens: u64,
     pub(super) records: u64,
-    /// Partitions that an unclean election was ever allowed for.
-    pub(super) is_loss_allowed: BTreeSet<(Uuid, i32)>,
+    /// Where records were written: no place is written to twice in one leader epoch.
+    pub(super) written: BTreeSet<((Uuid, i32), i32, usize)>,
+    /// The leader epoch since which an election was allowed to give up what leaders before it hold.
+    pub(super) given_up: BTreeMap<(Uuid, i32), i32>,
+    /// Partitions that an unclean election is asked for, and not done.
+    pub(super) asked_unclean: BTreeSet<TopicPartition>,
     /// The last proposal for each partition that was granted.
     pub(super) granted: BTreeMap<TopicPartition, Asking>,
     /// Proposals on their way to the controller.
@@ -98,7 +102,9 @@ impl World {
             now: Duration::ZERO,
             tokens: 0,
             records: 0,
-            is_loss_allowed: BTreeSet::new(),
+            written: BTreeSet::new(),
+            given_up: BTreeMap::new(),
+            asked_unclean: BTreeSet::new(),
             granted: BTreeMap::new(),
             in_flight: Vec::new(),
         };
@@ -133,7 +139,10 @@ impl World {
     pub(super) fn register_again(&mut self, id: BrokerId) {
         let metadata = self.processes.get(&id).map(|process| process.metadata.clone());
         self.kill(id);
-        self.start(id, BTreeSet::new());
+        let doubted = self.disks.get(&id).into_iter().flat_map(|disk| &disk.replicas);
+        let doubted = doubted.filter(|(_, replica)| replica.is_cut);
+        let unproven = doubted.map(|(partition, _)| partition.clone()).collect();
+        self.start(id, unproven);
         if let (Some(process), Some(metadata)) = (self.processes.get_mut(&id), metadata) {
             process.metadata = metadata;
         }
@@ -184,6 +193,8 @@ impl World {
             partitions: (0..).zip(assignments).collect(),
             states: BTreeMap::new(),
         };
+        self.tree.unread.remove(name);
+        self.tree.unreadable.retain(|partition| *partition.topic != *name);
         self.tree.topics.insert(name.into(), node);
     }
 
@@ -203,6 +214,9 @@ impl World {
     pub(super) fn ask(&mut self, request: Request) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);
+        if let Request::ElectLeaders { kind: ElectionKind::Unclean, partitions } = &request {
+            self.asked_unclean.extend(partitions.iter().flatten().cloned());
+        }
         self.apply(Event::Asked { token, request });
         token
     }
@@ -236,6 +250,9 @@ impl World {
                 }
             }
         }
+        // The answer is given; only who waits for what replicas have has not decided yet.
+        let questions = &self.state.facts.questions;
+        self.asked_unclean.retain(|partition| questions.contains_key(partition));
     }
 
     fn write(&mut self, change: &Change) -> Result<i32, WriteError> {
@@ -244,22 +261,17 @@ impl World {
         {
             self.leader_writes(partition);
         }
-        if let Change::SetState { partition, version, state } = change
-            && self.tree.read_state(partition).is_some_and(|former| former.version == *version)
-        {
-            if self.tree.unclean.get(&partition.topic) == Some(&true)
-                && let Some(id) = self.tree.topics[&partition.topic].id
-            {
-                self.is_loss_allowed.insert((id, partition.partition));
-            }
-            self.audit_election(partition, state);
-        }
         if let Change::SetState { partition, .. } | Change::CreateState { partition, .. } = change
             && !self.is_same_topic(&partition.topic)
         {
             // A topic that was made again unseen could be written by its name: nothing in the tree
             // tells, neither here nor for Kafka. It is left out.
             return Err(WriteError::Missing);
+        }
+        if let Change::SetState { partition, version, state } = change
+            && self.tree.read_state(partition).is_some_and(|former| former.version == *version)
+        {
+            self.audit_election(partition, state);
         }
         let outcome = self.tree.change(change);
         let is_misread = self.random.u8(..100) < self.faults.misread;
@@ -318,12 +330,13 @@ impl World {
             }
             Effect::Reply { token, reply } => self.replied(token, reply),
             Effect::AskEnds(questions) => {
-                let ends = questions.into_iter().map(|(broker, partition)| {
+                let ends = questions.into_iter().map(|(broker, partition, leader_epoch)| {
                     let epoch = self.tree.known.get(&broker).copied().unwrap_or(-1);
                     let process = self.processes.get(&broker).filter(|p| p.epoch == epoch);
-                    let replica = process.and_then(|process| process.replicas.get(&partition));
-                    let end = replica.map(super::brokers::Replica::end);
-                    ReplicaEnd { broker, epoch, partition, end }
+                    let said = process.map_or(Said::Silence, |process| {
+                        super::records::said(process.replicas.get(&partition), leader_epoch)
+                    });
+                    ReplicaEnd { broker, epoch, leader_epoch, partition, said }
                 });
                 let ends = ends.collect();
                 self.events.push_back(Event::Ends(ends));
@@ -414,15 +427,16 @@ impl World {
                     replica.partition_epoch = *partition_epoch;
                     replica.proposed = None;
                 }
-                // It may have been written all the same: it counts until the leader is told anew.
-                Err(ErrorCode::InvalidUpdateVersion) => {}
-                Err(_) => {
+                // The version was right, so nothing was ever written (`replica/isr/state.rs`).
+                Err(ErrorCode::IneligibleReplica | ErrorCode::InvalidRequest) => {
                     replica.proposed = None;
                     // A leader that is refused has nothing else on its way.
                     self.in_flight.retain(|other| {
                         other.leader != asking.leader || other.partition != asking.partition
                     });
                 }
+                // It may have been written all the same: it counts until the leader is told anew.
+                Err(_) => {}
             }
         }
     }

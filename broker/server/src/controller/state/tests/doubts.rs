@@ -1,0 +1,151 @@
+//! Replicas that came back with less than they had: what they may lead, and in which epoch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::quantity::BrokerId;
+
+use super::world::{World, ids, part};
+use crate::controller::state::request::{Reply, Request};
+
+/// Cuts the power of broker 1, which then lacks the last record of `t-0`, and starts it again.
+fn lose_power(world: &mut World) {
+    let name = part("t", 0);
+    world.kill(BrokerId(1));
+    let disk = world.disks.get_mut(&BrokerId(1)).unwrap();
+    let replica = disk.replicas.get_mut(&name).unwrap();
+    replica.is_cut = true;
+    replica.log.pop();
+    world.start(BrokerId(1), BTreeSet::from([name]));
+}
+
+fn told(world: &World, id: i32) -> Option<(i32, i32)> {
+    let replica = world.replica(BrokerId(id), &part("t", 0))?;
+    let told = replica.told.as_ref()?;
+    Some((told.leader.map_or(-1, |leader| leader.0), told.leader_epoch.0))
+}
+
+/// A controller that has not seen the leader's earlier life cannot tell what it wrote then: what it writes
+/// now must not have the same epoch and offset.
+#[test]
+fn a_doubted_leader_leads_in_an_epoch_of_its_own() {
+    let mut world = World::new(1, 1);
+    world.create("t", &[&[1]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.produce(BrokerId(1), &part("t", 0));
+    lose_power(&mut world);
+    world.fail_over();
+    world.settle();
+    assert_eq!(world.state_of(&part("t", 0)), (1, 1, vec![1]));
+    assert_eq!(told(&world, 1), Some((1, 1)));
+    let writes = world.writes;
+    world.brokers_seen();
+    assert_eq!(world.writes, writes, "and once is enough");
+}
+
+/// While a state cannot be read nothing is decided, so a leader that has restarted is not told to lead
+/// either: once it can be read, it leads in another epoch.
+#[test]
+fn nobody_leads_again_by_a_state_that_cannot_be_read() {
+    let name = part("t", 0);
+    for is_seen in [true, false] {
+        let mut world = World::new(2, 1);
+        world.create("t", &[&[1, 2]], true);
+        world.topic_seen("t");
+        world.settle();
+        world.produce(BrokerId(1), &name);
+        world.tree.unreadable.insert(name.clone());
+        world.tree.state_mut(&name).unwrap().version += 1;
+        world.topic_seen("t");
+        if !is_seen {
+            world.expire(BrokerId(1));
+            world.brokers_seen();
+        }
+        lose_power(&mut world);
+        world.brokers_seen();
+        world.settle();
+        assert_eq!(told(&world, 1), None);
+        assert!(world.processes[&BrokerId(1)].replicas.contains_key(&name), "nor is it swept");
+        world.tree.mend_states();
+        world.topic_seen("t");
+        world.settle();
+        assert_eq!(world.state_of(&name), (2, 1, vec![2]));
+        assert_eq!(told(&world, 1), Some((2, 1)));
+    }
+}
+
+/// A controller that could not read the state at first does not take those whom it names for proven.
+#[test]
+fn a_state_that_is_mended_proves_nobody() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.produce(BrokerId(1), &name);
+    world.tree.unreadable.insert(name.clone());
+    world.tree.state_mut(&name).unwrap().version += 1;
+    lose_power(&mut world);
+    world.fail_over();
+    world.tree.mend_states();
+    world.topic_seen("t");
+    world.settle();
+    assert_eq!(world.state_of(&name), (2, 1, vec![2]));
+}
+
+/// A replica that is being added, and has caught up but not joined, is not dropped by another move while
+/// those in sync may have less than it.
+#[test]
+fn nobody_is_moved_away_who_may_have_most() {
+    let name = part("t", 0);
+    let mut world = World::new(3, 1);
+    world.create("t", &[&[1]], true);
+    world.topic_seen("t");
+    world.settle();
+    let moving =
+        |target: &[i32]| Request::Reassign(BTreeMap::from([(part("t", 0), Some(ids(target)))]));
+    world.ask(moving(&[2]));
+    world.settle();
+    world.produce(BrokerId(1), &name);
+    world.replicate(BrokerId(1), &name, |id| id == BrokerId(2));
+    lose_power(&mut world);
+    world.brokers_seen();
+    let token = world.ask(moving(&[3]));
+    world.settle();
+    let refused = BTreeMap::from([(name.clone(), ErrorCode::InvalidReplicaAssignment)]);
+    assert_eq!(world.replies[&token], Reply::Reassign(refused));
+    world.tick(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.state_of(&name).0, 2, "who has most leads");
+}
+
+/// One whose doubts were over when another controller read of them goes on acknowledging until it hears that
+/// it does not lead: what it says of its log before counts for nothing.
+#[test]
+fn a_leader_is_heard_once_it_leads_no_more() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.produce(BrokerId(1), &name);
+    world.produce(BrokerId(1), &name);
+    world.kill(BrokerId(2));
+    world.expire(BrokerId(2));
+    world.brokers_seen();
+    world.settle();
+    lose_power(&mut world);
+    world.brokers_seen();
+    world.settle();
+    assert_eq!(told(&world, 1).unwrap().0, 1, "it is alone");
+    world.start(BrokerId(2), BTreeSet::new());
+    world.fail_over();
+    while world.deliver() {}
+    world.produce(BrokerId(1), &name);
+    world.settle();
+    world.tick(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.state_of(&name).0, 1, "the last record has the latest epoch");
+}
