@@ -2,7 +2,9 @@
 //!
 //! One request is on its way at a time. While it is, the owner's changes are taken at once, so that an
 //! answer is judged by what holds when it comes. A request that waits at the leader for records is given
-//! up if partitions come that it does not name: they would wait for as long as it does.
+//! up if partitions come that it does not name: they would wait for as long as it does. Its answer may be on
+//! its way then, and with it what the leader says only once, so the fetch session goes with it. Where one came
+//! others follow: for a while requests wait at the leader for so short that they are not given up.
 //!
 //! Errors: a connection that failed is made again, after pauses that grow; an order that names this
 //! leader anew ends the pause.
@@ -32,6 +34,11 @@ const REPLICA_STATE_FROM: i16 = 15;
 
 /// How long a request may go on after a partition came that it does not name.
 const GRACE: Duration = Duration::from_millis(10);
+
+/// For how long after a request was given up others wait shortly, and how long that is: less than the grace, so
+/// that they are not given up. So one session a second is lost, however many partitions come.
+const HURRY: Duration = Duration::from_secs(1);
+const WAIT_IN_HURRY: Duration = Duration::from_millis(5);
 
 /// How long a request waits at the leader while logs here are being synced: longer, and they would have
 /// to wait for the next.
@@ -64,6 +71,8 @@ pub(super) struct Fetcher {
     copies: Copies,
     /// Rounds that failed since the last good one.
     failures: u32,
+    /// Until when requests wait shortly.
+    hurries_until: Option<Instant>,
 }
 
 impl Fetcher {
@@ -74,7 +83,16 @@ impl Fetcher {
         inbox: mpsc::Receiver<Command>,
     ) -> Self {
         let copies = Copies::new(source, Arc::clone(&parts));
-        Self { source, parts, endpoints, inbox, peer: None, copies, failures: 0 }
+        Self {
+            source,
+            parts,
+            endpoints,
+            inbox,
+            peer: None,
+            copies,
+            failures: 0,
+            hurries_until: None,
+        }
     }
 
     /// Copies until the owner is gone, or the process ends.
@@ -148,7 +166,10 @@ impl Fetcher {
         let source = self.source;
         match end {
             End::Stopped => return false,
-            End::Overtaken => return true,
+            End::Overtaken => {
+                self.hurries_until = Some(self.copies.now() + HURRY);
+                return true;
+            }
             End::Failed(error) if self.failures == 0 => {
                 let error = &error as &dyn std::error::Error;
                 info!(%source, error, "leader is not reached");
@@ -253,6 +274,9 @@ impl Fetcher {
         if self.copies.is_syncing() {
             wait = wait.min(WAIT_WHILE_SYNCING);
         }
+        if self.hurries_until.is_some_and(|until| self.copies.now() < until) {
+            wait = wait.min(WAIT_IN_HURRY);
+        }
         if let Some(until) = self.copies.plan.next_wait() {
             wait = wait.min(until.saturating_duration_since(self.parts.replicas.clock().now()));
         }
@@ -289,6 +313,8 @@ async fn exchange<'p>(
     tokio::pin!(call);
     let overtaken = tokio::time::sleep(Duration::MAX);
     tokio::pin!(overtaken);
+    // What does not wait is answered soon; if it is not, another would not be either.
+    let waits = request.max_wait_ms > GRACE.as_millis() as i32;
     let mut is_overtaken = false;
     loop {
         tokio::select! {
@@ -296,7 +322,7 @@ async fn exchange<'p>(
             answer = &mut call => return answer.map_err(End::Failed),
             command = inbox.recv() => match command {
                 Some(command) => {
-                    if copies.take(command) && !is_overtaken {
+                    if copies.take(command) && waits && !is_overtaken {
                         is_overtaken = true;
                         overtaken.as_mut().reset((copies.now() + GRACE).into());
                     }

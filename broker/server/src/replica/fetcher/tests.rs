@@ -348,6 +348,34 @@ async fn a_partition_that_joins_is_asked_for_at_once() {
     assert_eq!(led[0].offsets().high_watermark, Offset(1), "who is left copies no more");
 }
 
+/// Partitions that join one after the other do not each cost the session, in which a request names only what
+/// is new.
+///
+/// Method: the leader would let the follower wait for an hour. One session a second may go, so the bound is
+/// generous.
+#[tokio::test]
+async fn partitions_that_join_one_after_the_other_keep_the_session() {
+    const COUNT: i32 = 40;
+    let leader = Node::new(BrokerId(1), "replicated");
+    let led = leader.apply(BrokerId(1), 0, COUNT);
+    let served = serve(&leader.manager).await;
+    let config = BrokerConfig {
+        replica_fetch_wait_max_ms: 3_600_000,
+        replica_socket_timeout_ms: 3_600_000,
+        ..BrokerConfig::default()
+    };
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    follower.reach(&leader, &served);
+    let copies = follower.node.apply(BrokerId(1), 0, COUNT);
+    for (led, copy) in led.iter().zip(&copies) {
+        append(led, 1).unwrap();
+        follower.fetchers.follow(vec![Arc::clone(copy)]).await;
+        visible(led, 1).await;
+    }
+    let full = *served.full.borrow();
+    assert!(full <= COUNT as usize / 2, "{full} of {COUNT}");
+}
+
 #[tokio::test]
 async fn a_leader_is_asked_as_the_settings_say() {
     let leader = Node::new(BrokerId(1), "replicated");

@@ -35,6 +35,8 @@ pub(super) struct Served {
     pub(super) gate: watch::Sender<bool>,
     /// How many answers to fetches were made.
     pub(super) made: watch::Receiver<usize>,
+    /// How many fetches began a session.
+    pub(super) full: watch::Receiver<usize>,
     /// The last fetch that named a partition.
     pub(super) asked: watch::Receiver<Asked>,
     pub(super) server: tokio::task::JoinHandle<()>,
@@ -65,25 +67,25 @@ pub(super) async fn serve(manager: &Arc<Manager>) -> Served {
     let port = listener.local_addr().unwrap().port();
     let (gate, made) = (watch::Sender::new(true), watch::Sender::new(0));
     let (open, counted) = (gate.subscribe(), made.subscribe());
-    let asks = watch::Sender::new(Asked::default());
-    let asked = asks.subscribe();
+    let (asks, begun) = (watch::Sender::new(Asked::default()), watch::Sender::new(0));
+    let (asked, full) = (asks.subscribe(), begun.subscribe());
     let manager = Arc::clone(manager);
     let server = tokio::task::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let seen = (made.clone(), asks.clone());
+            let seen = (made.clone(), asks.clone(), begun.clone());
             connections.spawn(connection(stream, Arc::clone(&manager), open.clone(), seen));
         }
     });
-    Served { port, gate, made: counted, asked, server }
+    Served { port, gate, made: counted, full, asked, server }
 }
 
 async fn connection(
     mut stream: TcpStream,
     manager: Arc<Manager>,
     mut open: watch::Receiver<bool>,
-    (made, asks): (watch::Sender<usize>, watch::Sender<Asked>),
+    (made, asks, begun): (watch::Sender<usize>, watch::Sender<Asked>, watch::Sender<usize>),
 ) {
     while let Ok(size) = stream.read_u32().await {
         let mut frame = vec![0; size as usize];
@@ -96,6 +98,7 @@ async fn connection(
             if let Some(asked) = Asked::of(&request, version) {
                 asks.send_replace(asked);
             }
+            begun.send_modify(|count| *count += usize::from(request.session_epoch == 0));
             let response = fetch(&manager, &request, version).await;
             made.send_modify(|count| *count += 1);
             encode(&response, header.correlation_id, version)
