@@ -85,8 +85,12 @@ pub(super) async fn brokers(
     for ((id, node), standing) in ids.into_iter().zip(nodes).zip(standings) {
         let Some((data, stat)) = found(node)? else { continue };
         let unproven = match found(standing)? {
-            Some((data, _)) => understood(Standing::decode(&path::standing(id), &data)),
-            None => None,
+            Some((data, _)) => match understood(Standing::decode(&path::standing(id), &data)) {
+                Some(standing) => names_of(standing),
+                // Nobody knows which it means: any may lack something.
+                None => assigned(store, BrokerId(id)).await?,
+            },
+            None => BTreeSet::new(),
         };
         let Some(node) = understood(broker::Broker::decode(&path::broker_id(id), &data)) else {
             continue;
@@ -95,7 +99,7 @@ pub(super) async fn brokers(
             epoch: stat.czxid,
             endpoints: node.endpoints.iter().map(endpoint).collect(),
             rack: node.rack.map(Into::into),
-            unproven: Arc::new(unproven.map(names_of).unwrap_or_default()),
+            unproven: Arc::new(unproven),
         };
         brokers.insert(BrokerId(id), live);
     }
@@ -298,8 +302,7 @@ async fn unclean(store: &dyn Store) -> Result<BTreeMap<Arc<str>, bool>, StoreErr
         let nodes = store.get_many(&paths(topics, |topic| path::topic_config(topic))).await?;
         for (topic, node) in topics.iter().zip(nodes) {
             let Some((data, _)) = found(node)? else { continue };
-            let node = understood(Config::decode(&path::topic_config(topic), &data));
-            let said = node.and_then(|node| node.config.get(UNCLEAN)?.parse().ok());
+            let said = says_unclean(topic, &data);
             unclean.extend(said.map(|said| (Arc::from(topic.as_str()), said)));
         }
     }
@@ -308,10 +311,16 @@ async fn unclean(store: &dyn Store) -> Result<BTreeMap<Arc<str>, bool>, StoreErr
 
 /// Reads whether a topic elects uncleanly, if it says so.
 pub(super) async fn unclean_of(store: &dyn Store, topic: &str) -> Result<Option<bool>, StoreError> {
-    let path = path::topic_config(topic);
-    let Some((data, _)) = found(store.get(&path).await)? else { return Ok(None) };
-    let node = understood(Config::decode(&path, &data));
-    Ok(node.and_then(|node| node.config.get(UNCLEAN)?.parse().ok()))
+    let node = found(store.get(&path::topic_config(topic)).await)?;
+    Ok(node.and_then(|(data, _)| says_unclean(topic, &data)))
+}
+
+/// What a topic says itself. Of one whose settings cannot be understood, nothing may be lost.
+fn says_unclean(topic: &str, data: &[u8]) -> Option<bool> {
+    match understood(Config::decode(&path::topic_config(topic), data)) {
+        Some(node) => node.config.get(UNCLEAN).map(|said| said.parse().unwrap_or(false)),
+        None => Some(false),
+    }
 }
 
 /// Reads which partitions' in-sync replicas were changed by their leaders.
@@ -386,4 +395,37 @@ fn understood<T>(node: Result<T, NodeError>) -> Option<T> {
 /// Makes a topic id that is none of Kafka's reserved ones.
 pub(crate) fn fresh_id() -> Uuid {
     Uuid::from_bytes(uuid::Uuid::new_v4().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_zookeeper::embedded::EmbeddedTree;
+    use broker_zookeeper::store::CreateMode;
+
+    use super::*;
+
+    /// What is spoilt is taken for the worst: all of the broker's replicas may lack something, and the topic
+    /// may lose nothing.
+    #[tokio::test]
+    async fn nothing_is_lost_by_what_cannot_be_read() {
+        let store = EmbeddedTree::in_memory().session().await;
+        let host = r#"{"version":5,"host":"h","port":9092,"jmx_port":-1,"timestamp":"0","endpoints":["PLAINTEXT://h:9092"]}"#;
+        let topic = r#"{"version":2,"partitions":{"0":[1,2],"1":[2]},"adding_replicas":{},"removing_replicas":{}}"#;
+        let nodes = [
+            (path::broker_id(1), host),
+            (path::standing(1), "{"),
+            (path::topic("t"), topic),
+            (path::topic_config("t"), "{"),
+        ];
+        for (path, data) in &nodes {
+            for parent in path::parents(path).filter(|parent| !parent.is_empty()) {
+                let _ = store.create(parent, b"", CreateMode::Persistent).await;
+            }
+            store.create(path, data.as_bytes(), CreateMode::Persistent).await.unwrap();
+        }
+        let all = BTreeSet::from([TopicPartition { topic: "t".into(), partition: 0 }]);
+        assert_eq!(*brokers(&store).await.unwrap()[&BrokerId(1)].unproven, all);
+        assert_eq!(unclean_of(&store, "t").await.unwrap(), Some(false));
+        assert_eq!(unclean(&store).await.unwrap(), BTreeMap::from([("t".into(), false)]));
+    }
 }

@@ -11,6 +11,7 @@ use super::effect::{Change, StateWrite, View};
 use super::event::{End, StateRead, StateReading};
 use super::standing::Question;
 use super::turn::Reason;
+use super::waiting::Waiting;
 use super::{Partition, Planted, State};
 use crate::controller::partition_election::{self, Elected, Facts, Presence};
 
@@ -26,27 +27,54 @@ impl State {
             self.begin_partition(partition, &Arc::clone(&held.assignment));
             return;
         };
-        // Who is to be added is no replica before the topic's node says so.
-        let held_of = |next: &Assignment| {
-            let is_held = |id: &BrokerId| held.assignment.replicas.contains(id);
-            next.replicas.iter().copied().filter(is_held).collect::<Vec<_>>()
-        };
-        let ready = self.facts.ready.get(partition);
-        let begins = if ready.is_some() { None } else { self.next_assignment(partition, held) };
-        let now = held_of(ready.unwrap_or(&held.assignment));
-        if let Some(then) = begins {
-            let elected = self.elect(partition, &view, &held_of(&then));
-            // While nobody is known to have all, no replica goes: it may have more than the others.
-            let keeps_all = now.iter().all(|id| then.replicas.contains(id));
-            let is_proven =
-                |leader| view.isr.contains(&leader) && !self.is_doubted(leader, partition);
-            if keeps_all || elected.leader.is_some_and(is_proven) {
+        let held = Arc::clone(&held.assignment);
+        let ready = self.facts.ready.get(partition).cloned();
+        let ready = ready.filter(|ready| !self.gives_up(partition, &view, &held, ready));
+        if let Some(ready) = ready {
+            let elected = self.elect(partition, &view, &kept(&ready, &held));
+            self.decided(partition, &view, elected, None);
+            return;
+        }
+        if let Some(then) = self.next_assignment(partition) {
+            let elected = self.elect(partition, &view, &kept(&then, &held));
+            if keeps_all(&then, &held) || self.is_by_proof(partition, &view, &elected) {
                 self.decided(partition, &view, elected, Some(then));
                 return;
             }
         }
-        let elected = self.elect(partition, &view, &now);
+        let elected = self.elect(partition, &view, &held.replicas);
         self.decided(partition, &view, elected, None);
+    }
+
+    /// Gives up an assignment that is not in the topic's node yet, if it lets replicas go while nobody is
+    /// known to have all: one of those may have more than the others.
+    fn gives_up(
+        &mut self,
+        partition: &TopicPartition,
+        view: &View,
+        held: &Assignment,
+        ready: &Arc<Assignment>,
+    ) -> bool {
+        let elected = self.elect(partition, view, &kept(ready, held));
+        if keeps_all(ready, held) || self.is_by_proof(partition, view, &elected) {
+            return false;
+        }
+        self.facts.ready.remove(partition);
+        let is_asked = |waiting: &Waiting| match waiting {
+            Waiting::Reassign(waiting) => waiting.left.contains(partition),
+            Waiting::Shutdown { .. } | Waiting::Elect(_) => false,
+        };
+        if self.waiting.iter().any(is_asked) {
+            // It is answered that this cannot be.
+            self.facts.wanted.entry(partition.clone()).or_insert_with(|| Arc::clone(ready));
+        }
+        true
+    }
+
+    /// Whether there is a leader, and it leads because it is known to have all.
+    fn is_by_proof(&self, partition: &TopicPartition, view: &View, elected: &Elected) -> bool {
+        let is_proven = |leader| view.isr.contains(&leader) && !self.is_doubted(leader, partition);
+        elected.leader.is_some_and(is_proven)
     }
 
     /// Gives a partition that has no state its first one, or once its state was lost the next.
@@ -300,6 +328,8 @@ impl State {
         let former = self.view(partition).cloned();
         let is_leaders_own =
             former.as_ref().is_some_and(|former| former.leader_epoch == read.leader_epoch);
+        // Its leader writes nothing that is so already: it is another hand's, of which the leader does not know.
+        let is_foreign = former.as_ref().is_some_and(|former| former.isr == read.isr);
         self.hold(partition, read);
         if former.is_some() {
             // Of a first reading it is not known who has joined since the broker that is doubted began.
@@ -307,7 +337,7 @@ impl State {
         }
         if is_leaders_own {
             self.turn.announce(partition.clone());
-            if was_stale {
+            if was_stale || is_foreign {
                 // If it was a proposal whose write was taken for a conflict, then its leader does
                 // not know: a new leader epoch tells it.
                 self.facts.bump.insert(partition.clone());
@@ -326,4 +356,14 @@ impl State {
             self.turn.doubt(partition.clone());
         }
     }
+}
+
+/// The replicas of `next` that are there: who is to be added is no replica before the topic's node says so.
+fn kept(next: &Assignment, held: &Assignment) -> Vec<BrokerId> {
+    next.replicas.iter().copied().filter(|id| held.replicas.contains(id)).collect()
+}
+
+/// Whether no replica goes.
+fn keeps_all(next: &Assignment, held: &Assignment) -> bool {
+    held.replicas.iter().all(|id| next.replicas.contains(id))
 }

@@ -20,7 +20,7 @@ use super::effect::Change;
 use super::request::{Reply, Token};
 use super::turn::Reason;
 use super::waiting::{ReassignWaiting, Waiting};
-use super::{Partition, State, named};
+use super::{State, named};
 use crate::controller::partition_election::Presence;
 
 impl State {
@@ -76,11 +76,8 @@ impl State {
 
     /// The assignment that a partition is to have next, if that is another one: what was asked
     /// for, or the end of a move whose replicas are all in sync.
-    pub(super) fn next_assignment(
-        &self,
-        partition: &TopicPartition,
-        held: &Partition,
-    ) -> Option<Arc<Assignment>> {
+    pub(super) fn next_assignment(&self, partition: &TopicPartition) -> Option<Arc<Assignment>> {
+        let held = self.partition(partition)?;
         if let Some(wanted) = self.facts.wanted.get(partition) {
             return Some(Arc::clone(wanted));
         }

@@ -149,3 +149,20 @@ fn a_leader_is_heard_once_it_leads_no_more() {
     world.settle();
     assert_eq!(world.state_of(&name).0, 1, "the last record has the latest epoch");
 }
+
+/// A state that was spoilt and put back before the controller looked has another version, which its leader does
+/// not know: without a new epoch all that it asks for would be refused for ever.
+#[test]
+fn a_leader_hears_of_a_state_that_another_hand_has_written() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.tree.state_mut(&name).unwrap().version += 2;
+    world.topic_seen("t");
+    world.settle();
+    assert_eq!(told(&world, 1), Some((1, 1)));
+    let version = world.tree.read_state(&name).unwrap().version;
+    assert_eq!(world.replica(BrokerId(1), &name).unwrap().partition_epoch, version);
+}

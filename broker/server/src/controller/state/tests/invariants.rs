@@ -57,6 +57,9 @@ impl Life {
         let faults = std::mem::take(&mut self.world.faults);
         self.world.in_flight.clear();
         self.world.tree.mend_topics();
+        for id in (1..=BROKERS).map(BrokerId) {
+            self.world.tree.mend_broker(id);
+        }
         // What a leader did not write is told apart only if somebody saw that it could not be read.
         self.full_pass();
         self.world.tree.mend_states();

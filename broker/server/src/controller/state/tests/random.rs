@@ -190,7 +190,8 @@ impl Life {
     fn a_broker_changes(&mut self) {
         let id = self.broker();
         let is_alive = self.world.processes.contains_key(&id);
-        let is_registered = self.world.tree.brokers.contains_key(&id);
+        let tree = &self.world.tree;
+        let is_registered = tree.brokers.contains_key(&id) || tree.hidden.contains_key(&id);
         match (is_alive, is_registered, self.below(4)) {
             (_, true, 0) => self.world.expire(id),
             (true, true, 1) => self.world.kill(id),
@@ -337,7 +338,7 @@ impl Life {
     }
 
     fn something_rare(&mut self) {
-        match self.below(7) {
+        match self.below(10) {
             0 => self.fail_over(),
             1 => self.a_directory_fails(),
             2 => self.an_old_tool_writes(),
@@ -347,6 +348,8 @@ impl Life {
                 self.world.tree.producer_ids_version += 1;
             }
             5 => self.a_node_is_spoilt(),
+            6 | 7 => self.a_node_is_mended(),
+            8 => self.a_registration_is_spoilt(),
             _ => self.a_topic_is_made_again(),
         }
     }
@@ -415,13 +418,39 @@ impl Life {
         self.unread.topics.insert(topic);
     }
 
+    /// It is put back; of a state nobody is told before all is read again.
+    fn a_node_is_mended(&mut self) {
+        let (topics, states) = (self.world.tree.unread.clone(), self.world.tree.unreadable.clone());
+        if self.below(2) == 0 {
+            let Some(name) = self.world.random.choice(topics) else { return };
+            self.world.tree.mend_topic(&name);
+            self.unread.topics.insert(name);
+        } else {
+            let Some(name) = self.world.random.choice(states) else { return };
+            self.world.tree.mend_state(&name);
+            if self.below(2) == 0 {
+                self.unread.topics.insert(name.topic);
+            }
+        }
+    }
+
+    /// A broker that lives and does its work seems to be gone, and to be back in the same life.
+    fn a_registration_is_spoilt(&mut self) {
+        let id = self.broker();
+        let tree = &mut self.world.tree;
+        if tree.hidden.contains_key(&id) {
+            tree.mend_broker(id);
+        } else if let Some(broker) = tree.brokers.remove(&id) {
+            tree.hidden.insert(id, broker);
+        }
+    }
+
     /// Gone from the tree and there again, before the controller has looked.
     fn a_topic_is_made_again(&mut self) {
         let name: Arc<str> = NAMES[usize::from(self.below(NAMES.len() as u8))].into();
-        if self.world.tree.topics.remove(&name).is_none() {
+        if !self.world.tree.remove_topic(&name) {
             return;
         }
-        self.world.tree.unclean.remove(&name);
         if self.below(2) == 0 {
             self.world.create(&name, &[&[1, 2, 3]], true);
         }

@@ -31,6 +31,8 @@ pub(super) struct Tree {
     pub(super) topics: BTreeMap<Arc<str>, TopicNode>,
     /// Topics whose nodes somebody has spoilt.
     pub(super) unread: BTreeSet<Arc<str>>,
+    /// Registrations that somebody has spoilt, of brokers that do not know.
+    pub(super) hidden: BTreeMap<BrokerId, LiveBroker>,
     /// Partitions whose states somebody has spoilt.
     pub(super) unreadable: BTreeSet<TopicPartition>,
     pub(super) marks: BTreeSet<Arc<str>>,
@@ -76,20 +78,47 @@ impl Tree {
 
     /// Has the nodes of topics that were spoilt be as they were.
     pub(super) fn mend_topics(&mut self) {
-        for name in std::mem::take(&mut self.unread) {
-            if let Some(node) = self.topics.get_mut(&name) {
-                node.version += 1;
-            }
+        for name in self.unread.clone() {
+            self.mend_topic(&name);
+        }
+    }
+
+    pub(super) fn mend_topic(&mut self, name: &Arc<str>) {
+        if self.unread.remove(name)
+            && let Some(node) = self.topics.get_mut(name)
+        {
+            node.version += 1;
         }
     }
 
     /// Has the states that were spoilt be as they were.
     pub(super) fn mend_states(&mut self) {
-        for name in std::mem::take(&mut self.unreadable) {
-            if let Some(state) = self.state_mut(&name) {
-                state.version += 1;
-            }
+        for name in self.unreadable.clone() {
+            self.mend_state(&name);
         }
+    }
+
+    pub(super) fn mend_state(&mut self, name: &TopicPartition) {
+        if self.unreadable.remove(name)
+            && let Some(state) = self.state_mut(name)
+        {
+            state.version += 1;
+        }
+    }
+
+    /// Has a registration that was spoilt be as it was.
+    pub(super) fn mend_broker(&mut self, id: BrokerId) {
+        if let Some(broker) = self.hidden.remove(&id) {
+            self.brokers.entry(id).or_insert(broker);
+        }
+    }
+
+    /// Removes a topic's nodes, spoilt or not.
+    pub(super) fn remove_topic(&mut self, name: &Arc<str>) -> bool {
+        self.unread.remove(name);
+        self.unreadable.retain(|partition| partition.topic != *name);
+        self.unclean.remove(name);
+        self.topics.remove(name).is_some()
     }
 
     pub(super) fn reading(&self, partition: &TopicPartition) -> StateReading {
@@ -157,19 +186,18 @@ impl Tree {
                 node.partitions.clone_from(partitions);
                 node.version += 1;
                 for (number, state) in &node.states {
-                    let replicas = &node.partitions[number].replicas;
+                    // One that is not there was made for the topic before, which had no id either.
+                    let Some(Assignment { replicas, .. }) = node.partitions.get(number) else {
+                        continue;
+                    };
                     let is_in = state.isr.iter().all(|member| replicas.contains(member));
-                    assert!(
-                        is_in,
-                        "{topic}-{number}: {state:?} outlives its replicas {replicas:?}"
-                    );
+                    assert!(is_in, "{topic}-{number}: {state:?} outlives {replicas:?}");
                 }
                 Ok(node.version)
             }
             Change::DeleteTopic { topic, .. } => {
-                self.topics.remove(topic);
+                self.remove_topic(topic);
                 self.marks.remove(topic);
-                self.unclean.remove(topic);
                 Ok(0)
             }
             Change::DeleteMark(topic) => {

@@ -159,6 +159,7 @@ impl World {
         self.processes.insert(id, process);
         let broker =
             LiveBroker { epoch, endpoints: Arc::new([]), rack: None, unproven: Arc::new(unproven) };
+        self.tree.hidden.remove(&id);
         self.tree.brokers.insert(id, broker);
     }
 
@@ -171,6 +172,7 @@ impl World {
 
     pub(super) fn expire(&mut self, id: BrokerId) {
         self.tree.brokers.remove(&id);
+        self.tree.hidden.remove(&id);
     }
 
     /// Has the controller read the registrations.
@@ -193,14 +195,12 @@ impl World {
             partitions: (0..).zip(assignments).collect(),
             states: BTreeMap::new(),
         };
-        self.tree.unread.remove(name);
-        self.tree.unreadable.retain(|partition| *partition.topic != *name);
         self.tree.topics.insert(name.into(), node);
     }
 
     pub(super) fn topic_seen(&mut self, name: &str) {
         let name: Arc<str> = name.into();
-        if self.tree.unread.contains(&name) {
+        if self.tree.unread.contains(&name) && self.tree.topics.contains_key(&name) {
             self.apply(Event::TopicsUnread(vec![name]));
             return;
         }
