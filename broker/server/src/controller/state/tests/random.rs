@@ -75,9 +75,9 @@ impl Life {
             76..82 => self.world.brokers_seen(),
             82..88 => self.the_controller_reads(),
             88..92 => self.a_topic_changes(),
-            92..97 => self.a_client_asks(),
-            97 => self.a_port_refuses(),
-            98 => self.something_rare(),
+            92..96 => self.a_client_asks(),
+            96 => self.a_port_refuses(),
+            97 | 98 => self.something_rare(),
             _ => {
                 let by = Duration::from_millis(self.world.random.u64(..8_000));
                 self.world.tick(by);
@@ -462,6 +462,7 @@ impl Life {
         self.world.brokers_seen();
         let mut names: BTreeSet<_> = self.world.tree.topics.keys().cloned().collect();
         names.extend(self.world.state.topics.keys().cloned());
+        names.extend(self.world.state.unread.iter().cloned());
         for name in names {
             self.world.topic_seen(&name);
         }
