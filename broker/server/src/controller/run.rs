@@ -27,6 +27,7 @@ use super::read;
 use super::state::effect::{Effect, Extent, What};
 use super::state::event::{Event, TopicRead};
 use super::state::request::{Reply, Token};
+use super::state::story::{Level, Line};
 use super::state::{Settings, State};
 use super::tree::{Ended, Tree};
 use super::watches::{Dirty, Watches};
@@ -146,6 +147,9 @@ impl Controller {
         let done = self.carry_out(event).await;
         let duration = self.common.clock.now() - began;
         self.handle.elections.count(before, self.state.elected(), duration);
+        if done.is_ok() {
+            self.state.take_story().iter().for_each(log);
+        }
         done
     }
 
@@ -159,8 +163,6 @@ impl Controller {
                         events.push_front(Event::Written { batch, outcome });
                     }
                     Effect::Brokers(brokers) => {
-                        let ids: Vec<i32> = brokers.keys().map(|id| id.0).collect();
-                        info!(brokers = ?ids, "registered brokers");
                         self.channels.brokers(&brokers);
                     }
                     Effect::Send { broker, extent, directives } => {
@@ -356,6 +358,13 @@ async fn again<T, F: Future<Output = Result<T, StoreError>>>(
             Err(StoreError::ConnectionLoss) => {}
             read => return read,
         }
+    }
+}
+
+fn log(line: &Line) {
+    match line.level {
+        Level::Info => info!("{}", line.text),
+        Level::Warn => warn!("{}", line.text),
     }
 }
 

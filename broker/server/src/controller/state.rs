@@ -41,6 +41,7 @@ mod reassign;
 pub mod request;
 mod shutdown;
 mod standing;
+pub mod story;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -56,6 +57,7 @@ use event::{Event, LiveBroker};
 use producer_ids::ProducerIds;
 use request::Request;
 use standing::Question;
+use story::Story;
 use turn::{Pending, Turn};
 use waiting::Waiting;
 
@@ -152,6 +154,7 @@ pub struct State {
     waiting: Vec<Waiting>,
     has_resigned: bool,
     elected: Elected,
+    story: Story,
     #[cfg(test)]
     planted: Option<Planted>,
 }
@@ -246,6 +249,7 @@ impl State {
             waiting: Vec::new(),
             has_resigned: false,
             elected: Elected::default(),
+            story: Story::default(),
             #[cfg(test)]
             planted: None,
         }

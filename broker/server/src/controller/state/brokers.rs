@@ -13,6 +13,7 @@ use broker_protocol::quantity::BrokerId;
 
 use super::effect::Effect;
 use super::event::LiveBroker;
+use super::story::Cause;
 use super::{State, named};
 
 /// How a reading of the brokers differs from what was known.
@@ -49,6 +50,7 @@ impl State {
         let is_new = |id: &&BrokerId| !self.brokers.contains_key(*id);
         difference.new = read.keys().filter(is_new).copied().collect();
         self.brokers = Arc::new(read);
+        self.tell_of(&difference);
         self.lives_ended(&difference);
         self.lives_begun(&difference);
         let has_changed = difference.has_moved
@@ -57,6 +59,19 @@ impl State {
             || !difference.new.is_empty();
         if has_changed {
             self.turn.effect(Effect::Brokers(Arc::clone(&self.brokers)));
+        }
+    }
+
+    fn tell_of(&mut self, difference: &Difference) {
+        let causes = [
+            (Cause::Gone, &difference.gone),
+            (Cause::Restarted, &difference.bounced),
+            (Cause::Came, &difference.new),
+        ];
+        for (cause, brokers) in causes {
+            for broker in brokers {
+                self.story.broker(cause, *broker);
+            }
         }
     }
 
@@ -126,6 +141,7 @@ impl State {
     /// A broker's port refuses connections.
     pub(super) fn refused(&mut self, broker: BrokerId, epoch: i64) {
         if self.is_current(broker, epoch) && self.suspects.insert(broker) {
+            self.story.broker(Cause::Refuses, broker);
             self.doubt_replicas_of(&BTreeSet::from([broker]));
         }
     }
@@ -133,6 +149,7 @@ impl State {
     /// A broker that refused can be reached: it may have missed anything.
     pub(super) fn reached(&mut self, broker: BrokerId, epoch: i64) {
         if self.is_current(broker, epoch) && self.suspects.remove(&broker) {
+            self.story.broker(Cause::Reached, broker);
             self.turn.tell_all(broker);
             self.doubt_replicas_of(&BTreeSet::from([broker]));
         }

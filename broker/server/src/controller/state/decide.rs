@@ -241,6 +241,8 @@ impl State {
         match reason {
             Reason::Decided { then, is_unclean } => {
                 self.count_election(former.as_deref(), &view, *is_unclean);
+                let is_asked = self.facts.prefer.contains(partition);
+                self.story.decided(former.as_deref(), &view, *is_unclean, is_asked);
                 self.facts.settled(partition);
                 if let Some(then) = then {
                     self.facts.wanted.remove(partition);
@@ -280,6 +282,7 @@ impl State {
             recovering: read.recovering,
             offline: self.offline(partition, &held.assignment.replicas),
         };
+        self.story.touch(partition.clone());
         if let Some(held) = self.partition_mut(partition) {
             held.view = Some(Arc::new(view));
         }

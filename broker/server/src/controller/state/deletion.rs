@@ -82,6 +82,7 @@ impl State {
         self.deletions.clone_from(&topics);
         for name in topics {
             if !self.settings.deletes_topics {
+                self.story.deletion_refused(&name);
                 self.turn.change(Change::DeleteMark(name), Reason::Plain);
             } else if self.topics.contains_key(&name) {
                 self.begin_deletion(&name);
@@ -112,7 +113,9 @@ impl State {
             return;
         }
         let registered = |(_, broker): &(i32, BrokerId)| self.brokers.contains_key(broker);
-        let left: BTreeSet<_> = topic.replicas().into_iter().filter(registered).collect();
+        let (left, away): (BTreeSet<_>, BTreeSet<_>) =
+            topic.replicas().into_iter().partition(registered);
+        let away = away.into_iter().map(|(_, broker)| broker).collect();
         let views: Vec<_> = topic.views().cloned().collect();
         let numbers: Vec<_> = topic.partitions.keys().copied().collect();
         for view in &views {
@@ -123,7 +126,9 @@ impl State {
         self.tell_stops(&views, &left, false);
         for number in numbers {
             self.turn.forget(&named(name, number));
+            self.story.touch(named(name, number));
         }
+        self.story.deletion_begun(name, &away);
         let deletion = Deletion { phase: Phase::Stopping, left, since: self.now };
         if let Some(topic) = self.topics.get_mut(name) {
             topic.deletion = Some(deletion);
@@ -237,6 +242,7 @@ impl State {
             if let Some(topic) = self.topics.get(name) {
                 self.deleted.add(topic.id, self.now);
             }
+            self.story.deleted(name);
             self.forget_topic(name);
             self.deletions.remove(name);
         } else if let Some(topic) = self.topics.get_mut(name)

@@ -24,6 +24,7 @@ impl State {
             unclean,
             notifications,
         } = snapshot;
+        self.story.loaded();
         for topic in &topics {
             let of_topic = unclean.get(&topic.name).copied();
             self.unclean.insert(Arc::clone(&topic.name), of_topic);

@@ -14,6 +14,7 @@ use broker_protocol::quantity::BrokerId;
 use super::State;
 use super::effect::Change;
 use super::event::{Answer, Outcome};
+use super::story::Cause;
 use super::turn::Reason;
 
 impl State {
@@ -72,6 +73,9 @@ impl State {
             false
         };
         if has_changed {
+            if error == ErrorCode::KafkaStorageError {
+                self.story.broker(Cause::LostDirectory, broker);
+            }
             self.turn.presence_changed();
             self.turn.doubt(partition);
         }

@@ -9,6 +9,7 @@ use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 
 use super::request::{Reply, Token};
+use super::story::Cause;
 use super::waiting::Waiting;
 use super::{State, named};
 
@@ -24,7 +25,9 @@ impl State {
             self.turn.reply(token, Reply::ControlledShutdown(Err(refusal)));
             return;
         }
-        self.shutting_down.insert(broker);
+        if self.shutting_down.insert(broker) {
+            self.story.broker(Cause::Stops, broker);
+        }
         let held = self.partitions_where(|partition| {
             let replicas = &partition.assignment.replicas;
             replicas.len() > 1 && replicas.contains(&broker)

@@ -10,5 +10,6 @@ mod order;
 mod random;
 mod records;
 mod scenarios;
+mod story;
 mod tree;
 mod world;

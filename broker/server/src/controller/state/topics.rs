@@ -81,6 +81,9 @@ impl State {
             was_older: false,
             deletion: None,
         };
+        if states.is_empty() && unreadable.is_empty() {
+            self.story.created(&name, &partitions);
+        }
         self.names.insert(topic.id, Arc::clone(&name));
         self.topics.insert(Arc::clone(&name), topic);
         if id.is_none() {
@@ -103,6 +106,7 @@ impl State {
         let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
         let held = Partition { assignment: Arc::new(assignment), view: None };
         topic.partitions.insert(partition.partition, held);
+        self.story.touch(partition.clone());
         if state == StateReading::Unreadable {
             self.facts.unreadable.insert(partition.clone());
         } else if let StateReading::Is(state) = state {
@@ -148,6 +152,9 @@ impl State {
         let is_known = |number: &i32| topic.partitions.contains_key(number);
         let (known, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
             partitions.into_iter().partition(|(number, _)| is_known(number));
+        if !new.is_empty() {
+            self.story.grown(&name, known.len() + new.len());
+        }
         for (number, assignment) in new {
             let state = reading(&mut states, &unreadable, number);
             self.partition_is_new(named(&name, number), assignment, state);
@@ -168,6 +175,11 @@ impl State {
         for name in topics {
             self.unread.remove(name);
             let is_going = self.topics.get(name).is_some_and(|topic| topic.deletion.is_some());
+            if is_going {
+                self.story.deleted(name);
+            } else if self.topics.contains_key(name) {
+                self.story.vanished(name);
+            }
             self.drop_topic(name, is_going);
             if self.deletions.contains(name) {
                 self.turn.change(Change::DeleteMark(Arc::clone(name)), Reason::Plain);
@@ -197,6 +209,7 @@ impl State {
             let partition = named(name, *number);
             self.facts.forget(&partition);
             self.turn.forget(&partition);
+            self.story.touch(partition);
         }
         topic.partitions.into_values().filter_map(|partition| partition.view).collect()
     }
@@ -260,12 +273,16 @@ impl State {
         let offline = self.offline(partition, &assignment.replicas);
         let Some(held) = self.partition_mut(partition) else { return };
         let former = std::mem::replace(&mut held.assignment, Arc::clone(&assignment));
-        let Some(view) = held.view.take() else {
+        let view = held.view.take();
+        self.story.assigned(partition, &former, &assignment);
+        let Some(view) = view else {
             self.turn.doubt(partition.clone());
             return;
         };
         let view = Arc::new(View { assignment, offline, ..View::clone(&view) });
-        held.view = Some(Arc::clone(&view));
+        if let Some(held) = self.partition_mut(partition) {
+            held.view = Some(Arc::clone(&view));
+        }
         let replicas = &view.assignment.replicas;
         for broker in former.replicas.iter().filter(|broker| !replicas.contains(broker)) {
             self.turn.tell(*broker, stop(&view, true, view.leader_epoch));

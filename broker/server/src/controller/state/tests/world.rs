@@ -15,6 +15,7 @@ use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, Extent, What};
 use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, Said, WriteError};
 use crate::controller::state::request::{Altered, ElectionKind, Reply, Request, Token};
+use crate::controller::state::story::Line;
 use crate::controller::state::{Balance, Settings, State};
 
 /// What goes wrong, in percent.
@@ -47,6 +48,8 @@ pub(super) struct World {
     /// What the controller will be told, in order for each source.
     pub(super) events: VecDeque<Event>,
     pub(super) effects: Vec<Effect>,
+    /// What the last turn had to tell.
+    pub(super) told: Vec<Line>,
     pub(super) writes: usize,
     pub(super) committed: BTreeMap<(Uuid, i32), Vec<Record>>,
     pub(super) faults: Faults,
@@ -95,6 +98,7 @@ impl World {
             asking: BTreeMap::new(),
             events: VecDeque::new(),
             effects: Vec::new(),
+            told: Vec::new(),
             writes: 0,
             committed: BTreeMap::new(),
             faults: Faults::default(),
@@ -250,6 +254,7 @@ impl World {
                 }
             }
         }
+        self.told = self.state.take_story();
         // The answer is given; only who waits for what replicas have has not decided yet.
         let questions = &self.state.facts.questions;
         self.asked_unclean.retain(|partition| questions.contains_key(partition));
