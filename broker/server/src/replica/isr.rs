@@ -30,8 +30,12 @@ use super::manager::Manager;
 use super::partition_state::IsrAnswer;
 
 mod state;
+mod tale;
 
 use state::Asked;
+use tale::Tale;
+
+pub(super) use tale::IsrChange;
 
 /// How long a controller that gave no answer is left alone (Kafka's `AlterPartitionManager`).
 const RETRY: Duration = Duration::from_millis(50);
@@ -49,6 +53,8 @@ struct Again {
     awaited: Vec<Asked>,
     /// Partitions with a replica that may join, and was not let in.
     partitions: HashSet<TopicPartition>,
+    /// What changed, and is still to be told.
+    tale: Tale,
 }
 
 impl Again {
@@ -56,11 +62,16 @@ impl Again {
         self.at.get_or_insert(now + AGAIN);
     }
 
-    async fn due(&self) {
-        match self.at {
-            Some(at) => sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
+    fn take(&mut self) -> (Vec<Asked>, HashSet<TopicPartition>) {
+        self.at = None;
+        (std::mem::take(&mut self.awaited), std::mem::take(&mut self.partitions))
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -118,8 +129,9 @@ impl Keeper {
             if asked.is_empty() {
                 tokio::select! {
                     () = attention.changed() => {}
-                    () = again.due() => {
-                        let Again { awaited, partitions, .. } = std::mem::take(&mut again);
+                    () = until(again.tale.due()) => {}
+                    () = until(again.at) => {
+                        let (awaited, partitions) = again.take();
                         asked.extend(awaited.into_iter().filter(|asked| self.is_proposed(asked)));
                         self.propose(partitions, &mut asked, &mut again);
                     }
@@ -127,6 +139,9 @@ impl Keeper {
                         self.propose(attention.lagging(), &mut asked, &mut again);
                     }
                 }
+            }
+            for line in again.tale.take(self.replicas.clock().now(), self.lag_max) {
+                tracing::info!("{line}");
             }
             self.propose(attention.take_joining(), &mut asked, &mut again);
             state::once(&mut asked);
@@ -164,7 +179,7 @@ impl Keeper {
                 continue;
             };
             if let Some(proposal) = partition.propose(now, self.lag_max, &*self.lives) {
-                tracing::info!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
+                tracing::debug!(partition = %name, isr = ?proposal.isr, "another isr is asked for");
                 asked.push(Asked { topic_id: partition.topic_id(), partition: name, proposal });
             } else if partition.has_joiner() {
                 again.note(now);
@@ -202,9 +217,9 @@ impl Keeper {
             if !matches!(answer, IsrAnswer::Committed(_)) {
                 are_done = false;
                 again.note(self.replicas.clock().now());
-                tracing::info!(partition = %name, ?answer, "the isr stays as it is for now");
             }
-            partition.answered(&asked.proposal, answer);
+            let change = partition.answered(&asked.proposal, answer.clone());
+            again.tale.note(self.replicas.clock().now(), name, &answer, change);
             false
         });
         are_done

@@ -8,6 +8,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 
 use super::Partition;
 use crate::replica::delayed::AckState;
+use crate::replica::isr::IsrChange;
 use crate::replica::partition_state::{IsrAnswer, IsrProposal, Leadership, Moved, Role, Stale};
 
 impl Partition {
@@ -118,12 +119,13 @@ impl Partition {
         self.inner.lock().state.proposed() == Some(proposal)
     }
 
-    /// Takes in what the controller said to `proposal`.
-    pub fn answered(&self, proposal: &IsrProposal, answer: IsrAnswer) {
+    /// Takes in what the controller said to `proposal`; returns how the ISR changed, if it did.
+    pub fn answered(&self, proposal: &IsrProposal, answer: IsrAnswer) -> Option<IsrChange> {
         let mut inner = self.inner.lock();
-        let before = inner.state.in_sync_count();
+        let former = inner.state.in_sync().to_vec();
         let moved = inner.state.answered(proposal, answer);
-        let after = inner.state.in_sync_count();
+        let (before, after) = (former.len(), inner.state.in_sync_count());
+        let change = IsrChange { from: former, to: inner.state.in_sync().to_vec() };
         let has_laggard = inner.state.has_laggard();
         let advanced = self.advanced(&mut inner, moved.high_watermark);
         drop(inner);
@@ -133,6 +135,7 @@ impl Partition {
         self.attention.expansions.add(u64::from(after > before));
         self.attention.shrinks.add(u64::from(after < before));
         self.tell_moved(moved, advanced);
+        Some(change).filter(|change| change.from != change.to)
     }
 
     /// Wakes whom a fetch of a replica concerns. Not to be called with the lock held.

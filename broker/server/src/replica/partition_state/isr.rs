@@ -68,7 +68,12 @@ impl PartitionState {
 
     /// Returns how many replicas the controller has confirmed to be in sync; 0 unless this broker leads.
     pub fn in_sync_count(&self) -> usize {
-        if self.role == Role::Leader { self.leadership.isr.len() } else { 0 }
+        self.in_sync().len()
+    }
+
+    /// Returns the replicas that the controller has confirmed to be in sync; none unless this broker leads.
+    pub fn in_sync(&self) -> &[BrokerId] {
+        if self.role == Role::Leader { &self.leadership.isr } else { &[] }
     }
 
     /// Returns what waits for the controller's answer.
