@@ -7,6 +7,7 @@ use broker_zookeeper::store::StoreError;
 use super::alter_configs::AlterError;
 use super::describe_configs::ResourceError;
 use crate::controller::admin::AdminError;
+use crate::controller::placement::PlacementError;
 use broker_zookeeper::error::TreeError;
 
 impl From<&AdminError> for ErrorCode {
@@ -18,9 +19,12 @@ impl From<&AdminError> for ErrorCode {
             AdminError::PartitionCount { .. } | AdminError::NotMore { .. } => {
                 Self::InvalidPartitions
             }
-            AdminError::ReplicationFactor { .. } | AdminError::Placement(_) => {
+            AdminError::ReplicationFactor { .. }
+            | AdminError::Placement(PlacementError::TooFewBrokers { .. }) => {
                 Self::InvalidReplicationFactor
             }
+            // Kafka's code for it too.
+            AdminError::Placement(PlacementError::Racks { .. }) => Self::UnknownServerError,
             AdminError::Assignment(_) => Self::InvalidReplicaAssignment,
             AdminError::Both => Self::InvalidRequest,
             AdminError::Config(_) => Self::InvalidConfig,

@@ -3,8 +3,10 @@
 //! Leaders go round the brokers from a start that the caller draws; the other replicas follow at a
 //! shift that grows with each round, so that the load of a broker that dies is spread.
 //! Where every broker names its rack, brokers are taken from rack to rack in turn, and a rack gets a
-//! second replica of a partition only when each rack has one.
-//! Source: Kafka 3.9 `AdminUtils.assignReplicasToBrokers`.
+//! second replica of a partition only when each rack has one. Where some do and others do not, nothing is
+//! placed.
+//! Source: Kafka 3.9 `AdminUtils.assignReplicasToBrokers`; its answer where racks are missing is
+//! UNKNOWN_SERVER_ERROR without words.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,20 @@ pub enum PlacementError {
         /// The live brokers.
         brokers: usize,
     },
+    /// Some brokers name their racks, and others do not.
+    #[error(
+        "not all brokers have a rack: set broker.rack on {}, or choose the replicas yourself",
+        list(without)
+    )]
+    Racks {
+        /// Those that do not.
+        without: Vec<BrokerId>,
+    },
+}
+
+fn list(ids: &[BrokerId]) -> String {
+    let ids = ids.iter().map(ToString::to_string);
+    ids.collect::<Vec<_>>().join(", ")
 }
 
 /// Places `count` partitions, the first of which has the number `first`; the preferred leader is
@@ -59,10 +75,10 @@ pub fn place(
     Ok((first..first + count).map(replicas).collect())
 }
 
-/// Places like [`place`], with racks in mind if every broker names its own.
+/// Places like [`place`], with racks in mind if brokers name them.
 ///
 /// # Errors
-/// When there are fewer brokers than replicas.
+/// When there are fewer brokers than replicas, or only some brokers name their racks.
 pub fn place_by_rack(
     brokers: &[(BrokerId, Option<&str>)],
     first: usize,
@@ -74,6 +90,12 @@ pub fn place_by_rack(
     let named: Option<BTreeMap<BrokerId, &str>> =
         brokers.iter().map(|(id, rack)| Some((*id, (*rack)?))).collect();
     let available = brokers.len();
+    let without: Vec<_> =
+        brokers.iter().filter(|(_, rack)| rack.is_none()).map(|(id, _)| *id).collect();
+    let are_enough = (1..=available).contains(&replication_factor);
+    if are_enough && !without.is_empty() && without.len() < available {
+        return Err(PlacementError::Racks { without });
+    }
     let Some(rack_of) = named.filter(|_| (2..=available).contains(&replication_factor)) else {
         let brokers: Vec<_> = brokers.iter().map(|(id, _)| *id).collect();
         return place(&brokers, first, count, replication_factor, start, shift);
@@ -167,12 +189,23 @@ mod tests {
         }
     }
 
-    /// If one broker does not say where it is, nobody's rack counts.
+    /// If one broker does not say where it is, nothing is placed by itself, as with Kafka.
     #[test]
-    fn racks_count_only_where_all_are_known() {
+    fn racks_of_some_brokers_are_refused() {
         let brokers = [(BrokerId(0), Some("a")), (BrokerId(1), None), (BrokerId(2), Some("b"))];
-        let ids = [BrokerId(0), BrokerId(1), BrokerId(2)];
-        let placed = place_by_rack(&brokers, 0, 9, 2, 0, 0).unwrap();
+        for factor in 1..=3 {
+            let error = place_by_rack(&brokers, 0, 9, factor, 0, 0).unwrap_err();
+            assert_eq!(error, PlacementError::Racks { without: vec![BrokerId(1)] });
+            assert_eq!(
+                error.to_string(),
+                "not all brokers have a rack: set broker.rack on 1, or choose the replicas yourself"
+            );
+        }
+        let error = place_by_rack(&brokers, 0, 9, 4, 0, 0).unwrap_err();
+        assert!(matches!(error, PlacementError::TooFewBrokers { .. }));
+        let nowhere = brokers.map(|(id, _)| (id, None));
+        let ids = nowhere.map(|(id, _)| id);
+        let placed = place_by_rack(&nowhere, 0, 9, 2, 0, 0).unwrap();
         assert_eq!(placed, place(&ids, 0, 9, 2, 0, 0).unwrap());
     }
 
