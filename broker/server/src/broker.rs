@@ -45,6 +45,7 @@ use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::tasks::Tasks;
+use crate::version::Versions;
 use crate::{adopt, http, jobs, producer_ids};
 use ground::Ground;
 use listeners::{bind, serve};
@@ -56,6 +57,7 @@ mod listeners;
 mod lost;
 mod member;
 mod patience;
+mod release;
 
 /// How long answers in progress may take when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -91,9 +93,11 @@ impl Broker {
     /// As [`Self::start`].
     pub async fn start_on(config: BrokerConfig, origin: Origin) -> Result<Self> {
         let (tasks, fs): (_, Arc<dyn Fs>) = (Tasks::new(), Arc::new(RealFs));
+        tell_start(&config);
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
         let ground = Ground::find(&config, origin, &fs, &metrics.coordination).await?;
+        info!(broker = ground.broker_id.0, cluster = ground.cluster_id, "broker and cluster");
         let listeners = bind(&config)?;
         let node = listeners::register(&config, &listeners);
         let (orders, inbox) = member::orders();
@@ -120,6 +124,9 @@ impl Broker {
         let ended = async || end_adoption(&context, &ground).await;
         patiently(&ground.sessions, Renewal::Members, ended).await?;
         if !ground.is_alone {
+            let ours = release::registration_version(&Versions::of_broker(&context.config.load()));
+            let same = async || release::compare(&*ground.store, ground.broker_id, ours).await;
+            patiently(&ground.sessions, Renewal::Members, same).await?;
             member::watch_contact(&context, &ground.sessions);
         }
         jobs::start(&context);
@@ -127,6 +134,7 @@ impl Broker {
             addresses = serve(&context, &workers, listeners);
         }
         context.metrics.health.enter(Phase::Running);
+        info!(broker = context.broker_id.0, "ready");
         Ok(Self {
             context,
             workers,
@@ -259,6 +267,20 @@ fn joining(
 fn unproven(replicas: &Arc<Manager>) -> Unproven {
     let (changes, replicas) = (replicas.standings().changes(), Arc::clone(replicas));
     Unproven { read: Box::new(move || replicas.standings().unproven()), changes }
+}
+
+/// Says what is started, before anything that can take long.
+fn tell_start(config: &BrokerConfig) {
+    let dirs = config.log_dirs.iter().map(|dir| dir.display().to_string());
+    let listeners = config.listeners.iter().map(ToString::to_string);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        log.dirs = dirs.collect::<Vec<_>>().join(","),
+        listeners = listeners.collect::<Vec<_>>().join(","),
+        zookeeper.connect =
+            config.zookeeper_connect.as_deref().unwrap_or("none, the embedded tree"),
+        "ottla-broker starts"
+    );
 }
 
 fn warn_of_no_effect(config: &BrokerConfig) {

@@ -393,18 +393,30 @@ impl DynamicConfig {
         if layers.dynamic_broker == own && layers.dynamic_default == of_all {
             return Ok(());
         }
+        let mut keys = changed_keys(&layers.dynamic_broker, &own);
+        keys.extend(changed_keys(&layers.dynamic_default, &of_all));
+        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
         layers.dynamic_broker = own;
         layers.dynamic_default = of_all;
         match BrokerConfig::resolve(layers) {
             Ok(config) => {
                 self.config.store(Arc::new(config));
-                info!("dynamic configuration of the broker applied");
+                info!(keys, "dynamic configuration of the broker applied");
             }
             // What is in force stays: a broker does not stop for a setting that it does not know.
-            Err(error) => warn!(%error, "dynamic configuration of the broker ignored"),
+            Err(error) => warn!(%error, keys, "dynamic configuration of the broker ignored"),
         }
         Ok(())
     }
+}
+
+/// The keys whose values differ. Values are not told: some are secrets.
+fn changed_keys(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> BTreeSet<String> {
+    let keys = before.keys().chain(after.keys());
+    keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
 }
 
 /// The number of a sequential node.

@@ -309,7 +309,11 @@ impl Membership {
                     std::mem::replace(before, controller) != controller
                 };
                 if self.controller.send_if_modified(is_news) {
-                    info!(broker = controller.map(|id| id.0), "the controller of the cluster");
+                    if let Some(BrokerId(broker)) = controller {
+                        info!(broker, "the controller of the cluster");
+                    } else {
+                        info!("the cluster has no controller");
+                    }
                 }
                 None
             }

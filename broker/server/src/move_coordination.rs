@@ -43,7 +43,8 @@ pub async fn run(config: &BrokerConfig, to: &str) -> Result<()> {
     }
     let tree = EmbeddedTree::open(if is_moved { &files.moved } else { &files.tree })?;
     let from = tree.session().await;
-    let target = RemoteStore::connect(to, SESSION, PATIENCE).await?;
+    let target = RemoteStore::connect(to, SESSION, PATIENCE).await;
+    let target = target.with_context(|| format!("--to {to}"))?;
     let moved = move_tree(&from, &target, is_moved).await;
     tree.close().await;
     let (cluster_id, count) = match moved {

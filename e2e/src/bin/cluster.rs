@@ -27,7 +27,7 @@ use e2e::tools::maven;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How long faults and load go on
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = minutes)]
     minutes: f64,
     /// What all choices come from; a fresh one when it is not given
     #[arg(long)]
@@ -82,6 +82,11 @@ struct Arguments {
     /// Says that the namespaces are there already
     #[arg(long, hide = true)]
     inside: bool,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().ok().filter(|minutes: &f64| minutes.is_finite() && *minutes > 0.0);
+    minutes.ok_or_else(|| "a number above 0".to_owned())
 }
 
 fn main() -> ExitCode {

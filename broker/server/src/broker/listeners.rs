@@ -11,12 +11,13 @@ use broker_config::listener::Listener;
 use broker_zookeeper::node::broker as registration;
 use tracing::info;
 
-use super::DRAIN;
+use super::{DRAIN, release};
 use crate::context::Context;
 use crate::net::connection;
 use crate::net::limits::Limits;
 use crate::net::listener;
 use crate::net::worker::Workers;
+use crate::version::Versions;
 
 /// A bound listener with what clients are told of it.
 pub(super) struct Bound {
@@ -76,7 +77,7 @@ pub(super) fn register(config: &BrokerConfig, listeners: &[Bound]) -> registrati
         }
     };
     registration::Broker {
-        version: 5,
+        version: release::registration_version(&Versions::of_broker(config)),
         endpoints: listeners.iter().map(endpoint).collect(),
         rack: config.broker_rack.clone(),
         features: BTreeMap::default(),

@@ -65,12 +65,13 @@ pub(crate) async fn register(
                 return refresh(store, &path, &data, stat, broker).await;
             }
             if past.contains(&owner) {
-                info!(owner, "the past session of this broker is ended");
+                info!(owner = %hex(owner), "the past session of this broker is ended");
                 ops = take_over(store, &path, stat).await?;
             } else if has_waited {
                 return Err(taken(id, owner, &path, &data));
             } else {
-                warn!(broker = id.0, owner, "registered by another session; waits for its end");
+                let owner = hex(owner);
+                warn!(broker = id.0, %owner, "registered by another session; waits for its end");
                 outwait(store, &path, patience).await?;
                 has_waited = true;
                 continue;
@@ -150,6 +151,11 @@ async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<()
             Some(_) | None => return Ok(()),
         }
     }
+}
+
+/// A session as ZooKeeper's own tools print it.
+fn hex(session: i64) -> String {
+    format!("{session:#x}")
 }
 
 fn taken(broker_id: BrokerId, owner: i64, path: &str, data: &[u8]) -> RegisterError {

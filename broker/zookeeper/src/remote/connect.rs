@@ -13,7 +13,7 @@ use crate::store::CreateMode;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It must be `host:port,host:port`, and may end in the path of a node.
-    #[error("zookeeper.connect has {connect:?}, which names no servers or no path of a node")]
+    #[error("{connect:?} names no servers, or its end is no path of a node")]
     BadConnect {
         /// What was given.
         connect: String,
