@@ -3,11 +3,11 @@
 //!
 //! Reading path: [`enter`] (namespaces of our own), [`network`] (hosts, and cuts between them),
 //! [`server`] (a process on a host), [`zookeeper`] and [`node`] (what runs there), [`bed`] (all of
-//! it together), [`fault`] (what is done to it), [`workload`] (what is asked of it), [`history`]
-//! (what came of that, a line an event), [`checker`] (the rules), [`last`] (disks) and [`judge`] (logs),
-//! [`run`] (a run from start to verdict) and [`table`] (how it is told). Beside it: [`script`] (deeds in place
-//! of faults at random, for a mixed cluster), [`planted`] (whether the bed finds what is wrong on purpose)
-//! and [`figures`] (how long a cluster is away).
+//! it together), [`fault`] (what is done to it), [`loss`] (what a lost disk excuses), [`workload`] (what
+//! is asked of it), [`history`] (what came of that, a line an event), [`checker`] (the rules), [`last`]
+//! (disks) and [`judge`] (logs), [`run`] (a run from start to verdict) and [`table`] (how it is told).
+//! Beside it: [`script`] (deeds in place of faults at random, for a mixed cluster), [`planted`] (whether
+//! the bed finds what is wrong on purpose) and [`figures`] (how long a cluster is away).
 //!
 //! Nothing here knows what a broker should do beyond the protocol: Apache Kafka and Ottla are judged
 //! by the same rules.
@@ -22,6 +22,7 @@ pub mod figures;
 pub mod history;
 pub mod judge;
 pub mod last;
+pub mod loss;
 pub mod network;
 pub mod node;
 pub mod planted;

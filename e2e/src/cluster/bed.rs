@@ -2,22 +2,25 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::claim::Claims;
+use super::loss::Losses;
 use super::network::Network;
 use super::node::{Kind, Node, Setup};
+use super::server::Ended;
 use super::view::{self, View};
 use super::workload::{self, TOPICS, Topic};
 use super::zookeeper::Ensemble;
-use crate::deadline::{self, Deadline};
+use crate::deadline::{self, Deadline, Stopwatch};
 use crate::wire::Connection;
 
 /// Below this all disks of a run are mounted; gone with the run's namespaces.
@@ -41,8 +44,10 @@ pub struct Bed {
     pub view: Arc<View>,
     /// Faults' claims on the broker of this index, or, last, on ZooKeeper.
     pub claims: Claims,
-    /// Whether a disk was lost at once in this storm.
-    pub lost_disk: AtomicBool,
+    /// The disks that were lost at once.
+    pub losses: Losses,
+    /// When the last fault was mended that is not the start of a process.
+    mended: Mutex<Stopwatch>,
     /// Tells that the harness itself ends the brokers.
     closing: AtomicBool,
 }
@@ -63,8 +68,9 @@ impl Bed {
         let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
         let claims = Claims::new(nodes.len() + 1);
         let view = Arc::new(View::new(brokers));
-        let (lost_disk, closing) = (AtomicBool::new(false), AtomicBool::new(false));
-        let bed = Self { network, ensemble, nodes, view, claims, lost_disk, closing };
+        let (losses, closing) = (Losses::default(), AtomicBool::new(false));
+        let mended = Mutex::new(Stopwatch::start());
+        let bed = Self { network, ensemble, nodes, view, claims, losses, mended, closing };
         for node in &bed.nodes {
             node.server.start()?;
         }
@@ -221,6 +227,28 @@ impl Bed {
         Ok(true)
     }
 
+    /// Something that a fault had done is undone now.
+    pub fn note_mend(&self) {
+        *self.mended.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
+    }
+
+    /// How long ago the last fault was mended: since then the network is whole, and every process runs,
+    /// serving or not. `None` where one does not run yet.
+    pub fn since_mend(&self) -> Option<Duration> {
+        let mut since = self.mended.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        let brokers = self.nodes.iter().map(|node| &node.server);
+        for server in self.ensemble.servers.iter().chain(brokers) {
+            since = since.min(server.age()?);
+        }
+        Some(since)
+    }
+
+    /// How much each broker has written to its log.
+    pub fn log_lengths(&self) -> Vec<u64> {
+        let length = |node: &Node| fs::metadata(node.server.log()).map_or(0, |log| log.len());
+        self.nodes.iter().map(length).collect()
+    }
+
     /// Starts again, until the bed closes, whatever has ended and is not held down by a fault.
     pub fn keep_up(self: &Arc<Self>) -> JoinHandle<()> {
         let bed = Arc::clone(self);
@@ -255,14 +283,23 @@ impl Bed {
         Ok(())
     }
 
-    /// Stops every broker in order and starts all again.
-    pub fn restart_all(&self) -> Result<()> {
+    /// Stops every broker in order, and starts none again until it is released; returns those that had to
+    /// be killed.
+    pub fn stop_all(&self) -> Result<Vec<&Node>> {
         for node in &self.nodes {
             node.server.hold();
         }
+        let mut killed = Vec::new();
         for node in &self.nodes {
-            node.server.stop()?;
+            if node.server.stop()? == Ended::ByForce {
+                killed.push(node);
+            }
         }
+        Ok(killed)
+    }
+
+    /// Starts all that [`Bed::stop_all`] stopped.
+    pub fn start_all(&self) -> Result<()> {
         for node in &self.nodes {
             node.server.release();
         }
@@ -274,7 +311,9 @@ impl Bed {
         self.closing.store(true, Ordering::SeqCst);
         for node in &self.nodes {
             node.server.hold();
-            ensure!(node.server.stop()?, "{} did not end in order", node.server.name);
+            // The last look has ended them already.
+            let ended = node.server.stop()?;
+            ensure!(ended != Ended::ByForce, "{} did not end in order", node.server.name);
         }
         Ok(())
     }

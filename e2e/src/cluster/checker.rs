@@ -158,6 +158,11 @@ impl Checker {
             }
             What::Refused(place, values) => self.partition(*place).refused(*values),
             What::Seek(place) => self.partition(*place).seek(process),
+            What::Audit(place) => self.partition(*place).audit(process),
+            What::Audited(place) => {
+                let partition = self.partitions.entry(*place).or_default();
+                partition.audited(*place, process, findings);
+            }
             What::Poll(place, next, runs) => {
                 let partition = self.partitions.entry(*place).or_default();
                 partition.poll(*place, process, *next, runs, findings);

@@ -1,11 +1,11 @@
 //! What is done to the cluster: faults, whom they hit, and how they end.
 //!
 //! A fault has its target to itself, so that up to three may go on at once without undoing each
-//! other. It ends when what it hit is told to work again, not when it does.
+//! other. It ends when what it hit is told to work again, not when it does. One that finds nothing to
+//! do, as there is no leader to kill or the ensemble is down, says so and is not counted.
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,8 +13,10 @@ use anyhow::{Context, Result};
 use super::bed::Bed;
 use super::claim::Claim;
 use super::history::History;
-use super::network::both_ways;
+use super::judge;
+use super::network::{Cut, both_ways};
 use super::node::{self, SESSION_SECONDS};
+use super::server::Ended;
 use super::workload::{TOPICS, places};
 use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline};
@@ -131,6 +133,15 @@ impl Fault {
         None
     }
 
+    /// How long it lasts on average, in seconds, where `among` are drawn.
+    pub fn mean_seconds(among: &[Self]) -> f64 {
+        const DRAWS: u32 = 2_000;
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut draw = || Self::draw(&mut rng, among).map(|fault| fault.time(&mut rng));
+        let sum: Duration = (0..DRAWS).filter_map(|_| draw()).sum();
+        sum.as_secs_f64() / f64::from(DRAWS)
+    }
+
     fn hits_zookeeper(self) -> bool {
         matches!(self, Self::KillZookeeperLeader | Self::KillEnsemble | Self::Depose)
     }
@@ -158,6 +169,28 @@ impl Fault {
         Duration::from_millis(ms)
     }
 }
+
+/// What came of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was not, or not all of what its name says: why.
+    Nothing(&'static str),
+}
+
+impl Outcome {
+    fn done_if(done: bool, else_why: &'static str) -> Self {
+        if done { Self::Done } else { Self::Nothing(else_why) }
+    }
+}
+
+/// The broker that a fault wants is down by itself, or not up again yet.
+const RUNS_NOT: Outcome = Outcome::Nothing("the broker did not run");
+/// Another fault has most of its servers.
+const NO_ENSEMBLE: Outcome = Outcome::Nothing("ZooKeeper did not answer");
+/// Of the brokers that a fault wants, another has one.
+const TAKEN: Outcome = Outcome::Nothing("another fault had a broker that it needs");
 
 /// A fault about to happen: what, to whom, for how long.
 #[derive(Debug)]
@@ -192,16 +225,19 @@ impl<'a> Strike<'a> {
     }
 
     /// Does it, waits, and takes it back. What shows at once to be wrong is recorded in `history`.
-    pub fn land(&self, history: &History) -> Result<()> {
+    pub fn land(&self, history: &History) -> Result<Outcome> {
+        if !self.fault.hits_zookeeper() && !self.node().server.runs() {
+            return Ok(RUNS_NOT);
+        }
         let done = match self.fault {
             Fault::KillZookeeperLeader | Fault::KillEnsemble => self.kill_zookeepers(),
-            Fault::Kill | Fault::Stop => self.end_broker(),
+            Fault::Kill | Fault::Stop => self.end_broker(history),
             Fault::PauseShort | Fault::PauseLong => self.pause(),
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
-            Fault::Expire => self.expire(history),
-            Fault::Depose => self.until_it_answers(Ensemble::depose),
+            Fault::Expire => Ok(self.expire(history)),
+            Fault::Depose => Ok(self.depose()),
             Fault::Cascade => self.cascade(),
             Fault::Forsake => self.forsake(),
             Fault::Deafen => self.deafen(history),
@@ -216,33 +252,48 @@ impl<'a> Strike<'a> {
         &self.bed.nodes[self.target]
     }
 
-    fn kill_zookeepers(&self) -> Result<()> {
+    fn kill_zookeepers(&self) -> Result<Outcome> {
         let servers = &self.bed.ensemble.servers;
-        let hit: Vec<_> = match (self.fault, self.bed.ensemble.leader()) {
-            (Fault::KillZookeeperLeader, Some(leader)) => vec![&servers[leader]],
-            (Fault::KillZookeeperLeader, None) => Vec::new(),
-            _ => servers.iter().collect(),
+        let hit: Vec<_> = if self.fault == Fault::KillEnsemble {
+            servers.iter().collect()
+        } else {
+            self.bed.ensemble.leader().map(|leader| &servers[leader]).into_iter().collect()
         };
         for server in &hit {
             server.hold();
         }
-        let killed: Result<Vec<()>> = hit.iter().map(|server| server.kill()).collect();
-        deadline::pass(self.time);
+        let killed: Result<Vec<bool>> = hit.iter().map(|server| server.kill()).collect();
+        let hits = killed.as_ref().is_ok_and(|killed| killed.contains(&true));
+        if hits {
+            deadline::pass(self.time);
+        }
         for server in &hit {
             server.release();
         }
-        killed.map(drop)
+        killed?;
+        Ok(Outcome::done_if(hits, "no server led the ensemble"))
     }
 
-    fn end_broker(&self) -> Result<()> {
-        let server = &self.node().server;
+    fn end_broker(&self, history: &History) -> Result<Outcome> {
+        let node = self.node();
+        let server = &node.server;
         server.hold();
-        let ended = if self.fault == Fault::Kill { server.kill() } else { server.stop().map(drop) };
+        let ended = if self.fault == Fault::Kill {
+            server.kill().map(|ran| if ran { Ended::InOrder } else { Ended::RanNot })
+        } else {
+            server.stop()
+        };
         deadline::pass(self.time);
         server.release();
-        ended?;
+        let ended = ended?;
+        if ended == Ended::ByForce {
+            judge::stopped_by_force(node, history);
+        }
+        if ended == Ended::RanNot {
+            return Ok(RUNS_NOT);
+        }
         self.wait_for_start();
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     /// A broker on its way up is left alone for a while: else a slow one never serves again.
@@ -252,21 +303,32 @@ impl<'a> Strike<'a> {
             .poll("a broker that comes back", || Ok(server.serves().then_some(())));
     }
 
-    /// Another fault may have the ensemble down: it is asked until it is up again.
-    fn until_it_answers(&self, ask: impl Fn(&Ensemble) -> Result<bool>) -> Result<()> {
+    /// Another fault may have the ensemble down: it is asked until it is up again, `None` where that takes
+    /// too long.
+    fn until_it_answers<T>(&self, ask: impl Fn(&Ensemble) -> Result<T>) -> Option<T> {
         Deadline::seconds(2 * SESSION_SECONDS)
             .poll("an ensemble", || Ok(ask(&self.bed.ensemble).ok()))
-            .map(drop)
+            .ok()
     }
 
-    fn pause(&self) -> Result<()> {
+    fn depose(&self) -> Outcome {
+        let Some(deposed) = self.until_it_answers(Ensemble::depose) else { return NO_ENSEMBLE };
+        self.bed.note_mend();
+        Outcome::done_if(deposed, "there was no controller")
+    }
+
+    fn pause(&self) -> Result<Outcome> {
         let server = &self.node().server;
-        server.halt(true)?;
+        if !server.halt(true)? {
+            return Ok(RUNS_NOT);
+        }
         deadline::pass(self.time);
-        server.halt(false)
+        server.halt(false)?;
+        self.bed.note_mend();
+        Ok(Outcome::Done)
     }
 
-    fn cut(&self) -> Result<()> {
+    fn cut(&self) -> Result<Outcome> {
         let own = self.node().server.host.address;
         let (peers, zookeepers) = (self.bed.peers_of(self.target), self.bed.zookeepers());
         let directions: Vec<(Ipv4Addr, Ipv4Addr)> = match (self.fault, self.one_way) {
@@ -284,54 +346,70 @@ impl<'a> Strike<'a> {
         };
         let cut = self.bed.network.cut(&directions)?;
         deadline::pass(self.time);
-        self.bed.network.mend(&cut)
+        self.mend(&cut)?;
+        Ok(Outcome::Done)
     }
 
-    fn fill(&self) -> Result<()> {
+    fn mend(&self, cut: &Cut) -> Result<()> {
+        let mended = self.bed.network.mend(cut);
+        self.bed.note_mend();
+        mended
+    }
+
+    fn fill(&self) -> Result<Outcome> {
         let node = self.node();
         let filled = node.fill();
         deadline::pass(self.time);
         node.unfill()?;
-        filled
+        self.bed.note_mend();
+        filled.map(|()| Outcome::Done)
     }
 
     /// Kills it, waits until no partition counts on it, and empties its disk; where others do not get
     /// it out of every ISR in time, the disk stays.
-    fn wipe(&self) -> Result<()> {
+    fn wipe(&self) -> Result<Outcome> {
         let node = self.node();
         node.server.hold();
-        let wiped = node.server.kill().and_then(|()| {
+        let wiped = node.server.kill().and_then(|_| {
             let out = Deadline::seconds(3 * SESSION_SECONDS).poll("ISRs without it", || {
                 let out = self.bed.is_out_of_every_isr(self.target);
                 Ok(out.unwrap_or(false).then_some(()))
             });
             // A disk that was lost in this storm may be counted on by an ISR and hold nothing.
-            let alone = !self.bed.lost_disk.load(Ordering::SeqCst);
-            if out.is_ok() && alone { node.wipe() } else { Ok(()) }
+            let may = out.is_ok() && !self.bed.losses.is_open();
+            if may {
+                node.wipe()?;
+            }
+            Ok(Outcome::done_if(may, "its disk was counted on"))
         });
         node.server.release();
-        wiped?;
+        let wiped = wiped?;
         self.wait_for_start();
-        Ok(())
+        Ok(wiped)
     }
 }
 
 impl Strike<'_> {
     /// Takes the disk of a broker while all replicas are in sync, once a storm: all that was
     /// acknowledged is on two other disks then.
-    fn wipe_at_once(&self) -> Result<()> {
-        let node = self.node();
+    fn wipe_at_once(&self) -> Result<Outcome> {
+        let (bed, node) = (self.bed, self.node());
         // Every topic: the only replica of one that is not judged would be gone, too.
-        let whole = self.bed.all_not_whole().is_ok_and(|missing| missing.is_empty());
-        if !whole || self.bed.lost_disk.swap(true, Ordering::SeqCst) {
-            return Ok(());
+        if !bed.all_not_whole().is_ok_and(|missing| missing.is_empty()) {
+            return Ok(Outcome::Nothing("not all replicas were in sync"));
+        }
+        if !bed.losses.begin(node.id, bed.log_lengths()) {
+            return Ok(Outcome::Nothing("another disk was lost in this storm"));
         }
         node.server.hold();
-        let wiped = node.server.kill().and_then(|()| node.wipe());
+        let wiped = node.server.kill().and_then(|_| node.wipe());
         node.server.release();
+        if wiped.is_err() {
+            bed.losses.forget();
+        }
         wiped?;
         self.wait_for_start();
-        Ok(())
+        Ok(Outcome::Done)
     }
 }
 
@@ -347,4 +425,17 @@ fn target(bed: &Bed, rng: &mut fastrand::Rng) -> usize {
     };
     let index = chosen.and_then(|(id, _)| bed.nodes.iter().position(|node| node.id == id));
     index.unwrap_or(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_a_kind_lies_within_its_range() {
+        let mean = Fault::mean_seconds(&[Fault::PauseLong]);
+        let session = SESSION_SECONDS as f64;
+        assert!(mean > 1.5 * session && mean < 2.0 * session, "{mean}");
+        assert!(Fault::mean_seconds(&[Fault::Depose]).abs() < 1e-9);
+    }
 }

@@ -18,6 +18,7 @@ use broker_protocol::record::builder::BatchBuilder;
 
 use super::bed::Bed;
 use super::network::both_ways;
+use super::server::Ended;
 use super::view::{self, View};
 use super::workload::admin;
 use crate::deadline::{self, Deadline, Stopwatch};
@@ -238,12 +239,14 @@ fn once(bed: &Bed, probes: &Probes, act: Act) -> Result<Duration> {
     let mut cut = None;
     node.server.hold();
     match act {
-        Act::Kill | Act::KillController => node.server.kill()?,
+        Act::Kill | Act::KillController => ensure!(node.server.kill()?, "it did not run"),
         Act::BounceController => {
-            node.server.kill()?;
+            ensure!(node.server.kill()?, "it did not run");
             node.server.release();
         }
-        Act::Stop => ensure!(node.server.stop()?, "it did not stop in order"),
+        Act::Stop => {
+            ensure!(node.server.stop()? == Ended::InOrder, "it did not stop in order");
+        }
         Act::HostGone => {
             let mut all = [bed.peers_of(target), bed.zookeepers()].concat();
             all.push(bed.network.harness);

@@ -5,6 +5,8 @@
 //! <microseconds> <process> sent    <place> <writer>:<first>+<count> <offset>    it is acknowledged
 //! <microseconds> <process> refused <place> <writer>:<first>+<count>             it was not appended
 //! <microseconds> <process> seek    <place>                                      reads begin anew
+//! <microseconds> <process> audit   <place>                                      from 0, to the end
+//! <microseconds> <process> audited <place>                                      the end was reached
 //! <microseconds> <process> poll    <place> <next> <offset>=<writer>:<first>+<count>,...
 //! <microseconds> <process> commit | committed  <group> <generation> <place> <offset>
 //! <microseconds> <process> ask     <group> <place>                              for the commit
@@ -63,6 +65,10 @@ pub enum What {
     Refused(Place, Values),
     /// The process forgets how far it had read.
     Seek(Place),
+    /// The process begins to read all that there is, from offset 0 on.
+    Audit(Place),
+    /// It has come to the end.
+    Audited(Place),
     /// A read that ended before `next`, with the values at their offsets.
     Poll(Place, i64, Vec<(i64, Values)>),
     /// A member of a generation (-1: of none) asks to commit an offset.
@@ -180,6 +186,8 @@ impl fmt::Display for Event {
             What::Sent(place, values, offset) => write!(f, "sent {place} {values} {offset}"),
             What::Refused(place, values) => write!(f, "refused {place} {values}"),
             What::Seek(place) => write!(f, "seek {place}"),
+            What::Audit(place) => write!(f, "audit {place}"),
+            What::Audited(place) => write!(f, "audited {place}"),
             What::Poll(place, next, runs) => {
                 write!(f, "poll {place} {next} ")?;
                 list(f, runs, |f, (offset, values)| write!(f, "{offset}={values}"))
@@ -265,6 +273,8 @@ fn parse(verb: &str, rest: &str) -> Result<What> {
         }
         ("refused", [place, values]) => What::Refused(place.parse()?, values.parse()?),
         ("seek", [place]) => What::Seek(place.parse()?),
+        ("audit", [place]) => What::Audit(place.parse()?),
+        ("audited", [place]) => What::Audited(place.parse()?),
         ("poll", [place, next, runs]) => {
             let runs = runs.split(',').filter(|run| !run.is_empty()).map(|run| {
                 let (offset, values) = run.split_once('=').context("values without an offset")?;
@@ -303,6 +313,8 @@ mod tests {
             "2 2 sent 0/3 7:100+5 41",
             "3 2 refused 1/0 7:105+1",
             "4 9 seek 0/3",
+            "4 9 audit 0/3",
+            "4 9 audited 0/3",
             "5 9 poll 0/3 46 41=7:100+5",
             "6 9 poll 0/3 48 46=7:105+1,47=8:0+1",
             "7 9 poll 0/3 48 ",

@@ -29,20 +29,39 @@ pub fn ends(bed: &Bed, history: &History) {
     }
 }
 
-/// What ours must not say: that an assertion broke, or that a replica in sync lacks something. `lost_disk`
-/// excuses the latter.
-pub fn words(bed: &Bed, history: &History, lost_disk: bool) -> Result<()> {
-    for node in of(bed, Kind::Ottla) {
+/// Stops every broker in order; one of ours that has to be killed is a finding.
+pub fn stop_all(bed: &Bed, history: &History) -> Result<()> {
+    for node in bed.stop_all()? {
+        stopped_by_force(node, history);
+    }
+    Ok(())
+}
+
+/// A broker was told to end in order, and had to be killed.
+pub fn stopped_by_force(node: &Node, history: &History) {
+    let what = format!("{} had to be killed after SIGTERM", node.server.name);
+    let is_ours = node.kind == Kind::Ottla;
+    history.record(0, if is_ours { What::Wrong(Rule::Undone, what) } else { What::Note(what) });
+}
+
+/// What ours must not say: that an assertion broke, or that a replica in sync lacks something, but for one
+/// whose disk was lost.
+pub fn words(bed: &Bed, history: &History) -> Result<()> {
+    for (index, node) in bed.nodes.iter().enumerate().filter(|(_, node)| node.kind == Kind::Ottla) {
         let log = fs::read_to_string(node.server.log()).context("read a broker's log")?;
-        for line in log.lines() {
+        let mut at = 0;
+        for line in log.split_inclusive('\n') {
+            let begin = at;
+            at += line.len() as u64;
             let rule = if line.contains("panicked at") {
                 Rule::UnexpectedEnd
-            } else if line.contains(LACKS_COMMITTED) && !lost_disk {
+            } else if line.contains(LACKS_COMMITTED) && !bed.losses.explain(index, begin, line) {
                 Rule::LacksCommitted
             } else {
                 continue;
             };
-            history.record(0, What::Wrong(rule, format!("{}: {line}", node.server.name)));
+            let what = format!("{}: {}", node.server.name, line.trim_end());
+            history.record(0, What::Wrong(rule, what));
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::bed::{Bed, OFFSETS};
 use super::node::{Kind, Node};
+use super::server::Ended;
 use super::view::{self, ANSWER, CONNECT, Denial};
 use super::workload::{self, admin};
 use crate::deadline::{self, Deadline};
@@ -161,6 +162,7 @@ impl<'a> Actor<'a> {
             for node in &others {
                 node.server.halt(false)?;
             }
+            self.bed.note_mend();
             // Whoever is quicker has it: it is taken away again.
             Ok(moved.is_ok().then_some(()))
         })
@@ -297,11 +299,15 @@ impl<'a> Actor<'a> {
 
 fn end(node: &Node, by_force: bool) -> Result<()> {
     node.server.hold();
-    let ended = if by_force { node.server.kill().map(|()| true) } else { node.server.stop() };
+    let ended = if by_force {
+        node.server.kill()
+    } else {
+        node.server.stop().map(|ended| ended == Ended::InOrder)
+    };
     // Long enough for the others to go on without it.
     deadline::pass(Duration::from_secs(1));
     node.server.release();
-    ensure!(ended?, "{} did not end in order", node.server.name);
+    ensure!(ended?, "{} did not run, or did not end in order", node.server.name);
     Ok(())
 }
 

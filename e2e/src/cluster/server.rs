@@ -40,6 +40,17 @@ pub struct Server {
     unexpected_ends: Mutex<Vec<String>>,
 }
 
+/// How a process ended that was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it should.
+    InOrder,
+    /// It took too long, and was killed.
+    ByForce,
+    /// It did not run: nobody was told anything.
+    RanNot,
+}
+
 #[derive(Debug)]
 struct Running {
     process: Process,
@@ -153,43 +164,53 @@ impl Server {
         if may() { self.start() } else { Ok(()) }
     }
 
-    /// Stops it in order (SIGTERM); by force when that takes too long. Returns whether it was in order.
-    pub fn stop(&self) -> Result<bool> {
-        let Some(mut running) = self.lock().take() else { return Ok(true) };
-        if running.process.has_ended()? {
-            return Ok(true);
-        }
+    /// Stops it in order (SIGTERM); by force when that takes too long.
+    pub fn stop(&self) -> Result<Ended> {
+        let Some(mut running) = self.take_running()? else { return Ok(Ended::RanNot) };
         running.process.signal(Signal::TERM)?;
         let deadline = Deadline::seconds(STOP_SECONDS);
         let ended = deadline.poll("its end", || Ok(running.process.has_ended()?.then_some(())));
-        if ended.is_err() {
-            running.process.kill()?;
+        if ended.is_ok() {
+            return Ok(Ended::InOrder);
         }
-        Ok(ended.is_ok())
+        running.process.kill()?;
+        Ok(Ended::ByForce)
     }
 
-    /// Kills it (SIGKILL).
-    pub fn kill(&self) -> Result<()> {
-        let Some(mut running) = self.lock().take() else { return Ok(()) };
+    /// Kills it (SIGKILL); returns whether it ran.
+    pub fn kill(&self) -> Result<bool> {
+        let Some(mut running) = self.take_running()? else { return Ok(false) };
+        running.process.kill()?;
+        Ok(true)
+    }
+
+    /// The process, no longer kept here, if it runs; what one that ended by itself said is kept.
+    fn take_running(&self) -> Result<Option<Running>> {
+        let Some(mut running) = self.lock().take() else { return Ok(None) };
         if running.process.has_ended()? {
-            return Ok(());
+            self.ends().push(last_words(&running.process));
+            return Ok(None);
         }
-        running.process.kill()
+        Ok(Some(running))
     }
 
-    /// Halts it (SIGSTOP) or lets it go on (SIGCONT). One that does not run is left alone.
-    pub fn halt(&self, halted: bool) -> Result<()> {
+    /// Halts it (SIGSTOP) or lets it go on (SIGCONT); returns whether it runs.
+    pub fn halt(&self, halted: bool) -> Result<bool> {
         let mut running = self.lock();
-        let Some(running) = running.as_mut() else { return Ok(()) };
+        let Some(running) = running.as_mut() else { return Ok(false) };
         if running.process.has_ended()? {
-            return Ok(());
+            return Ok(false);
         }
-        running.process.signal(if halted { Signal::STOP } else { Signal::CONT })
+        running.process.signal(if halted { Signal::STOP } else { Signal::CONT })?;
+        Ok(true)
     }
 
-    /// How long the present process has run.
+    /// How long the present process has run, `None` where none runs.
     pub fn age(&self) -> Option<std::time::Duration> {
-        self.lock().as_ref().map(|running| running.since.elapsed())
+        let mut running = self.lock();
+        let running = running.as_mut()?;
+        let runs = !running.process.has_ended().unwrap_or(true);
+        runs.then(|| running.since.elapsed())
     }
 
     /// The process id, for figures.
@@ -207,4 +228,52 @@ fn last_words(process: &Process) -> String {
         lines.iter().rev().find(|line| words.iter().any(|word| line.contains(word)))
     });
     said.or(lines.last()).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server whose process is `script`.
+    fn server(script: &str) -> Result<(tempfile::TempDir, Server)> {
+        let directory = tempfile::tempdir()?;
+        let host = Host { name: "nowhere".to_owned(), address: std::net::Ipv4Addr::LOCALHOST };
+        let recipe =
+            Recipe { command: Box::new(|| Ok(Command::new("false"))), serves: Box::new(|_| true) };
+        let server = Server::new("one", host, recipe);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        let process = Process::spawn("one", &mut command, &directory.path().join("log"))?;
+        *server.lock() = Some(Running { process, since: Stopwatch::start(), serves: false });
+        Ok((directory, server))
+    }
+
+    #[test]
+    fn one_that_ended_by_itself_is_found_by_who_comes_to_end_it() -> Result<()> {
+        for by_force in [true, false] {
+            let (_directory, server) = server("echo 'FATAL no more'; exit 3")?;
+            Deadline::seconds(30).poll("its end", || Ok((!server.runs()).then_some(())))?;
+            assert_eq!(server.age(), None);
+            if by_force {
+                assert!(!server.kill()?);
+            } else {
+                assert_eq!(server.stop()?, Ended::RanNot);
+            }
+            assert_eq!(server.unexpected_ends().len(), 1);
+            assert!(!server.halt(true)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_runs_is_ended_and_that_is_no_finding() -> Result<()> {
+        let (_directory, server) = server("exec tail -f /dev/null")?;
+        assert!(server.halt(true)? && server.halt(false)?);
+        assert!(server.age().is_some());
+        assert!(server.kill()?);
+        assert!(!server.kill()?, "it is gone");
+        assert_eq!(server.stop()?, Ended::RanNot);
+        assert!(server.unexpected_ends().is_empty());
+        Ok(())
+    }
 }

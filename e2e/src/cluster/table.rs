@@ -5,20 +5,24 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
-
 use super::checker::{Rule, Violation};
 use super::fault::Fault;
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What all choices came from.
     pub seed: u64,
     /// How long faults and load went on, and the last look.
     pub time: Duration,
+    /// How long faults and load went on, calms between them included.
+    pub stormy: Duration,
+    /// The least faults an hour of that.
+    pub least: f64,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
+    /// How often one found nothing to do, and why.
+    pub undone: BTreeMap<(Fault, &'static str), u64>,
     /// Records acknowledged with `acks=all`.
     pub acknowledged: u64,
     /// Those of them that were read where they were said to be.
@@ -42,16 +46,23 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no rule was broken, and something was there to break one.
+    /// Whether no rule was broken, something was there to break one, and the harness did what it was to do.
     pub fn is_clean(&self) -> bool {
-        self.counts.is_empty() && self.acknowledged > 0 && self.acknowledged == self.verified
+        let errors = self.harness_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = self.counts.is_empty() && errors.is_empty();
+        let is_read = self.acknowledged > 0 && self.acknowledged == self.verified;
+        is_kept && is_read && self.faults_an_hour() >= self.least
+    }
+
+    fn faults_an_hour(&self) -> f64 {
+        let faults: u64 = self.faults.values().sum();
+        faults as f64 * 3_600.0 / self.stormy.as_secs_f64().max(1.0)
     }
 
     /// Keeps an error of the harness for the table.
-    pub fn note_error(&self, error: &anyhow::Error) -> Result<()> {
+    pub fn note_error(&self, error: &anyhow::Error) {
         let mut errors = self.harness_errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors.push(format!("{error:#}"));
-        Ok(())
     }
 }
 
@@ -78,12 +89,16 @@ fn spread(f: &mut fmt::Formatter<'_>, name: &str, times: &[Duration]) -> fmt::Re
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults: u64 = self.faults.values().sum();
-        let hours = self.time.as_secs_f64() / 3_600.0;
         writeln!(f, "\nseed {}, {:.0} s", self.seed, self.time.as_secs_f64())?;
         for (fault, count) in &self.faults {
             writeln!(f, "{fault:40} {count:6}")?;
         }
-        writeln!(f, "{:40} {faults:6}  {:.0} an hour", "faults", faults as f64 / hours.max(1e-9))?;
+        let (rate, least) = (self.faults_an_hour(), self.least);
+        let verdict = if rate < least { ": TOO FEW" } else { "" };
+        writeln!(f, "{:40} {faults:6}  {rate:.0} an hour, at least {least:.0}{verdict}", "faults")?;
+        for ((fault, why), count) in &self.undone {
+            writeln!(f, "  did nothing: {fault}: {why} {count:6}")?;
+        }
         writeln!(f, "{:40} {:>6}", "records acknowledged", self.acknowledged)?;
         writeln!(f, "{:40} {:>6}", "of them read back", self.verified)?;
         let (partitions, batches) = self.compared;
@@ -108,5 +123,58 @@ impl fmt::Display for Report {
             writeln!(f, "{rule}: {what}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of ten minutes with 200 faults, all well.
+    fn clean() -> Report {
+        Report {
+            stormy: Duration::from_mins(10),
+            least: 900.0,
+            faults: BTreeMap::from([(Fault::Kill, 120), (Fault::Stop, 80)]),
+            acknowledged: 7,
+            verified: 7,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_broken_rule_and_with_enough_faults_is_clean() {
+        assert!(clean().is_clean());
+        // Exactly as many as there must be.
+        let faults = BTreeMap::from([(Fault::Kill, 150)]);
+        assert!(Report { faults, ..clean() }.is_clean());
+    }
+
+    #[test]
+    fn too_few_faults_fail_a_run_however_many_did_nothing() {
+        let faults = BTreeMap::from([(Fault::Kill, 149)]);
+        let undone = BTreeMap::from([((Fault::Stop, "why not"), 500)]);
+        let report = Report { faults, undone, ..clean() };
+        assert!(!report.is_clean());
+        let told = report.to_string();
+        assert!(told.contains("894 an hour, at least 900: TOO FEW"), "{told}");
+        assert!(told.contains("did nothing: SIGTERM: why not"), "{told}");
+        assert!(!Report { faults: BTreeMap::new(), ..clean() }.is_clean());
+    }
+
+    #[test]
+    fn what_the_harness_failed_to_do_fails_a_run() {
+        let report = clean();
+        report.note_error(&anyhow::anyhow!("ip refuses"));
+        assert!(!report.is_clean());
+        assert!(report.to_string().contains("harness: ip refuses"));
+    }
+
+    #[test]
+    fn a_broken_rule_or_a_record_that_was_not_read_fails_a_run() {
+        let counts = BTreeMap::from([(Rule::Diverged, 1)]);
+        assert!(!Report { counts, ..clean() }.is_clean());
+        assert!(!Report { verified: 6, ..clean() }.is_clean());
+        assert!(!Report { acknowledged: 0, verified: 0, ..clean() }.is_clean());
     }
 }

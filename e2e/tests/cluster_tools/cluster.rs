@@ -68,7 +68,8 @@ impl Cluster {
 
     /// Kills a broker as a crash would.
     pub(crate) fn kill(&self, id: i32) -> Result<()> {
-        self.node(id)?.server.kill()
+        ensure!(self.node(id)?.server.kill()?, "broker {id} did not run");
+        Ok(())
     }
 
     /// Starts a broker that was killed, and waits until it serves.

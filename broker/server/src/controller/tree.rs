@@ -124,7 +124,10 @@ impl Tree {
         while batch.iter().any(|piece| !piece.steps.is_empty()) {
             let steps = batch.iter().flat_map(|piece| piece.steps.iter().map(|s| s.op.clone()));
             let ops = self.fenced(steps);
-            assert!(ops.first() == Some(&self.term.check()), "a write of a controller is fenced");
+            let is_fenced = ops.first() == Some(&self.term.check());
+            // The planted fault is to be found by what it breaks.
+            let is_wrong = planted::is(Bug::UnfencedControllerWrite);
+            assert!(is_fenced || is_wrong, "a write of a controller is fenced");
             match self.store.multi(ops).await {
                 Ok(results) => {
                     note_versions(&batch, &results, &mut made);
@@ -154,8 +157,13 @@ impl Tree {
 
     /// Puts the check that this broker is still the controller before `steps`.
     fn fenced(&self, steps: impl Iterator<Item = Op>) -> Vec<Op> {
-        let is_checked = !planted::is(Bug::UnfencedControllerWrite);
-        is_checked.then(|| self.term.check()).into_iter().chain(steps).collect()
+        let fence = if planted::is(Bug::UnfencedControllerWrite) {
+            // Of any version: a check that a later controller's term passes, too.
+            Op::Check { path: path::CONTROLLER_EPOCH.to_owned(), version: -1 }
+        } else {
+            self.term.check()
+        };
+        std::iter::once(fence).chain(steps).collect()
     }
 
     /// Takes out of `batch` what `error` is about.

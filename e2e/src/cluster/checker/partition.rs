@@ -1,6 +1,6 @@
 //! The rules of one partition: what was sent, acknowledged and read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Findings, Rule};
 use crate::cluster::history::{Place, Values};
@@ -48,6 +48,8 @@ pub(super) struct Partition {
     sending: HashMap<(u16, u32), i64>,
     /// The offset after the last one that each process has read.
     positions: HashMap<u32, i64>,
+    /// The processes that read all there is, and have not come to its end.
+    auditing: BTreeSet<u32>,
     skips: Vec<Skip>,
     /// The offset after the largest that was read.
     read_end: i64,
@@ -103,6 +105,24 @@ impl Partition {
 
     pub(super) fn seek(&mut self, process: u32) {
         self.positions.remove(&process);
+    }
+
+    /// A reading that has to show all that is known, however often it was read before: it begins at 0,
+    /// and what it passes over is a skip.
+    pub(super) fn audit(&mut self, process: u32) {
+        self.positions.insert(process, 0);
+        self.auditing.insert(process);
+    }
+
+    pub(super) fn audited(&mut self, place: Place, process: u32, findings: &mut Findings) {
+        self.auditing.remove(&process);
+        let (position, known) =
+            (self.positions.get(&process).copied().unwrap_or(0), self.known_end());
+        if position < known {
+            findings.add(Rule::Unseen, || {
+                format!("{place}: process {process} found its end at {position}, not {known}")
+            });
+        }
     }
 
     pub(super) fn poll(
@@ -196,6 +216,9 @@ impl Partition {
     }
 
     pub(super) fn finish(&mut self, place: Place, findings: &mut Findings) {
+        for process in std::mem::take(&mut self.auditing) {
+            findings.add(Rule::Unseen, || format!("{place}: process {process} came to no end"));
+        }
         for skip in std::mem::take(&mut self.skips) {
             let passed = self.log.get(skip.from as usize..(skip.to as usize).min(self.log.len()));
             let passed = passed.unwrap_or_default().iter().flatten().count();

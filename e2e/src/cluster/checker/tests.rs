@@ -189,7 +189,55 @@ fn a_history_that_nearly_breaks_a_rule_breaks_none() -> Result<()> {
 }
 
 /// Histories about one rule more than its golden pair: what they show, and what they break.
-const JUDGED: [(&str, &str, &[Rule]); 5] = [
+const JUDGED: [(&str, &str, &[Rule]); 10] = [
+    (
+        "a last reading of all that is known, though not of what nobody was promised",
+        "1 send 0/0 1:0+3
+         1 sent 0/0 1:0+2 0
+         9 poll 0/0 2 0=1:0+2
+         8 audit 0/0
+         8 poll 0/0 1 0=1:0+1
+         8 poll 0/0 2 1=1:1+1
+         8 audited 0/0",
+        &[],
+    ),
+    (
+        "one that lacks the beginning, which was read before",
+        "1 send 0/0 1:0+2
+         1 sent 0/0 1:0+2 0
+         9 poll 0/0 2 0=1:0+2
+         8 audit 0/0
+         8 poll 0/0 2 1=1:1+1
+         8 audited 0/0",
+        &[Rule::PollSkip],
+    ),
+    (
+        "one that lacks the end, which was read before",
+        "1 send 0/0 1:0+2
+         1 sent 0/0 1:0+2 0
+         9 poll 0/0 2 0=1:0+2
+         8 audit 0/0
+         8 poll 0/0 1 0=1:0+1
+         8 audited 0/0",
+        &[Rule::Unseen],
+    ),
+    (
+        "one that finds nothing at all",
+        "1 send 0/0 1:0+2
+         1 sent 0/0 1:0+2 0
+         9 poll 0/0 2 0=1:0+2
+         8 audit 0/0
+         8 audited 0/0",
+        &[Rule::Unseen],
+    ),
+    (
+        "one that comes to no end",
+        "1 send 0/0 1:0+1
+         9 poll 0/0 1 0=1:0+1
+         8 audit 0/0
+         8 poll 0/0 1 0=1:0+1",
+        &[Rule::Unseen],
+    ),
     (
         "a commit that nobody answered may be carried out late",
         "4 commit 0 -1 0/0 5

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Strike;
+use super::{Outcome, RUNS_NOT, Strike, TAKEN};
 use crate::cluster::network::both_ways;
 use crate::cluster::node::Node;
 use crate::cluster::view;
@@ -18,13 +18,15 @@ impl Strike<'_> {
     /// The target dies while the two others do not reach each other. One of them is told to follow the
     /// other, whom it cannot copy from; then that one dies, too, before it takes the first out of any
     /// ISR, and the first has to go on with what it has: all that was acknowledged.
-    pub(super) fn cascade(&self) -> Result<()> {
+    pub(super) fn cascade(&self) -> Result<Outcome> {
         let others: Vec<usize> =
             (0..self.bed.nodes.len()).filter(|index| *index != self.target).collect();
-        let [one, two] = others.as_slice() else { return Ok(()) };
+        let [one, two] = others.as_slice() else {
+            return Ok(Outcome::Nothing("there are not three brokers"));
+        };
         // Whoever is hit by another fault already is left to it.
         let claims = (self.bed.claims.claim(*one), self.bed.claims.claim(*two));
-        let (Some(_one), Some(_two)) = claims else { return Ok(()) };
+        let (Some(_one), Some(_two)) = claims else { return Ok(TAKEN) };
         let controller = self.bed.ensemble.controller().ok().flatten();
         let nodes = &self.bed.nodes;
         // The controller tells itself, whatever is cut.
@@ -37,36 +39,38 @@ impl Strike<'_> {
         for node in [first, successor] {
             node.server.hold();
         }
-        let killed = first.server.kill().and_then(|()| {
+        let killed = first.server.kill().and_then(|first_ran| {
             // Where the last one leads everything there is no successor to kill.
             let _ = Deadline::after(SUCCEEDS).poll("a successor", || Ok(follows(last, successor)));
-            successor.server.kill()
+            Ok(successor.server.kill()? && first_ran)
         });
         deadline::pass(self.time);
-        let mended = self.bed.network.mend(&cut);
+        let mended = self.mend(&cut);
         for node in [first, successor] {
             node.server.release();
         }
-        killed.and(mended)?;
+        mended?;
+        let killed = killed?;
         self.wait_for_start();
-        Ok(())
+        Ok(if killed { Outcome::Done } else { RUNS_NOT })
     }
 
     /// Cut off from its peers for longer than they may lag, and killed while it is.
-    pub(super) fn forsake(&self) -> Result<()> {
+    pub(super) fn forsake(&self) -> Result<Outcome> {
         let node = self.node();
         let peers = self.bed.peers_of(self.target);
         let cut = self.bed.network.cut(&both_ways(node.server.host.address, &peers))?;
         deadline::pass(self.time);
         node.server.hold();
         let killed = node.server.kill();
-        let mended = self.bed.network.mend(&cut);
+        let mended = self.mend(&cut);
         // Long enough for a successor.
         deadline::pass(Duration::from_secs(1));
         node.server.release();
-        killed.and(mended)?;
+        mended?;
+        let killed = killed?;
         self.wait_for_start();
-        Ok(())
+        Ok(if killed { Outcome::Done } else { RUNS_NOT })
     }
 }
 

@@ -10,7 +10,7 @@ use broker_protocol::message::alter_partition::{
 };
 use broker_protocol::message::stop_replica::{StopReplicaRequest, StopReplicaResponse};
 
-use super::Strike;
+use super::{NO_ENSEMBLE, Outcome, Strike, TAKEN};
 use crate::cluster::checker::Rule;
 use crate::cluster::history::{History, What};
 use crate::cluster::node::{Node, SESSION_SECONDS};
@@ -25,6 +25,8 @@ const ALTER_PARTITION_VERSION: i16 = 1;
 const STOP_REPLICA_VERSION: i16 = 3;
 /// A server of ZooKeeper that hears a client, and is not heard, keeps its session so long.
 const DEAF: Duration = Duration::from_secs(3);
+/// What the deposed is asked for is written within a moment, if at all.
+const WRITES: Duration = Duration::from_secs(1);
 
 /// A partition's state, and the transaction that wrote it.
 #[derive(Debug)]
@@ -39,28 +41,34 @@ struct State {
 impl Strike<'_> {
     /// Takes the office from a controller that ZooKeeper cannot tell so, and asks it, as a leader that
     /// has not heard of the next one either, for a smaller ISR. It must not be able to write that.
-    pub(super) fn deafen(&self, history: &History) -> Result<()> {
+    pub(super) fn deafen(&self, history: &History) -> Result<Outcome> {
         let bed = self.bed;
-        let Some(id) = bed.ensemble.controller()? else { return Ok(()) };
-        let Some(index) = bed.nodes.iter().position(|node| node.id == id) else { return Ok(()) };
+        let Ok(controller) = bed.ensemble.controller() else { return Ok(NO_ENSEMBLE) };
+        let index = bed.nodes.iter().position(|node| Some(node.id) == controller);
+        let Some(index) = index else { return Ok(Outcome::Nothing("there was no controller")) };
         // Whoever is hit by another fault already is left to it.
         let claim = (index != self.target).then(|| bed.claims.claim(index));
         if matches!(claim, Some(None)) {
-            return Ok(());
+            return Ok(TAKEN);
         }
         let node = &bed.nodes[index];
         let own = node.server.host.address;
         let deaf: Vec<_> = bed.zookeepers().into_iter().map(|server| (server, own)).collect();
         let cut = bed.network.cut(&deaf)?;
         let seen = self.ask_the_deposed(node);
-        bed.network.mend(&cut)?;
-        if let Some(what) = seen? {
+        self.mend(&cut)?;
+        // Whom another fault has, ZooKeeper or the others, cannot be asked.
+        let Ok((outcome, broken)) = seen else {
+            return Ok(Outcome::Nothing("nobody could be asked about the deposed"));
+        };
+        if let Some(what) = broken {
             history.record(0, What::Wrong(Rule::FenceBroken, what));
         }
-        Ok(())
+        Ok(outcome)
     }
 
-    fn ask_the_deposed(&self, controller: &Node) -> Result<Option<String>> {
+    /// What came of it, and what the deposed could do.
+    fn ask_the_deposed(&self, controller: &Node) -> Result<(Outcome, Option<String>)> {
         let bed = self.bed;
         bed.ensemble.depose()?;
         let end = Deadline::after(DEAF);
@@ -69,22 +77,22 @@ impl Strike<'_> {
         });
         // The ensemble may be down, or the others.
         if successor.is_err() {
-            return Ok(None);
+            return Ok((Outcome::Nothing("nobody succeeded the deposed"), None));
         }
         let mut tree = bed.ensemble.tree()?;
-        let Some(term) = tree.get("/controller_epoch")? else { return Ok(None) };
+        let term = tree.get("/controller_epoch")?.context("an epoch")?;
         let epoch: i64 = String::from_utf8_lossy(&term.data).parse().context("an epoch")?;
         let (topic, place) = (TOPICS[0].name, 0);
         let path = format!("/brokers/topics/{topic}/partitions/{place}/state");
-        let Some(before) = state(tree.get(&path)?)? else { return Ok(None) };
-        let Some(leader) = tree.get(&format!("/brokers/ids/{}", before.leader))? else {
-            return Ok(None);
+        let before = state(tree.get(&path)?)?.context("a state")?;
+        let leader = tree.get(&format!("/brokers/ids/{}", before.leader))?.context("a leader")?;
+        let Some(leave) = before.isr.iter().rfind(|id| **id != before.leader) else {
+            return Ok((Outcome::Nothing("the ISR had nobody to spare"), None));
         };
-        let leave = before.isr.iter().rfind(|id| **id != before.leader);
         let asked = PartitionData {
             partition_index: place,
             leader_epoch: before.leader_epoch,
-            new_isr: before.isr.iter().copied().filter(|id| Some(id) != leave).collect(),
+            new_isr: before.isr.iter().copied().filter(|id| id != leave).collect(),
             partition_epoch: before.node.version,
             ..Default::default()
         };
@@ -100,7 +108,7 @@ impl Strike<'_> {
         // It may well not answer: it hears of nothing that it writes.
         Connection::open_within(controller.address(), CONNECT, ANSWER)?
             .send(&request, ALTER_PARTITION_VERSION)?;
-        let broken = end.poll("a write of the deposed", || {
+        let broken = Deadline::after(WRITES).poll("a write of the deposed", || {
             let Some(now) = state(tree.get(&path)?)? else { return Ok(None) };
             let late = now.node.written > term.written && now.controller_epoch < epoch;
             Ok(late.then(|| {
@@ -110,12 +118,12 @@ impl Strike<'_> {
                 )
             }))
         });
-        Ok(broken.ok())
+        Ok((Outcome::Done, broken.ok()))
     }
 
     /// Ends the broker's session; once it is registered anew, nothing is done in the name of, or told to,
     /// its earlier life.
-    pub(super) fn expire(&self, history: &History) -> Result<()> {
+    pub(super) fn expire(&self, history: &History) -> Outcome {
         let bed = self.bed;
         let node = self.node();
         let path = format!("/brokers/ids/{}", node.id);
@@ -124,18 +132,23 @@ impl Strike<'_> {
             found.ok().flatten().map(|node| node.created)
         };
         let before = registered();
-        self.until_it_answers(|ensemble| ensemble.expire(node.id))?;
-        let Some(before) = before else { return Ok(()) };
+        let expired = self.until_it_answers(|ensemble| ensemble.expire(node.id));
+        let Some(expired) = expired else { return NO_ENSEMBLE };
+        bed.note_mend();
+        if !expired {
+            return Outcome::Nothing("the broker had no session");
+        }
+        let Some(before) = before else { return Outcome::Done };
         let again = Deadline::seconds(SESSION_SECONDS)
             .poll("a registration", || Ok(registered().filter(|epoch| *epoch > before)));
         if again.is_err() {
-            return Ok(());
+            return Outcome::Done;
         }
         // Who is not reached obeys nothing.
         if let Ok(Some(what)) = self.speak_as(node, before) {
             history.record(0, What::Wrong(Rule::FenceBroken, what));
         }
-        Ok(())
+        Outcome::Done
     }
 
     fn speak_as(&self, node: &Node, epoch: i64) -> Result<Option<String>> {

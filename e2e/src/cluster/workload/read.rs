@@ -80,7 +80,7 @@ impl Reader {
     /// Reads every partition from its start until it has passed all that is known, or time is up.
     pub fn read_all(mut self, deadline: Deadline) {
         for place in places() {
-            self.shared.history.record(self.process, What::Seek(place));
+            self.shared.history.record(self.process, What::Audit(place));
             self.positions.insert(place, 0);
         }
         let mut open = places();
@@ -94,7 +94,11 @@ impl Reader {
                 }
                 let after = self.positions.get(&place).copied().unwrap_or(0);
                 // At least one empty read beyond what is known.
-                after < known || after > before
+                let is_open = after < known || after > before;
+                if !is_open {
+                    self.shared.history.record(self.process, What::Audited(place));
+                }
+                is_open
             });
         }
         for place in open {
