@@ -95,7 +95,7 @@ pub(super) enum Cause {
 impl Cause {
     const fn text(self) -> &'static str {
         match self {
-            Self::Gone => "gone, with its session",
+            Self::Gone => "gone, as the session is over",
             Self::Restarted => "registered anew",
             Self::Stops => "about to stop",
             Self::Refuses => "refusing connections",

@@ -82,7 +82,7 @@ fn a_broker_that_dies_is_told_with_what_it_led() {
     );
     world.expire(BrokerId(1));
     world.brokers_seen();
-    assert_eq!(told(&world), ["broker 1 is gone, with its session"]);
+    assert_eq!(told(&world), ["broker 1 is gone, as the session is over"]);
     world.start(BrokerId(1), BTreeSet::new());
     world.brokers_seen();
     assert_eq!(told(&world), ["broker 1 is registered"]);
@@ -108,7 +108,10 @@ fn who_has_no_leader_is_told_once_and_when_it_has_one_again() {
         format!("! 7 partitions without a leader: {names}; replicas are waited for of broker 1");
     assert_eq!(
         told(&world),
-        ["broker 1 is gone, with its session; broker 2 is registered".to_owned(), missing.clone()]
+        [
+            "broker 1 is gone, as the session is over; broker 2 is registered".to_owned(),
+            missing.clone()
+        ]
     );
     world.tick(Duration::from_secs(1));
     assert_eq!(told(&world), [""; 0], "it is told once");
