@@ -13,7 +13,7 @@ mod watches;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,20 @@ const QUEUE: usize = 1024;
 pub struct EmbeddedTree {
     requests: mpsc::Sender<Request>,
     sessions: Arc<AtomicI64>,
+    is_held: Arc<AtomicBool>,
+}
+
+/// Holds a tree back for as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    is_held: Arc<AtomicBool>,
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.is_held.store(false, Ordering::Release);
+    }
 }
 
 /// One session with an [`EmbeddedTree`].
@@ -76,6 +90,9 @@ enum Request {
     Expire {
         session: i64,
         answer: oneshot::Sender<()>,
+    },
+    Hold {
+        released: std::sync::mpsc::Receiver<()>,
     },
     Close {
         closed: oneshot::Sender<()>,
@@ -118,7 +135,7 @@ impl EmbeddedTree {
             // The inbox is gone with the thread, so every call answers that the session is over.
             tracing::error!(%error, "no thread for the coordination tree");
         }
-        Self { requests, sessions }
+        Self { requests, sessions, is_held: Arc::default() }
     }
 
     /// Begins a session.
@@ -135,6 +152,23 @@ impl EmbeddedTree {
         if self.requests.send(Request::Expire { session, answer }).await.is_ok() {
             let _ = done.await;
         }
+    }
+}
+
+impl EmbeddedTree {
+    /// Has the tree answer nothing until the returned value is dropped, as a ZooKeeper does whose servers
+    /// are away: for tests.
+    pub fn hold(&self) -> Held {
+        let (release, released) = std::sync::mpsc::channel();
+        self.is_held.store(true, Ordering::Release);
+        // A queue that is full is for a test to notice: nothing is held then.
+        let _ = self.requests.try_send(Request::Hold { released });
+        Held { is_held: Arc::clone(&self.is_held), _release: release }
+    }
+
+    /// Whether it answers nothing at present.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
     }
 }
 
@@ -193,6 +227,8 @@ impl Owner {
                 self.expire(session, &mut batch.events);
                 batch.expired.push((session, answer));
             }
+            // Ends with an error once the other side is dropped.
+            Request::Hold { released } => drop(released.recv()),
             Request::Close { closed } => batch.closing = Some(closed),
             Request::Read { .. } | Request::ReadMany { .. } | Request::Watch { .. } => {
                 batch.reads.push(request);
@@ -282,6 +318,7 @@ impl Owner {
             Request::Begin { .. }
             | Request::Multi { .. }
             | Request::Expire { .. }
+            | Request::Hold { .. }
             | Request::Close { .. } => {}
         }
     }

@@ -155,7 +155,10 @@ impl Sessions {
     pub fn connection(&self) -> Connection {
         match &self.lock().kind {
             Kind::Remote(remote) => remote.connection(),
-            Kind::Embedded => Connection::Connected,
+            Kind::Embedded => match &self.origin {
+                Origin::Embedded(tree) if tree.is_held() => Connection::Disconnected,
+                Origin::Embedded(_) | Origin::Remote { .. } => Connection::Connected,
+            },
         }
     }
 
