@@ -14,6 +14,8 @@ mod connect;
 mod convert;
 mod hub;
 mod inner;
+mod outage;
+mod probe;
 mod session;
 mod sources;
 

@@ -1,13 +1,18 @@
 //! Reaching a ZooKeeper: `zookeeper.connect`, the chroot, a session to begin or to end.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use zookeeper_client as zk;
 
-use super::convert;
+use super::{convert, probe};
 use crate::limits;
 use crate::path;
 use crate::store::CreateMode;
+
+/// When it is first said why there is no session yet, and how long afterwards again.
+const FIRST_WHY: Duration = Duration::from_secs(1);
+const NEXT_WHY: Duration = Duration::from_secs(5);
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +24,14 @@ pub enum ConnectError {
         connect: String,
     },
     /// No server answered.
-    #[error("none of the servers {servers} gave a session within {timeout:?}")]
+    #[error("none of the servers {servers} gave a session within {timeout:?}: {why}")]
     Unreachable {
         /// The servers that were named.
         servers: String,
         /// How long they had.
         timeout: Duration,
+        /// How far one gets with each.
+        why: String,
     },
     /// The session to take over is over.
     #[error("the session has expired")]
@@ -73,8 +80,16 @@ impl Target {
             self.make_chroot(&client).await?;
             Ok::<_, ConnectError>(client)
         });
-        let client = client.await.map_err(|_| self.unreachable(connection_timeout))??;
-        self.below_chroot(client)
+        tracing::info!(servers = self.servers, "connecting to ZooKeeper");
+        let client = tokio::select! {
+            biased;
+            client = client => client,
+            never = self.say_why() => match never {},
+        };
+        match client {
+            Ok(client) => self.below_chroot(client?),
+            Err(_) => Err(self.unreachable(connection_timeout).await),
+        }
     }
 
     fn below_chroot(&self, client: zk::Client) -> Result<zk::Client, ConnectError> {
@@ -113,9 +128,10 @@ impl Target {
             close(client).await;
             Ok::<_, ConnectError>(())
         });
-        match ended.await.map_err(|_| self.unreachable(timeout))? {
-            Ok(()) | Err(ConnectError::SessionExpired) => Ok(()),
-            Err(error) => Err(error),
+        match ended.await {
+            Ok(Ok(()) | Err(ConnectError::SessionExpired)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.unreachable(timeout).await),
         }
     }
 
@@ -152,8 +168,24 @@ impl Target {
         Ok(())
     }
 
-    fn unreachable(&self, timeout: Duration) -> ConnectError {
-        ConnectError::Unreachable { servers: self.servers.clone(), timeout }
+    /// Says again and again how far one gets with each server.
+    async fn say_why(&self) -> Infallible {
+        tokio::time::sleep(FIRST_WHY).await;
+        loop {
+            let why = probe::why(&self.servers).await;
+            tracing::warn!(why, "no session with ZooKeeper yet");
+            tokio::time::sleep(NEXT_WHY).await;
+        }
+    }
+
+    async fn unreachable(&self, timeout: Duration) -> ConnectError {
+        let why = probe::why(&self.servers).await;
+        ConnectError::Unreachable { servers: self.servers.clone(), timeout, why }
+    }
+
+    /// Returns the servers, by comma.
+    pub(super) fn servers(&self) -> &str {
+        &self.servers
     }
 
     fn refused(&self, source: zk::Error) -> ConnectError {
@@ -174,6 +206,17 @@ pub(super) async fn close(client: zk::Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_gets_no_session_hears_why() {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = closed.local_addr().unwrap();
+        drop(closed);
+        let target = Target::parse(&at.to_string()).unwrap();
+        let limit = Duration::from_millis(100);
+        let error = target.connect(Duration::from_secs(10), limit).await.unwrap_err();
+        assert!(error.to_string().ends_with(&format!(": {at} refuses connections")), "{error}");
+    }
 
     /// The string is Kafka's: servers by comma, then the path that stands for the root.
     #[test]

@@ -13,7 +13,7 @@ use zookeeper_client as zk;
 
 use super::connect::{ConnectError, Target};
 use super::inner::Inner;
-use super::{Connection, convert, sources};
+use super::{Connection, convert, outage, sources};
 use crate::store::WatchMode;
 
 /// How long servers that refuse the session for another reason than its end are left alone.
@@ -25,6 +25,7 @@ pub(super) fn follow(inner: &Arc<Inner>, client: &zk::Client) {
     let life = Life { inner: Arc::downgrade(inner), target: inner.target.clone() };
     let states = client.state_watcher();
     let state = client.state();
+    tokio::spawn(outage::tell(inner.connections(), inner.target.servers().to_owned()));
     tokio::spawn(life.run(state, states, inner.session.clone(), client.session_timeout()));
 }
 
@@ -50,14 +51,15 @@ impl Life {
             if inner.is_over() {
                 return;
             }
-            tracing::warn!(%state, "the session with ZooKeeper has lost its client");
+            // Its own idea, for want of an answer.
+            tracing::debug!(%state, "the client library has given the session with ZooKeeper up");
             inner.lose_client();
             drop(inner);
             let Some(client) = self.take_over(&session, timeout).await else { return };
             (state, states) = (client.state(), client.state_watcher());
             let Some(inner) = self.inner.upgrade() else { return };
             watch_again(&inner, &client).await;
-            tracing::info!("the session with ZooKeeper goes on");
+            tracing::debug!("the session with ZooKeeper goes on with another client");
             inner.put_client(client);
         }
     }
@@ -86,7 +88,7 @@ impl Life {
             let error = match self.target.resume(session, timeout).await {
                 Ok(client) => return Some(client),
                 Err(ConnectError::SessionExpired) => {
-                    tracing::info!("the session with ZooKeeper is over");
+                    tracing::warn!("the session with ZooKeeper is over, as a server says");
                     if let Some(inner) = self.inner.upgrade() {
                         inner.end();
                     }
