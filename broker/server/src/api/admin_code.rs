@@ -29,7 +29,7 @@ impl From<&AdminError> for ErrorCode {
             AdminError::Both => Self::InvalidRequest,
             AdminError::Config(_) => Self::InvalidConfig,
             AdminError::DeletionDisabled => Self::TopicDeletionDisabled,
-            AdminError::TimedOut(_) => Self::RequestTimedOut,
+            AdminError::TimedOut(_) | AdminError::Silent(_) => Self::RequestTimedOut,
             AdminError::Tree(error) => of_tree(error),
         }
     }
@@ -41,6 +41,7 @@ impl From<&ResourceError> for ErrorCode {
             ResourceError::UnknownTopic(_) => Self::UnknownTopicOrPartition,
             ResourceError::TopicName(_) => Self::InvalidTopicException,
             ResourceError::OtherBroker(_) | ResourceError::Kind(_) => Self::InvalidRequest,
+            ResourceError::Silent(_) => Self::RequestTimedOut,
             ResourceError::Tree(error) => of_tree(error),
         }
     }
@@ -63,6 +64,7 @@ impl From<&AlterError> for ErrorCode {
                 | ConfigError::Syntax { .. },
             )
             | AlterError::NoList { .. } => Self::InvalidConfig,
+            AlterError::Silent(_) => Self::RequestTimedOut,
             AlterError::Tree(error) => of_tree(error),
         }
     }

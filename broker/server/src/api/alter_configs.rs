@@ -12,6 +12,7 @@ use broker_protocol::message::{alter_configs, incremental_alter_configs};
 use super::RequestContext;
 use super::describe_configs::{ResourceError, entity};
 use crate::context::Context;
+use crate::controller::tree_patience::{Patience, TreeSilent};
 use crate::dynamic_config::Entity;
 use broker_zookeeper::error::TreeError;
 
@@ -32,6 +33,8 @@ pub(crate) enum AlterError {
     Operation { key: String, operation: i8 },
     #[error("{key} is no list, and only lists can be appended to or subtracted from")]
     NoList { key: String },
+    #[error(transparent)]
+    Silent(#[from] TreeSilent),
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -54,11 +57,12 @@ pub(crate) async fn alter_configs(
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
     let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
+    let mut patience = Patience::default();
     for resource in &request.resources {
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            replace(context, resource, request.validate_only).await
+            patience.wait(replace(context, resource, request.validate_only)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(alter_configs::AlterConfigsResourceResponse {
@@ -80,11 +84,12 @@ pub(crate) async fn incremental_alter_configs(
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
     let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
+    let mut patience = Patience::default();
     for resource in &request.resources {
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            change(context, resource, request.validate_only).await
+            patience.wait(change(context, resource, request.validate_only)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(incremental_alter_configs::AlterConfigsResourceResponse {

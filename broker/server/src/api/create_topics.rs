@@ -13,7 +13,7 @@ use broker_protocol::message::create_topics::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::{Made, NewTopic};
+use crate::controller::admin::{AdminError, Made, NewTopic};
 
 /// Makes topics, or only checks them.
 pub(crate) async fn create_topics(
@@ -21,7 +21,7 @@ pub(crate) async fn create_topics(
     request: CreateTopicsRequest<'_>,
     _rc: &RequestContext<'_>,
 ) -> CreateTopicsResponse<'static> {
-    let limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let mut limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let mut names: HashMap<&str, usize> = HashMap::new();
     for topic in &request.topics {
         *names.entry(&topic.name).or_default() += 1;
@@ -48,7 +48,12 @@ pub(crate) async fn create_topics(
         let config = new.config.clone();
         topics.push(match context.admin.create_topic(new, limit, request.validate_only).await {
             Ok(made) => created(context, &topic.name, &made, &config),
-            Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
+            Err(error) => {
+                if let AdminError::Silent(_) = error {
+                    limit = Duration::ZERO;
+                }
+                refused(&topic.name, ErrorCode::from(&error), error.to_string())
+            }
         });
     }
     CreateTopicsResponse { topics, ..Default::default() }

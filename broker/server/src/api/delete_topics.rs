@@ -11,6 +11,7 @@ use broker_protocol::uuid::Uuid;
 
 use super::RequestContext;
 use crate::context::Context;
+use crate::controller::admin::AdminError;
 
 /// Deletes topics.
 pub(crate) async fn delete_topics(
@@ -18,7 +19,7 @@ pub(crate) async fn delete_topics(
     request: DeleteTopicsRequest<'_>,
     rc: &RequestContext<'_>,
 ) -> DeleteTopicsResponse<'static> {
-    let limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let mut limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let asked: Vec<DeleteTopicState<'_>> = if rc.api_version >= 6 {
         request.topics
     } else {
@@ -27,7 +28,7 @@ pub(crate) async fn delete_topics(
     };
     let mut responses = Vec::with_capacity(asked.len());
     for topic in &asked {
-        responses.push(delete(context, topic, limit).await);
+        responses.push(delete(context, topic, &mut limit).await);
     }
     DeleteTopicsResponse { responses, ..Default::default() }
 }
@@ -35,7 +36,7 @@ pub(crate) async fn delete_topics(
 async fn delete(
     context: &Context,
     asked: &DeleteTopicState<'_>,
-    limit: Duration,
+    limit: &mut Duration,
 ) -> DeletableTopicResult<'static> {
     let metadata = context.metadata.load();
     let answer = |code: ErrorCode, message: Option<String>, name: Option<&str>, id: Uuid| {
@@ -58,7 +59,11 @@ async fn delete(
         },
     };
     let id = metadata.topic(&name).map_or(Uuid::ZERO, |topic| topic.id);
-    match context.admin.delete_topic(&name, limit).await {
+    let deleted = context.admin.delete_topic(&name, *limit).await;
+    if let Err(AdminError::Silent(_)) = deleted {
+        *limit = Duration::ZERO;
+    }
+    match deleted {
         Ok(()) => answer(ErrorCode::None, None, Some(&name), id),
         Err(error) => answer(ErrorCode::from(&error), Some(error.to_string()), Some(&name), id),
     }

@@ -14,6 +14,7 @@ use broker_protocol::message::describe_configs::{
 use super::RequestContext;
 use crate::context::Context;
 use crate::controller::topic_name;
+use crate::controller::tree_patience::{Patience, TreeSilent};
 use crate::dynamic_config::Entity;
 use broker_zookeeper::error::TreeError;
 
@@ -34,6 +35,8 @@ pub(crate) enum ResourceError {
     OtherBroker(String),
     #[error("resource type {0} has no settings here; topics (2) and brokers (4) have")]
     Kind(i8),
+    #[error(transparent)]
+    Silent(#[from] TreeSilent),
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -63,8 +66,9 @@ pub(crate) async fn describe_configs(
     _rc: &RequestContext<'_>,
 ) -> DescribeConfigsResponse<'static> {
     let mut results = Vec::with_capacity(request.resources.len());
+    let mut patience = Patience::default();
     for resource in &request.resources {
-        let (code, message, configs) = match describe(context, resource).await {
+        let (code, message, configs) = match patience.wait(describe(context, resource)).await {
             Ok(entries) => {
                 let wanted = |entry: &Entry| match &resource.configuration_keys {
                     Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == entry.key.name),

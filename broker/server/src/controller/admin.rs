@@ -20,6 +20,7 @@ use super::membership;
 use super::placement::{self, PlacementError};
 use super::read::fresh_id;
 use super::topic_name::{self, NameError};
+use super::tree_patience::{Patience, TreeSilent};
 use crate::dynamic_config::SharedConfig;
 use crate::metadata::{self, Cache, Metadata};
 use broker_zookeeper::error::TreeError;
@@ -117,6 +118,9 @@ pub enum AdminError {
     /// The time is over; the change may still happen.
     #[error("the change was accepted and is not finished after {0:?}")]
     TimedOut(Duration),
+    /// The tree is away.
+    #[error(transparent)]
+    Silent(#[from] TreeSilent),
     /// The tree refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -171,7 +175,8 @@ impl Admin {
             replication_factor: assignment.values().next().map_or(0, Vec::len),
         };
         if !validate_only {
-            self.write_topic(&new, assignment, made.id).await?;
+            let written = self.write_topic(&new, assignment, made.id);
+            Patience::new(limit).wait(written).await?;
             let settled = |m: &Metadata| m.topic_by_id(made.id).is_some();
             self.wait(limit, settled).await?;
         }
@@ -191,6 +196,9 @@ impl Admin {
                 Ok(_) | Err(AdminError::Exists(_)) => {}
                 Err(error) => {
                     tracing::warn!(topic = name, %error, "topic not created automatically");
+                    if let AdminError::Silent(_) = error {
+                        return;
+                    }
                 }
             }
         }
@@ -312,10 +320,14 @@ impl Admin {
             return Ok(());
         }
         let path = path::topic(topic);
-        let (data, stat) = self.store.get(&path).await?;
-        let mut node = topic::Topic::decode(&path, &data).map_err(TreeError::from)?;
-        node.partitions.extend(new);
-        self.store.set(&path, &node.encode(), Some(stat.version)).await?;
+        let write = async {
+            let (data, stat) = self.store.get(&path).await?;
+            let mut node = topic::Topic::decode(&path, &data).map_err(TreeError::from)?;
+            node.partitions.extend(new);
+            self.store.set(&path, &node.encode(), Some(stat.version)).await?;
+            Ok::<_, AdminError>(())
+        };
+        Patience::new(limit).wait(write).await?;
         let id = known.id;
         let grown =
             |m: &Metadata| m.topic_by_id(id).is_none_or(|topic| topic.partitions.len() >= wanted);
@@ -329,13 +341,17 @@ impl Admin {
         }
         let snapshot = self.metadata.load();
         let id = snapshot.topic(topic).ok_or_else(|| AdminError::Unknown(topic.to_owned()))?.id;
-        membership::ensure(&*self.store, &path::delete_topic(topic), &[]).await?;
+        let marker = path::delete_topic(topic);
+        let mark = async {
+            membership::ensure(&*self.store, &marker, &[]).await?;
+            Ok::<_, AdminError>(())
+        };
+        Patience::new(limit).wait(mark).await?;
         self.wait(limit, |m: &Metadata| m.topic_by_id(id).is_none()).await?;
         // The name is free once the controller has removed the marker, its last step.
-        let path = path::delete_topic(topic);
         let gone = async {
             loop {
-                let (stat, mut watch) = self.store.exists_and_watch(&path).await?;
+                let (stat, mut watch) = self.store.exists_and_watch(&marker).await?;
                 if stat.is_none() {
                     return Ok(());
                 }
