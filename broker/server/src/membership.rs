@@ -201,6 +201,7 @@ impl Membership {
             listener,
             controller: self.controller.subscribe(),
             gone: self.tell_gone.clone(),
+            session_timeout: self.joining.sessions.session_timeout(),
         }
     }
 

@@ -4,7 +4,11 @@
 //! the port then refuses, the process is gone while its host lives: the office is taken from it, as
 //! Kafka's own tools do it. That is safe whoever is right: the next controller raises the epoch, and a
 //! write of the one before fails by it. A host that is silent proves nothing, and its session is waited
-//! for; a port that was never open neither, for brokers of Kafka register before they listen.
+//! for. A port that was not seen open proves little, for brokers of Kafka register before they listen, and
+//! one that is closed to this broker alone must not cost the cluster a controller again and again: it counts
+//! once, of the controller that this broker finds when it joins, and only where it stays closed for longer
+//! than a start of Kafka takes from the one to the other. So a cluster that was killed as a whole does
+//! not wait for the session of a controller that is gone.
 //!
 //! Source: ours.
 
@@ -16,7 +20,7 @@ use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::path;
 use broker_zookeeper::store::Store;
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::peer::{Options, Peer, PeerError};
 
@@ -24,8 +28,10 @@ use crate::peer::{Options, Peer, PeerError};
 const SOON: Duration = Duration::from_millis(30);
 const LATER: Duration = Duration::from_secs(1);
 
-/// Refused connections, one after the other, that mean that nobody listens.
+/// Refused connections, one after the other, that mean that nobody listens: on a port that was seen open, and
+/// on one that was not, [`LATER`] one from the other.
 const REFUSALS: u32 = 2;
+const REFUSALS_UNSEEN: u32 = 6;
 
 /// How long a connection may take: a host that is silent is no news.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -45,11 +51,37 @@ pub(crate) struct Vigil {
     pub(crate) controller: watch::Receiver<Option<BrokerId>>,
     /// Told of a controller whose process is gone.
     pub(crate) gone: mpsc::Sender<BrokerId>,
+    /// How long a session outlives its broker.
+    pub(crate) session_timeout: Duration,
+}
+
+/// What is said once of a controller that cannot be reached.
+fn tell(controller: BrokerId, error: &PeerError, is_judged: bool, session_timeout: Duration) {
+    let broker = controller.0;
+    if !is_judged {
+        warn!(
+            broker, %error, ?session_timeout,
+            "the controller cannot be reached; if it is gone, its successor is elected when its session is over"
+        );
+    } else if matches!(error, PeerError::Refused) {
+        let patience = LATER * (REFUSALS_UNSEEN - 1);
+        info!(
+            broker,
+            ?patience,
+            "the controller's port refuses connections; if it still does after this, another is elected"
+        );
+    } else {
+        warn!(
+            broker, %error, ?session_timeout,
+            "the controller's host does not answer; if it is gone, a successor is elected when its session is over"
+        );
+    }
 }
 
 impl Vigil {
     /// Watches for as long as there is a membership.
     pub(crate) async fn run(mut self) {
+        let mut is_first = true;
         loop {
             let watched = *self.controller.borrow_and_update();
             let mut news = self.controller.clone();
@@ -58,8 +90,8 @@ impl Vigil {
                 changed = news.changed() => if changed.is_err() {
                     return;
                 },
-                gone = self.watch(watched) => {
-                    info!(broker = gone.0, "the controller's port refuses connections");
+                gone = self.watch(watched, is_first) => {
+                    info!(broker = gone.0, "the controller's port refuses connections; its office is vacated");
                     // A membership that is over needs no word.
                     let _ = self.gone.send(gone).await;
                     if self.controller.changed().await.is_err() {
@@ -67,33 +99,41 @@ impl Vigil {
                     }
                 }
             }
+            is_first &= watched.is_none();
         }
     }
 
-    /// Returns when the process of the controller is gone; never, if that cannot be told.
-    async fn watch(&self, controller: Option<BrokerId>) -> BrokerId {
+    /// Returns when the process of the controller is gone; never, if that cannot be told. Whoever `is_first`
+    /// is judged by a port that was not seen open.
+    async fn watch(&self, controller: Option<BrokerId>, is_first: bool) -> BrokerId {
         let Some(controller) = controller.filter(|id| *id != self.me) else {
             return std::future::pending().await;
         };
-        let (mut was_there, mut refusals) = (false, 0);
+        let (mut was_there, mut refusals, mut is_told) = (false, 0, false);
         loop {
-            match self.connect(controller).await {
+            let error = match self.connect(controller).await {
                 Ok(mut peer) => {
-                    (was_there, refusals) = (true, 0);
+                    (was_there, refusals, is_told) = (true, 0, false);
                     peer.closed().await;
+                    continue;
                 }
-                Err(PeerError::Refused) if was_there => {
-                    refusals += 1;
-                    if refusals >= REFUSALS {
-                        return controller;
-                    }
-                    tokio::time::sleep(SOON).await;
-                }
-                Err(_) => {
-                    refusals = 0;
-                    tokio::time::sleep(LATER).await;
-                }
+                Err(error) => error,
+            };
+            let is_refused = matches!(error, PeerError::Refused);
+            refusals = if is_refused { refusals + 1 } else { 0 };
+            let enough = match (was_there, is_first) {
+                (true, _) => Some(REFUSALS),
+                (false, true) => Some(REFUSALS_UNSEEN),
+                (false, false) => None,
+            };
+            if enough.is_some_and(|enough| refusals >= enough) {
+                return controller;
             }
+            let is_soon = is_refused && was_there;
+            if !is_soon && !std::mem::replace(&mut is_told, true) {
+                tell(controller, &error, enough.is_some(), self.session_timeout);
+            }
+            tokio::time::sleep(if is_soon { SOON } else { LATER }).await;
         }
     }
 
