@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,7 +25,8 @@ use broker_zookeeper::path;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
-use tracing::{error, info, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
@@ -47,11 +48,14 @@ use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::tasks::Tasks;
 use crate::version::Versions;
 use crate::{adopt, http, jobs, producer_ids};
+use ending::{Made, unless};
 use ground::Ground;
 use listeners::{bind, serve};
 use patience::{Renewal, patiently};
 
+mod ending;
 mod ground;
+mod hand_over;
 mod isr_in_tree;
 mod listeners;
 mod lost;
@@ -69,6 +73,7 @@ pub struct Broker {
     sessions: Arc<Sessions>,
     /// The embedded tree, where it ends with the broker.
     tree: Option<EmbeddedTree>,
+    haste: CancellationToken,
     /// Where it is reached, by listener, with the real ports.
     pub addresses: Vec<(String, SocketAddr)>,
     /// Where its metrics are, with the real port.
@@ -81,10 +86,30 @@ impl Broker {
     /// # Errors
     /// When a setting, a directory, a port or the tree cannot be used; the error says which.
     pub async fn start(config: BrokerConfig) -> Result<Self> {
+        let started = Self::start_unless(config, std::future::pending()).await?;
+        started.context("the start was ended by nobody")
+    }
+
+    /// As [`Self::start`], unless `stop` comes first: then what was made is ended in order, and there is no
+    /// broker.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_unless(
+        config: BrokerConfig,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>> {
         refuse_wrong_tree(&RealFs, &config)?;
         let (origin, tree) = origin(&config)?;
-        let broker = Self::start_on(config, origin).await?;
-        Ok(Self { tree, ..broker })
+        match (Self::start_on_unless(config, origin, stop).await, tree) {
+            (Ok(Some(broker)), tree) => Ok(Some(Self { tree, ..broker })),
+            (ended, tree) => {
+                if let Some(tree) = tree {
+                    ending::close_tree(&tree).await;
+                }
+                ended
+            }
+        }
     }
 
     /// Starts a broker of the cluster whose coordination tree is at `origin`, which outlives it.
@@ -92,16 +117,49 @@ impl Broker {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_on(config: BrokerConfig, origin: Origin) -> Result<Self> {
+        let started = Self::start_on_unless(config, origin, std::future::pending()).await?;
+        started.context("the start was ended by nobody")
+    }
+
+    /// As [`Self::start_on`], unless `stop` comes first, as with [`Self::start_unless`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on_unless(
+        config: BrokerConfig,
+        origin: Origin,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>> {
+        let made = Made::default();
+        let started = tokio::select! {
+            started = Self::make(config, origin, &made) => started.map(Some),
+            () = stop => {
+                info!("stopping, before the broker has started");
+                Ok(None)
+            }
+        };
+        if !matches!(started, Ok(Some(_))) {
+            made.end().await;
+        }
+        if matches!(started, Ok(None)) {
+            info!("stopped");
+        }
+        started
+    }
+
+    /// Makes a broker that serves; what has to be ended in order is shown in `made`.
+    async fn make(config: BrokerConfig, origin: Origin, made: &Made) -> Result<Self> {
         let (tasks, fs): (_, Arc<dyn Fs>) = (Tasks::new(), Arc::new(RealFs));
         tell_start(&config);
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
-        let ground = Ground::find(&config, origin, &fs, &metrics.coordination).await?;
+        let ground = Ground::find(&config, origin, &fs, &metrics.coordination, made).await?;
         info!(broker = ground.broker_id.0, cluster = ground.cluster_id, "broker and cluster");
         let listeners = bind(&config)?;
         let node = listeners::register(&config, &listeners);
         let (orders, inbox) = member::orders();
         let context = build(config, &ground, &fs, metrics, tasks, orders).await?;
+        let _ = made.context.set(Arc::clone(&context));
         context.metrics.health.enter(Phase::Announcing);
         let metrics_address = http.map(|http| tell(&http, &context));
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
@@ -140,6 +198,7 @@ impl Broker {
             workers,
             sessions: ground.sessions,
             tree: None,
+            haste: CancellationToken::new(),
             addresses,
             metrics_address,
         })
@@ -150,36 +209,24 @@ impl Broker {
         self.context.tasks.failed().await;
     }
 
-    /// Stops: answers what is in progress, then closes logs so that the next start reads nothing
-    /// twice.
+    /// Returns what a stop is put in haste with: it then waits for the disk and for nobody else.
+    pub fn haste(&self) -> CancellationToken {
+        self.haste.clone()
+    }
+
+    /// Stops: has others lead, answers what is in progress, then closes logs so that the next start reads
+    /// nothing twice. All but the disk is waited for 25 seconds at most.
     pub async fn stop(self) {
         info!("stopping");
         self.context.metrics.health.enter(Phase::Stopping);
         if member::has_peers(&self.context) {
-            member::hand_over(&self.context).await;
+            unless(&self.haste, hand_over::hand_over(&self.context, &self.sessions)).await;
         }
-        let tasks = &self.context.tasks;
-        tasks.shutdown();
-        for name in ["listener", "connection", "cleaner"] {
-            let left = tasks.drain(name, DRAIN + Duration::from_secs(1)).await;
-            if left > 0 {
-                warn!(task = name, left, "still running; ended with the process");
-            }
-        }
-        let broker_epoch = self.context.broker_epoch.load(Ordering::Acquire);
-        let replicas = Arc::clone(&self.context.replicas);
-        let closed = tokio::task::spawn_blocking(move || replicas.close(broker_epoch)).await;
-        if let Err(error) = closed {
-            error!(%error, "logs are not closed; the next start recovers them");
-        }
+        ending::close_logs(&self.context, &self.haste).await;
         // Only now is the broker gone for the others: its logs are closed.
-        if tokio::time::timeout(DRAIN, self.sessions.close()).await.is_err() {
-            warn!("the coordination tree does not answer; the session ends by itself");
-        }
-        if let Some(tree) = self.tree
-            && tokio::time::timeout(DRAIN, tree.close()).await.is_err()
-        {
-            warn!("the coordination tree's disk does not answer; the tree ends with the process");
+        ending::close_session(&self.sessions, &self.haste).await;
+        if let Some(tree) = self.tree {
+            ending::close_tree(&tree).await;
         }
         if let Some(workers) = Arc::into_inner(self.workers) {
             workers.stop();

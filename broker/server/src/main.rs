@@ -40,7 +40,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(Command::MoveCoordination { to }) => {
             runtime.block_on(move_coordination::run(&config, to))
         }
-        None => runtime.block_on(serve(config)),
+        None => {
+            let served = runtime.block_on(serve(config));
+            // What still waits for a name to be looked up, or reads a log that nobody needs, is not waited for.
+            runtime.shutdown_background();
+            served
+        }
     }
 }
 
@@ -56,17 +61,33 @@ fn end_on_panic() {
 async fn serve(config: BrokerConfig) -> Result<()> {
     // Before the start, so that a stop that comes early is not lost.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let broker = tokio::select! {
-        started = Broker::start(config) => started?,
-        _ = term.recv() => return Ok(()),
-        _ = int.recv() => return Ok(()),
+    let stop = async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     };
+    let Some(broker) = Broker::start_unless(config, stop).await? else { return Ok(()) };
     let failed = tokio::select! {
         _ = term.recv() => false,
         _ = int.recv() => false,
         () = broker.failed() => true,
     };
-    broker.stop().await;
+    let haste = broker.haste();
+    let again = async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::warn!("told to stop again: nothing more is waited for but the disk");
+        haste.cancel();
+    };
+    let stopped = broker.stop();
+    tokio::pin!(stopped);
+    tokio::select! {
+        () = &mut stopped => {}
+        () = again => stopped.await,
+    }
     if failed {
         bail!("the broker must not go on; its log says why");
     }

@@ -31,8 +31,12 @@ pub(super) const KEYS: &[Key] = &[
         "Whether leadership is handed over before the broker stops.",
     )
     .default("true"),
-    Key::new("controlled.shutdown.max.retries", Kind::Int, "Attempts to hand leadership over.")
-        .default("3"),
+    Key::new(
+        "controlled.shutdown.max.retries",
+        Kind::Int,
+        "Attempts to hand leadership over, in 12 seconds at most.",
+    )
+    .default("3"),
     Key::new("controlled.shutdown.retry.backoff.ms", Kind::Long, "Wait between those attempts.")
         .default("5000"),
     Key::new(

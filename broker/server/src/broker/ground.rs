@@ -12,6 +12,7 @@ use broker_zookeeper::observer::Observer;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
 
+use super::ending::Made;
 use super::patience::{Renewal, patiently};
 use crate::adopt;
 use crate::controller::membership;
@@ -42,6 +43,7 @@ impl Ground {
         origin: Origin,
         fs: &Arc<dyn Fs>,
         observer: &Arc<Coordination>,
+        made: &Made,
     ) -> Result<Self> {
         let is_alone = config.zookeeper_connect.is_none();
         let observer = Arc::clone(observer) as Arc<dyn Observer>;
@@ -49,6 +51,7 @@ impl Ground {
             "zookeeper.connect: no session with the coordination tree; check that its servers run \
              and can be reached",
         )?;
+        let _ = made.sessions.set(Arc::clone(&sessions));
         let store = sessions.live();
         let ours =
             adopt::cluster_id(&**fs, &config.log_dirs).context("read the log directories")?;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use broker_config::broker::BrokerConfig;
-use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::log_dir_event::LogDirEvent;
 use broker_zookeeper::path;
@@ -20,7 +19,7 @@ use broker_zookeeper::store::{CreateMode, Store};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::isr_in_tree;
 use crate::context::Context;
@@ -37,7 +36,6 @@ use crate::order::{Order, Orders};
 use crate::replica::dir_events;
 use crate::replica::fetcher::{self, Fetchers};
 use crate::replica::isr::{self, Keeper};
-use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::to_controller::{self, ToController};
 use crate::version::Versions;
 
@@ -185,7 +183,8 @@ fn tell_of_log_dirs(context: &Arc<Context>) {
     context.tasks.spawn("log-dir-events", dir_events::run(replicas, tell, shutdown));
 }
 
-fn way_to_controller(context: &Context, answer_timeout_ms: i32) -> ToController {
+/// Makes a way to the controller, whose answers may take so long.
+pub(super) fn way_to_controller(context: &Context, answer_timeout_ms: i32) -> ToController {
     let config = context.config.load();
     ToController::new(to_controller::Parts {
         broker_id: context.broker_id,
@@ -346,36 +345,6 @@ async fn apply_settings(context: &Context, sessions: &Sessions) {
         let _ = context.controller.tell(mail).await;
     };
     context.dynamic_config.follow_through(sessions, carry_on).await;
-}
-
-/// Asks the controller to have others lead, as often as it is set to; clients are served meanwhile.
-pub(super) async fn hand_over(context: &Context) {
-    let config = context.config.load_full();
-    let broker_epoch = context.broker_epoch.load(Ordering::Acquire);
-    if !config.controlled_shutdown_enable || broker_epoch == NO_BROKER_EPOCH {
-        return;
-    }
-    let request = ControlledShutdownRequest { broker_id: context.broker_id.0, broker_epoch };
-    let mut way = way_to_controller(context, config.request_timeout_ms);
-    for attempt in 0..=config.controlled_shutdown_max_retries.max(0) {
-        if attempt > 0 {
-            let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-        match way.controlled_shutdown(&request).await {
-            Some(response) if response.error_code == 0 => {
-                let left = response.remaining_partitions.len();
-                if left == 0 {
-                    info!("other brokers lead what this one led");
-                    return;
-                }
-                warn!(left, "partitions that no other broker can lead");
-            }
-            Some(response) => warn!(code = response.error_code, "the controller refuses"),
-            None => warn!("no controller answers"),
-        }
-    }
-    warn!("stopped without the controller: followers take over once this broker is gone");
 }
 
 /// Waits until this broker was told what is its own.

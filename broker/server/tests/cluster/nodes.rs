@@ -9,7 +9,7 @@ use std::time::Duration;
 use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
 use broker_server::broker::Broker;
-use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::embedded::{EmbeddedTree, Held};
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::Origin;
 use broker_zookeeper::store::{CreateMode, Op, Store};
@@ -42,6 +42,8 @@ struct Running {
     metrics: SocketAddr,
     ends: oneshot::Sender<End>,
     thread: JoinHandle<()>,
+    /// Ends with the thread.
+    ended: mpsc::Receiver<()>,
 }
 
 enum End {
@@ -73,7 +75,9 @@ impl Cluster {
         let config = self.config(id);
         let (started, addresses) = mpsc::channel();
         let (ends, end) = oneshot::channel();
+        let (lives, ended) = mpsc::channel();
         let thread = std::thread::spawn(move || {
+            let _lives: mpsc::Sender<()> = lives;
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let killed = runtime.block_on(async {
                 let broker = Broker::start_on(config, origin).await.unwrap();
@@ -92,7 +96,7 @@ impl Cluster {
             drop(killed);
         });
         let (addresses, metrics) = addresses.recv().unwrap();
-        self.node(id).running = Some(Running { addresses, metrics, ends, thread });
+        self.node(id).running = Some(Running { addresses, metrics, ends, thread, ended });
     }
 
     fn config(&mut self, id: i32) -> BrokerConfig {
@@ -130,6 +134,45 @@ impl Cluster {
         let running = self.node(id).running.take().unwrap();
         assert!(running.ends.send(end).is_ok(), "broker {id} has ended by itself");
         running.thread.join().unwrap();
+    }
+
+    /// Stops a broker as an operator does who has only so much patience.
+    pub(crate) fn stop_within(&mut self, id: i32, limit: Duration) {
+        let running = self.node(id).running.take().unwrap();
+        assert!(running.ends.send(End::Stop).is_ok(), "broker {id} has ended by itself");
+        let ended = running.ended.recv_timeout(limit);
+        assert_eq!(ended, Err(mpsc::RecvTimeoutError::Disconnected), "broker {id} does not stop");
+        running.thread.join().unwrap();
+    }
+
+    /// Starts a broker that does not run, and stops it when it is registered and has not started.
+    pub(crate) fn begin_in_vain(&mut self, id: i32) {
+        let (config, tree) = (self.config(id), self.tree.clone());
+        let started = self.runtime.block_on(async {
+            let (store, path) = (tree.session().await, path::broker_id(id));
+            let is_registered = async {
+                loop {
+                    let (found, mut watch) = store.exists_and_watch(&path).await.unwrap();
+                    if found.is_some() {
+                        return;
+                    }
+                    watch.next().await;
+                }
+            };
+            Broker::start_on_unless(config, Origin::Embedded(tree.clone()), is_registered).await
+        });
+        assert!(started.unwrap().is_none(), "nobody told it what is its own");
+    }
+
+    /// Whether a broker is registered.
+    pub(crate) fn is_registered(&self, id: i32) -> bool {
+        let store = self.runtime.block_on(self.tree.session());
+        self.runtime.block_on(store.exists(&path::broker_id(id))).unwrap().is_some()
+    }
+
+    /// Has the tree answer nobody until the returned value is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        self.tree.hold()
     }
 
     /// Ends the session that a broker is registered in, if it is.

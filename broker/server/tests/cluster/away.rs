@@ -1,0 +1,116 @@
+//! A coordination tree that answers nobody, and brokers that are told to stop when they cannot hand over or have
+//! not started yet.
+
+use std::time::Duration;
+
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::create_topics::{
+    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
+};
+use broker_protocol::message::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+};
+
+use super::client::await_that;
+use super::nodes::Cluster;
+use super::topic::{acknowledged, await_in_sync, consumed, create};
+
+/// What systemd and Kubernetes wait for at least before they kill.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The type of a resource that is a topic.
+const TOPIC: i8 = 2;
+
+/// The controller can write no other leaders, nor can the others be told of one.
+#[test]
+fn a_broker_stops_in_time_though_the_tree_is_away() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 3, &[]);
+    acknowledged(&cluster, "t", 0, &["a"]);
+    let controller = cluster.controller();
+    let held = cluster.hold();
+    cluster.stop_within(controller, PATIENCE);
+    let other = cluster.running()[0];
+    cluster.stop_within(other, PATIENCE);
+    drop(held);
+    for id in [controller, other] {
+        cluster.expire(id);
+        cluster.begin(id);
+    }
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a"]);
+}
+
+/// A broker that waits to be told what is its own, by a controller that is gone.
+#[test]
+fn a_broker_that_is_stopped_before_it_has_started_leaves_no_registration() {
+    let mut cluster = Cluster::start(2, &[]);
+    let controller = cluster.controller();
+    let other = 3 - controller;
+    cluster.stop(other);
+    cluster.kill(controller);
+    cluster.begin_in_vain(other);
+    assert!(!cluster.is_registered(other));
+    assert!(cluster.is_registered(controller), "its session goes on");
+}
+
+/// Nobody is left who has seen the port of the controller open, and no session ends.
+#[test]
+fn the_first_of_a_cluster_that_was_killed_does_not_wait_for_the_session_of_the_controller() {
+    let mut cluster = Cluster::start(3, &[]);
+    create(&cluster, "t", 3, &[]);
+    acknowledged(&cluster, "t", 0, &["a"]);
+    let controller = cluster.controller();
+    cluster.kill_all();
+    let first = (1..=3).find(|id| *id != controller).unwrap();
+    cluster.begin(first);
+    await_that("another controller", || cluster.has_controller_beside(controller));
+    await_in_sync(&cluster, "t", 0, 1);
+}
+
+#[test]
+fn what_needs_the_tree_is_refused_in_words_while_it_is_away() {
+    let cluster = Cluster::start(1, &[]);
+    create(&cluster, "t", 1, &[]);
+    let held = cluster.hold();
+    let mut client = cluster.client(1);
+    let new = |name: &'static str| CreatableTopic {
+        name: name.into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: vec![new("u"), new("v")],
+        timeout_ms: 1_000,
+        ..Default::default()
+    };
+    let answer = client.call(&request, 5);
+    let response: CreateTopicsResponse<'_> = answer.read(5);
+    for topic in &response.topics {
+        assert_eq!(topic.error_code, ErrorCode::RequestTimedOut.code());
+        assert!(topic.error_message.as_ref().unwrap().contains("ZooKeeper"), "{topic:?}");
+    }
+    let configs = vec![AlterableConfig {
+        name: "retention.ms".into(),
+        value: Some("60000".into()),
+        ..Default::default()
+    }];
+    let resource =
+        AlterConfigsResource { resource_type: TOPIC, resource_name: "t".into(), configs };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = client.call(&request, 1);
+    let response: IncrementalAlterConfigsResponse<'_> = answer.read(1);
+    assert_eq!(response.responses[0].error_code, ErrorCode::RequestTimedOut.code());
+    drop(held);
+    // What was asked is done now, or can be.
+    await_that("a topic after all", || {
+        let request =
+            CreateTopicsRequest { topics: vec![new("w")], timeout_ms: 1_000, ..Default::default() };
+        let answer = client.call(&request, 5);
+        let response: CreateTopicsResponse<'_> = answer.read(5);
+        [0, ErrorCode::TopicAlreadyExists.code()].contains(&response.topics[0].error_code)
+    });
+}
