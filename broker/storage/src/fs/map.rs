@@ -14,7 +14,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 
 use super::File;
 
@@ -49,6 +49,9 @@ impl Map {
         // writer. The size was just checked, and the owner cuts the file only after dropping the map.
         #[allow(unsafe_code, reason = "memory maps have no safe constructor; see SAFETY above")]
         let mapped = unsafe { memmap2::MmapOptions::new().len(size).map_mut(file)? };
+        // Else the first touch of the file's hole fills the page cache with as many zeros as the disk
+        // reads ahead: milliseconds on the thread that appends.
+        mapped.advise(Advice::Random)?;
         Ok(Self(Inner::Mapped(mapped)))
     }
 

@@ -35,6 +35,21 @@ fn a_map_and_the_file_show_the_same_bytes() {
     assert_eq!(&map.get::<6>(4000).unwrap(), b"wapped");
 }
 
+/// Method: the kernel marks a mapping of which nothing is read ahead with `rr` in `/proc/self/smaps`.
+#[test]
+fn nothing_is_read_ahead_of_what_a_map_touches() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let file = RealFs.open(&path, Open::Create).unwrap();
+    file.set_len(4096).unwrap();
+    let map = Arc::clone(&file).map(4096).unwrap();
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let of_map = smaps.split_once(path.to_str().unwrap()).unwrap().1;
+    let flags = of_map.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
+    assert!(flags.split(' ').any(|flag| flag == "rr"), "{flags}");
+    drop(map);
+}
+
 #[test]
 fn a_directory_is_locked_against_a_second_lock() {
     let dir = tempfile::tempdir().unwrap();
