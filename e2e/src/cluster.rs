@@ -7,13 +7,15 @@
 //! is asked of it), [`history`] (what came of that, a line an event), [`checker`] (the rules), [`last`]
 //! (disks) and [`judge`] (logs), [`run`] (a run from start to verdict) and [`table`] (how it is told).
 //! Beside it: [`script`] (deeds in place of faults at random, for a mixed cluster), [`planted`] (whether
-//! the bed finds what is wrong on purpose) and [`figures`] (how long a cluster is away).
+//! the bed finds what is wrong on purpose), [`figures`] (how long a cluster is away) and [`beside`] (the
+//! same beside Kafka's).
 //!
 //! Nothing here knows what a broker should do beyond the protocol: Apache Kafka and Ottla are judged
 //! by the same rules.
 
 pub mod audit;
 pub mod bed;
+pub mod beside;
 pub mod checker;
 pub mod claim;
 pub mod enter;

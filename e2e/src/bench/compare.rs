@@ -24,9 +24,15 @@ const REPEATS_MAX: usize = 2;
 /// Fewer pairs have no interval worth the name.
 const PAIRS_MIN: usize = 5;
 
-/// How long each side is warmed before its first run; a row that a virtual machine has not seen is
-/// run once more, uncounted.
+/// How long each side is warmed before its first run.
 const WARM: Duration = Duration::from_secs(10);
+
+/// The most uncounted runs of a row: a virtual machine that has not seen it first compiles it.
+const REHEARSALS_MAX: usize = 8;
+
+/// A row has been seen enough once a run took no less than this share of the processor time of the one
+/// before.
+const SETTLED: f64 = 0.9;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 2000;
@@ -125,6 +131,20 @@ impl<'a> Bench<'a> {
         row.run(self.plan.sides[side], subject, self.zookeeper, scale)
     }
 
+    /// Runs the row uncounted until it costs no less than before.
+    fn rehearse(&self, row: &Row, side: usize) -> Result<()> {
+        let mut last = f64::INFINITY;
+        for _ in 0..REHEARSALS_MAX {
+            let figure = self.run(row, side, self.plan.scale)?;
+            let spent = figure.user + figure.system;
+            if spent >= last * SETTLED {
+                break;
+            }
+            last = spent;
+        }
+        Ok(())
+    }
+
     fn pairs(&self, row: Row) -> Result<Pairs> {
         let plan = self.plan;
         let mut done = Pairs {
@@ -136,7 +156,7 @@ impl<'a> Bench<'a> {
         };
         if !row.is_young() {
             for side in 0..2 {
-                self.run(&row, side, plan.scale)?;
+                self.rehearse(&row, side)?;
             }
         }
         let own: Vec<u32> = self.sides.iter().flatten().flat_map(Subject::processes).collect();

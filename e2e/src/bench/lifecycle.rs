@@ -16,8 +16,14 @@ use crate::kafka::Zookeeper;
 /// What a broker does after its start is not what it does idle.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// The same where followers ask leaders: virtual machines compile that path, too.
+const SETTLE_TOGETHER: Duration = Duration::from_secs(20);
+
 /// How long an idle broker is watched.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// Partitions that idle brokers of a cluster copy from each other.
+const IDLE_PARTITIONS: i32 = 12;
 
 /// Milliseconds from exec on an empty directory to the first acknowledged record, with default
 /// settings of the topic; Kafka's ZooKeeper runs already.
@@ -39,10 +45,16 @@ pub fn idle_memory(kind: Kind, zookeeper: &Zookeeper) -> Result<Figure> {
     finish(subject, cost, CpuWatch::born)
 }
 
-/// Percent of a core that `brokers` brokers without topics use together.
+/// Percent of a core that `brokers` brokers use together: one without topics, several with a topic that
+/// nobody uses and that they replicate.
 pub fn idle_cpu(kind: Kind, brokers: usize, zookeeper: &Zookeeper) -> Result<Figure> {
     let subject = Subject::start(kind, brokers, zookeeper)?;
-    thread::sleep(SETTLE);
+    if brokers > 1 {
+        subject.create_topic("idle", IDLE_PARTITIONS, &[])?;
+        thread::sleep(SETTLE_TOGETHER);
+    } else {
+        thread::sleep(SETTLE);
+    }
     let watch = CpuWatch::start(subject.processes())?;
     thread::sleep(IDLE);
     let used = watch.used()?;

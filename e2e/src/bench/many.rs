@@ -62,10 +62,23 @@ pub fn full_isr(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Fi
 }
 
 /// Seconds from the end of the controller's session, its process killed just before, until a survivor
-/// knows a living leader of every partition; resident memory is the largest broker's before that.
+/// knows a living leader of every partition.
 pub fn failover(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
+    let (subject, seconds, resident) = succeed(kind, partitions, zookeeper)?;
+    Ok(Figure { resident, ..finish(subject, seconds, CpuWatch::born)? })
+}
+
+/// MiB of the largest broker, before its controller was succeeded and after.
+pub fn memory(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
+    let (subject, _, resident) = succeed(kind, partitions, zookeeper)?;
+    finish(subject, resident, CpuWatch::born)
+}
+
+/// A cluster whose controller was killed, succeeded and started again; the seconds until every partition
+/// had a leader, and MiB of the largest broker at any time.
+fn succeed(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<(Subject, f64, f64)> {
     let (mut subject, topics) = start(kind, partitions, zookeeper)?;
-    let resident = largest(&subject)?;
+    let before = largest(&subject)?;
     let controller = subject.controller(0)?;
     let witness = (controller + 1) % BROKERS;
     let (server, path) = subject.node(&format!("/brokers/ids/{controller}"))?;
@@ -74,17 +87,11 @@ pub fn failover(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Fi
     let begin = Instant::now();
     Tree::expire(server, registered.owner)?;
     wait(&subject, witness, &topics, 1)?;
-    let cost = begin.elapsed().as_secs_f64();
+    let seconds = begin.elapsed().as_secs_f64();
     subject.members[controller].launch()?;
     wait(&subject, witness, &topics, BROKERS)?;
-    Ok(Figure { resident, ..finish(subject, cost, CpuWatch::born)? })
-}
-
-/// MiB of the largest broker.
-pub fn memory(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
-    let (subject, _) = start(kind, partitions, zookeeper)?;
-    let cost = largest(&subject)?;
-    finish(subject, cost, CpuWatch::born)
+    let after = largest(&subject)?;
+    Ok((subject, seconds, before.max(after)))
 }
 
 /// Resident MiB of the largest broker.

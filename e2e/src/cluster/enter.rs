@@ -5,7 +5,7 @@
 //! the run ends.
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,6 +22,18 @@ const NAMESPACES: [&str; 8] = [
 
 /// Runs this program with `arguments` in new namespaces and returns whether it ended well.
 pub fn enter(arguments: &[OsString]) -> Result<bool> {
+    Ok(command(arguments)?.status().context(NO_SETPRIV)?.success())
+}
+
+/// The same; returns what it printed, too.
+pub fn enter_and_read(arguments: &[OsString]) -> Result<(bool, String)> {
+    let output = command(arguments)?.stderr(Stdio::inherit()).output().context(NO_SETPRIV)?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+const NO_SETPRIV: &str = "run setpriv, of Debian's package util-linux";
+
+fn command(arguments: &[OsString]) -> Result<Command> {
     let probe = "mount -t tmpfs tmpfs /run && ip netns add probe && ip -n probe rule list";
     let output = Command::new("unshare")
         .args(NAMESPACES)
@@ -39,12 +51,7 @@ pub fn enter(arguments: &[OsString]) -> Result<bool> {
     }
     let program = std::env::current_exe().context("find the program itself")?;
     // `unshare` blocks the signals that end a program; what is sent to us ends it nevertheless.
-    let status = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare"])
-        .args(NAMESPACES)
-        .arg(program)
-        .args(arguments)
-        .status()
-        .context("run setpriv, of Debian's package util-linux")?;
-    Ok(status.success())
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES).arg(program).args(arguments);
+    Ok(command)
 }
