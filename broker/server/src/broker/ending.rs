@@ -64,9 +64,9 @@ pub(super) async fn close_logs(context: &Context, haste: &CancellationToken) {
         let [listener, connection, cleaner] = WAITED_FOR.map(|name| tasks.drain(name, limit));
         tokio::join!(listener, connection, cleaner)
     };
-    unless(haste, drained).await;
+    let was_patient = unless(haste, drained).await.is_some();
     for (task, left) in tasks.running() {
-        if WAITED_FOR.contains(&task) {
+        if was_patient && WAITED_FOR.contains(&task) {
             warn!(task, left, "still running; ended with the process");
         }
     }

@@ -119,7 +119,7 @@ impl Vigil {
                 }
                 Err(error) => error,
             };
-            let is_refused = matches!(error, PeerError::Refused);
+            let is_refused = matches!(error, Some(PeerError::Refused));
             refusals = if is_refused { refusals + 1 } else { 0 };
             let enough = match (was_there, is_first) {
                 (true, _) => Some(REFUSALS),
@@ -130,30 +130,34 @@ impl Vigil {
                 return controller;
             }
             let is_soon = is_refused && was_there;
-            if !is_soon && !std::mem::replace(&mut is_told, true) {
+            if let Some(error) = error
+                && !is_soon
+                && !std::mem::replace(&mut is_told, true)
+            {
                 tell(controller, &error, enough.is_some(), self.session_timeout);
             }
             tokio::time::sleep(if is_soon { SOON } else { LATER }).await;
         }
     }
 
-    async fn connect(&self, broker: BrokerId) -> Result<Peer, PeerError> {
-        let unknown = |kind: std::io::ErrorKind| PeerError::Unreachable(kind.into());
+    /// Connects to the listener that `broker` has registered.
+    ///
+    /// # Errors
+    /// Why that fails; `None` where the tree does not say where it is.
+    async fn connect(&self, broker: BrokerId) -> Result<Peer, Option<PeerError>> {
         let path = path::broker_id(broker.0);
         let read = tokio::time::timeout(LIMIT, self.store.get(&path)).await;
-        let node = read.map_err(|_| PeerError::TimedOut)?.ok();
+        let node = read.ok().and_then(Result::ok);
         let node = node.and_then(|(data, _)| Broker::decode(&path, &data).ok());
         let endpoints = node.into_iter().flat_map(|node| node.endpoints);
         let mut endpoints = endpoints.filter(|endpoint| *endpoint.listener == *self.listener);
-        let Some(endpoint) = endpoints.next() else {
-            return Err(unknown(std::io::ErrorKind::AddrNotAvailable));
-        };
+        let Some(endpoint) = endpoints.next() else { return Err(None) };
         let options = Options {
             client_id: self.me.0.to_string().into(),
             connect_timeout: LIMIT,
             call_timeout: LIMIT,
             answer_size_max: ANSWER_SIZE_MAX,
         };
-        Peer::connect(&endpoint.host, endpoint.port, options).await
+        Ok(Peer::connect(&endpoint.host, endpoint.port, options).await?)
     }
 }
