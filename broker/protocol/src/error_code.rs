@@ -3,6 +3,7 @@
 //! Source: Kafka 4.2 `Errors`; its names, in camel case. Which failure gets which code is decided
 //! where the failure is known, not here.
 
+use std::borrow::Cow;
 use std::fmt;
 
 macro_rules! error_codes {
@@ -183,6 +184,11 @@ impl ErrorCode {
         self as i16
     }
 
+    /// Tells a number from the wire by its name; one that no Kafka uses stays a number.
+    pub fn name_of(code: i16) -> Cow<'static, str> {
+        Self::from_code(code).map_or_else(|| code.to_string().into(), |known| known.name().into())
+    }
+
     /// Whether this is [`ErrorCode::None`], the absence of an error.
     pub fn is_none(self) -> bool {
         self == Self::None
@@ -213,6 +219,8 @@ mod tests {
             assert_eq!(ErrorCode::from_code(error.code()), Some(*error));
         }
         assert_eq!(ErrorCode::from_code(-2), None);
+        assert_eq!(ErrorCode::name_of(77), "STALE_BROKER_EPOCH");
+        assert_eq!(ErrorCode::name_of(-2), "-2");
         assert_eq!(ErrorCode::from_code(134), None);
         assert_eq!(ErrorCode::default(), ErrorCode::None);
         assert_eq!(ErrorCode::NotLeaderOrFollower.to_string(), "NOT_LEADER_OR_FOLLOWER");

@@ -447,8 +447,8 @@ fn pause(failures: u32) -> Duration {
 /// is seen where it is decided, in the tree.
 fn note_announced(broker: BrokerId, code: i16) {
     if code != 0 {
-        let code = ErrorCode::from_code(code);
-        debug!(broker = broker.0, ?code, "metadata refused");
+        let code = ErrorCode::name_of(code);
+        debug!(broker = broker.0, %code, "metadata refused");
     }
 }
 

@@ -82,7 +82,7 @@ impl Copies {
                     Said::Cut(cut) => self.note_cut(*key, cut),
                     Said::Over => self.plan.end(*key),
                     Said::Later => {
-                        debug!(partition = %name, code = answer.error_code, "no epoch's end yet");
+                        debug!(partition = %name, code = %ErrorCode::name_of(answer.error_code), "no epoch's end yet");
                     }
                 }
             }

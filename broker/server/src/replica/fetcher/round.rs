@@ -315,7 +315,7 @@ impl Copies {
                     }
                     Said::Over => self.plan.end(key),
                     Said::Later => {
-                        debug!(source = %self.source, code = data.error_code, "nothing to copy yet");
+                        debug!(source = %self.source, code = %ErrorCode::name_of(data.error_code), "nothing to copy yet");
                         self.back_off(key);
                     }
                 }

@@ -175,7 +175,9 @@ impl Fetcher {
                 info!(%source, error, "leader is not reached");
             }
             End::Failed(error) => debug!(%source, %error, "leader is not reached"),
-            End::Refused(code) => debug!(%source, code, "fetch session refused"),
+            End::Refused(code) => {
+                debug!(%source, code = %ErrorCode::name_of(code), "fetch session refused");
+            }
         }
         let longest =
             Duration::from_millis(self.config_ms(|config| config.replica_fetch_backoff_ms));
