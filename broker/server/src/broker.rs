@@ -25,16 +25,19 @@ use broker_zookeeper::path;
 use broker_zookeeper::sessions::{Origin, Sessions};
 use broker_zookeeper::store::Store;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::Context;
 use crate::controller::admin::Admin;
+use crate::controller::read::fresh_id;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::group::seams::Seams;
 use crate::in_flight::InFlight;
+use crate::membership::presence::Presence;
 use crate::membership::{Joining, Unproven};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
@@ -164,7 +167,8 @@ impl Broker {
         let metrics_address = http.map(|http| tell(&http, &context));
         let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
         context.metrics.watch_threads(workers.runtimes());
-        let obedience = member::obey(&context, inbox, workers.runtimes());
+        let (registering, is_registering) = watch::channel(true);
+        let obedience = member::obey(&context, inbox, workers.runtimes(), is_registering);
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
@@ -173,7 +177,7 @@ impl Broker {
         {
             addresses = serve(&context, &workers, listeners);
         }
-        let joining = joining(&context, &ground, node, fs);
+        let joining = joining(&context, &ground, node, fs, registering);
         member::join(&context, joining).await?;
         // The loop ends only with the process.
         let _ = obedience.registered.send(());
@@ -284,6 +288,7 @@ async fn build(
         controller: Arc::default(),
         orders,
         broker_epoch: Arc::new(AtomicI64::new(NO_BROKER_EPOCH)),
+        presence: Arc::new(Presence::new(fresh_id())),
         replicas,
         metrics,
         clock,
@@ -297,6 +302,7 @@ fn joining(
     ground: &Ground,
     broker: registration::Broker,
     fs: Arc<dyn Fs>,
+    is_registering: watch::Sender<bool>,
 ) -> Joining {
     Joining {
         sessions: Arc::clone(&ground.sessions),
@@ -307,6 +313,8 @@ fn joining(
         fs,
         clock: Arc::clone(&context.clock),
         broker_epoch: Arc::clone(&context.broker_epoch),
+        is_registering,
+        presence: Arc::clone(&context.presence),
         unproven: unproven(&context.replicas),
     }
 }

@@ -11,6 +11,7 @@ use crate::controller::handle::ControllerHandle;
 use crate::dynamic_config::{DynamicConfig, SharedConfig};
 use crate::group::coordinator::Coordinator;
 use crate::in_flight::InFlight;
+use crate::membership::presence::Presence;
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
 use crate::order::Orders;
@@ -39,6 +40,8 @@ pub struct Context {
     pub(crate) orders: Orders,
     /// The epoch of this broker's registration, -1 while there is none.
     pub broker_epoch: Arc<AtomicI64>,
+    /// Tells this process from others that may be taken for this broker.
+    pub(crate) presence: Arc<Presence>,
     /// The partitions on this broker.
     pub replicas: Arc<Manager>,
     /// Compaction of their logs.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use broker_protocol::quantity::BrokerId;
+use broker_zookeeper::store::Store;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -28,6 +29,7 @@ mod proof;
 mod settings;
 pub(crate) mod state;
 mod stop;
+mod strays;
 mod telling;
 
 use cluster::Named;
@@ -41,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) broker_id: BrokerId,
     /// The epoch of its registration, which whoever registers it sets.
     pub(crate) broker_epoch: Arc<AtomicI64>,
+    /// Whether it is being registered, so that a controller may know of an epoch first.
+    pub(crate) is_registering: watch::Receiver<bool>,
     /// Its partitions.
     pub(crate) replicas: Arc<Manager>,
     /// What its clients are told.
@@ -49,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) fetchers: Fetchers,
     /// The listener through which brokers reach each other.
     pub(crate) inter_broker_listener: Arc<str>,
+    /// Whatever session there is with the tree.
+    pub(crate) store: Arc<dyn Store>,
     /// The settings of topics.
     pub(crate) dynamic_config: Arc<DynamicConfig>,
     /// Set once all that was there at the start is led or copied, and clients may be told.
@@ -104,7 +110,7 @@ impl Control {
                 let _ = answer.send(self.stop_replica(&request).await);
             }
             Order::UpdateMetadata(request, answer) => {
-                let _ = answer.send(self.update_metadata(&request));
+                let _ = answer.send(self.update_metadata(&request).await);
             }
             Order::Configure(applied, done) => {
                 self.configure(applied).await;
@@ -122,34 +128,54 @@ impl Control {
     }
 
     /// Takes an order that moves replicas, or says why it is of another time.
-    fn admit(&mut self, sender: Sender) -> Result<(), ErrorCode> {
-        self.obey(sender).inspect_err(|code| {
-            warn!(controller = sender.controller.0, ?code, "order of another time refused");
-        })
+    async fn admit(&mut self, sender: Sender) -> Result<(), ErrorCode> {
+        let admitted = self.obey(sender).await;
+        let (controller, epoch) = (sender.controller.0, sender.broker_epoch);
+        let ours = self.broker_epoch();
+        match &admitted {
+            Ok(()) => {}
+            Err(ErrorCode::StaleBrokerEpoch) if epoch > ours => warn!(
+                controller,
+                epoch,
+                ours,
+                "an order for another registration refused: who made it may tell the cluster an address \
+                 that leads here"
+            ),
+            Err(code) => warn!(controller, %code, "order of another time refused"),
+        }
+        admitted
     }
 
     /// Takes an order, or says why it is of another time.
     ///
     /// # Panics
-    /// If one would be obeyed that was meant for an earlier life of this broker.
-    fn obey(&mut self, sender: Sender) -> Result<(), ErrorCode> {
+    /// If one would be obeyed that was meant for another registration than this broker's.
+    async fn obey(&mut self, sender: Sender) -> Result<(), ErrorCode> {
+        if sender.broker_epoch > self.broker_epoch() {
+            // It is our own only if it is known in a moment: nothing else makes one. Whoever registers waits
+            // for no order, and where it is gone there is nothing to come.
+            let _ = self.parts.is_registering.wait_for(|is_registering| !is_registering).await;
+        }
         let broker_epoch = self.broker_epoch();
         self.state.admit(sender, broker_epoch)?;
         assert!(
-            sender.broker_epoch < 0 || sender.broker_epoch >= broker_epoch,
+            sender.broker_epoch < 0 || sender.broker_epoch == broker_epoch,
             "an order for registration {} is obeyed in {broker_epoch}",
             sender.broker_epoch
         );
         Ok(())
     }
 
-    fn update_metadata(&mut self, request: &UpdateMetadataRequest<'_>) -> UpdateMetadataResponse {
+    async fn update_metadata(
+        &mut self,
+        request: &UpdateMetadataRequest<'_>,
+    ) -> UpdateMetadataResponse {
         let (id, epoch) = (request.controller_id, request.controller_epoch);
         let sender = Sender::new(id, epoch, request.broker_epoch);
-        self.announced = None;
-        if let Err(code) = self.obey(sender) {
+        if let Err(code) = self.obey(sender).await {
             return UpdateMetadataResponse { error_code: code.code() };
         }
+        self.announced = None;
         let named = cluster::named(request);
         self.telling.announced(!named.topics.is_empty());
         self.announced = Some(named);

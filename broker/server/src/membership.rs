@@ -5,13 +5,17 @@
 //! loop waits until it is done: nothing is led, and no controller lives, when a session begins.
 //!
 //! On the way in: `cluster` (may this broker join, and as whom), `identity` (was a registration that is
-//! there our own), `standing` (which replicas cannot prove themselves), `registration`. Then `controller_election`, whenever there is no controller.
+//! there our own), `presence` (or that of a broker that lives), `addresses` (whose is where it is reached),
+//! `standing` (which replicas cannot prove themselves), `registration`. Then `controller_election`, whenever
+//! there is no controller.
 //!
 //! Where no server of the tree answers nothing happens here: only the tree itself ends a session.
 
+mod addresses;
 pub(crate) mod cluster;
 pub(crate) mod controller_election;
 pub(crate) mod identity;
+pub(crate) mod presence;
 pub(crate) mod registration;
 mod standing;
 pub(crate) mod state;
@@ -42,7 +46,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::identity::Identity;
-use self::registration::RegisterError;
+use self::presence::Presence;
+use self::registration::{RegisterError, Registering};
 use self::state::{Effect, Event, Office, State};
 use crate::clock::{Clock, SharedClock};
 use crate::controller::membership::Term;
@@ -122,6 +127,10 @@ pub(crate) struct Joining {
     pub(crate) clock: SharedClock,
     /// Where the epoch of the registration is shown; -1 until there is one.
     pub(crate) broker_epoch: Arc<AtomicI64>,
+    /// Where it is shown that the broker is being registered: while it is not, the epoch is the latest.
+    pub(crate) is_registering: watch::Sender<bool>,
+    /// Tells this process from others.
+    pub(crate) presence: Arc<Presence>,
     /// The replicas that cannot prove that they are complete.
     pub(crate) unproven: Unproven,
 }
@@ -141,6 +150,8 @@ pub(crate) struct Membership {
     state: State,
     watches: Option<Watches>,
     broker_epoch: Arc<AtomicI64>,
+    /// Whether it was a member before.
+    has_joined: bool,
     controller: watch::Sender<Option<BrokerId>>,
     /// One is enough: a controller resigns once.
     resigned: mpsc::Receiver<Term>,
@@ -175,6 +186,7 @@ impl Membership {
             state,
             watches,
             broker_epoch,
+            has_joined: false,
             controller,
             resigned,
             resign,
@@ -185,6 +197,7 @@ impl Membership {
         while let Event::SessionEnded = membership.register().await? {
             membership.joining.sessions.renew().await;
         }
+        membership.has_joined = true;
         Ok(membership)
     }
 
@@ -354,9 +367,17 @@ impl Membership {
         }
     }
 
+    /// Registers the broker in the current session, and says while it does.
+    async fn register(&mut self) -> Result<Event, MemberError> {
+        self.joining.is_registering.send_replace(true);
+        let registered = self.register_now().await;
+        self.joining.is_registering.send_replace(false);
+        registered
+    }
+
     /// Registers the broker in the current session; its identity names the session before that owns
     /// anything.
-    async fn register(&mut self) -> Result<Event, MemberError> {
+    async fn register_now(&mut self) -> Result<Event, MemberError> {
         let store = self.joining.sessions.current();
         let past = self.identity.sessions.clone();
         self.identity.add_session(store.session_id());
@@ -368,10 +389,17 @@ impl Membership {
         let id = self.joining.id;
         let unproven = (self.joining.unproven.read)();
         let registered = async {
-            // Before anybody can elect this broker.
-            standing::publish(&*store, id, &unproven).await?;
             broker.features = cluster::features(&*store).await?;
-            registration::register(&*store, id, &broker, &past, patience).await
+            let what = Registering {
+                id,
+                broker: &broker,
+                unproven: &unproven,
+                past: &past,
+                patience,
+                presence: &self.joining.presence,
+                is_start: !self.has_joined,
+            };
+            registration::register(&*store, &what).await
         };
         match registered.await {
             Ok(epoch) => {

@@ -204,6 +204,7 @@ fn route(
         ApiKey::Produce => produce(context, call, rc, reader, answers),
         ApiKey::Fetch => fetch(context, call, rc, reader, answers),
         ApiKey::ApiVersions => {
+            context.presence.hear(rc.client_id);
             let request = decode(call, &mut reader)?;
             now(context, call, &super::api_versions::api_versions(&request, rc), answers)
         }

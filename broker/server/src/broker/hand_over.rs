@@ -71,10 +71,15 @@ async fn ask(context: &Context, broker_epoch: i64) -> bool {
                 }
                 warn!(left, "partitions that no other broker can lead");
             }
+            Some(response) if response.error_code == ErrorCode::StaleBrokerEpoch.code() => {
+                warn!(
+                    "another process is registered as this broker: there is nothing to hand over"
+                );
+                return true;
+            }
             Some(response) => {
-                let code = response.error_code;
-                let error = ErrorCode::from_code(code).map(tracing::field::display);
-                warn!(error, code, controller = controller(context), "the controller refuses");
+                let error = ErrorCode::name_of(response.error_code);
+                warn!(%error, controller = controller(context), "the controller refuses");
             }
             None => warn!(
                 partitions = led(context),

@@ -74,6 +74,7 @@ pub(super) fn obey(
     context: &Arc<Context>,
     orders: mpsc::Receiver<Order>,
     runtimes: Vec<Handle>,
+    is_registering: watch::Receiver<bool>,
 ) -> Obedience {
     let (loaded, is_loaded) = watch::channel(false);
     let (registered, is_registered) = oneshot::channel();
@@ -95,10 +96,12 @@ pub(super) fn obey(
     let parts = Parts {
         broker_id: context.broker_id,
         broker_epoch: Arc::clone(&context.broker_epoch),
+        is_registering,
         replicas: Arc::clone(&context.replicas),
         metadata: Arc::clone(&context.metadata),
         fetchers,
         inter_broker_listener: config.inter_broker_listener.name.as_str().into(),
+        store: Arc::clone(context.admin.store()),
         dynamic_config: Arc::clone(&context.dynamic_config),
         loaded,
     };

@@ -9,7 +9,7 @@
 //!
 //! Source: Kafka 3.9 `ReplicaManager.becomeLeaderOrFollower`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use broker_protocol::error_code::ErrorCode;
@@ -28,6 +28,7 @@ use super::{Control, on_disk_thread};
 use crate::replica::manager::{Become, Outcome};
 use crate::replica::partition::Partition;
 use crate::replica::partition_state::Leadership;
+use crate::replica::progress::NO_BROKER_EPOCH;
 
 /// The type of a request that names every partition of the broker.
 const FULL: i8 = 2;
@@ -50,12 +51,13 @@ impl Control {
     ) -> LeaderAndIsrResponse<'static> {
         let (id, epoch) = (request.controller_id, request.controller_epoch);
         let sender = Sender::new(id, epoch, request.broker_epoch);
-        if let Err(code) = self.admit(sender) {
+        if let Err(code) = self.admit(sender).await {
             return respond(request, code, |_| code);
         }
         self.is_told = true;
         let announced = self.announced.take();
-        if request.request_type == FULL {
+        // Who does not say whom it means may mean another.
+        if request.request_type == FULL && request.broker_epoch != NO_BROKER_EPOCH {
             if let Some(announced) = &announced {
                 self.forget_topics(&announced.topics);
             }
@@ -204,29 +206,6 @@ impl Control {
         self.parts.fetchers.leave(&left).await;
         self.parts.fetchers.follow(copied).await;
         codes
-    }
-
-    /// Puts aside the logs that a controller that named all of this broker's did not name. Those that are
-    /// `going` wait where they are: StopReplica deletes them.
-    async fn sweep(
-        &mut self,
-        request: &LeaderAndIsrRequest<'_>,
-        going: HashMap<TopicPartition, Uuid>,
-    ) {
-        let mut named = going;
-        named.extend(request.partitions().map(|(topic, id, state)| {
-            (TopicPartition { topic: topic.into(), partition: state.partition_index }, id)
-        }));
-        let is_kept = move |name: &TopicPartition, here: Uuid| {
-            named.get(name).is_some_and(|id| *id == here || id.is_zero() || here.is_zero())
-        };
-        let replicas = Arc::clone(&self.parts.replicas);
-        let swept = on_disk_thread(move || replicas.sweep_strays(&is_kept)).await;
-        let swept = swept.unwrap_or_default();
-        for stray in &swept {
-            info!(partition = %stray, "the cluster knows nothing of this replica; it is put aside");
-        }
-        self.parts.fetchers.leave(&swept).await;
     }
 
     /// Takes out of what clients are told the topics that a controller that announced all did not announce.

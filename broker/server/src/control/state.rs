@@ -7,8 +7,10 @@
 //! normal traffic and not a fault.
 //!
 //! Source: Kafka 3.9 `KafkaApis.isBrokerEpochStale`, `ReplicaManager.becomeLeaderOrFollower` and
-//! `stopReplicas`. Ours: after its session ended a broker obeys no order of that session's time, and
-//! what it gave up then it takes again in the same leader epoch.
+//! `stopReplicas`. Ours: an order for a later registration than this broker's is one for another broker,
+//! which tells the cluster this one's address, and is refused, where Kafka's takes it for its own; after
+//! its session ended a broker obeys no order of that session's time, and what it gave up then it takes
+//! again in the same leader epoch.
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::{BrokerId, LeaderEpoch};
@@ -60,21 +62,21 @@ impl ControlState {
     /// Obeys a request, or returns the error that answers it. `broker_epoch` is that of this broker's
     /// registration, -1 while there is none.
     ///
-    /// A request for a later registration than is known here is obeyed: the controller may learn of it
-    /// before the broker does.
+    /// A registration that is just being made may be known to the controller first: who calls waits until it
+    /// is known here.
     pub(crate) fn admit(&mut self, sender: Sender, broker_epoch: i64) -> Result<(), ErrorCode> {
         self.registered = self.registered.max(broker_epoch);
         if sender.controller_epoch < self.controller_epoch {
             return Err(ErrorCode::StaleControllerEpoch);
         }
-        let is_of_earlier_life =
-            sender.broker_epoch != NO_BROKER_EPOCH && sender.broker_epoch < broker_epoch;
-        if is_of_earlier_life && !planted::is(Bug::StaleBrokerEpoch) {
+        let is_for_another =
+            sender.broker_epoch != NO_BROKER_EPOCH && sender.broker_epoch != broker_epoch;
+        let is_let_pass = planted::is(Bug::StaleBrokerEpoch) && sender.broker_epoch < broker_epoch;
+        if is_for_another && !is_let_pass {
             return Err(ErrorCode::StaleBrokerEpoch);
         }
         if let Some(ended) = self.ended {
-            let is_of_ended = sender.broker_epoch.max(broker_epoch) <= ended;
-            if is_of_ended {
+            if broker_epoch <= ended {
                 return Err(ErrorCode::StaleBrokerEpoch);
             }
             self.ended = None;
@@ -195,7 +197,7 @@ mod tests {
             ("a later controller", 6, 100, Ok(())),
             ("an earlier controller", 4, 100, stale_controller),
             ("an earlier registration", 5, 99, stale_broker),
-            ("a registration we have not heard of", 5, 101, Ok(())),
+            ("a registration that is not ours", 5, 101, stale_broker),
             ("an old request does not say", 5, -1, Ok(())),
             ("an earlier controller comes first", 4, 99, stale_controller),
         ];
@@ -214,7 +216,8 @@ mod tests {
         state.resign(100);
         assert_eq!(state.admit(sender(5, 100), 100), Err(ErrorCode::StaleBrokerEpoch));
         assert_eq!(state.admit(sender(5, -1), 100), Err(ErrorCode::StaleBrokerEpoch));
-        assert_eq!(state.admit(sender(5, 120), 100), Ok(()), "the controller knew first");
+        assert_eq!(state.admit(sender(5, 120), 100), Err(ErrorCode::StaleBrokerEpoch));
+        assert_eq!(state.admit(sender(5, 120), 120), Ok(()), "it was ours");
         let mut state = ControlState::new(5);
         state.resign(100);
         assert_eq!(state.admit(sender(5, -1), 120), Ok(()), "registered again");
@@ -223,7 +226,7 @@ mod tests {
         for own in [-1, 120] {
             assert_eq!(state.admit(sender(5, 120), own), Err(ErrorCode::StaleBrokerEpoch), "{own}");
         }
-        assert_eq!(state.admit(sender(5, 121), -1), Ok(()));
+        assert_eq!(state.admit(sender(5, 121), 121), Ok(()));
     }
 
     /// Method: table of (name, what is here, epoch and topic asked for, verdict as a follower).

@@ -25,7 +25,7 @@ impl Control {
     ) -> StopReplicaResponse<'static> {
         let (id, epoch) = (request.controller_id, request.controller_epoch);
         let sender = Sender::new(id, epoch, request.broker_epoch);
-        if let Err(code) = self.admit(sender) {
+        if let Err(code) = self.admit(sender).await {
             return respond(request, code, |_| code);
         }
         let mut codes = Vec::new();

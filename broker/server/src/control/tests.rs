@@ -16,7 +16,8 @@ use broker_protocol::message::update_metadata::{
     UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
 use broker_protocol::uuid::Uuid;
-use broker_zookeeper::embedded::EmbeddedTree;
+use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
+use broker_zookeeper::store::CreateMode;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -46,6 +47,9 @@ struct Obeying {
     metadata: Arc<Cache>,
     loaded: watch::Receiver<bool>,
     dir: TempDir,
+    broker_epoch: Arc<AtomicI64>,
+    registering: watch::Sender<bool>,
+    store: Arc<EmbeddedStore>,
 }
 
 impl Obeying {
@@ -56,7 +60,8 @@ impl Obeying {
         let store = Arc::new(EmbeddedTree::in_memory().session().await);
         ensure_paths(&*store).await.unwrap();
         let clock = Arc::new(SystemClock);
-        let dynamic = DynamicConfig::load(store, BrokerId(ME), Arc::clone(&settings), clock).await;
+        let tree = Arc::clone(&store);
+        let dynamic = DynamicConfig::load(tree, BrokerId(ME), Arc::clone(&settings), clock).await;
         let broker_epoch = Arc::new(AtomicI64::new(7));
         let fetchers = Fetchers::new(fetcher::Parts {
             broker_id: BrokerId(ME),
@@ -68,20 +73,23 @@ impl Obeying {
             tasks: Tasks::new(),
         });
         let (loaded, is_loaded) = watch::channel(false);
+        let (registering, is_registering) = watch::channel(false);
         let metadata = Arc::new(Cache::default());
         let parts = Parts {
             broker_id: BrokerId(ME),
-            broker_epoch,
+            broker_epoch: Arc::clone(&broker_epoch),
+            is_registering,
             replicas,
             metadata: Arc::clone(&metadata),
             fetchers,
             inter_broker_listener: "PLAINTEXT".into(),
+            store: Arc::clone(&store) as _,
             dynamic_config: Arc::new(dynamic.unwrap()),
             loaded,
         };
         let (orders, inbox) = mpsc::channel(1);
         tokio::spawn(Control::new(parts, -1).run(inbox));
-        Self { orders, metadata, loaded: is_loaded, dir }
+        Self { orders, metadata, loaded: is_loaded, dir, broker_epoch, registering, store }
     }
 
     async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
@@ -308,4 +316,77 @@ async fn of_a_topic_of_another_id_that_is_being_deleted_nothing_is_here() {
     broker.leader_and_isr(FULL, (OTHER, 4), (ME, 0)).await;
     broker.delete(OTHER, 4).await;
     assert_eq!(broker.logs(), ["t-0 stray"]);
+}
+
+/// What says that a controller named nothing of this broker's, for a registration of this epoch, which is led
+/// by nobody else; returns its code.
+async fn sweep(broker: &Obeying, broker_epoch: i64) -> i16 {
+    let request = LeaderAndIsrRequest {
+        controller_id: OTHER,
+        controller_epoch: 4,
+        request_type: FULL,
+        broker_epoch,
+        ..Default::default()
+    };
+    broker.order(|answer| Order::LeaderAndIsr(request, answer)).await.error_code
+}
+
+/// A broker that registers with this one's address has this one told what is meant for that one, and of which
+/// nothing is here.
+#[tokio::test]
+async fn what_is_meant_for_another_broker_is_refused() {
+    let broker = Obeying::new().await;
+    broker.leader_and_isr(PART, (OTHER, 3), (ME, 1)).await;
+    let stale = ErrorCode::StaleBrokerEpoch.code();
+    for epoch in [6, 8] {
+        assert_eq!(sweep(&broker, epoch).await, stale, "{epoch}");
+        let request =
+            StopReplicaRequest { controller_epoch: 4, broker_epoch: epoch, ..Default::default() };
+        let stopped = broker.order(|answer| Order::StopReplica(request, answer)).await;
+        assert_eq!(stopped.error_code, stale, "{epoch}");
+        let request = UpdateMetadataRequest {
+            controller_epoch: 4,
+            broker_epoch: epoch,
+            ..Default::default()
+        };
+        let told = broker.order(|answer| Order::UpdateMetadata(request, answer)).await;
+        assert_eq!(told.error_code, stale, "{epoch}");
+    }
+    assert_eq!(broker.logs(), ["t-0"]);
+    broker.leader_and_isr(PART, (OTHER, 3), (ME, 2)).await;
+    // Who does not say whom it means puts nothing aside.
+    assert_eq!(sweep(&broker, -1).await, 0);
+    assert_eq!(broker.logs(), ["t-0", "t-1"]);
+    assert_eq!(sweep(&broker, 7).await, 0);
+    assert_eq!(broker.logs(), ["t-0 stray", "t-1 stray"]);
+}
+
+/// A controller may know of a registration before the broker that makes it.
+#[tokio::test]
+async fn an_order_for_the_registration_that_is_being_made_waits_for_it() {
+    let broker = Obeying::new().await;
+    broker.registering.send_replace(true);
+    let registered = async {
+        tokio::task::yield_now().await;
+        broker.broker_epoch.store(9, Ordering::Release);
+        broker.registering.send_replace(false);
+    };
+    let (code, ()) = tokio::join!(sweep(&broker, 9), registered);
+    assert_eq!(code, 0);
+}
+
+/// Whoever says that it names all: what the tree assigns to this broker stays.
+#[tokio::test]
+async fn what_the_tree_assigns_here_is_not_put_aside() {
+    let broker = Obeying::new().await;
+    broker.leader_and_isr(PART, (OTHER, 3), (ME, 2)).await;
+    let topic = broker_zookeeper::node::topic::Topic {
+        partitions: [(0, vec![OTHER, ME]), (1, vec![OTHER])].into(),
+        topic_id: Some(ID.to_string()),
+        ..Default::default()
+    };
+    let path = broker_zookeeper::path::topic("t");
+    broker.store.create(&path, &topic.encode(), CreateMode::Persistent).await.unwrap();
+    assert_eq!(sweep(&broker, 7).await, 0);
+    assert_eq!(broker.logs(), ["t-0", "t-1 stray"]);
 }

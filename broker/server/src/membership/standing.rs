@@ -1,8 +1,9 @@
 //! What this broker says of itself before it is registered: which of its replicas cannot prove that they
 //! are complete (`/ottla/standing/<id>`, ours and not Kafka's). No node says that there are none.
 //!
-//! Only this broker writes its node, one write after the other, so a write whose answer was lost is simply
-//! made again.
+//! Only this broker writes its node, one write after the other; one whose answer was lost is looked for. Before
+//! it is known that the id is this broker's nothing is written: the first word is said in the transaction that
+//! registers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,34 +11,59 @@ use broker_protocol::quantity::BrokerId;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_zookeeper::node::standing::Standing;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{Store, StoreError};
+use broker_zookeeper::settle;
+use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 
 use crate::controller::membership::ensure;
 
-/// Says which replicas of broker `id` are unproven.
+/// Says which replicas of broker `id` are unproven, if it is not said yet.
 pub(super) async fn publish(
     store: &dyn Store,
     id: BrokerId,
     unproven: &BTreeSet<TopicPartition>,
 ) -> Result<(), StoreError> {
-    let path = path::standing(id.0);
-    loop {
-        let written = if unproven.is_empty() {
-            store.delete(&path, None).await
-        } else {
-            store.set(&path, &encode(unproven), None).await.map(|_| ())
-        };
-        match written {
-            Err(StoreError::ConnectionLoss) => {}
-            Err(StoreError::NoNode { .. }) if unproven.is_empty() => return Ok(()),
-            Err(StoreError::NoNode { .. }) => {
-                for parent in [path::parent_of(path::STANDING), path::STANDING, &path] {
-                    ensure(store, parent, b"").await?;
-                }
-            }
-            written => return written,
+    while let Some(op) = op(store, id, unproven).await? {
+        match store.multi(vec![op]).await {
+            // Lost, or overtaken by a hand: looked at again.
+            Err(
+                StoreError::ConnectionLoss
+                | StoreError::NodeExists { .. }
+                | StoreError::BadVersion { .. }
+                | StoreError::NoNode { .. },
+            ) => {}
+            written => return written.map(|_| ()),
         }
     }
+    Ok(())
+}
+
+/// Returns the step that has the node of broker `id` say which of its replicas are unproven, if it does not
+/// say so yet. It fails if somebody else writes the node meanwhile.
+pub(super) async fn op(
+    store: &dyn Store,
+    id: BrokerId,
+    unproven: &BTreeSet<TopicPartition>,
+) -> Result<Option<Op>, StoreError> {
+    let path = path::standing(id.0);
+    let found = settle::current(store, &path).await?;
+    let data = (!unproven.is_empty()).then(|| encode(unproven));
+    Ok(match (found, data) {
+        (None, None) => None,
+        (Some((said, _)), Some(data)) if said == data => None,
+        (None, Some(data)) => {
+            ensure_parents(store).await?;
+            Some(Op::Create { path, data, mode: CreateMode::Persistent })
+        }
+        (Some((_, stat)), None) => Some(Op::Delete { path, version: Some(stat.version) }),
+        (Some((_, stat)), Some(data)) => Some(Op::Set { path, data, version: Some(stat.version) }),
+    })
+}
+
+async fn ensure_parents(store: &dyn Store) -> Result<(), StoreError> {
+    for parent in [path::parent_of(path::STANDING), path::STANDING] {
+        ensure(store, parent, b"").await?;
+    }
+    Ok(())
 }
 
 fn encode(unproven: &BTreeSet<TopicPartition>) -> Vec<u8> {

@@ -16,6 +16,7 @@ mod deletion;
 mod failover;
 mod groups;
 mod hands;
+mod identity;
 mod metrics;
 mod nearby;
 mod nodes;

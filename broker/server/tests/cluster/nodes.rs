@@ -72,7 +72,7 @@ impl Cluster {
     /// Starts a broker that does not run.
     pub(crate) fn begin(&mut self, id: i32) {
         let origin = Origin::Embedded(self.tree.clone());
-        let config = self.config(id);
+        let config = self.config(id, self.dir(id), &[]);
         let (started, addresses) = mpsc::channel();
         let (ends, end) = oneshot::channel();
         let (lives, ended) = mpsc::channel();
@@ -99,8 +99,22 @@ impl Cluster {
         self.node(id).running = Some(Running { addresses, metrics, ends, thread, ended });
     }
 
-    fn config(&mut self, id: i32) -> BrokerConfig {
-        let dir = self.node(id).dir.path().display().to_string();
+    /// Starts a broker `id` on `dir` besides those that there are, which must fail; returns why.
+    pub(crate) fn refusal(&self, id: i32, dir: &Path, settings: &[String]) -> String {
+        let origin = Origin::Embedded(self.tree.clone());
+        let config = self.config(id, dir, settings);
+        let start = move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let started = runtime.block_on(Broker::start_on(config, origin));
+            let refused = started.err().map(|error| format!("{error:#}"));
+            runtime.shutdown_timeout(DRAIN);
+            refused.unwrap_or_else(|| panic!("broker {id} has started"))
+        };
+        std::thread::spawn(start).join().unwrap()
+    }
+
+    fn config(&self, id: i32, dir: &Path, settings: &[String]) -> BrokerConfig {
+        let dir = dir.display();
         let mut properties = Properties::default();
         let own = [
             // The tree is the one that the broker is handed.
@@ -114,7 +128,7 @@ impl Cluster {
             "group.initial.rebalance.delay.ms=0".to_owned(),
             format!("log.dirs={dir}"),
         ];
-        for setting in own.iter().chain(&self.settings) {
+        for setting in own.iter().chain(&self.settings).chain(settings) {
             properties.set(setting).unwrap();
         }
         BrokerConfig::from_properties(&properties).unwrap()
@@ -147,7 +161,7 @@ impl Cluster {
 
     /// Starts a broker that does not run, and stops it when it is registered and has not started.
     pub(crate) fn begin_in_vain(&mut self, id: i32) {
-        let (config, tree) = (self.config(id), self.tree.clone());
+        let (config, tree) = (self.config(id, self.dir(id), &[]), self.tree.clone());
         let started = self.runtime.block_on(async {
             let (store, path) = (tree.session().await, path::broker_id(id));
             let is_registered = async {
@@ -211,6 +225,12 @@ impl Cluster {
         former
     }
 
+    /// Reads a node.
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        let store = self.runtime.block_on(self.tree.session());
+        self.runtime.block_on(store.get(path)).unwrap().0
+    }
+
     /// Makes a node by hand.
     pub(crate) fn make(&self, path: &str, data: &[u8]) {
         let store = self.runtime.block_on(self.tree.session());
@@ -239,9 +259,21 @@ impl Cluster {
         names.filter(|name| name.ends_with("-stray")).collect()
     }
 
+    /// Returns where a broker that runs is reached.
+    pub(crate) fn address(&self, id: i32) -> SocketAddr {
+        self.of(id).addresses[0].1
+    }
+
+    /// Copies the directory of a broker, as it is.
+    pub(crate) fn copy(&self, id: i32) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(self.dir(id), copy.path());
+        copy
+    }
+
     /// Connects to a broker that runs.
     pub(crate) fn client(&self, id: i32) -> Client {
-        Client::connect(self.of(id).addresses[0].1)
+        Client::connect(self.address(id))
     }
 
     /// Connects to one listener of a broker that runs.
@@ -312,5 +344,18 @@ impl Cluster {
 
     fn node(&mut self, id: i32) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.id == id).unwrap()
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
     }
 }
