@@ -436,6 +436,9 @@ mod tests {
     use crate::clock::{Clock, ManualClock, SystemClock};
     use crate::controller::membership;
 
+    /// Of real time.
+    const LIMIT: Duration = Duration::from_secs(20);
+
     /// A change is applied before the call that made it returns, and carried on once.
     #[tokio::test]
     async fn a_change_is_applied_before_its_call_returns() {
@@ -507,6 +510,42 @@ mod tests {
         }
         let (_, stat) = look.get(&Entity::Topic("a".to_owned()).path()).await.unwrap();
         assert_eq!(stat.version, 1);
+        follow.abort();
+    }
+
+    /// The watch is deaf: a change is found by the next look, in the time of the test.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_no_watch_tells_is_seen_at_the_next_look() {
+        let origin = Origin::Embedded(EmbeddedTree::in_memory());
+        let faults = Faults { dropped_events: 1.0, ..Faults::NONE };
+        let sessions = Sessions::begin_faulty(origin, faults).await.unwrap();
+        membership::ensure_paths(&*sessions.live()).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        let clock = Arc::new(SystemClock);
+        let dynamic =
+            DynamicConfig::load(sessions.live(), BrokerId(0), Arc::clone(&config), clock).await;
+        let dynamic = Arc::new(dynamic.unwrap());
+        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let following = Arc::clone(&dynamic);
+        let follow = tokio::task::spawn(async move {
+            let carry_on = |applied| {
+                carried.send(applied).unwrap();
+                std::future::ready(())
+            };
+            following.follow_through(&sessions, carry_on).await;
+        });
+        // The first may be found as the watch is set.
+        for (hours, version) in [(2, None), (3, Some(0))] {
+            let ms = (hours * 3_600_000).to_string();
+            let settings = BTreeMap::from([("log.retention.ms".to_owned(), ms)]);
+            dynamic.replace(&Entity::AllBrokers, settings, version).await.unwrap();
+            let began = SystemClock.now();
+            while seen.try_recv() != Ok(Applied::Broker) {
+                assert!(SystemClock.now() - began < LIMIT, "nobody looks");
+                tokio::time::advance(LOOK / 10).await;
+            }
+            assert_eq!(config.load().log_retention_ms, hours * 3_600_000);
+        }
         follow.abort();
     }
 

@@ -30,6 +30,8 @@ use crate::replica::fetcher;
 use crate::replica::tests::{config, open};
 use crate::tasks::Tasks;
 
+mod proof;
+
 const ME: i32 = 1;
 const OTHER: i32 = 2;
 const ID: Uuid = Uuid::from_bytes([1; 16]);
@@ -44,6 +46,7 @@ const DURING_DELETE: i32 = -2;
 /// A broker that obeys, and who orders.
 struct Obeying {
     orders: mpsc::Sender<Order>,
+    replicas: Arc<Manager>,
     metadata: Arc<Cache>,
     loaded: watch::Receiver<bool>,
     dir: TempDir,
@@ -79,7 +82,7 @@ impl Obeying {
             broker_id: BrokerId(ME),
             broker_epoch: Arc::clone(&broker_epoch),
             is_registering,
-            replicas,
+            replicas: Arc::clone(&replicas),
             metadata: Arc::clone(&metadata),
             fetchers,
             inter_broker_listener: "PLAINTEXT".into(),
@@ -89,7 +92,16 @@ impl Obeying {
         };
         let (orders, inbox) = mpsc::channel(1);
         tokio::spawn(Control::new(parts, -1).run(inbox));
-        Self { orders, metadata, loaded: is_loaded, dir, broker_epoch, registering, store }
+        Self {
+            orders,
+            replicas,
+            metadata,
+            loaded: is_loaded,
+            dir,
+            broker_epoch,
+            registering,
+            store,
+        }
     }
 
     async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {

@@ -9,6 +9,7 @@ use broker_storage::fs::real::RealFs;
 use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
 use broker_zookeeper::faulty::Faults;
 use broker_zookeeper::sessions::Origin;
+use broker_zookeeper::store::CreateMode;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -220,6 +221,34 @@ async fn a_twin_makes_the_other_stop() {
     assert!(ended.to_string().contains("broker.id=0 was taken over"), "{ended}");
     let (_, stat) = bed.look.get(&path::broker_id(0)).await.unwrap();
     assert_eq!(stat.czxid, twin.epoch());
+}
+
+/// The watches are deaf: that the office is free, and that the registration is gone, is found by the next
+/// look, in the time of the test.
+#[tokio::test]
+async fn what_no_watch_tells_is_seen_at_the_next_look() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let other = br#"{"version":1,"brokerid":9,"timestamp":"0"}"#;
+    bed.look.create(path::CONTROLLER, other, CreateMode::Ephemeral).await.unwrap();
+    let deaf = Faults { dropped_events: 1.0, ..Faults::NONE };
+    let one = bed.join(0, dir.path(), deaf).await;
+    tokio::time::pause();
+    passes_until(|| *one.controller.borrow() == Some(BrokerId(9))).await;
+    bed.look.delete(path::CONTROLLER, None).await.unwrap();
+    passes_until(|| *one.controller.borrow() == Some(BrokerId(0))).await;
+    let before = one.epoch();
+    bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    passes_until(|| one.epoch() > before).await;
+}
+
+/// Lets the time of the test pass until `holds`, or the test's real time is over.
+async fn passes_until(holds: impl Fn() -> bool) {
+    let began = SystemClock.now();
+    while !holds() {
+        assert!(SystemClock.now() - began < Duration::from_secs(20), "nobody looks");
+        tokio::time::advance(LOOK / 10).await;
+    }
 }
 
 /// A controller that was fenced gives the office up, and it is stood for again.

@@ -1,5 +1,8 @@
 //! Leaders and controllers that go: what was acknowledged stays, and what was not is the same everywhere.
 
+use broker_zookeeper::node::partition_state::PartitionState;
+use broker_zookeeper::path;
+
 use super::nodes::Cluster;
 use super::topic::{acknowledged, await_in_sync, consumed, create, described, produce};
 
@@ -114,6 +117,30 @@ fn every_broker_can_be_stopped_and_started_in_turn() {
     assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..60));
     cluster.kill_all();
     assert_same(&cluster, "t", 1);
+}
+
+/// A broker that stops goes on serving until others lead: its clients are cut off after that. So does one that
+/// is controller, too.
+#[test]
+fn who_stops_in_order_hands_over_before_it_goes() {
+    let mut cluster = Cluster::start(3, &["auto.leader.rebalance.enable=false"]);
+    create(&cluster, "t", 6, &SAFE);
+    let controller = cluster.controller();
+    for stopped in [controller % 3 + 1, controller] {
+        let led: Vec<i32> =
+            (0..6).filter(|one| await_in_sync(&cluster, "t", *one, 3) == stopped).collect();
+        assert!(!led.is_empty());
+        let states: Vec<_> = led.iter().map(|one| path::partition_state("t", *one)).collect();
+        let then = cluster.stop_and_look(stopped, states.clone());
+        for (path, state) in states.iter().zip(then) {
+            let state = PartitionState::decode(path, &state).unwrap();
+            assert!(state.leader > 0 && state.leader != stopped, "{path}: {state:?}");
+        }
+        for partition in led {
+            await_in_sync(&cluster, "t", partition, 2);
+        }
+        cluster.begin(stopped);
+    }
 }
 
 /// What only a deposed leader has is cut when it comes back.

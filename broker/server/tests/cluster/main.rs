@@ -13,6 +13,7 @@ mod away;
 #[allow(dead_code, reason = "shared with the tests of groups, which need more of it")]
 mod client;
 mod deletion;
+mod directories;
 mod failover;
 mod groups;
 mod hands;

@@ -52,7 +52,7 @@ enum End {
 }
 
 impl Cluster {
-    /// Starts `count` brokers with `settings`.
+    /// Starts `count` brokers with `settings`, in which `{dir}` is the directory of each.
     pub(crate) fn start(count: i32, settings: &[&str]) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let nodes =
@@ -114,7 +114,7 @@ impl Cluster {
     }
 
     fn config(&self, id: i32, dir: &Path, settings: &[String]) -> BrokerConfig {
-        let dir = dir.display();
+        let dir = dir.display().to_string();
         let mut properties = Properties::default();
         let own = [
             // The tree is the one that the broker is handed.
@@ -129,7 +129,7 @@ impl Cluster {
             format!("log.dirs={dir}"),
         ];
         for setting in own.iter().chain(&self.settings).chain(settings) {
-            properties.set(setting).unwrap();
+            properties.set(&setting.replace("{dir}", &dir)).unwrap();
         }
         BrokerConfig::from_properties(&properties).unwrap()
     }
@@ -137,6 +137,20 @@ impl Cluster {
     /// Stops a broker as an operator does.
     pub(crate) fn stop(&mut self, id: i32) {
         self.end(id, End::Stop);
+    }
+
+    /// Stops a broker as an operator does; returns what the nodes at `paths` held when it cut its clients off.
+    pub(crate) fn stop_and_look(&mut self, id: i32, paths: Vec<String>) -> Vec<Vec<u8>> {
+        let store = self.runtime.block_on(self.tree.session());
+        let idle = self.client(id);
+        let look = std::thread::spawn(move || {
+            idle.await_close();
+            let runtime = Builder::new_current_thread().build().unwrap();
+            let read = runtime.block_on(store.get_many(&paths)).unwrap();
+            read.into_iter().map(|node| node.unwrap().0).collect()
+        });
+        self.stop(id);
+        look.join().unwrap()
     }
 
     /// Ends a broker as `kill -9` does; its session goes on.

@@ -130,6 +130,13 @@ impl Client {
         answer.unwrap_or_else(|| panic!("{} {version} is not answered", M::API_KEY.name()))
     }
 
+    /// Waits until the broker closes the connection, which nothing was asked over.
+    pub(crate) fn await_close(mut self) {
+        let read = self.0.read(&mut [0]);
+        let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(read.as_ref().map_or_else(is_reset, |size| *size == 0), "{read:?}");
+    }
+
     /// Sends `frame`; `None` if the broker closes the connection.
     pub(crate) fn exchange(&mut self, frame: &[u8]) -> Option<Answer> {
         self.0.write_all(frame).unwrap();
