@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::deadline::Deadline;
 use crate::java::Java;
 use crate::process::Process;
-use crate::tools::maven::REFERENCE;
+use crate::tools::maven::{REFERENCE, Release};
 use crate::workspace;
 
 /// A cold virtual machine on a busy machine of two cores.
@@ -38,7 +38,17 @@ impl Zookeeper {
     /// Starts it on the data in `directory`, after adding the nodes in the file `nodes`: a line
     /// each, parents first, the path, a tab and the data in hexadecimal.
     pub fn start(name: &str, directory: &Path, nodes: Option<&Path>) -> Result<Self> {
-        let java = Java::with_sources(REFERENCE, &["zookeeper"])?;
+        Self::start_of(REFERENCE, name, directory, nodes)
+    }
+
+    /// As [`Zookeeper::start`], the one that `release` of Kafka brings along.
+    pub fn start_of(
+        release: &Release,
+        name: &str,
+        directory: &Path,
+        nodes: Option<&Path>,
+    ) -> Result<Self> {
+        let java = Java::with_sources(release, &["zookeeper"])?;
         fs::create_dir_all(directory).context("create ZooKeeper's directory")?;
         let mut command = java.class("LocalZookeeper", 128);
         command.arg(directory).args(nodes);

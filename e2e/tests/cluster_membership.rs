@@ -1,5 +1,5 @@
 //! A broker of ours in a real ZooKeeper: started again after a crash, with an id that is taken, on the
-//! disk of another cluster, and with a session that is over.
+//! disk of another cluster, with a ZooKeeper that is too old, and with a session that is over.
 
 #[allow(dead_code, reason = "the contract test does more with it")]
 #[path = "zookeeper_contract/wire.rs"]
@@ -18,6 +18,7 @@ use e2e::bench::request::batch;
 use e2e::broker::{Broker, binary};
 use e2e::deadline::{Deadline, Stopwatch};
 use e2e::kafka::Zookeeper;
+use e2e::tools::maven;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
 use wire::Wire;
@@ -119,6 +120,35 @@ async fn strangers_are_refused_in_words() -> Result<()> {
     broker.stop()?;
     let said = start(&log_dir, &elsewhere)?;
     ensure!(said.contains("a tree without a cluster"), "{said}");
+    Ok(())
+}
+
+/// The ZooKeepers inside these releases of Kafka know no lasting watches: no broker starts, nor is a tree
+/// moved there, and nothing is written.
+#[test]
+fn a_zookeeper_that_is_too_old_is_refused_in_words() -> Result<()> {
+    // 3.4.10 and 3.5.9.
+    for version in ["1.1.1", "2.8.2"] {
+        let directory = tempfile::tempdir()?;
+        let data = directory.path().join("zookeeper");
+        let zookeeper = Zookeeper::start_of(maven::release(version)?, "too-old", &data, None)?;
+        let mut broker = Broker::start("too-old", directory.path(), &[])?;
+        broker.stop()?;
+        let ottla = |arguments: &[&str], log_dir: &Path| -> Result<()> {
+            let mut command = Command::new(binary()?);
+            command.args(arguments).arg("--set").arg(format!("log.dirs={}", log_dir.display()));
+            let output = command.output().context("run ottla-broker")?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(!output.status.success(), "{version}: it ran");
+            ensure!(said.contains("is older than 3.6"), "{version}: {said}");
+            Ok(())
+        };
+        let connect = format!("zookeeper.connect={}/ottla", zookeeper.address);
+        let listeners = "listeners=PLAINTEXT://127.0.0.1:0";
+        let new = ["--set", &connect, "--set", listeners, "--set", "metrics.listener="];
+        ottla(&new, &directory.path().join("new"))?;
+        ottla(&["move-coordination", "--to", &zookeeper.address], &broker.log_dir())?;
+    }
     Ok(())
 }
 

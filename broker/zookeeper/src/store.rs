@@ -239,7 +239,7 @@ pub enum StoreError {
     /// The server has too much to do: nothing was done, and it may be tried again.
     #[error("the coordination service refuses requests for now")]
     Busy,
-    /// The server is too old for the operation: 3.5 is needed to write, 3.6 for lasting watches.
+    /// The server does not know the operation. One that is older than 3.6 gives no session at all.
     #[error("the coordination service is too old for this operation")]
     Unsupported,
     /// The paths and data of one transaction are larger than ZooKeeper takes (`jute.maxbuffer`).

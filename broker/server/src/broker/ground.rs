@@ -47,10 +47,9 @@ impl Ground {
     ) -> Result<Self> {
         let is_alone = config.zookeeper_connect.is_none();
         let observer = Arc::clone(observer) as Arc<dyn Observer>;
-        let sessions = Sessions::begin_observed(origin, observer).await.context(
-            "zookeeper.connect: no session with the coordination tree; check that its servers run \
-             and can be reached",
-        )?;
+        let sessions = Sessions::begin_observed(origin, observer).await;
+        let sessions =
+            sessions.context("zookeeper.connect: no session with the coordination tree")?;
         let _ = made.sessions.set(Arc::clone(&sessions));
         let store = sessions.live();
         let ours =

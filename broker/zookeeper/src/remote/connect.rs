@@ -36,6 +36,14 @@ pub enum ConnectError {
     /// The session to take over is over.
     #[error("the session has expired")]
     SessionExpired,
+    /// A server answers that it does not know what all servers know since 3.6.
+    #[error(
+        "the ZooKeeper at {servers} is older than 3.6, the oldest that will do: upgrade its servers"
+    )]
+    TooOld {
+        /// The servers that were named.
+        servers: String,
+    },
     /// The servers answered, but gave no session or not the chroot.
     #[error("begin a session with {servers}")]
     Refused {
@@ -68,7 +76,8 @@ impl Target {
         Ok(Self { servers: servers.join(","), chroot: chroot.to_owned() })
     }
 
-    /// Begins a session and goes below the chroot, which is made if need be.
+    /// Begins a session with a server that is not too old, and goes below the chroot, which is made if
+    /// need be.
     pub(super) async fn connect(
         &self,
         session_timeout: Duration,
@@ -77,6 +86,7 @@ impl Target {
         let connector = || zk::Client::connector().with_session_timeout(session_timeout);
         let client = tokio::time::timeout(connection_timeout, async {
             let client = self.session(connector).await?;
+            self.refuse_old(&client).await?;
             self.make_chroot(&client).await?;
             Ok::<_, ConnectError>(client)
         });
@@ -145,6 +155,23 @@ impl Target {
                 Ok(client) => return Ok(client),
                 Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {}
                 Err(zk::Error::SessionExpired) => return Err(ConnectError::SessionExpired),
+                Err(source) => return Err(self.refused(source)),
+            }
+        }
+    }
+
+    /// Refuses servers that know no lasting watches: without them nobody can be controller. Asked by a
+    /// request as new as those, which changes nothing: an old server says that it does not know it.
+    ///
+    /// Source: ZOOKEEPER-1416 and ZOOKEEPER-3209, both of 3.6.0; `UnimplementedRequestProcessor`.
+    async fn refuse_old(&self, client: &zk::Client) -> Result<(), ConnectError> {
+        loop {
+            match client.list_ephemerals("/").await {
+                Ok(_) => return Ok(()),
+                Err(zk::Error::Unimplemented) => {
+                    return Err(ConnectError::TooOld { servers: self.servers.clone() });
+                }
+                Err(zk::Error::ConnectionLoss | zk::Error::Custom(_)) => {}
                 Err(source) => return Err(self.refused(source)),
             }
         }
