@@ -51,6 +51,10 @@ pub const STAGES: &[Stage] = &[
     stage("metrics", "known dashboards get answers from Prometheus", metrics),
     Stage {
         only_by_name: true,
+        ..stage("mixed", "one broker of Kafka among ours, and two", mixed)
+    },
+    Stage {
+        only_by_name: true,
         ..stage("planted", "faults planted in the broker are found in minutes", planted)
     },
 ];
@@ -219,12 +223,23 @@ fn knocks(options: &Options) -> Result<()> {
     end_to_end(&tests, options)
 }
 
-/// A cluster with a broker of Kafka, and three minutes of all kinds of faults over three of ours: choices
-/// that were made before, and fresh ones, whose seed is told.
+/// A cluster with one broker of Kafka or with two, whichever is drawn, and three minutes of all kinds of
+/// faults over three of ours: choices that were made before, and fresh ones, whose seed is told.
 fn cluster(options: &Options) -> Result<()> {
-    end_to_end(&["cluster_bed", "cluster_mixed"], options)?;
+    let tests = ["cluster_bed", "cluster_mixed"];
+    let (drawn, other) = if fastrand::bool() { MIXED } else { (MIXED.1, MIXED.0) };
+    println!("drawn: {drawn} in a cluster; `cargo ci mixed` has both");
+    shown(&mut tests_of(&tests, options, &["--skip", other]))?;
     bed(&["--minutes", "1.5", "--seed", "3"])?;
     bed(&["--minutes", "1.5"])
+}
+
+/// The tests of `cluster_mixed`, each of which takes minutes.
+const MIXED: (&str, &str) = ("one_of_kafka", "two_of_kafka");
+
+/// Both.
+fn mixed(options: &Options) -> Result<()> {
+    end_to_end(&["cluster_mixed"], options)
 }
 
 /// What the bed finds when there is something to find, and how soon.
@@ -247,12 +262,18 @@ fn metrics(options: &Options) -> Result<()> {
 
 /// Runs tests of this crate, all of them even when one fails.
 fn end_to_end(tests: &[&str], options: &Options) -> Result<()> {
+    shown(&mut tests_of(tests, options, &[]))
+}
+
+/// The command for that, with more arguments for the tests themselves.
+fn tests_of(tests: &[&str], options: &Options, arguments: &[&str]) -> Command {
     let mut command = cargo(&["test", "--quiet", "--package", "e2e", "--no-fail-fast"]);
     for test in tests {
         command.args(["--test", test]);
     }
     // Each test has brokers and clients of its own: two at a time fill two cores.
-    command.args(["--", "--test-threads=2"]);
+    command.args(["--", "--test-threads=2"]).args(arguments);
     // The errors say what was waited for; where in the harness that was helps nobody.
-    shown(command.env(peer::VARIABLE, &options.peer).env("RUST_LIB_BACKTRACE", "0"))
+    command.env(peer::VARIABLE, &options.peer).env("RUST_LIB_BACKTRACE", "0");
+    command
 }

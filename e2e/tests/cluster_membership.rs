@@ -69,6 +69,7 @@ async fn a_killed_broker_is_back_before_its_session_is_over() -> Result<()> {
     let store = RemoteStore::connect(&connect, PATIENCE, PATIENCE).await?;
     let mut before = registered(&store, None).await?;
     serves(&broker, "first")?;
+    let mut times = Vec::new();
     for round in 0..3 {
         broker.kill()?;
         let stopwatch = Stopwatch::start();
@@ -76,12 +77,15 @@ async fn a_killed_broker_is_back_before_its_session_is_over() -> Result<()> {
         let again = registered(&store, Some(before)).await?;
         let elapsed = stopwatch.elapsed();
         println!("registered again after {elapsed:?}");
-        // Half of the session's time: nobody waited for its end.
-        ensure!(elapsed < Duration::from_secs(20), "waited for the past session: {elapsed:?}");
+        times.push(elapsed);
         ensure!(again.ephemeral_owner != before.ephemeral_owner);
         before = again;
         serves(&broker, &format!("again-{round}"))?;
     }
+    times.sort_unstable();
+    // The median: a busy machine may be slow once.
+    ensure!(times[1] < Duration::from_secs(1), "not back within a second: {times:?}");
+    ensure!(times[2] < Duration::from_secs(5), "waited for the past session: {times:?}");
     broker.stop()?;
     ensure!(store.exists(&path::broker_id(1)).await?.is_none(), "a stop in order leaves nothing");
     ensure!(store.exists(path::CONTROLLER).await?.is_none());

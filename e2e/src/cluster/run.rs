@@ -27,6 +27,7 @@ use super::script::{Actor, DEEDS};
 use super::table::Report;
 use super::workload::churn::Churn;
 use super::workload::commit::{ask_everyone_on, ask_on, commit_on};
+use super::workload::java;
 use super::workload::librdkafka::produce_on;
 use super::workload::member::Member;
 use super::workload::produce::Producer;
@@ -230,11 +231,16 @@ impl Run {
         last::look(&self.bed, &self.shared)
     }
 
-    /// Waits until every group has committed something: from then on no coordinator may say "none".
+    /// Waits until every group has committed something, from then on no coordinator may say "none", and
+    /// until every client has written: a virtual machine takes its time.
     fn begin(&self) -> Result<()> {
         let history = &self.shared.history;
         let all = || history.look(|checker| GROUPS.iter().all(|group| checker.has_commits(*group)));
-        Deadline::seconds(SERVES_SECONDS).poll("first commits", || Ok(all().then_some(())))?;
+        let pulse = &self.shared.pulse;
+        let deadline = Deadline::seconds(SERVES_SECONDS);
+        deadline.poll("first commits", || Ok(all().then_some(())))?;
+        deadline
+            .poll("all clients to write", || Ok(pulse.silent_since(0).is_empty().then_some(())))?;
         history.record(0, What::Rest);
         Ok(())
     }
@@ -296,6 +302,13 @@ impl Run {
             let (process, shared) = (self.process(), self.shared.clone());
             let seed = self.seed(process);
             workers.push(thread::spawn(move || produce_on(&shared, topic, process, seed, pace)));
+        }
+        for (topic, _) in (0..).zip(TOPICS).filter(|(_, it)| it.client == Client::Java) {
+            let (process, shared) = (self.process(), self.shared.clone());
+            self.next_process += java::PROCESSES - 1;
+            let seed = self.seed(process);
+            let run = move || java::run_on(&shared, topic, process, seed, pace);
+            workers.push(thread::spawn(run));
         }
         for manner in [Manner::Follow, Manner::Wander] {
             let process = self.process();

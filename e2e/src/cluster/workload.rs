@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod churn;
 pub mod commit;
+pub mod java;
 pub mod librdkafka;
 pub mod member;
 pub mod produce;
@@ -41,13 +42,16 @@ pub enum Client {
     Own,
     /// librdkafka, one for the topic.
     Librdkafka,
+    /// Kafka's own, one for the topic; a group of it reads what it writes.
+    Java,
 }
 
 /// The topics that are judged.
-pub const TOPICS: [Topic; 3] = [
+pub const TOPICS: [Topic; 4] = [
     Topic { name: "keyed", partitions: 4, keyed: true, client: Client::Own },
     Topic { name: "plain", partitions: 4, keyed: false, client: Client::Own },
     Topic { name: "librdkafka", partitions: 3, keyed: true, client: Client::Librdkafka },
+    Topic { name: "java", partitions: 3, keyed: true, client: Client::Java },
 ];
 
 /// The names of [`TOPICS`].

@@ -12,13 +12,16 @@ use e2e::admin_tools::{AdminTools, V3_9};
 use e2e::deadline::Deadline;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
-use crate::cluster::{Cluster, SETTLE_SECONDS};
+use crate::cluster::Cluster;
 use crate::described;
 use crate::moves;
 
 const TOPIC: &str = "over-the-wire";
 
 const METADATA_VERSION: i16 = 9;
+
+/// A setting that was altered holds at once: before a person has typed the next command.
+const AT_ONCE_SECONDS: u64 = 2;
 
 pub(crate) fn tools_work(cluster: &Cluster) -> Result<()> {
     let tools = AdminTools::new(V3_9, "--bootstrap-server", &cluster.bootstrap())?;
@@ -46,12 +49,12 @@ pub(crate) fn tools_work(cluster: &Cluster) -> Result<()> {
     cluster.ensure_all_run()
 }
 
-/// Waits until the leader of the first partition refuses what `max.message.bytes=1000` forbids.
+/// The leader of the first partition refuses what `max.message.bytes=1000` forbids, from now on.
 pub(crate) fn refuses_large_records(cluster: &Cluster, topic: &str) -> Result<()> {
     let mut builder = BatchBuilder::new(Offset(0), Compression::None);
     builder.push(TimestampMs(0), None, Some(&[7; 2000]));
     let batch = builder.finish()?;
-    Deadline::seconds(SETTLE_SECONDS).poll("the setting to hold", || {
+    Deadline::seconds(AT_ONCE_SECONDS).poll("the setting to hold", || {
         let leader = leader(&cluster.one()?, topic)?;
         let mut connection = Connection::open(&cluster.address(leader)?)?;
         let answer = connection.produce(topic, 0, &batch, PRODUCE_VERSION)?;

@@ -158,8 +158,8 @@ impl Tree {
     /// Puts the check that this broker is still the controller before `steps`.
     fn fenced(&self, steps: impl Iterator<Item = Op>) -> Vec<Op> {
         let fence = if planted::is(Bug::UnfencedControllerWrite) {
-            // Of any version: a check that a later controller's term passes, too.
-            Op::Check { path: path::CONTROLLER_EPOCH.to_owned(), version: -1 }
+            // A check that holds in every term.
+            Op::Check { path: path::BROKER_IDS.to_owned(), version: 0 }
         } else {
             self.term.check()
         };
