@@ -49,7 +49,12 @@ const BUGS: [Bug; 8] = [
         rules: LOSES,
         assertions: &["a leader does not leave the ISR"],
     },
-    Bug { name: "ignore-epoch-in-fetch", faults: "", rules: LOSES, assertions: &[] },
+    Bug {
+        name: "ignore-epoch-in-fetch",
+        faults: "from its peers,from everyone,of its successor,beyond the session",
+        rules: LOSES,
+        assertions: &[],
+    },
     Bug {
         name: "truncate-to-high-watermark",
         faults: "of its successor,SIGTERM,session expired",
