@@ -270,6 +270,8 @@ impl Run {
                 history.record(0, What::Wrong(Rule::Undone, format!("{error:#}")));
             }
             let done = seconds(clock.elapsed());
+            // What it moved is as good as mended.
+            self.bed.note_mend();
             self.calm()?;
             let batches = last::look_on(&bed, &self.shared)?.batches;
             let whole = seconds(clock.elapsed());
