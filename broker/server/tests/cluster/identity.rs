@@ -47,7 +47,7 @@ fn a_broker_that_is_told_what_is_meant_for_another_keeps_its_replicas() {
     create(&cluster, "t", 1, &[]);
     acknowledged(&cluster, "t", 0, &["a"]);
     let leader = await_in_sync(&cluster, "t", 0, 3);
-    let registration = cluster.get(&path::broker_id(leader));
+    let (registration, _) = cluster.get(&path::broker_id(leader));
     cluster.make(&path::broker_id(8), &registration);
     await_that("a refused order", || value(&cluster, leader, REFUSED).is_some_and(|it| it > 0.0));
     assert_eq!(cluster.strays(leader), [""; 0]);

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline, and reads files")]
 
 mod admin;
+mod asked;
 mod away;
 #[path = "../groups/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of groups, which need more of it")]

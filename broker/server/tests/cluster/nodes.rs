@@ -12,7 +12,7 @@ use broker_server::broker::Broker;
 use broker_zookeeper::embedded::{EmbeddedTree, Held};
 use broker_zookeeper::path;
 use broker_zookeeper::sessions::Origin;
-use broker_zookeeper::store::{CreateMode, Op, Store};
+use broker_zookeeper::store::{CreateMode, Op, Stat, Store};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -231,18 +231,23 @@ impl Cluster {
         node.is_ok_and(|(data, _)| !String::from_utf8(data).unwrap().contains(&former))
     }
 
+    /// Reads a node.
+    pub(crate) fn get(&self, path: &str) -> (Vec<u8>, Stat) {
+        let store = self.runtime.block_on(self.tree.session());
+        self.runtime.block_on(store.get(path)).unwrap()
+    }
+
+    /// Returns the epoch of a broker that is registered.
+    pub(crate) fn epoch(&self, id: i32) -> i64 {
+        self.get(&path::broker_id(id)).1.czxid
+    }
+
     /// Writes a node by hand; returns what it was.
     pub(crate) fn put(&self, path: &str, data: &[u8]) -> Vec<u8> {
         let store = self.runtime.block_on(self.tree.session());
         let (former, _) = self.runtime.block_on(store.get(path)).unwrap();
         self.runtime.block_on(store.set(path, data, None)).unwrap();
         former
-    }
-
-    /// Reads a node.
-    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
-        let store = self.runtime.block_on(self.tree.session());
-        self.runtime.block_on(store.get(path)).unwrap().0
     }
 
     /// Makes a node by hand.

@@ -42,18 +42,22 @@ pub(crate) fn leader_and_isr(
         topic_id: world.id,
         partition_states: vec![state],
     };
-    let ordered = |controller_epoch| {
+    let ordered = |controller_epoch, leader_epoch| {
+        let mut topic = topic.clone();
+        topic.partition_states[0].leader_epoch = leader_epoch;
         let request = LeaderAndIsrRequest {
             controller_epoch,
-            topic_states: vec![topic.clone()],
+            topic_states: vec![topic],
             ..Default::default()
         };
         request.for_version(version)
     };
-    // The partition is led in that epoch already.
+    let next = 1 + i32::from(version);
     vec![
-        (ordered(CONTROLLER_EPOCH - 1), vec![STALE, STALE]),
-        (ordered(CONTROLLER_EPOCH), vec![OK, STALE]),
+        (ordered(CONTROLLER_EPOCH - 1, next), vec![STALE, STALE]),
+        // The partition is led in that epoch already.
+        (ordered(CONTROLLER_EPOCH, next - 1), vec![OK, STALE]),
+        (ordered(CONTROLLER_EPOCH, next), vec![OK, OK]),
     ]
 }
 
