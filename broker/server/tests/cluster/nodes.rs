@@ -237,6 +237,12 @@ impl Cluster {
         self.runtime.block_on(store.get(path)).unwrap()
     }
 
+    /// Returns the names of a node's children.
+    pub(crate) fn children(&self, path: &str) -> Vec<String> {
+        let store = self.runtime.block_on(self.tree.session());
+        self.runtime.block_on(store.children(path)).unwrap()
+    }
+
     /// Returns the epoch of a broker that is registered.
     pub(crate) fn epoch(&self, id: i32) -> i64 {
         self.get(&path::broker_id(id)).1.czxid

@@ -1,5 +1,9 @@
 //! Settings of brokers that only several of them show.
 
+use std::time::{Duration, Instant};
+
+use broker_config::broker::BrokerConfig;
+use broker_config::raw::Properties;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::allocate_producer_ids::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse,
@@ -9,6 +13,9 @@ use broker_protocol::message::controlled_shutdown::{
     ControlledShutdownRequest, ControlledShutdownResponse,
 };
 use broker_protocol::message::create_topics::CreatableTopic;
+use broker_protocol::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use broker_server::broker::Broker;
+use broker_zookeeper::path;
 
 use super::admin::{create_on, set_of_broker};
 use super::client::await_that;
@@ -111,4 +118,82 @@ fn refuses_clients(cluster: &Cluster, controller: i32) {
             assert_eq!(code == refused, is_refused, "{listener}: {code}");
         }
     }
+}
+
+/// How often brokers have asked the controller to take their leadership.
+fn shutdowns(cluster: &Cluster, controller: i32) -> f64 {
+    let asked = "kafka_network_requestmetrics_totaltimems_count{request=\"ControlledShutdown\"}";
+    value(cluster, controller, asked).unwrap_or(0.0)
+}
+
+/// A topic whose only other replica is down, so that nobody can take it over; returns its leader, and the
+/// controller, which has no replica.
+fn without_successor(cluster: &mut Cluster) -> (i32, i32) {
+    let controller = cluster.controller();
+    let others: Vec<i32> = cluster.running().into_iter().filter(|id| *id != controller).collect();
+    create_on(cluster, "t", &[&others], &[]);
+    cluster.kill(others[1]);
+    cluster.expire(others[1]);
+    assert_eq!(await_in_sync(cluster, "t", 0, 1), others[0]);
+    (others[0], controller)
+}
+
+#[test]
+fn leadership_is_handed_over_as_often_and_as_soon_as_the_settings_say() {
+    let settings =
+        ["controlled.shutdown.max.retries=2", "controlled.shutdown.retry.backoff.ms=300"];
+    let mut cluster = Cluster::start(3, &settings);
+    let (leader, controller) = without_successor(&mut cluster);
+    let began = Instant::now();
+    cluster.stop(leader);
+    assert!(began.elapsed() >= 2 * Duration::from_millis(300));
+    assert_eq!(shutdowns(&cluster, controller).to_string(), "3", "once, and twice again");
+}
+
+#[test]
+fn leadership_is_not_handed_over_where_that_is_switched_off() {
+    let mut cluster = Cluster::start(3, &["controlled.shutdown.enable=false"]);
+    let (leader, controller) = without_successor(&mut cluster);
+    cluster.stop(leader);
+    assert_eq!(shutdowns(&cluster, controller).to_string(), "0");
+}
+
+#[test]
+fn ids_that_are_given_out_are_above_those_that_are_reserved() {
+    let cluster = Cluster::start(1, &["broker.id=-1", "reserved.broker.max.id=5000"]);
+    assert_eq!(cluster.controller(), 5001);
+}
+
+/// By the wire, and by the node that old tools write.
+#[test]
+fn no_topic_is_deleted_where_that_is_switched_off() {
+    let cluster = Cluster::start(2, &["delete.topic.enable=false"]);
+    create(&cluster, "t", 1, &[]);
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let answer = cluster.client(cluster.controller()).call(&request, 5);
+    let response: DeleteTopicsResponse<'_> = answer.read(5);
+    assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
+    cluster.make(&path::delete_topic("t"), b"");
+    await_that("the wish is taken away", || cluster.children(path::DELETE_TOPICS).is_empty());
+    acknowledged(&cluster, "t", 0, &["a"]);
+    await_in_sync(&cluster, "t", 0, 2);
+}
+
+/// Nobody listens at the port; a session would live for 18 seconds.
+#[tokio::test]
+async fn a_start_waits_for_zookeeper_as_long_as_it_is_set_to() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut properties = Properties::default();
+    for setting in [
+        format!("zookeeper.connect={closed}"),
+        "zookeeper.connection.timeout.ms=200".to_owned(),
+        "metrics.listener=".to_owned(),
+        format!("log.dirs={}", dir.path().display()),
+    ] {
+        properties.set(&setting).unwrap();
+    }
+    let config = BrokerConfig::from_properties(&properties).unwrap();
+    let refused = format!("{:#}", Broker::start(config).await.err().unwrap());
+    assert!(refused.contains("within 200ms"), "{refused}");
 }
