@@ -282,10 +282,15 @@ fn who_is_to_leave_is_waited_for_until_the_controller_answers() {
 
 #[test]
 fn a_replica_joins_only_alive_and_with_the_epochs_first_record() {
-    let mut state = leader(Durability::Replicated, &[]);
+    let mut state = leader(Durability::Replicated, &[2]);
     state.appended(Offset(10));
+    let _ = state.replica_fetched(&fetch(2, 4));
     let _ = state.lead(leadership(6, &[2]), now()).unwrap();
-    assert!(!state.replica_fetched(&fetch(3, 9)).may_join, "the epoch began at 10");
+    assert_eq!(state.high_watermark(), Offset(4));
+    for offset in [3, 4, 9] {
+        let moved = state.replica_fetched(&fetch(3, offset));
+        assert!(!moved.may_join, "the epoch began at 10, not at {offset}");
+    }
     assert!(state.replica_fetched(&fetch(3, 10)).may_join);
     assert_eq!(state.propose(now(), LAG_MAX, &|broker| broker != BrokerId(3)), None);
     let proposal = state.propose(now(), LAG_MAX, &all_live).unwrap();
