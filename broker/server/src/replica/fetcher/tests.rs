@@ -319,6 +319,23 @@ async fn a_leader_is_found_when_and_where_it_comes() {
     visible(&led[0], 2).await;
 }
 
+/// Method: the leader closes each connection; the pauses between twelve of them would double to seconds.
+#[tokio::test]
+async fn a_leader_that_fails_is_tried_again_after_the_pause_of_the_setting_at_most() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = BrokerConfig { replica_fetch_backoff_ms: 20, ..BrokerConfig::default() };
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    follower.fetchers.reach([(BrokerId(1), "127.0.0.1", port)].into_iter());
+    follower.follow(BrokerId(1), 0, 1).await;
+    let began = SystemClock.now();
+    for _ in 0..12 {
+        drop(listener.accept().await.unwrap());
+    }
+    let took = SystemClock.now() - began;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
 /// Partitions that join while the fetcher waits at the leader do not wait with it.
 ///
 /// Method: the leader would let it wait for an hour.
