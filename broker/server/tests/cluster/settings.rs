@@ -1,5 +1,7 @@
 //! Settings of brokers that only several of them show.
 
+use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use broker_config::broker::BrokerConfig;
@@ -15,6 +17,7 @@ use broker_protocol::message::controlled_shutdown::{
 use broker_protocol::message::create_topics::CreatableTopic;
 use broker_protocol::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use broker_server::broker::Broker;
+use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
 
 use super::admin::{create_on, set_of_broker};
@@ -182,7 +185,7 @@ fn no_topic_is_deleted_where_that_is_switched_off() {
 /// Nobody listens at the port; a session would live for 18 seconds.
 #[tokio::test]
 async fn a_start_waits_for_zookeeper_as_long_as_it_is_set_to() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut properties = Properties::default();
     for setting in [
@@ -196,4 +199,24 @@ async fn a_start_waits_for_zookeeper_as_long_as_it_is_set_to() {
     let config = BrokerConfig::from_properties(&properties).unwrap();
     let refused = format!("{:#}", Broker::start(config).await.err().unwrap());
     assert!(refused.contains("within 200ms"), "{refused}");
+}
+
+/// Method: a broker that is registered takes the controller's connections and never answers.
+#[test]
+fn a_broker_that_is_silent_is_given_up_and_asked_anew_after_the_time_of_the_setting() {
+    let cluster = Cluster::start(1, &["controller.socket.timeout.ms=100"]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = path::broker_id(8);
+    let (data, _) = cluster.get(&path::broker_id(1));
+    let mut silent_one = registration::Broker::decode(&path, &data).unwrap();
+    silent_one.endpoints[0].port = silent.local_addr().unwrap().port();
+    cluster.make(&path, &silent_one.encode());
+    let (came, comes) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Each is kept open.
+        while came.send(silent.accept().unwrap()).is_ok() {}
+    });
+    let kept: Vec<_> =
+        (0..3).map(|_| comes.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+    assert_eq!(kept.len(), 3);
 }
