@@ -50,6 +50,12 @@ fn a_kept_history_is_judged_again() -> Result<()> {
     let output = bed(&["--check", &path]).output()?;
     ensure!(!output.status.success(), "{output:?}");
     ensure!(said(&output).contains("lost-write: 0/0: 1:0 sent at 0"), "{output:?}");
+    // Both were read once, and the last reading, which has to show all, lacks the first.
+    let read = "1 1 send 0/0 1:0+2\n2 1 sent 0/0 1:0+2 0\n3 9 poll 0/0 2 0=1:0+2\n4 8 audit 0/0\n";
+    fs::write(&file, format!("{read}5 8 poll 0/0 2 1=1:1+1\n6 8 audited 0/0\n"))?;
+    let output = bed(&["--check", &path]).output()?;
+    ensure!(!output.status.success(), "{output:?}");
+    ensure!(said(&output).contains("poll-skip: 0/0"), "{output:?}");
     Ok(())
 }
 

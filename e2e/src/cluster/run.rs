@@ -491,3 +491,50 @@ fn strike(
     history.note(said);
     is_done
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn least(minutes: u64, change: impl FnOnce(&mut Plan)) -> f64 {
+        let mut plan = Plan {
+            kinds: vec![Kind::Ottla; 3],
+            zookeeper_jars: PathBuf::new(),
+            zookeepers: 3,
+            time: Duration::from_mins(minutes),
+            seed: 1,
+            overlapping: 3,
+            // It takes no time by itself.
+            faults: vec![Fault::Depose],
+            pause: Duration::from_secs(6),
+            pace: Duration::ZERO,
+            complaints: None,
+            script: None,
+            setup: Setup::default(),
+            hunted: None,
+            least: 0.0,
+            churn: false,
+        };
+        change(&mut plan);
+        plan.least_by_pace()
+    }
+
+    #[test]
+    fn a_run_must_do_a_third_of_the_faults_that_its_pace_allows() {
+        let is = |rate: f64, expected: f64| assert!((rate - expected).abs() < 1.0, "{rate}");
+        // Three every six seconds are 1,800 an hour.
+        is(least(2, |_| {}), 600.0);
+        is(least(2, |plan| plan.overlapping = 1), 200.0);
+        is(least(2, |plan| plan.kinds[0] = Kind::Kafka), 300.0);
+        is(least(2, |plan| plan.overlapping = 0), 0.0);
+        is(least(30, |plan| plan.script = Some(vec![Kind::Kafka])), 0.0);
+    }
+
+    #[test]
+    fn a_long_run_must_do_900_an_hour_however_slow_its_pace() {
+        assert!((least(30, |_| {}) - LEAST_LONG).abs() < 1.0);
+        assert!((least(30, |plan| plan.pause *= 10) - LEAST_LONG).abs() < 1.0);
+        assert!(least(30, |plan| plan.pause /= 3) > LEAST_LONG);
+        assert!(least(30, |plan| plan.overlapping = 2) < LEAST_LONG);
+    }
+}
