@@ -63,7 +63,7 @@ const BUGS: [Bug; 8] = [
     },
     Bug {
         name: "stale-broker-epoch",
-        faults: "expired,kill -9",
+        faults: "session expired,SIGTERM",
         rules: &[Rule::FenceBroken],
         assertions: &[],
     },
