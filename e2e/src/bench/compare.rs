@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::figure::Figure;
+use super::frozen::Frozen;
 use super::kind::Kind;
 use super::machine::{self, Look};
 use super::rows::{ROWS, Row, Scale, Target};
@@ -128,6 +129,8 @@ impl<'a> Bench<'a> {
 
     fn run(&self, row: &Row, side: usize, scale: Scale) -> Result<Figure> {
         let subject = self.sides.as_ref().map(|sides| &sides[side]);
+        let other = self.sides.as_ref().filter(|_| row.is_of_time()).map(|sides| &sides[1 - side]);
+        let _frozen = Frozen::halt(other.map(Subject::processes).unwrap_or_default())?;
         row.run(self.plan.sides[side], subject, self.zookeeper, scale)
     }
 

@@ -201,6 +201,11 @@ impl Row {
         matches!(self.load, Load::Young(_))
     }
 
+    /// Whether it tells how long records take, which whoever else wakes is part of.
+    pub fn is_of_time(&self) -> bool {
+        matches!(self.load, Load::Warm(Warm::Latency { .. }))
+    }
+
     /// Whether ours alone is measured: ten thousand partitions of Kafka's take longer than all the rest.
     pub fn is_alone(&self) -> bool {
         matches!(self.load, Load::Young(Young::Failover { .. } | Young::Memory { .. }))

@@ -45,6 +45,8 @@ impl Subject {
             // Deleted topics give their space back before the next run.
             ("log.segment.delete.delay.ms", "500"),
             ("offsets.topic.replication.factor", replicas.as_str()),
+            // A side is halted while the other's records are timed, and is to have its sessions then.
+            ("zookeeper.session.timeout.ms", "45000"),
         ];
         if brokers > 1 {
             settings.push(("min.insync.replicas", "2"));
