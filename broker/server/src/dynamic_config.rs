@@ -431,6 +431,8 @@ mod tests {
     use broker_zookeeper::embedded::EmbeddedTree;
     use broker_zookeeper::faulty::Faults;
     use broker_zookeeper::sessions::Origin;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::clock::{Clock, ManualClock, SystemClock};
@@ -438,6 +440,23 @@ mod tests {
 
     /// Of real time.
     const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Has `dynamic` follow changes; returns what it carried on.
+    fn followed(
+        dynamic: &Arc<DynamicConfig>,
+        sessions: &Arc<Sessions>,
+    ) -> (JoinHandle<()>, UnboundedReceiver<Applied>) {
+        let (carried, seen) = unbounded_channel();
+        let (following, through) = (Arc::clone(dynamic), Arc::clone(sessions));
+        let follow = tokio::task::spawn(async move {
+            let carry_on = |applied| {
+                carried.send(applied).unwrap();
+                std::future::ready(())
+            };
+            following.follow_through(&through, carry_on).await;
+        });
+        (follow, seen)
+    }
 
     /// A change is applied before the call that made it returns, and carried on once.
     #[tokio::test]
@@ -456,15 +475,7 @@ mod tests {
         .await
         .unwrap();
         let dynamic = Arc::new(dynamic);
-        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let following = Arc::clone(&dynamic);
-        let follow = tokio::task::spawn(async move {
-            let carry_on = |applied| {
-                carried.send(applied).unwrap();
-                std::future::ready(())
-            };
-            following.follow_through(&sessions, carry_on).await;
-        });
+        let (follow, mut seen) = followed(&dynamic, &sessions);
         let settings = BTreeMap::from([("log.retention.ms".to_owned(), "7200000".to_owned())]);
         dynamic.replace(&Entity::AllBrokers, settings, None).await.unwrap();
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 7_200_000);
@@ -489,15 +500,7 @@ mod tests {
         let clock = Arc::new(SystemClock);
         let dynamic = DynamicConfig::load(sessions.live(), BrokerId(0), config, clock).await;
         let dynamic = Arc::new(dynamic.unwrap());
-        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let (following, through) = (Arc::clone(&dynamic), Arc::clone(&sessions));
-        let follow = tokio::task::spawn(async move {
-            let carry_on = |applied| {
-                carried.send(applied).unwrap();
-                std::future::ready(())
-            };
-            following.follow_through(&through, carry_on).await;
-        });
+        let (follow, mut seen) = followed(&dynamic, &sessions);
         for (version, topic) in ["a", "b", "a"].into_iter().enumerate() {
             let entity = Entity::Topic(topic.to_owned());
             let settings = BTreeMap::from([("retention.ms".to_owned(), version.to_string())]);
@@ -525,15 +528,7 @@ mod tests {
         let dynamic =
             DynamicConfig::load(sessions.live(), BrokerId(0), Arc::clone(&config), clock).await;
         let dynamic = Arc::new(dynamic.unwrap());
-        let (carried, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let following = Arc::clone(&dynamic);
-        let follow = tokio::task::spawn(async move {
-            let carry_on = |applied| {
-                carried.send(applied).unwrap();
-                std::future::ready(())
-            };
-            following.follow_through(&sessions, carry_on).await;
-        });
+        let (follow, mut seen) = followed(&dynamic, &sessions);
         // The first may be found as the watch is set.
         for (hours, version) in [(2, None), (3, Some(0))] {
             let ms = (hours * 3_600_000).to_string();

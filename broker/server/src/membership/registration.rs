@@ -186,13 +186,7 @@ async fn take_place(store: &dyn Store, what: &Registering<'_>) -> Result<i64, Re
             Err(StoreError::NoNode { path: parent }) if parent == path::BROKER_IDS => {
                 return Err(StoreError::NoNode { path: parent }.into());
             }
-            // Lost, or overtaken by somebody's end or beginning: looked at again.
-            Err(
-                StoreError::ConnectionLoss
-                | StoreError::NodeExists { .. }
-                | StoreError::BadVersion { .. }
-                | StoreError::NoNode { .. },
-            ) => {}
+            Err(error) if standing::is_to_be_looked_at_again(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }

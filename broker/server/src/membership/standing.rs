@@ -24,17 +24,22 @@ pub(super) async fn publish(
 ) -> Result<(), StoreError> {
     while let Some(op) = op(store, id, unproven).await? {
         match store.multi(vec![op]).await {
-            // Lost, or overtaken by a hand: looked at again.
-            Err(
-                StoreError::ConnectionLoss
-                | StoreError::NodeExists { .. }
-                | StoreError::BadVersion { .. }
-                | StoreError::NoNode { .. },
-            ) => {}
+            Err(error) if is_to_be_looked_at_again(&error) => {}
             written => return written.map(|_| ()),
         }
     }
     Ok(())
+}
+
+/// Returns whether a write's answer was lost, or somebody's write came first.
+pub(super) fn is_to_be_looked_at_again(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::ConnectionLoss
+            | StoreError::NodeExists { .. }
+            | StoreError::BadVersion { .. }
+            | StoreError::NoNode { .. }
+    )
 }
 
 /// Returns the step that has the node of broker `id` say which of its replicas are unproven, if it does not

@@ -336,6 +336,15 @@ async fn a_leader_that_fails_is_tried_again_after_the_pause_of_the_setting_at_mo
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
+/// Settings by which a leader lets a follower wait for an hour.
+fn patient() -> BrokerConfig {
+    BrokerConfig {
+        replica_fetch_wait_max_ms: 3_600_000,
+        replica_socket_timeout_ms: 3_600_000,
+        ..BrokerConfig::default()
+    }
+}
+
 /// Partitions that join while the fetcher waits at the leader do not wait with it.
 ///
 /// Method: the leader would let it wait for an hour.
@@ -344,12 +353,7 @@ async fn a_partition_that_joins_is_asked_for_at_once() {
     let leader = Node::new(BrokerId(1), "replicated");
     let led = leader.apply(BrokerId(1), 0, 2);
     let served = serve(&leader.manager).await;
-    let config = BrokerConfig {
-        replica_fetch_wait_max_ms: 3_600_000,
-        replica_socket_timeout_ms: 3_600_000,
-        ..BrokerConfig::default()
-    };
-    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), patient());
     follower.reach(&leader, &served);
     append(&led[0], 1).unwrap();
     let copies = follower.node.apply(BrokerId(1), 0, 2);
@@ -376,12 +380,7 @@ async fn partitions_that_join_one_after_the_other_keep_the_session() {
     let leader = Node::new(BrokerId(1), "replicated");
     let led = leader.apply(BrokerId(1), 0, COUNT);
     let served = serve(&leader.manager).await;
-    let config = BrokerConfig {
-        replica_fetch_wait_max_ms: 3_600_000,
-        replica_socket_timeout_ms: 3_600_000,
-        ..BrokerConfig::default()
-    };
-    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), config);
+    let mut follower = Follower::of(Node::new(FOLLOWER, "replicated"), patient());
     follower.reach(&leader, &served);
     let copies = follower.node.apply(BrokerId(1), 0, COUNT);
     for (led, copy) in led.iter().zip(&copies) {
