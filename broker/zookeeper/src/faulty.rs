@@ -87,9 +87,15 @@ impl FaultyStore {
         Self { inner, faults: Arc::new(Shared { faults, random, is_calm, reconnects }) }
     }
 
-    /// Says on every watch what a connection that was lost and found says.
+    /// Says on every lasting watch that the connection was lost and found; one for one event hears nothing of
+    /// it, for the client sets it again by itself.
     pub fn reconnect(&self) {
         self.faults.reconnects.send_modify(|count| *count += 1);
+    }
+
+    /// Returns how many lasting watches there are.
+    pub fn lasting_watches(&self) -> usize {
+        self.faults.reconnects.receiver_count()
     }
 
     /// Ends the faults, for good: what was dropped stays so.
@@ -115,17 +121,18 @@ impl FaultyStore {
         }
     }
 
-    /// A watch that says what `watch` does, but for what is dropped, and that the connection was lost.
+    /// A watch that says what `watch` does, but for what is dropped, and if it lasts that the connection was
+    /// lost.
     #[allow(clippy::disallowed_methods, reason = "it ends with the watch, which the caller owns")]
-    fn leaky(&self, mut watch: Watch) -> Watch {
+    fn leaky(&self, mut watch: Watch, is_lasting: bool) -> Watch {
         let (events, receiver) = mpsc::unbounded_channel();
         let faults = Arc::clone(&self.faults);
-        let mut reconnects = faults.reconnects.subscribe();
+        let mut reconnects = is_lasting.then(|| faults.reconnects.subscribe());
         tokio::spawn(async move {
             loop {
                 let event = tokio::select! {
                     () = events.closed() => return,
-                    Ok(()) = reconnects.changed() => {
+                    () = changed(&mut reconnects) => {
                         let missed = WatchEvent { kind: EventKind::Missed, path: String::new() };
                         // Nobody may be left to hear it.
                         let _ = events.send(missed);
@@ -144,6 +151,16 @@ impl FaultyStore {
         });
         Watch::new(receiver)
     }
+}
+
+/// Waits for the next count; for ever where there is none.
+async fn changed(counts: &mut Option<watch::Receiver<u64>>) {
+    if let Some(counts) = counts
+        && counts.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 impl Store for FaultyStore {
@@ -171,7 +188,7 @@ impl Store for FaultyStore {
     fn get_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<u8>, Stat, Watch)> {
         Box::pin(async move {
             let (data, stat, watch) = self.pass(self.inner.get_and_watch(path)).await?;
-            Ok((data, stat, self.leaky(watch)))
+            Ok((data, stat, self.leaky(watch, false)))
         })
     }
 
@@ -182,7 +199,7 @@ impl Store for FaultyStore {
     fn exists_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Option<Stat>, Watch)> {
         Box::pin(async move {
             let (stat, watch) = self.pass(self.inner.exists_and_watch(path)).await?;
-            Ok((stat, self.leaky(watch)))
+            Ok((stat, self.leaky(watch, false)))
         })
     }
 
@@ -193,7 +210,7 @@ impl Store for FaultyStore {
     fn children_and_watch<'a>(&'a self, path: &'a str) -> Answer<'a, (Vec<String>, Watch)> {
         Box::pin(async move {
             let (names, watch) = self.pass(self.inner.children_and_watch(path)).await?;
-            Ok((names, self.leaky(watch)))
+            Ok((names, self.leaky(watch, false)))
         })
     }
 
@@ -216,7 +233,7 @@ impl Store for FaultyStore {
     fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch> {
         Box::pin(async move {
             let watch = self.pass(self.inner.watch(path, mode)).await?;
-            Ok(self.leaky(watch))
+            Ok(self.leaky(watch, true))
         })
     }
 }

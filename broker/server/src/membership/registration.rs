@@ -19,7 +19,7 @@ use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::path;
 use broker_zookeeper::settle;
-use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError};
+use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError, WatchMode};
 use tracing::{error, info, warn};
 
 use super::addresses::{self, Shared};
@@ -300,13 +300,14 @@ async fn take_over(store: &dyn Store, path: &str, stat: Stat) -> Result<Vec<Op>,
 /// Waits until the registration at `path` is gone, or was there for all of `patience` while the connection
 /// stood: whoever comes to lead the ensemble counts every session from its beginning.
 async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<(), StoreError> {
-    loop {
-        let mut watch = match store.exists_and_watch(path).await {
-            Ok((None, _)) => return Ok(()),
-            Ok((Some(_), watch)) => watch,
-            Err(StoreError::ConnectionLoss) => continue,
-            Err(error) => return Err(error),
-        };
+    // One that fires once would hear nothing of a connection that was lost and found.
+    let mut watch = loop {
+        match store.watch(path, WatchMode::Persistent).await {
+            Err(StoreError::ConnectionLoss) => {}
+            answered => break answered?,
+        }
+    };
+    while settle::current(store, path).await?.is_some() {
         let event = if let Ok(event) = tokio::time::timeout(patience, watch.next()).await {
             Some(event)
         } else {
@@ -316,9 +317,10 @@ async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<()
         };
         match event.map(|event| event.kind) {
             Some(EventKind::Missed) => info!("the wait begins again: the connection was lost"),
-            Some(_) | None => return Ok(()),
+            Some(_) | None => break,
         }
     }
+    Ok(())
 }
 
 /// A session as ZooKeeper's own tools print it.
@@ -563,15 +565,20 @@ mod tests {
         let store = FaultyStore::new(Arc::new(own), Faults::NONE);
         let again = broker(2);
         let registered = register(&store, ID, &again, &[], PATIENCE);
-        let mut ticks = tokio::time::interval(PATIENCE / 2);
         let outage = async {
+            while store.lasting_watches() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             for _ in 0..20 {
-                ticks.tick().await;
+                tokio::time::sleep(PATIENCE * 3 / 4).await;
                 store.reconnect();
             }
             tree.expire(other.session_id()).await;
+            std::future::pending::<()>().await;
         };
-        let (registered, ()) = tokio::join!(registered, outage);
-        assert!(registered.is_ok(), "{registered:?}");
+        tokio::select! {
+            registered = registered => assert!(registered.is_ok(), "{registered:?}"),
+            () = outage => {}
+        }
     }
 }
