@@ -93,6 +93,8 @@ pub enum Verdict {
     Accept,
     /// It was appended before, at these offsets; answer with them and append nothing.
     Duplicate(BatchMetadata),
+    /// It was appended before, wholly below this offset, so long ago that the place is not remembered.
+    Forgotten(Offset),
 }
 
 /// Why a batch must not be appended.
@@ -236,6 +238,11 @@ impl ProducerStates {
                 && let Some(original) = known.and_then(|entry| entry.find_duplicate(batch))
             {
                 return Ok(Verdict::Duplicate(original));
+            }
+            if origin == Origin::Client
+                && let Some(below) = known.and_then(|entry| entry.find_forgotten(batch))
+            {
+                return Ok(Verdict::Forgotten(below));
             }
             let earlier = || batches[..index].iter().filter(|b| b.producer_id == batch.producer_id);
             if earlier().next().is_none() {

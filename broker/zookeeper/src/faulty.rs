@@ -160,7 +160,7 @@ async fn changed(counts: &mut Option<watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 impl Store for FaultyStore {

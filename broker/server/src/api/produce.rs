@@ -188,6 +188,7 @@ impl Producing<'_> {
         match outcome {
             Ok(appended) => PartitionProduceResponse {
                 index,
+                error_code: code_of(&appended).code(),
                 base_offset: appended.base_offset.0,
                 log_append_time_ms: appended.log_append_time.0,
                 log_start_offset: appended.log_start_offset.0,
@@ -202,6 +203,11 @@ impl Producing<'_> {
             }
         }
     }
+}
+
+/// Clients take it for done, at an unknown offset, that a batch is in the log since long.
+fn code_of(appended: &Appended) -> ErrorCode {
+    if appended.base_offset.0 < 0 { ErrorCode::DuplicateSequenceNumber } else { ErrorCode::None }
 }
 
 fn count_refusal(topic: &Topic, refusal: &Refusal) {

@@ -19,7 +19,9 @@ use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::path;
 use broker_zookeeper::settle;
-use broker_zookeeper::store::{CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError, WatchMode};
+use broker_zookeeper::store::{
+    CreateMode, EventKind, Op, OpResult, Stat, Store, StoreError, WatchMode,
+};
 use tracing::{error, info, warn};
 
 use super::addresses::{self, Shared};
@@ -566,11 +568,13 @@ mod tests {
         let again = broker(2);
         let registered = register(&store, ID, &again, &[], PATIENCE);
         let outage = async {
+            let mut soon = tokio::time::interval(PATIENCE / 10_000);
             while store.lasting_watches() == 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                soon.tick().await;
             }
+            let mut ticks = tokio::time::interval(PATIENCE * 3 / 4);
             for _ in 0..20 {
-                tokio::time::sleep(PATIENCE * 3 / 4).await;
+                ticks.tick().await;
                 store.reconnect();
             }
             tree.expire(other.session_id()).await;

@@ -51,7 +51,8 @@ pub enum AppendError {
 /// What an append gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The offset of the first record, or of the original if it is a duplicate.
+    /// The offset of the first record, or of the original if it is a duplicate; -1 if that is so old that
+    /// its place is not remembered.
     pub base_offset: Offset,
     /// The high watermark that `acks=all` waits for.
     pub required_offset: Offset,

@@ -19,5 +19,6 @@ mod moves;
 mod old_fetch;
 #[path = "../support/records.rs"]
 mod records;
+mod retries;
 mod settings;
 mod topic;

@@ -48,9 +48,9 @@ pub struct AppendBatch<'a> {
 /// What an append did.
 #[derive(Debug, Clone)]
 pub struct Appended {
-    /// The offset of the first record; of the original, if it is a duplicate.
+    /// The offset of the first record; of the original, if it is a duplicate, -1 if that is not remembered.
     pub first_offset: Offset,
-    /// The offset of the last record (inclusive).
+    /// The offset of the last record (inclusive), or above it where the first one is not remembered.
     pub last_offset: Offset,
     /// The time given to the records, or -1 if they keep the producer's.
     pub log_append_time: TimestampMs,
@@ -229,6 +229,10 @@ impl Log {
         };
         Ok(match verdict {
             Verdict::Accept => None,
+            Verdict::Forgotten(below) => {
+                let (first, last) = (Offset(-1), Offset(below.0 - 1));
+                Some(Appended { duplicate: true, ..self.appended(first, last, TimestampMs(-1)) })
+            }
             Verdict::Duplicate(original) => {
                 let time = match self.config.message_timestamp_type {
                     TimestampType::LogAppendTime => original.timestamp,

@@ -10,8 +10,8 @@
 //! no byte is read twice, whoever asks. A gap, which is a sequence *above* the last one, is never looked for.
 //!
 //! Bound: what was unanswered at the stop is what producers had in flight to this partition then, five
-//! batches each: with batches of 16 KiB, 200 producers that never paused. An older retry is refused as in
-//! Kafka, where every retry but that of the last batch is.
+//! batches each: with batches of 16 KiB, 200 producers that never paused. A retry of which nothing is found
+//! within the bound is refused as in Kafka, where every retry but that of the last batch is.
 //!
 //! It happens within an append, under the partition's lock: some ms for all of the bound while it is in the
 //! page cache, and as long as the disk takes for it where the machine itself was started again meanwhile; at

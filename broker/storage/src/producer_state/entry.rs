@@ -13,6 +13,11 @@ const SEQUENCES: i64 = 1 << 31;
 const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 
+/// Returns how many steps lead from one sequence to another.
+fn distance(from: i32, to: i32) -> i64 {
+    (i64::from(to) - i64::from(from)).rem_euclid(SEQUENCES)
+}
+
 /// How many batches are looked at for a duplicate.
 #[cfg(not(feature = "planted"))]
 const fn window() -> usize {
@@ -80,6 +85,8 @@ pub struct ProducerEntry {
     /// Oldest first; only the first `batch_count` count.
     batches: [BatchMetadata; BATCHES_MAX],
     batch_count: usize,
+    /// How many sequences of this epoch, up to the last one, followed each other; at most half of all.
+    unbroken: u32,
 }
 
 impl ProducerEntry {
@@ -99,6 +106,7 @@ impl ProducerEntry {
             current_txn_first_offset: None,
             batches: [none; BATCHES_MAX],
             batch_count: 0,
+            unbroken: 0,
         }
     }
 
@@ -119,6 +127,7 @@ impl ProducerEntry {
             ..Self::new(producer_id)
         };
         if let Some(batch) = batch {
+            entry.follow(batch.base_sequence(), batch.last_sequence);
             entry.push(batch);
         }
         entry
@@ -242,6 +251,7 @@ impl ProducerEntry {
     /// Records a batch; returns its first offset if it begins a transaction.
     pub(super) fn record(&mut self, batch: &ProducerBatch) -> Option<Offset> {
         self.enter_epoch(batch.producer_epoch);
+        self.follow(batch.base_sequence, batch.last_sequence);
         self.push(BatchMetadata::of(batch));
         self.last_timestamp = batch.max_timestamp;
         if batch.is_transactional && self.current_txn_first_offset.is_none() {
@@ -259,33 +269,74 @@ impl ProducerEntry {
         self.current_txn_first_offset.take()
     }
 
-    /// Says whether `batch` may be one of the last five that is not known here, because the state is of a
-    /// snapshot: it comes before the first one that is known.
-    pub(super) fn may_have_forgotten(&self, batch: &ProducerBatch) -> bool {
-        let Some(first) = self.batches().first() else { return false };
-        let distance = i64::from(first.base_sequence()) - i64::from(batch.base_sequence);
-        let distance = distance.rem_euclid(SEQUENCES);
-        self.batch_count < BATCHES_MAX
-            && batch.producer_epoch == self.producer_epoch
-            && (1..SEQUENCES / 2).contains(&distance)
+    /// Says whether a batch that is older than those remembered was appended: its sequences are among those
+    /// that followed each other. It lies wholly below the offset that is returned.
+    ///
+    /// Kafka refuses it as out of order. But a client may have more than five batches under way, where it
+    /// heard of a new leader before the old one's silence ended; refused, its oldest makes it begin a new
+    /// epoch and send again what was appended.
+    pub(super) fn find_forgotten(&self, batch: &ProducerBatch) -> Option<Offset> {
+        let first = self.batches().first()?;
+        let ends_before =
+            (1..SEQUENCES / 2).contains(&distance(batch.last_sequence, first.base_sequence()));
+        let is_known = self.behind(batch)? < i64::from(self.unbroken);
+        (ends_before && is_known).then(|| first.base_offset())
     }
 
-    /// Records a batch that was found before the first one that is known, if it counts among the last five.
+    /// Says whether `batch` may have been appended and is not known here, because the state is of a snapshot:
+    /// it comes before the first sequence that is known.
+    pub(super) fn may_have_forgotten(&self, batch: &ProducerBatch) -> bool {
+        let behind = self.behind(batch);
+        behind.is_some_and(|behind| (i64::from(self.unbroken)..SEQUENCES / 2).contains(&behind))
+    }
+
+    /// Records a batch that was found before the first one that is known, if it counts among the last five
+    /// or comes right before what followed each other.
     pub(super) fn recall(&mut self, batch: &ProducerBatch) {
-        let is_next =
+        let is_before =
             self.batches().first().is_some_and(|first| batch.last_offset < first.base_offset());
-        let is_full = self.batch_count == BATCHES_MAX;
-        if is_next && !is_full && batch.producer_epoch == self.producer_epoch {
+        if !is_before || batch.producer_epoch != self.producer_epoch {
+            return;
+        }
+        if distance(batch.last_sequence, self.last_sequence()) == i64::from(self.unbroken) {
+            self.extend(batch.base_sequence, batch.last_sequence);
+        }
+        if self.batch_count < BATCHES_MAX {
             self.batches.rotate_right(1);
             self.batches[0] = BatchMetadata::of(batch);
             self.batch_count += 1;
         }
     }
 
+    /// Returns how far the first sequence of a batch of this epoch lies behind the last one.
+    fn behind(&self, batch: &ProducerBatch) -> Option<i64> {
+        let is_comparable = self.batch_count > 0
+            && batch.producer_epoch == self.producer_epoch
+            && batch.base_sequence >= 0;
+        is_comparable.then(|| distance(batch.base_sequence, self.last_sequence()))
+    }
+
+    /// Counts the sequences of a batch that comes behind the last one.
+    fn follow(&mut self, base_sequence: i32, last_sequence: i32) {
+        let follows = self.batch_count > 0 && distance(self.last_sequence(), base_sequence) == 1;
+        if !follows {
+            self.unbroken = 0;
+        }
+        if base_sequence >= 0 {
+            self.extend(base_sequence, last_sequence);
+        }
+    }
+
+    fn extend(&mut self, base_sequence: i32, last_sequence: i32) {
+        let sum = i64::from(self.unbroken) + distance(base_sequence, last_sequence) + 1;
+        self.unbroken = sum.min(SEQUENCES / 2) as u32;
+    }
+
     fn enter_epoch(&mut self, producer_epoch: i16) {
         if self.producer_epoch != producer_epoch {
             self.producer_epoch = producer_epoch;
             self.batch_count = 0;
+            self.unbroken = 0;
         }
     }
 

@@ -105,9 +105,59 @@ fn the_last_five_batches_are_recognised_and_answered_with_their_offsets() {
         assert_eq!(original.last_offset, batch.last_offset);
         assert_eq!(original.base_sequence(), batch.base_sequence);
     }
-    assert!(states.check(&batches[..1], Origin::Client).is_err(), "the sixth is forgotten");
+    let sixth = states.check(&batches[..1], Origin::Client);
+    assert_eq!(sixth, Ok(Verdict::Forgotten(batches[1].base_offset)), "where it is is forgotten");
     let next_epoch = ProducerBatch { producer_epoch: 1, ..batches[5] };
     assert!(states.check(&[next_epoch], Origin::Client).is_err(), "not of this epoch");
+}
+
+/// A batch is taken for appended only if all before the last five followed each other back to it.
+/// A row is (name, batches appended, batch that comes, what happens).
+#[test]
+fn a_batch_older_than_the_last_five_is_appended_where_sequences_followed_each_other() {
+    let out_of_order = |base_sequence, last_sequence| {
+        Err(ProducerError::OutOfOrderSequence { producer_id: 1, base_sequence, last_sequence })
+    };
+    let run = |epoch, first: i32, count: i32| {
+        (0..count).map(move |n| batch(1, epoch, (first.wrapping_add(n)) & i32::MAX, 0, 1))
+    };
+    let one = |sequence| batch(1, 0, sequence, 0, 1);
+    let forgotten = |offset| Ok(Verdict::Forgotten(Offset(offset)));
+    let max = i32::MAX;
+    let cases: [(&str, Vec<ProducerBatch>, ProducerBatch, _); 9] = [
+        ("the first", run(0, 0, 10).collect(), one(0), forgotten(5)),
+        ("the sixth", run(0, 0, 10).collect(), one(4), forgotten(5)),
+        ("two as one", run(0, 0, 10).collect(), batch(1, 0, 3, 0, 2), forgotten(5)),
+        (
+            "one that reaches into the five",
+            run(0, 0, 10).collect(),
+            batch(1, 0, 4, 0, 2),
+            out_of_order(4, 9),
+        ),
+        ("before an unknown beginning", run(0, 20, 10).collect(), one(19), out_of_order(19, 29)),
+        ("behind a gap", run(0, 0, 5).chain(run(0, 7, 8)).collect(), one(8), forgotten(8)),
+        ("before a gap", run(0, 0, 5).chain(run(0, 7, 8)).collect(), one(4), out_of_order(4, 14)),
+        (
+            "of the epoch before",
+            run(0, 0, 9).chain(run(1, 0, 1)).collect(),
+            one(0),
+            Err(ProducerError::InvalidProducerEpoch {
+                producer_id: 1,
+                producer_epoch: 0,
+                newest: 1,
+            }),
+        ),
+        ("over the wrap", run(0, max - 2, 10).collect(), one(max), forgotten(5)),
+    ];
+    for (name, appended, comes, expected) in cases {
+        let fs = FaultyFs::new(1);
+        let mut states = states(&fs);
+        for (offset, mut batch) in appended.into_iter().enumerate() {
+            (batch.base_offset, batch.last_offset) = (Offset(offset as i64), Offset(offset as i64));
+            append(&mut states, &batch);
+        }
+        assert_eq!(states.check(&[comes], Origin::Client), expected, "{name}");
+    }
 }
 
 #[test]
