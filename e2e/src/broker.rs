@@ -1,9 +1,11 @@
 //! Our broker as a process: the binary that cargo builds, on ports that the kernel chooses.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -30,6 +32,13 @@ impl Broker {
     pub fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let mut broker = Self::new(name, directory, settings);
         broker.launch()?;
+        Ok(broker)
+    }
+
+    /// As [`Broker::start`], without waiting for it: it may be refused.
+    pub fn begin(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut broker = Self::new(name, directory, settings);
+        broker.process = Some(broker.spawn()?);
         Ok(broker)
     }
 
@@ -101,6 +110,15 @@ impl Broker {
 
     /// Starts it again on the same data.
     pub fn launch(&mut self) -> Result<()> {
+        let process = self.spawn()?;
+        let deadline = Deadline::seconds(START_SECONDS);
+        self.bootstrap =
+            process.wait_for("its address", deadline, |line| bound_address(line, "PLAINTEXT"))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Process> {
         fs::create_dir_all(self.log_dir()).context("create the broker's directory")?;
         let mut command = match self.open_files_max {
             None => Command::new(binary()?),
@@ -127,12 +145,7 @@ impl Broker {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         let log = workspace::output_dir().join("logs").join(format!("{}-ottla.log", self.name));
-        let process = Process::spawn("ottla-broker", &mut command, &log)?;
-        let deadline = Deadline::seconds(START_SECONDS);
-        self.bootstrap =
-            process.wait_for("its address", deadline, |line| bound_address(line, "PLAINTEXT"))?;
-        self.process = Some(process);
-        Ok(())
+        Process::spawn("ottla-broker", &mut command, &log)
     }
 }
 
@@ -148,6 +161,22 @@ pub(crate) fn bound_address(line: &str, listener: &str) -> Option<String> {
         return None;
     }
     word("address")
+}
+
+/// A free port below the range from which the kernel takes ports for clients: a client that tries a killed
+/// broker's port again and again could otherwise connect to itself. Another one at each call.
+pub fn free_port() -> Result<u16> {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    loop {
+        let port = start + TAKEN.fetch_add(1, Ordering::Relaxed);
+        if port >= 32_000 {
+            bail!("no port is free");
+        }
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
 }
 
 fn without_escapes(line: &str) -> String {

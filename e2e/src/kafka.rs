@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 
 use crate::deadline::Deadline;
 use crate::java::Java;
@@ -29,7 +30,7 @@ log4j.appender.stdout.layout.ConversionPattern=%d %p %c{1}: %m%n
 /// One ZooKeeper server.
 #[derive(Debug)]
 pub struct Zookeeper {
-    _process: Process,
+    process: Process,
     /// Where it listens, `host:port`.
     pub address: String,
 }
@@ -57,7 +58,12 @@ impl Zookeeper {
         let port = process.wait_for("its port", Deadline::seconds(START_SECONDS), |line| {
             line.strip_prefix("@zookeeper\t").map(str::to_owned)
         })?;
-        Ok(Self { _process: process, address: format!("127.0.0.1:{port}") })
+        Ok(Self { process, address: format!("127.0.0.1:{port}") })
+    }
+
+    /// Sends it a signal, as to have it hang.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 }
 

@@ -7,14 +7,13 @@
 //! number once, in order, at the offset that was acknowledged.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use e2e::broker::Broker;
+use e2e::broker::{Broker, free_port};
 use e2e::deadline::Deadline;
 use e2e::logs;
 use rdkafka::ClientContext;
@@ -110,15 +109,6 @@ impl ProducerContext for Reports {
         }
         self.0.changed.notify_all();
     }
-}
-
-/// A free port below the range from which the kernel takes ports for clients: a client that tries
-/// the killed broker's port again and again could otherwise connect to itself.
-fn free_port() -> Result<u16> {
-    let start = 20_000 + (std::process::id() % 10_000) as u16;
-    (start..32_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .context("a free port")
 }
 
 fn create_topics(bootstrap: &str) -> Result<()> {
