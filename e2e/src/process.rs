@@ -1,7 +1,10 @@
 //! A child process that cannot outlive its test, and whose output can be waited on.
 //!
-//! Each child leads a process group of its own, so that what it starts dies with it. Both output
-//! streams are read by a thread each into one shared list of lines and into a log file.
+//! Each child leads a process group of its own, so that what it starts dies with it; of a program that is
+//! killed the [`heir`] ends them. Both output streams are read by a thread each into one shared list of
+//! lines and into a log file.
+
+mod heir;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -64,6 +67,11 @@ impl Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("start {name}: {command:?}"))?;
+        if let Err(error) = heir::begins(child.id()) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
         let output = Arc::new(Output::default());
         let mut readers = Vec::new();
         let file = Arc::new(Mutex::new(file));
@@ -202,6 +210,7 @@ impl Drop for Process {
         // The group may have gone already; either way nothing of it is left afterwards.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
+        let _ = heir::ends(self.child.id());
     }
 }
 

@@ -219,6 +219,7 @@ fn knocks(options: &Options) -> Result<()> {
         "slow_readers",
         "open_files",
         "log_dirs",
+        "bench_ends",
     ];
     end_to_end(&tests, options)
 }

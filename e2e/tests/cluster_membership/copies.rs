@@ -91,7 +91,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 
 #[test]
 fn the_copy_of_a_live_brokers_disk_is_refused_and_the_original_goes_on() -> Result<()> {
-    let mut copied = Copied::new("copied", SESSION)?;
+    let mut copied = Copied::new("copy-lives", SESSION)?;
     acknowledge(&copied.original, "t", "after the copy")?;
     let copy = copied.begin()?;
     acknowledge(&copied.original, "t", "beside the copy")?;
@@ -108,7 +108,7 @@ fn the_copy_of_a_live_brokers_disk_is_refused_and_the_original_goes_on() -> Resu
 #[test]
 fn the_copy_of_a_disk_waits_while_its_broker_hangs_and_is_refused_when_that_goes_on() -> Result<()>
 {
-    let mut copied = Copied::new("copied-hung", SESSION)?;
+    let mut copied = Copied::new("copy-hangs", SESSION)?;
     acknowledge(&copied.original, "t", "after the copy")?;
     copied.original.process()?.signal(Signal::STOP)?;
     let batch = record("sent while it hung")?;
@@ -136,7 +136,7 @@ fn the_copy_of_a_disk_waits_while_its_broker_hangs_and_is_refused_when_that_goes
 #[test]
 fn a_broker_that_hangs_for_longer_than_its_session_gives_way_to_the_copy_of_its_disk() -> Result<()>
 {
-    let mut copied = Copied::new("copied-late", SHORT_SESSION)?;
+    let mut copied = Copied::new("copy-late", SHORT_SESSION)?;
     copied.original.process()?.signal(Signal::STOP)?;
     let mut copy = copied.begin()?;
     Deadline::after(PATIENCE).poll("the registration of the copy", || {
