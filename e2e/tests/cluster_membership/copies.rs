@@ -147,6 +147,7 @@ fn a_broker_that_hangs_for_longer_than_its_session_gives_way_to_the_copy_of_its_
     let status = copied.original.process()?.wait(Deadline::after(PATIENCE))?;
     let said = copied.original.process()?.lines().join("\n");
     ensure!(!status.success() && said.contains("broker.id=1 is taken"), "{said}");
-    ensure!(copy.process()?.has_said(|line| line.contains(" ready ")));
+    let is_ready = |line: &str| line.contains(" ready ").then_some(());
+    copy.process()?.wait_for("that it is ready", Deadline::after(PATIENCE), is_ready)?;
     copy.stop()
 }
