@@ -15,7 +15,7 @@ use e2e::cluster::beside;
 use e2e::cluster::checker::Checker;
 use e2e::cluster::enter;
 use e2e::cluster::fault::Fault;
-use e2e::cluster::figures::{self, ACTS};
+use e2e::cluster::figures::{self, Act};
 use e2e::cluster::node::{Kind, SESSION_SECONDS, Setup};
 use e2e::cluster::planted;
 use e2e::cluster::run::{self, Plan};
@@ -76,6 +76,9 @@ struct Arguments {
     /// in turn; fails if a target is missed
     #[arg(long)]
     figures: Option<usize>,
+    /// Which of the figures, by a part of their names, separated by commas; all when it is not given
+    #[arg(long, requires = "figures")]
+    figure: Option<String>,
     /// Judges a history that a run has kept, and runs nothing
     #[arg(long)]
     check: Option<PathBuf>,
@@ -126,7 +129,7 @@ fn act(arguments: &Arguments) -> Result<bool> {
         }
         let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         if let Some(times) = arguments.figures {
-            return compare(times.max(1), &arguments.set);
+            return compare(times.max(1), arguments);
         }
         let mut again: Vec<_> = env::args_os().skip(1).collect();
         if arguments.seed.is_none() {
@@ -151,7 +154,7 @@ fn act(arguments: &Arguments) -> Result<bool> {
     if let Some(times) = arguments.figures {
         let bed = Arc::new(Bed::start(&zookeeper_jars, arguments.zookeepers, &kinds, &setup)?);
         let keeper = bed.keep_up();
-        figures::gaps(&bed, &ACTS, times.max(1))?;
+        figures::gaps(&bed, &Act::chosen(arguments.figure.as_deref())?, times.max(1))?;
         bed.close()?;
         keeper.join().map_err(|_| anyhow!("a thread of the harness panicked"))?;
         return Ok(true);
@@ -180,16 +183,19 @@ fn act(arguments: &Arguments) -> Result<bool> {
     Ok(report.is_clean())
 }
 
-/// Measures both sides in turn, with `texts` set for both.
-fn compare(times: usize, texts: &[String]) -> Result<bool> {
-    let set = settings(texts)?;
+/// Measures both sides in turn, with the same settings for both.
+fn compare(times: usize, arguments: &Arguments) -> Result<bool> {
+    let acts = Act::chosen(arguments.figure.as_deref())?;
+    let set = settings(&arguments.set)?;
     let session = set.iter().find(|(key, _)| key == "zookeeper.session.timeout.ms");
     let session = match session {
         Some((_, value)) => value.parse::<f64>().context("zookeeper.session.timeout.ms")? / 1e3,
         None => SESSION_SECONDS as f64,
     };
-    let again: Vec<_> = texts.iter().map(|text| format!("--set={text}").into()).collect();
-    let (table, all_met) = beside::compare(times, session, &again)?;
+    let mut again: Vec<_> =
+        arguments.set.iter().map(|text| format!("--set={text}").into()).collect();
+    again.extend(arguments.figure.iter().map(|words| format!("--figure={words}").into()));
+    let (table, all_met) = beside::compare(&acts, times, session, &again)?;
     print!("{table}");
     Ok(all_met)
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, ensure};
 
 use super::enter;
-use super::figures::{ACTS, Act};
+use super::figures::Act;
 
 /// The sides: what is said of each to a run of one.
 const SIDES: [&str; 2] = ["ottla,ottla,ottla", "kafka,kafka,kafka"];
@@ -23,12 +23,17 @@ fn target(act: Act, session: f64) -> f64 {
     }
 }
 
-/// Runs both sides `times` in turn (A B, then B A) with `arguments` for each, by which sessions last
-/// `session` seconds; returns the table, and whether every target is met.
+/// Runs both sides `times` in turn (A B, then B A) with `arguments` for each, by which `acts` are done and
+/// sessions last `session` seconds; returns the table, and whether every target is met.
 ///
 /// # Errors
 /// When a run ends badly or does not tell a figure.
-pub fn compare(times: usize, session: f64, arguments: &[OsString]) -> Result<(String, bool)> {
+pub fn compare(
+    acts: &[Act],
+    times: usize,
+    session: f64,
+    arguments: &[OsString],
+) -> Result<(String, bool)> {
     let mut seconds: HashMap<(String, usize), Vec<f64>> = HashMap::new();
     for number in 0..times {
         let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -38,14 +43,14 @@ pub fn compare(times: usize, session: f64, arguments: &[OsString]) -> Result<(St
             once.extend(["--inside", "--figures=1", "--brokers", SIDES[side]].map(OsString::from));
             let (is_well, told) = enter::enter_and_read(&once)?;
             ensure!(is_well, "{}: {told}", SIDES[side]);
-            for act in ACTS {
-                let figure = told.lines().find_map(|line| read(line, act));
+            for act in acts {
+                let figure = told.lines().find_map(|line| read(line, *act));
                 let figure = figure.with_context(|| format!("{act}: {told}"))?;
                 seconds.entry((act.to_string(), side)).or_default().push(figure);
             }
         }
     }
-    Ok(table(&mut seconds, session))
+    Ok(table(acts, &mut seconds, session))
 }
 
 /// The figure in a line of [`super::figures::gaps`], if it is of `act`.
@@ -55,13 +60,17 @@ fn read(line: &str, act: Act) -> Option<f64> {
     (name.trim_end() == act.to_string()).then(|| figure.parse().ok())?
 }
 
-fn table(seconds: &mut HashMap<(String, usize), Vec<f64>>, session: f64) -> (String, bool) {
+fn table(
+    acts: &[Act],
+    seconds: &mut HashMap<(String, usize), Vec<f64>>,
+    session: f64,
+) -> (String, bool) {
     let mut text = format!(
         "seconds without an acknowledgement, sessions of {session} s: median (least to most)\n\n\
          | what happens | Ottla | Kafka | target |\n|---|---|---|---|\n",
     );
     let mut all_met = true;
-    for act in ACTS {
+    for &act in acts {
         let mut sides = [0, 1].map(|side| {
             let mut of = seconds.remove(&(act.to_string(), side)).unwrap_or_default();
             of.sort_by(f64::total_cmp);
@@ -92,6 +101,7 @@ fn spread(sorted: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::figures::ACTS;
 
     #[test]
     fn a_line_tells_the_figure_of_its_act_only() {
@@ -108,11 +118,11 @@ mod tests {
             seconds.insert((act.to_string(), 0), vec![0.3, 0.1, 0.1]);
             seconds.insert((act.to_string(), 1), vec![9.0]);
         }
-        let (text, all_met) = table(&mut seconds.clone(), 6.0);
+        let (text, all_met) = table(&ACTS, &mut seconds.clone(), 6.0);
         assert!(all_met, "{text}");
         assert!(text.contains("| 0.10 (0.10 to 0.30) | 9.00 | 0.2 met |"), "{text}");
         seconds.insert((Act::Stop.to_string(), 0), vec![0.1, 0.3, 0.3]);
-        let (text, all_met) = table(&mut seconds, 6.0);
+        let (text, all_met) = table(&ACTS, &mut seconds, 6.0);
         assert!(!all_met && text.contains("0.2 missed"), "{text}");
     }
 }

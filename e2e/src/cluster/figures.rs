@@ -62,6 +62,19 @@ impl fmt::Display for Act {
     }
 }
 
+impl Act {
+    /// Every act whose name contains one of `words`, which commas separate; all for `None`.
+    pub fn chosen(words: Option<&str>) -> Result<Vec<Self>> {
+        let is_meant = |act: &Act| {
+            let name = act.to_string();
+            words.is_none_or(|words| words.split(',').any(|word| name.contains(word)))
+        };
+        let acts: Vec<Self> = ACTS.into_iter().filter(is_meant).collect();
+        ensure!(!acts.is_empty(), "no figure is named like that; they are: {ACTS:?}");
+        Ok(acts)
+    }
+}
+
 /// The acknowledgements of one partition: the longest stretch without one since it was last asked.
 #[derive(Debug)]
 struct Stretch {
