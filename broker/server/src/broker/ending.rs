@@ -55,14 +55,16 @@ pub(super) async fn unless<T>(
     }
 }
 
-/// Has every task end, then closes the logs, so that the next start reads nothing twice.
+/// Has every task end, and nobody wait for what does not come any more, then closes the logs, so that the next start reads nothing twice.
 pub(super) async fn close_logs(context: &Context, haste: &CancellationToken) {
     let tasks = &context.tasks;
     tasks.shutdown();
+    let replicas = Arc::clone(&context.replicas);
+    let left = tokio::task::spawn_blocking(move || replicas.leave_to_others());
     let drained = async {
         let limit = DRAIN + Duration::from_secs(1);
         let [listener, connection, cleaner] = WAITED_FOR.map(|name| tasks.drain(name, limit));
-        tokio::join!(listener, connection, cleaner)
+        tokio::join!(left, listener, connection, cleaner)
     };
     let was_patient = unless(haste, drained).await.is_some();
     for (task, left) in tasks.running() {

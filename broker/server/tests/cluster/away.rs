@@ -1,6 +1,7 @@
 //! A coordination tree that answers nobody, and brokers that are told to stop when they cannot hand over or have
 //! not started yet.
 
+use std::thread;
 use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
@@ -13,11 +14,15 @@ use broker_protocol::message::incremental_alter_configs::{
 };
 
 use super::client::await_that;
+use super::metrics::value;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create};
+use super::topic::{acknowledged, await_in_sync, consumed, create, produce};
 
 /// What systemd and Kubernetes wait for at least before they kill.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Below what answers in progress have when a broker stops.
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// The type of a resource that is a topic.
 const TOPIC: i8 = 2;
@@ -40,6 +45,24 @@ fn a_broker_stops_in_time_though_the_tree_is_away() {
     }
     let leader = await_in_sync(&cluster, "t", 0, 3);
     assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a"]);
+}
+
+/// An acknowledgement that waits for a follower which is gone, at a leader that stops: it cannot come any more,
+/// and who waits for it has another leader to look for. Nor does the stop wait.
+#[test]
+fn who_waits_for_other_replicas_hears_at_once_that_the_leader_stops() {
+    let mut cluster = Cluster::start(3, &["controlled.shutdown.enable=false"]);
+    create(&cluster, "t", 1, &[]);
+    let leader = await_in_sync(&cluster, "t", 0, 3);
+    let controller = cluster.controller();
+    let follower = cluster.running().into_iter().find(|id| ![leader, controller].contains(id));
+    cluster.kill(follower.unwrap());
+    let mut client = cluster.client(leader);
+    let asked = thread::spawn(move || produce(&mut client, "t", 0, -1, &["a"]));
+    let end = "kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"}";
+    await_that("what waits", || value(&cluster, leader, end) == Some(1.0));
+    cluster.stop_within(leader, AT_ONCE);
+    assert_eq!(asked.join().unwrap().0, ErrorCode::NotLeaderOrFollower);
 }
 
 /// A broker that waits to be told what is its own, by a controller that is gone.

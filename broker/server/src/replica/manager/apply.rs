@@ -335,6 +335,18 @@ impl Manager {
         self.publish_led();
     }
 
+    /// Leads no more what others can lead: this broker stops, and their fetches are not answered any more, so
+    /// nothing that waits for them comes. Whoever waits is told "not leader".
+    pub fn leave_to_others(&self) {
+        let _turn = self.changing.lock();
+        for partition in self.partitions() {
+            if !partition.others_in_sync().is_empty() {
+                partition.resign();
+            }
+        }
+        self.publish_led();
+    }
+
     /// Renames the logs away that a full LeaderAndIsr does not name by their topic's id (zero where they
     /// have none), and returns them: their topics were deleted, and maybe made again, or their replicas
     /// moved while this broker was away. Their records stay on the disk, and are taken back by
