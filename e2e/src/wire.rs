@@ -137,6 +137,11 @@ impl Connection {
         Ok(Self { stream, next_correlation_id: 1 })
     }
 
+    /// Who is at the other end.
+    pub fn peer(&self) -> Result<SocketAddr> {
+        self.stream.peer_addr().context("the other end of a connection")
+    }
+
     /// Gives each answer as much time.
     pub fn waiting_up_to(self, answer: Duration) -> Result<Self> {
         self.stream.set_read_timeout(Some(answer))?;

@@ -1,33 +1,28 @@
 //! How long a cluster is away when one of its brokers goes: figures, each a median of several times.
 //!
 //! Three partitions of three replicas, one led by each broker, are asked for `acks=all` without pause by a
-//! client that looks for the new leader as soon as it is refused or waits too long. What is told is the
-//! longest stretch without an acknowledgement of a partition that the broker in question led.
+//! client each ([`probe`]). What is told is the longest stretch without an acknowledgement of a partition
+//! that the broker in question led.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use broker_protocol::quantity::{Offset, TimestampMs};
-use broker_protocol::record::batch::Compression;
-use broker_protocol::record::builder::BatchBuilder;
+use anyhow::{Context, Result, ensure};
 
 use super::bed::Bed;
 use super::network::both_ways;
 use super::server::Ended;
-use super::view::{self, View};
+use super::view;
 use super::workload::admin;
-use crate::deadline::{self, Deadline, Stopwatch};
-use crate::wire::{self, Connection, PRODUCE_VERSION};
+use crate::deadline::{self, Deadline};
+use crate::wire::Connection;
+use probe::Probes;
+
+mod probe;
 
 const TOPIC: &str = "figures";
-/// A client that waits longer for an answer looks whether another broker leads.
-const PATIENCE: Duration = Duration::from_millis(500);
-const CONNECT: Duration = Duration::from_millis(300);
 /// What a figure may take at most: sessions, and virtual machines that start.
 const SECONDS_MAX: u64 = 120;
 
@@ -73,106 +68,6 @@ impl Act {
         ensure!(!acts.is_empty(), "no figure is named like that; they are: {ACTS:?}");
         Ok(acts)
     }
-}
-
-/// The acknowledgements of one partition: the longest stretch without one since it was last asked.
-#[derive(Debug)]
-struct Stretch {
-    last: Stopwatch,
-    longest: Duration,
-}
-
-/// Clients of every partition, one each.
-struct Probes {
-    stop: Arc<AtomicBool>,
-    stretches: Vec<Arc<Mutex<Stretch>>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Probes {
-    fn start(view: &Arc<View>, partitions: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut stretches, mut threads) = (Vec::new(), Vec::new());
-        for partition in 0..partitions as i32 {
-            let first = Stretch { last: Stopwatch::start(), longest: Duration::ZERO };
-            let stretch = Arc::new(Mutex::new(first));
-            stretches.push(Arc::clone(&stretch));
-            let (view, stop) = (Arc::clone(view), Arc::clone(&stop));
-            threads.push(thread::spawn(move || {
-                let mut sequence = Sequence { identity: (-1, -1), next: 0 };
-                while !stop.load(Ordering::SeqCst) {
-                    // Whatever failed is mended by looking again.
-                    let _ = ask(&view, partition, &mut sequence, &stretch, &stop);
-                    let _ = view.refresh(&[TOPIC]);
-                    deadline::pass(Duration::from_millis(5));
-                }
-            }));
-        }
-        Self { stop, stretches, threads }
-    }
-
-    fn forget(&self) {
-        for stretch in &self.stretches {
-            let mut stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
-            stretch.longest = Duration::ZERO;
-        }
-    }
-
-    /// The longest stretch of a partition, the present one included.
-    fn longest(&self, partition: usize) -> Duration {
-        let stretch = self.stretches[partition].lock().unwrap_or_else(PoisonError::into_inner);
-        stretch.longest.max(stretch.last.elapsed())
-    }
-
-    /// Whether every partition was acknowledged within the last fifth of a second.
-    fn all_live(&self) -> bool {
-        let live = |stretch: &Arc<Mutex<Stretch>>| {
-            let stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
-            stretch.last.elapsed() < Duration::from_millis(200)
-        };
-        self.stretches.iter().all(live)
-    }
-
-    fn end(self) -> Result<()> {
-        self.stop.store(true, Ordering::SeqCst);
-        let ended = self.threads.into_iter().map(JoinHandle::join);
-        ended.collect::<Result<Vec<()>, _>>().map(drop).map_err(|_| anyhow!("a client panicked"))
-    }
-}
-
-struct Sequence {
-    identity: (i64, i16),
-    next: i32,
-}
-
-/// One record after the other until something fails.
-fn ask(
-    view: &View,
-    partition: i32,
-    sequence: &mut Sequence,
-    stretch: &Mutex<Stretch>,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let (_, address) = view.leader(TOPIC, partition).context("no leader is known")?;
-    let mut connection = Connection::open_within(address, CONNECT, PATIENCE)?;
-    if sequence.identity.0 < 0 {
-        sequence.identity = connection.init_producer_id()?;
-    }
-    while !stop.load(Ordering::SeqCst) {
-        let mut builder = BatchBuilder::new(Offset(0), Compression::None);
-        (builder.header.producer_id, builder.header.producer_epoch) = sequence.identity;
-        builder.header.base_sequence = sequence.next;
-        builder.push(TimestampMs(1), None, Some(b"a record of some size, as many are"));
-        let bytes = builder.finish()?;
-        let request = wire::produce_request(TOPIC, partition, &bytes);
-        let answer = wire::produced(&connection.call(&request, PRODUCE_VERSION)?, PRODUCE_VERSION)?;
-        ensure!(answer.error_code == 0, "error {}", answer.error_code);
-        sequence.next += 1;
-        let mut stretch = stretch.lock().unwrap_or_else(PoisonError::into_inner);
-        stretch.longest = stretch.longest.max(stretch.last.elapsed());
-        stretch.last = Stopwatch::start();
-    }
-    Ok(())
 }
 
 /// Does each of `acts` as often as `times` says and returns what each took, in order of length.
@@ -226,7 +121,7 @@ fn settle(bed: &Bed, probes: &Probes) -> Result<()> {
             return Ok(Some(()));
         }
         if let Some((_, address)) = bed.view.controller() {
-            let connection = Connection::open_within(address, CONNECT, view::ANSWER);
+            let connection = Connection::open_within(address, view::CONNECT, view::ANSWER);
             let _ = connection.and_then(|mut connection| admin::elect_preferred(&mut connection));
         }
         deadline::pass(Duration::from_millis(200));

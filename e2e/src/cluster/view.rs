@@ -99,6 +99,12 @@ impl View {
             self.brokers[known.next % self.brokers.len()].1
         };
         let (partitions, controller) = ask(address, topics)?;
+        self.learn(partitions, controller);
+        Ok(())
+    }
+
+    /// Takes in what a broker answered.
+    pub fn learn(&self, partitions: HashMap<(String, i32), Seen>, controller: i32) {
         let mut known = self.lock();
         known.controller = controller;
         for (place, seen) in partitions {
@@ -107,7 +113,6 @@ impl View {
                 known.partitions.insert(place, seen);
             }
         }
-        Ok(())
     }
 
     /// The leader of a partition and where it listens.
@@ -125,7 +130,11 @@ impl View {
 
 /// What one broker knows of `topics`.
 pub fn ask(address: SocketAddr, topics: &[&str]) -> Result<Answered> {
-    let mut connection = Connection::open_within(address, CONNECT, ANSWER)?;
+    ask_over(&mut Connection::open_within(address, CONNECT, ANSWER)?, topics)
+}
+
+/// What the broker at the other end of `connection` knows of `topics`.
+pub fn ask_over(connection: &mut Connection, topics: &[&str]) -> Result<Answered> {
     let wanted = topics.iter().map(|topic| MetadataRequestTopic {
         name: Some((*topic).into()),
         ..MetadataRequestTopic::default()
@@ -141,7 +150,7 @@ pub fn ask(address: SocketAddr, topics: &[&str]) -> Result<Answered> {
     for topic in &response.topics {
         if topic.error_code == ErrorCode::UnknownTopicOrPartition.code() {
             let topic = topic.name.as_deref().unwrap_or_default().to_owned();
-            bail!(Denial { broker: address, topic });
+            bail!(Denial { broker: connection.peer()?, topic });
         }
         ensure!(topic.error_code == 0, "{:?}: error {}", topic.name, topic.error_code);
         let name = topic.name.as_deref().context("a topic without a name")?;
