@@ -12,6 +12,7 @@ use super::figure::Figure;
 use super::frozen::Frozen;
 use super::kind::Kind;
 use super::machine::{self, Look};
+use super::memory::Memory;
 use super::rows::{ROWS, Row, Scale, Target};
 use super::subject::Subject;
 use crate::kafka::Zookeeper;
@@ -78,11 +79,12 @@ pub fn compare(plan: &Plan) -> Result<String> {
     };
     let rows: Vec<Row> = ROWS.iter().filter(named).copied().collect();
     crate::broker::binary()?;
+    let memory = Memory::new(directory.path())?;
     let begin = Instant::now();
     let mut all = Vec::with_capacity(rows.len());
     // Rows of one broker first, then those of three: idle brokers of the others would disturb.
     for group in rows.chunk_by(|one, other| one.brokers == other.brokers) {
-        let bench = Bench::start(plan, group, &zookeeper, directory.path())?;
+        let bench = Bench::start(plan, group, &zookeeper, &memory, directory.path())?;
         for row in group {
             all.push(bench.pairs(*row)?);
             let per_row = begin.elapsed().as_secs_f64() / all.len() as f64;
@@ -99,6 +101,7 @@ pub fn compare(plan: &Plan) -> Result<String> {
 struct Bench<'a> {
     plan: &'a Plan,
     zookeeper: &'a Zookeeper,
+    memory: &'a Memory,
     directory: &'a Path,
     /// Warm; none where every row starts brokers of its own.
     sides: Option<[Subject; 2]>,
@@ -109,9 +112,10 @@ impl<'a> Bench<'a> {
         plan: &'a Plan,
         rows: &[Row],
         zookeeper: &'a Zookeeper,
+        memory: &'a Memory,
         directory: &'a Path,
     ) -> Result<Self> {
-        let mut bench = Self { plan, zookeeper, directory, sides: None };
+        let mut bench = Self { plan, zookeeper, memory, directory, sides: None };
         let Some(warm) = rows.iter().find(|row| !row.is_young()) else { return Ok(bench) };
         let [one, other] = plan.sides;
         let start = |kind| Subject::start(kind, warm.brokers, zookeeper);
@@ -130,6 +134,7 @@ impl<'a> Bench<'a> {
     fn run(&self, row: &Row, side: usize, scale: Scale) -> Result<Figure> {
         let subject = self.sides.as_ref().map(|sides| &sides[side]);
         let other = self.sides.as_ref().filter(|_| row.is_of_time()).map(|sides| &sides[1 - side]);
+        self.memory.fill()?;
         let _frozen = Frozen::halt(other.map(Subject::processes).unwrap_or_default())?;
         row.run(self.plan.sides[side], subject, self.zookeeper, scale)
     }

@@ -40,9 +40,9 @@ struct Arguments {
     /// ZooKeeper servers
     #[arg(long, default_value_t = 3)]
     zookeepers: u8,
-    /// Takes a ZooKeeper of the 3.9 line instead of the 3.8 that is inside Kafka 3.9
+    /// Takes the ZooKeeper 3.8.4 that is inside Kafka 3.9, which loses writes when its leaders are killed
     #[arg(long)]
-    newer_zookeeper: bool,
+    old_zookeeper: bool,
     /// The most faults at once
     #[arg(long, default_value_t = 3)]
     overlapping: usize,
@@ -139,11 +139,8 @@ fn act(arguments: &Arguments) -> Result<bool> {
         again.push("--inside".into());
         return enter::enter(&again);
     }
-    let zookeeper_jars = if arguments.newer_zookeeper {
-        maven::zookeeper_jars()?
-    } else {
-        maven::REFERENCE.jars()?
-    };
+    let zookeeper_jars =
+        if arguments.old_zookeeper { maven::REFERENCE.jars()? } else { maven::zookeeper_jars()? };
     let script = arguments.script.as_deref().map(Kind::parse_list).transpose()?;
     let mut settings = settings(&arguments.set)?;
     if script.is_some() {

@@ -1,4 +1,4 @@
-//! The jars of Apache Kafka and of a newer ZooKeeper, one directory a release, by a small pom each.
+//! The jars of Apache Kafka and of a ZooKeeper, one directory a release, by a small pom each.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,8 +40,10 @@ pub const RELEASES: &[Release] = &[
     Release { version: "4.3.1", scala: "2.13", tools: true, logging: SIMPLE },
 ];
 
-/// A ZooKeeper beside the one inside [`REFERENCE`], which is 3.8.4.
-pub const ZOOKEEPER_VERSION: &str = "3.9.3";
+/// The ZooKeeper of clusters under faults. That inside [`REFERENCE`] is 3.8.4, which loses what it has
+/// acknowledged when its leader is killed again before a server that came back has caught up
+/// (ZOOKEEPER-4712 and others), as 3.9.3 does (ZOOKEEPER-4925).
+pub const ZOOKEEPER_VERSION: &str = "3.9.5";
 
 /// What that needs and does not bring along (it calls them "provided").
 const ZOOKEEPER_NEEDS: [(&str, &str, &str); 2] = [
@@ -101,7 +103,7 @@ fn zookeeper_directory() -> String {
     format!("zookeeper-{ZOOKEEPER_VERSION}-{}", fingerprint(&[zookeeper_pom().as_bytes()]))
 }
 
-/// The directory of the newer ZooKeeper's jars, and of all that they need.
+/// The directory of the ZooKeeper's jars, and of all that they need.
 pub fn zookeeper_jars() -> Result<PathBuf> {
     Ok(installed(&zookeeper_directory())?.join("jars"))
 }
@@ -124,7 +126,7 @@ pub fn install(release: &Release) -> Result<PathBuf> {
     copy(&release.directory(), &release.pom(), release.version)
 }
 
-/// Copies the jars of the newer ZooKeeper into their directory and returns it.
+/// Copies the jars of the ZooKeeper into their directory and returns it.
 pub fn install_zookeeper() -> Result<PathBuf> {
     copy(&zookeeper_directory(), &zookeeper_pom(), &format!("zookeeper-{ZOOKEEPER_VERSION}"))
 }
