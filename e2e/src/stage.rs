@@ -190,6 +190,7 @@ fn zookeeper(options: &Options) -> Result<()> {
             "cluster_membership",
             "cluster_metrics",
             "cluster_nearby",
+            "cluster_retries",
             "cluster_tools",
         ],
         options,
