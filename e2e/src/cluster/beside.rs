@@ -17,7 +17,7 @@ const SIDES: [&str; 2] = ["ottla,ottla,ottla", "kafka,kafka,kafka"];
 fn target(act: Act, session: f64) -> f64 {
     match act {
         Act::Kill => 1.0,
-        Act::KillController | Act::HostGone => session + 1.0,
+        Act::KillController | Act::HostGone | Act::ControllerHostGone => session + 1.0,
         Act::BounceController => 2.0,
         Act::Stop => 0.2,
     }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_figure_of_its_act_only() {
-        let line = format!("{:34} median {:7.3} s  of [71.2ms]", Act::Kill, 0.0712);
+        let line = format!("{:36} median {:7.3} s  of [71.2ms]", Act::Kill, 0.0712);
         assert_eq!(read(&line, Act::Kill), Some(0.071));
         assert_eq!(read(&line, Act::KillController), None);
         assert_eq!(read("settled after 3 s", Act::Kill), None);

@@ -37,13 +37,21 @@ pub enum Act {
     BounceController,
     /// The host of one that is not the controller is cut off from everyone.
     HostGone,
+    /// The host of the controller is cut off from everyone.
+    ControllerHostGone,
     /// SIGTERM to one that is not the controller.
     Stop,
 }
 
 /// Every act.
-pub const ACTS: [Act; 5] =
-    [Act::Kill, Act::KillController, Act::BounceController, Act::HostGone, Act::Stop];
+pub const ACTS: [Act; 6] = [
+    Act::Kill,
+    Act::KillController,
+    Act::BounceController,
+    Act::HostGone,
+    Act::ControllerHostGone,
+    Act::Stop,
+];
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +60,7 @@ impl fmt::Display for Act {
             Self::KillController => "leader and controller killed",
             Self::BounceController => "the same, started again at once",
             Self::HostGone => "leader's host gone",
+            Self::ControllerHostGone => "leader's and controller's host gone",
             Self::Stop => "clean stop of the leader",
         })
     }
@@ -82,7 +91,7 @@ pub fn gaps(bed: &Arc<Bed>, acts: &[Act], times: usize) -> Result<Vec<(Act, Vec<
         }
         lengths.sort_unstable();
         let median = lengths[lengths.len() / 2].as_secs_f64();
-        println!("{act:34} median {median:7.3} s  of {lengths:?}");
+        println!("{act:36} median {median:7.3} s  of {lengths:?}");
         figures.push((*act, lengths));
     }
     probes.end()?;
@@ -139,7 +148,8 @@ fn is_settled(bed: &Bed, partitions: &HashMap<(String, i32), view::Seen>) -> boo
 fn once(bed: &Bed, probes: &Probes, act: Act) -> Result<Duration> {
     settle(bed, probes)?;
     let (controller, _) = bed.view.controller().context("a controller")?;
-    let wants_controller = matches!(act, Act::KillController | Act::BounceController);
+    let wants_controller =
+        matches!(act, Act::KillController | Act::BounceController | Act::ControllerHostGone);
     let is_target = |id: i32| (id == controller) == wants_controller;
     let target = bed.nodes.iter().position(|node| is_target(node.id)).context("a target")?;
     let node = &bed.nodes[target];
@@ -155,7 +165,7 @@ fn once(bed: &Bed, probes: &Probes, act: Act) -> Result<Duration> {
         Act::Stop => {
             ensure!(node.server.stop()? == Ended::InOrder, "it did not stop in order");
         }
-        Act::HostGone => {
+        Act::HostGone | Act::ControllerHostGone => {
             let mut all = [bed.peers_of(target), bed.zookeepers()].concat();
             all.push(bed.network.harness);
             cut = Some(bed.network.cut(&both_ways(node.server.host.address, &all))?);
