@@ -9,7 +9,8 @@ use broker_zookeeper::remote::RemoteStore;
 use broker_zookeeper::store::{CreateMode, EventKind, Store};
 use e2e::bench::request::batch;
 use e2e::broker::Broker;
-use e2e::deadline::Stopwatch;
+use e2e::cluster::tree::four_letters;
+use e2e::deadline::{Deadline, Stopwatch};
 use e2e::kafka::Zookeeper;
 use e2e::wire::{Connection, PRODUCE_VERSION};
 
@@ -125,4 +126,50 @@ async fn a_session_that_is_over_is_followed_by_another() -> Result<()> {
         broker.stop()
     })
     .await
+}
+
+/// A broker whose disk is lost waits for the end of its own session, which it does not know. Servers that were
+/// away count that session anew, and so does the wait, also where it was over before they were back.
+#[tokio::test]
+async fn the_wait_for_another_session_begins_again_when_servers_were_away() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("zookeeper");
+    let zookeeper = Zookeeper::start("outwait", &data, None)?;
+    let wire = Wire::open(&zookeeper.address).await?;
+    let connect = format!("{}/outwait", wire.address());
+    let session = ("zookeeper.session.timeout.ms", "10000");
+    let begin = |name: &'static str| {
+        let (place, connect) = (directory.path().join(name), connect.clone());
+        blocking(move || {
+            let settings = [("zookeeper.connect", connect.as_str()), ("broker.id", "1"), session];
+            Broker::begin(&format!("outwait-{name}"), &place, &settings)
+        })
+    };
+    let says = |mut broker: Broker, word: &'static str| {
+        blocking(move || {
+            let pick = |line: &str| line.contains(word).then_some(());
+            broker.process()?.wait_for(word, Deadline::after(PATIENCE), pick)?;
+            Ok(broker)
+        })
+    };
+    let mut lost = says(begin("lost").await?, " ready ").await?;
+    lost.kill()?;
+    let broker = begin("empty").await?;
+    let server = zookeeper.address.parse()?;
+    blocking(move || {
+        let path = "/outwait/brokers/ids/1";
+        Deadline::after(PATIENCE).poll("a watch on the registration", || {
+            Ok(four_letters(server, "wchp")?.lines().any(|line| line == path).then_some(()))
+        })
+    })
+    .await?;
+    wire.cut();
+    drop(zookeeper);
+    // Until then its requests go through a client that gives up.
+    let broker = says(broker, "fail to connect to cluster").await?;
+    let zookeeper = blocking(move || Zookeeper::start("outwait", &data, None)).await?;
+    wire.lead_to(&zookeeper.address);
+    wire.mend();
+    let mut broker = says(broker, " ready ").await?;
+    blocking(move || broker.stop()).await
 }

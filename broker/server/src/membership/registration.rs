@@ -313,8 +313,9 @@ async fn outwait(store: &dyn Store, path: &str, patience: Duration) -> Result<()
         let event = if let Ok(event) = tokio::time::timeout(patience, watch.next()).await {
             Some(event)
         } else {
-            // Answered once there is a connection, and after what that has to say.
-            let _ = store.exists(path).await;
+            // Answered once there is a connection, and after what that has to say; a client that gives up
+            // before there is one answers with an error.
+            settle::current(store, path).await?;
             watch.try_next()
         };
         match event.map(|event| event.kind) {

@@ -19,6 +19,8 @@ public final class LocalZookeeper {
     private LocalZookeeper() {}
 
     public static void main(String[] args) throws Exception {
+        // Who watches what.
+        System.setProperty("zookeeper.4lw.commands.whitelist", "srvr,wchp");
         File directory = new File(args[0]);
         ZooKeeperServer server = new ZooKeeperServer(directory, directory, 2_000);
         ServerCnxnFactory connections = new NIOServerCnxnFactory();
