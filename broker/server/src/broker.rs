@@ -165,7 +165,8 @@ impl Broker {
         let _ = made.context.set(Arc::clone(&context));
         context.metrics.health.enter(Phase::Announcing);
         let metrics_address = http.map(|http| tell(&http, &context));
-        let workers = Arc::new(Workers::start(network_threads(&context.config.load()))?);
+        let threads = network_threads(&context.config.load());
+        let workers = Arc::new(Workers::start(threads, context.clock.now())?);
         context.metrics.watch_threads(workers.runtimes());
         let (registering, is_registering) = watch::channel(true);
         let obedience = member::obey(&context, inbox, workers.runtimes(), is_registering);

@@ -1,8 +1,8 @@
 //! The network: sockets in, frames to [`crate::api::dispatch`], answers out in the order of the requests.
 //!
-//! A connection lives on one single-threaded runtime (`worker`) for life; `listener` accepts and
-//! hands it to the least loaded; `limits` says whether it may live at all; `frame` and `output` are
-//! what it reads and writes.
+//! A connection lives on one single-threaded runtime (`worker`); `placement` says on which, and has it move
+//! between two requests when the load asks for it; `listener` accepts and starts it there; `limits` says
+//! whether it may live at all; `frame` and `output` are what it reads and writes.
 
 pub(crate) mod cold;
 pub(crate) mod connection;
@@ -10,4 +10,5 @@ pub(crate) mod frame;
 pub(crate) mod limits;
 pub mod listener;
 pub(crate) mod output;
+mod placement;
 pub mod worker;

@@ -102,11 +102,11 @@ pub(super) fn serve(
     };
     let mut addresses = Vec::with_capacity(listeners.len());
     for Bound { listener, name, address, .. } in listeners {
-        context.metrics.connections.announce(&name, workers.loads().len());
+        context.metrics.connections.announce(&name, workers.runtimes().len());
         info!(%address, listener = %name, "listening");
         let accept = listener.accept(
             Arc::clone(context),
-            Arc::clone(workers),
+            workers.places(),
             Arc::clone(&limits),
             settings.clone(),
             context.tasks.shutdown_token(),

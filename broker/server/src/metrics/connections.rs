@@ -62,6 +62,18 @@ impl Connections {
     }
 }
 
+impl Open {
+    /// Counts it as open where it lives from now on.
+    pub fn moved(&mut self, network_thread: usize) {
+        let mut counts = self.counts.lock();
+        if let Some(left) = counts.get_mut(&self.key) {
+            left.open -= 1;
+        }
+        self.key.1 = network_thread;
+        counts.entry(self.key.clone()).or_default().open += 1;
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(counts) = self.counts.lock().get_mut(&self.key) {
@@ -80,11 +92,14 @@ mod tests {
         let connections = Connections::default();
         connections.announce("PLAINTEXT", 2);
         let listener: Arc<str> = "PLAINTEXT".into();
-        let open = connections.open(&listener, 1);
+        let mut open = connections.open(&listener, 1);
         let read = |connections: &Connections| -> Vec<(u64, u64)> {
             connections.read().iter().map(|facts| (facts.open, facts.total)).collect()
         };
         assert_eq!(read(&connections), [(0, 0), (1, 1)]);
+        open.moved(0);
+        assert_eq!(read(&connections), [(1, 0), (0, 1)]);
+        open.moved(1);
         drop(open);
         assert_eq!(read(&connections), [(0, 0), (0, 1)]);
     }

@@ -1,10 +1,11 @@
-//! One client's connection, from accept to close, on one network thread.
+//! One client's connection, from accept to close, on one network thread at a time.
 //!
 //! The loop: handle every whole frame in the read buffer, collect answers in the order of the
 //! requests, write them all at once, then wait. A data-plane request costs one wake-up, one read,
 //! one call of its handler and one write; an answer that must wait stands in a queue, and those
 //! behind it wait with it. Requests after a waiting one are handled too if that one is a Produce;
-//! otherwise one request runs at a time, as in Kafka.
+//! otherwise one request runs at a time, as in Kafka. A connection that is to move to another thread handles
+//! nothing more, and goes once its answers are written; what it has read goes with it.
 //!
 //! Bounds: the read buffer grows with the bytes that arrived; above [`LARGE_FRAME`] it is as large as
 //! its frame and has [`Room`], which lives as long as the memory does, kept or handed to an answer
@@ -22,17 +23,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
 use super::limits::ConnectionPermit;
-use super::{output, worker::Load};
+use super::output;
+use super::placement::Seat;
+use super::worker::Places;
 use crate::api::answers::Answers;
 use crate::api::dispatch::{self, Dispatched, Fault};
 use crate::api::{Later, Peer};
 use crate::context::Context;
 use crate::in_flight::{self, Room};
+use crate::tasks::Tasks;
 
 /// Answers that may wait at once on one connection; clients pipeline 5 by default.
 const PENDING_MAX: usize = 128;
@@ -115,7 +120,10 @@ pub(crate) struct Connection {
     alarm: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: ConnectionPermit,
-    _load: Load,
+    places: Arc<Places>,
+    seat: Seat,
+    /// It is to go where its seat is.
+    leaves: bool,
 }
 
 impl Connection {
@@ -129,7 +137,7 @@ impl Connection {
         peer: Peer,
         settings: Settings,
         permit: ConnectionPermit,
-        load: Load,
+        (places, seat): (Arc<Places>, Seat),
     ) -> io::Result<Self> {
         let now = context.clock.now();
         let first_look = now + settings.first_request.min(QUIET);
@@ -152,17 +160,42 @@ impl Connection {
             shutdown: Box::pin(context.tasks.shutdown_token().cancelled_owned()),
             context,
             _permit: permit,
-            _load: load,
+            places,
+            seat,
+            leaves: false,
         })
     }
 
-    /// Serves the client until one of the two sides ends it.
-    pub(crate) async fn run(mut self) -> End {
+    /// Serves the client until it is to go on on another thread.
+    ///
+    /// # Errors
+    /// When one of the two sides ended it: why.
+    pub(crate) async fn run(&mut self) -> Result<(), End> {
         loop {
-            if let Err(end) = self.turn().await {
-                return end;
+            self.turn().await?;
+            if self.may_leave() {
+                return Ok(());
             }
         }
+    }
+
+    /// Returns the number of the thread that it is to live on, its runtime, and the set that it is a task of.
+    pub(crate) fn home(&self) -> (usize, Handle, Tasks) {
+        let runtime = self.places.runtime(&self.seat).clone();
+        (self.seat.thread, runtime, self.context.tasks.clone())
+    }
+
+    /// Goes on on the thread that this is called on.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn moved(self) -> io::Result<Self> {
+        Ok(Self {
+            stream: TcpStream::from_std(self.stream.into_std()?)?,
+            alarm: Box::pin(tokio::time::sleep_until(self.alarm.deadline())),
+            leaves: false,
+            ..self
+        })
     }
 
     /// Handles what is here, writes what is ready, then waits for the next event.
@@ -176,7 +209,7 @@ impl Connection {
         if !self.answers.is_empty() {
             self.flush().await?;
         }
-        if more && !self.is_blocked() {
+        if self.may_leave() || (more && !self.is_blocked()) {
             return Ok(());
         }
         self.wait().await
@@ -195,6 +228,7 @@ impl Connection {
             self.handle(size)?;
             self.served += 1;
             self.last_request = self.context.clock.now();
+            self.leaves |= self.places.moves(&mut self.seat, self.last_request);
         }
     }
 
@@ -257,7 +291,13 @@ impl Connection {
 
     /// Whether no further request may be handled now.
     fn is_blocked(&self) -> bool {
-        self.exclusive || self.pending.len() >= PENDING_MAX || self.answers.size() >= OUTPUT_MAX
+        let is_full = self.pending.len() >= PENDING_MAX || self.answers.size() >= OUTPUT_MAX;
+        self.exclusive || self.leaves || is_full
+    }
+
+    /// Whether it is to go to another thread, and nothing holds it on this one.
+    fn may_leave(&self) -> bool {
+        self.leaves && self.pending.is_empty() && self.answers.is_empty() && self.queued.is_none()
     }
 
     /// Moves answers that are ready from the front of the queue, without waiting.

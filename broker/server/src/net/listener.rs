@@ -1,21 +1,23 @@
-//! Accepting: one task per listener takes connections off the backlog and hands each to a worker.
+//! Accepting: one task per listener takes connections off the backlog and has each live on a worker.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::connection::{Connection, End, Settings};
 use super::limits::{LimitError, Limits};
-use super::worker::Workers;
+use super::worker::Places;
 use crate::api::Peer;
 use crate::context::Context;
+use crate::metrics::connections::Open;
 use crate::tasks::Tasks;
 
 /// The pause after an accept that failed for want of descriptors or memory.
@@ -73,7 +75,7 @@ impl Listener {
     pub(crate) async fn accept(
         self,
         context: Arc<Context>,
-        workers: Arc<Workers>,
+        places: Arc<Places>,
         limits: Arc<Limits>,
         settings: Settings,
         stop: CancellationToken,
@@ -89,7 +91,7 @@ impl Listener {
                     let peer = Peer { host: address.ip(), listener: Arc::clone(&self.name) };
                     match stream.into_std() {
                         Ok(stream) => {
-                            hand_over(&context, &workers, &limits, &settings, stream, peer);
+                            hand_over(&context, &places, &limits, &settings, stream, peer);
                         }
                         Err(error) => debug!(%error, %address, "accepted socket was lost"),
                     }
@@ -111,10 +113,10 @@ impl Listener {
     }
 }
 
-/// Gives an accepted socket to the least loaded worker, or closes it.
+/// Gives an accepted socket to the worker that has a place for it, or closes it.
 fn hand_over(
     context: &Arc<Context>,
-    workers: &Workers,
+    places: &Arc<Places>,
     limits: &Arc<Limits>,
     settings: &Settings,
     stream: std::net::TcpStream,
@@ -134,28 +136,46 @@ fn hand_over(
     };
     // Answers are whole when they are written: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let (network_thread, handle, load) = workers.least_loaded();
-    let open = context.metrics.connections.open(&peer.listener, network_thread);
+    let seat = places.seat(context.clock.now());
+    let open = context.metrics.connections.open(&peer.listener, seat.thread);
+    let (runtime, place) = (places.runtime(&seat).clone(), (Arc::clone(places), seat));
     let tasks: Tasks = context.tasks.clone();
     let (context, settings) = (Arc::clone(context), settings.clone());
-    tasks.spawn_on(&handle, "connection", async move {
-        let _open = open;
+    tasks.spawn_on(&runtime, "connection", async move {
         let client = peer.host;
-        let connection = match Connection::new(stream, context, peer, settings, permit, load) {
-            Ok(connection) => connection,
-            Err(error) => {
-                warn!(%error, %client, "connection could not be registered");
-                return;
-            }
-        };
-        match connection.run().await {
-            End::Closed | End::Shutdown => {}
-            end @ (End::Idle(_) | End::SlowFrame { .. } | End::SlowReader(_) | End::Io(_)) => {
-                debug!(error = %end, %client, "connection closed");
-            }
-            end @ (End::Frame(_) | End::Fault(_)) => {
-                info!(error = %end, %client, "connection closed: bad input");
-            }
+        let connection = Connection::new(stream, context, peer, settings, permit, place);
+        live(connection, client, open).await;
+    });
+}
+
+/// Serves a connection for as long as it lives on this thread.
+async fn live(connection: io::Result<Connection>, client: IpAddr, mut open: Open) {
+    let mut connection = match connection {
+        Ok(connection) => connection,
+        Err(error) => {
+            warn!(%error, %client, "connection could not be registered");
+            return;
         }
+    };
+    match connection.run().await {
+        Ok(()) => {
+            let (network_thread, runtime, tasks) = connection.home();
+            open.moved(network_thread);
+            go_on(connection, client, open, &runtime, &tasks);
+        }
+        Err(End::Closed | End::Shutdown) => {}
+        Err(end @ (End::Idle(_) | End::SlowFrame { .. } | End::SlowReader(_) | End::Io(_))) => {
+            debug!(error = %end, %client, "connection closed");
+        }
+        Err(end @ (End::Frame(_) | End::Fault(_))) => {
+            info!(error = %end, %client, "connection closed: bad input");
+        }
+    }
+}
+
+/// Has a connection live on another thread.
+fn go_on(connection: Connection, client: IpAddr, open: Open, runtime: &Handle, tasks: &Tasks) {
+    tasks.spawn_on(runtime, "connection", async move {
+        live(connection.moved(), client, open).await;
     });
 }

@@ -1,13 +1,16 @@
-//! The network threads: each runs one single-threaded runtime, and a connection stays on one of
-//! them for life, so that no request is ever handed between threads.
+//! The network threads: each runs one single-threaded runtime. A connection lives on one of them, so
+//! that no request is ever handed between threads; between two requests it may move.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
+
+use super::placement::{Placement, Seat};
 
 /// Threads of one worker that wait for cold pages; each waits for the disk most of its time.
 const COLD_READ_THREADS: usize = 8;
@@ -15,25 +18,17 @@ const COLD_READ_THREADS: usize = 8;
 /// The network threads of the process.
 #[derive(Debug)]
 pub struct Workers {
-    workers: Vec<Worker>,
+    places: Arc<Places>,
+    threads: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
 
+/// Which connection lives on which thread. Shared by the connections; the lock is short, and taken a few
+/// times a second by each that serves.
 #[derive(Debug)]
-struct Worker {
-    handle: Handle,
-    load: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// One connection's share of a worker; gives it back when dropped.
-#[derive(Debug)]
-pub(crate) struct Load(Arc<AtomicUsize>);
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+pub(crate) struct Places {
+    runtimes: Vec<Handle>,
+    placement: Mutex<Placement>,
 }
 
 impl Workers {
@@ -41,36 +36,22 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread or no poller.
-    pub fn start(count: usize) -> io::Result<Self> {
+    pub fn start(count: usize, now: Instant) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let workers =
-            (0..count.max(1)).map(|n| Worker::start(n, &stop)).collect::<io::Result<_>>()?;
-        Ok(Self { workers, stop })
+        let started = (0..count.max(1)).map(|n| start(n, &stop)).collect::<io::Result<Vec<_>>>()?;
+        let (runtimes, threads): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        let placement = Mutex::new(Placement::new(runtimes.len(), now));
+        Ok(Self { places: Arc::new(Places { runtimes, placement }), threads, stop })
     }
 
-    /// Picks the worker with the fewest connections and counts one more for it; returns its number
-    /// too.
-    pub(crate) fn least_loaded(&self) -> (usize, Handle, Load) {
-        let load = |worker: &Worker| worker.load.load(Ordering::Relaxed);
-        let mut least = 0;
-        for (number, worker) in self.workers.iter().enumerate().skip(1) {
-            if load(worker) < load(&self.workers[least]) {
-                least = number;
-            }
-        }
-        let worker = &self.workers[least];
-        worker.load.fetch_add(1, Ordering::Relaxed);
-        (least, worker.handle.clone(), Load(Arc::clone(&worker.load)))
+    /// Returns who says where connections live.
+    pub(crate) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places)
     }
 
     /// Returns the runtimes of the threads, in order.
     pub fn runtimes(&self) -> Vec<Handle> {
-        self.workers.iter().map(|worker| worker.handle.clone()).collect()
-    }
-
-    /// Returns the number of connections of each worker.
-    pub fn loads(&self) -> Vec<usize> {
-        self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).collect()
+        self.places.runtimes.clone()
     }
 
     /// Ends the threads; tasks that still run on them are dropped.
@@ -82,28 +63,51 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.cancel();
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                // A worker that panicked has already said so.
-                let _ = thread.join();
-            }
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has already said so.
+            let _ = thread.join();
         }
     }
 }
 
-impl Worker {
-    fn start(n: usize, stop: &CancellationToken) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(COLD_READ_THREADS)
-            .thread_name(format!("net-{n}-cold"))
-            .build()?;
-        let handle = runtime.handle().clone();
-        let stop = stop.clone();
-        let thread = std::thread::Builder::new().name(format!("net-{n}")).spawn(move || {
-            runtime.block_on(stop.cancelled());
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { handle, load: Arc::default(), thread: Some(thread) })
+impl Places {
+    /// Returns a place for a new connection.
+    pub(crate) fn seat(&self, now: Instant) -> Seat {
+        self.look(now).seat(now)
     }
+
+    /// Returns whether the connection of `seat`, which serves, is to go to another thread, which its seat
+    /// then names.
+    pub(crate) fn moves(&self, seat: &mut Seat, now: Instant) -> bool {
+        seat.is_due(now) && self.look(now).moves(seat, now)
+    }
+
+    /// Returns the runtime of the thread of `seat`.
+    pub(crate) fn runtime(&self, seat: &Seat) -> &Handle {
+        &self.runtimes[seat.thread]
+    }
+
+    fn look(&self, now: Instant) -> parking_lot::MutexGuard<'_, Placement> {
+        let mut placement = self.placement.lock();
+        if placement.is_over(now) {
+            let worked = |runtime: &Handle| runtime.metrics().worker_total_busy_duration(0);
+            placement.turn(now, self.runtimes.iter().map(worked));
+        }
+        placement
+    }
+}
+
+fn start(n: usize, stop: &CancellationToken) -> io::Result<(Handle, JoinHandle<()>)> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(COLD_READ_THREADS)
+        .thread_name(format!("net-{n}-cold"))
+        .build()?;
+    let handle = runtime.handle().clone();
+    let stop = stop.clone();
+    let thread = std::thread::Builder::new().name(format!("net-{n}")).spawn(move || {
+        runtime.block_on(stop.cancelled());
+        runtime.shutdown_background();
+    })?;
+    Ok((handle, thread))
 }

@@ -21,4 +21,5 @@ mod old_fetch;
 mod records;
 mod retries;
 mod settings;
+mod threads;
 mod topic;
