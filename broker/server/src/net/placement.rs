@@ -16,12 +16,13 @@ const ROUND: Duration = Duration::from_millis(200);
 /// Rounds that a connection stays where it went.
 const REST: u64 = 5;
 
-/// A thread that works for this share of a round gives connections away.
-const BUSY: f64 = 0.85;
+/// A thread that works for this share of a round gives connections away. What counts is the time in which it
+/// did not wait for work; where cores are short that is more than it had one, so it is near to all.
+const BUSY: f64 = 0.9;
 
 /// Threads that together work less than this share of one become one. So far below [`BUSY`] that what comes
 /// together is not taken apart again; that it costs more apart keeps them apart as well.
-const ROOM: f64 = 0.6;
+const ROOM: f64 = 0.75;
 
 /// Threads whose shares differ by less are equally busy.
 const LEVEL: f64 = 0.2;

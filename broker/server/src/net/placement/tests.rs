@@ -19,10 +19,10 @@ fn who_gives_how_many_to_whom() {
             &[Some((1, 1)), None, Some((3, 1)), None],
         ),
         ("they have room for each other", &[(0.2, 3), (0.3, 2)], &[None, Some((0, 2))]),
-        ("too little room", &[(0.3, 3), (0.35, 2)], &[None, None]),
+        ("too little room", &[(0.4, 3), (0.35, 2)], &[None, None]),
         (
             "room on the second",
-            &[(0.5, 1), (0.3, 1), (0.2, 1), (0.05, 1)],
+            &[(0.65, 1), (0.4, 1), (0.3, 1), (0.05, 1)],
             &[None, None, Some((1, 1)), Some((0, 1))],
         ),
         ("nobody serves there", &[(0.1, 1), (0.1, 0)], &[None, None]),
@@ -128,6 +128,6 @@ fn a_new_connection_is_seated_where_there_is_room_or_else_most_time() {
         world.placement.seat(world.now).thread
     };
     assert_eq!(seat([0.5, 0.1, 0.0]), 0);
-    assert_eq!(seat([0.7, 0.1, 0.0]), 1);
-    assert_eq!(seat([0.9, 0.7, 0.8]), 1);
+    assert_eq!(seat([0.8, 0.1, 0.0]), 1);
+    assert_eq!(seat([0.9, 0.8, 0.85]), 1);
 }
