@@ -11,6 +11,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use broker_protocol::quantity::Offset;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Sleep;
 
 /// What a waiting fetch, or a fetch session over its life, waits on.
 #[derive(Debug, Default)]
@@ -27,6 +29,9 @@ pub struct FetchWaiter {
     notify: Notify,
     /// Whether what is only noted wakes, too.
     is_eager: AtomicBool,
+    /// Of the last wait, if something came before it rang. It is never later than the deadline, and moved only
+    /// when it rings: a timer that is set earlier than all others of its thread costs that thread a wake-up.
+    alarm: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl FetchWaiter {
@@ -49,7 +54,22 @@ impl FetchWaiter {
     ///
     /// May return early with nothing marked. Cancel-safe: marks stay.
     pub async fn woken(&self, deadline: Instant) -> bool {
-        tokio::time::timeout_at(deadline.into(), self.notify.notified()).await.is_ok()
+        let deadline = deadline.into();
+        let kept = self.alarm.lock().take();
+        let mut alarm = kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline)));
+        loop {
+            if alarm.is_elapsed() || alarm.deadline() > deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                biased;
+                () = self.notify.notified() => {
+                    *self.alarm.lock() = Some(alarm);
+                    return true;
+                }
+                () = &mut alarm => if alarm.deadline() >= deadline { return false },
+            }
+        }
     }
 
     fn mark(&self, index: u32) {
@@ -367,6 +387,31 @@ mod tests {
         let deadline = SystemClock.now() + Duration::from_mins(1);
         assert!(waiter.woken(deadline).await);
         assert!(!waiter.woken(SystemClock.now()).await, "the deadline ends a wait for nothing");
+    }
+
+    /// Whatever the alarm of an earlier wait was.
+    #[tokio::test]
+    async fn a_wait_lasts_until_its_own_deadline() {
+        tokio::time::pause();
+        let waiter = FetchWaiter::new();
+        let start = tokio::time::Instant::now();
+        let at = |ms| start.into_std() + Duration::from_millis(ms);
+        // Timers are as fine as a millisecond.
+        let has_passed = |ms| (ms..=ms + 1).contains(&start.elapsed().as_millis());
+        waiter.mark(0);
+        assert!(waiter.woken(at(500)).await);
+        let mark = async {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            waiter.mark(0);
+        };
+        assert!(tokio::join!(waiter.woken(at(500)), mark).0);
+        assert!(has_passed(100));
+        assert!(!waiter.woken(at(900)).await, "the kept alarm rings before, and is no end");
+        assert!(has_passed(900));
+        let mark = async { waiter.mark(0) };
+        assert!(tokio::join!(waiter.woken(at(2000)), mark).0);
+        assert!(!waiter.woken(at(1000)).await, "the kept alarm rings later");
+        assert!(has_passed(1000));
     }
 
     #[tokio::test]
