@@ -89,7 +89,7 @@ impl Control {
                 biased;
                 order = orders.recv() => order,
                 () = self.telling.ended() => {
-                    info!("the controller tells of no topics: there are none");
+                    info!("the controller tells of no more topics");
                     self.telling = Telling::Topics;
                     self.told();
                     continue;
@@ -177,7 +177,7 @@ impl Control {
         }
         self.announced = None;
         let named = cluster::named(request);
-        self.telling.announced(!named.topics.is_empty());
+        self.telling.announced(request.request_type, !named.topics.is_empty());
         self.announced = Some(named);
         let mut metadata = (*self.parts.metadata.load()).clone();
         cluster::update(&mut metadata, request);

@@ -106,7 +106,7 @@ impl Control {
         for (place, partition, id) in ids {
             codes[place] = self.give_id(partition, id).await;
         }
-        self.telling.led(!codes.is_empty());
+        self.telling.led(request.request_type, !codes.is_empty());
         self.told();
         respond(request, ErrorCode::None, |place| codes[place])
     }

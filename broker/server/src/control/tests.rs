@@ -36,7 +36,8 @@ const ME: i32 = 1;
 const OTHER: i32 = 2;
 const ID: Uuid = Uuid::from_bytes([1; 16]);
 
-/// Types of LeaderAndIsr.
+/// Types of LeaderAndIsr and UpdateMetadata; Kafka's says none.
+const UNKNOWN: i8 = 0;
 const PART: i8 = 1;
 const FULL: i8 = 2;
 
@@ -115,9 +116,19 @@ impl Obeying {
         self.update_metadata((controller_id, controller_epoch), (ID, OTHER, partitions)).await;
     }
 
+    /// UpdateMetadata of so many partitions of `t`, from a controller that says whether these are all.
+    async fn announce_as(&self, request_type: i8, controller: (i32, i32), partitions: i32) {
+        self.tell(request_type, controller, (ID, OTHER, partitions)).await;
+    }
+
     /// UpdateMetadata of so many partitions of a topic `t`.
-    async fn update_metadata(
+    async fn update_metadata(&self, controller: (i32, i32), partitions: (Uuid, i32, i32)) {
+        self.tell(UNKNOWN, controller, partitions).await;
+    }
+
+    async fn tell(
         &self,
+        request_type: i8,
         (controller_id, controller_epoch): (i32, i32),
         (topic_id, leader, partitions): (Uuid, i32, i32),
     ) {
@@ -137,6 +148,7 @@ impl Obeying {
             controller_epoch,
             broker_epoch: 7,
             topic_states: (partitions > 0).then_some(topic).into_iter().collect(),
+            request_type,
             ..Default::default()
         };
         let response = self.order(|answer| Order::UpdateMetadata(request, answer)).await;
@@ -285,10 +297,38 @@ async fn a_controller_that_names_no_replicas_has_told_all() {
         let begun = Instant::now();
         broker.announce(controller, 3, 0).await;
         assert_eq!(broker.is_told(), SILENT);
-        broker.lead(controller, 3, 0).await;
+        broker.leader_and_isr(FULL, (controller, 3), (ME, 0)).await;
         broker.announce(controller, 3, 0).await;
         assert_eq!(broker.is_told(), TOLD);
         assert_eq!(begun.elapsed(), Duration::ZERO);
+        tokio::time::resume();
+    }
+}
+
+/// A controller of ours that cannot read one topic says that it names those that it knows: nobody denies that
+/// one before all are named, or the wait for them is over.
+#[tokio::test]
+async fn no_topic_is_denied_while_a_controller_says_that_it_names_only_some() {
+    for names_all in [true, false] {
+        let broker = Obeying::new().await;
+        tokio::time::pause();
+        let begun = Instant::now();
+        broker.announce_as(PART, (OTHER, 3), 2).await;
+        broker.leader_and_isr(PART, (OTHER, 3), (ME, 0)).await;
+        assert_eq!(broker.is_told(), SILENT);
+        tokio::time::advance(PATIENCE * 2 / 3).await;
+        broker.announce_as(PART, (OTHER, 3), 1).await;
+        assert_eq!(broker.is_told(), SILENT, "one more topic is not all");
+        if names_all {
+            broker.announce_as(FULL, (OTHER, 3), 3).await;
+            assert_eq!(broker.is_told(), TOLD);
+        } else {
+            broker.metadata.wait_until(|newest| newest.is_told).await;
+            let took = begun.elapsed();
+            assert!(took >= PATIENCE && took < PATIENCE * 4 / 3, "{took:?}");
+        }
+        broker.announce_as(PART, (OTHER, 3), 1).await;
+        assert_eq!(broker.is_told(), TOLD);
         tokio::time::resume();
     }
 }

@@ -347,8 +347,8 @@ impl Channel {
                 let response = peer.call(&request.for_version(version), version).await?;
                 vec![letter::led(partitions, &response)]
             }
-            Letter::Announce { brokers, partitions } => {
-                let request = letter::announce(envelope, partitions, brokers);
+            Letter::Announce { is_all, brokers, partitions } => {
+                let request = letter::announce(envelope, *is_all, partitions, brokers);
                 let version = versions.update_metadata;
                 let request = request.for_version(version);
                 let response: UpdateMetadataResponse = peer.call(&request, version).await?;
@@ -395,8 +395,8 @@ impl Channel {
                 };
                 vec![letter::led(&partitions, &response)]
             }
-            Letter::Announce { brokers, partitions } => {
-                let request = letter::announce(envelope, &partitions, &brokers);
+            Letter::Announce { is_all, brokers, partitions } => {
+                let request = letter::announce(envelope, is_all, &partitions, &brokers);
                 let response = self.order(|done| Order::UpdateMetadata(request, done)).await;
                 note_announced(self.broker, response.map_or(0, |response| response.error_code));
                 Vec::new()

@@ -34,6 +34,8 @@ pub(super) enum Letter {
     },
     /// UpdateMetadata.
     Announce {
+        /// Whether all topics that there are, are named.
+        is_all: bool,
         /// Every live broker.
         brokers: Brokers,
         /// The partitions, each with whether it is to be forgotten.
@@ -143,8 +145,10 @@ impl Outbox {
         while let Some(batch) = self.batches.front_mut() {
             if std::mem::take(&mut batch.greets) {
                 // With all partitions: clients are not to think for a moment that there are none.
+                let is_all = batch.whole == Some(Extent::All);
                 let partitions = std::mem::take(&mut batch.announce).into_values().collect();
-                return Some(Letter::Announce { brokers: Arc::clone(&self.brokers), partitions });
+                let brokers = Arc::clone(&self.brokers);
+                return Some(Letter::Announce { is_all, brokers, partitions });
             }
             if batch.whole.is_some() || !batch.lead.is_empty() {
                 let is_all = batch.whole.take() == Some(Extent::All);
@@ -154,7 +158,8 @@ impl Outbox {
             if batch.brokers || !batch.announce.is_empty() {
                 batch.brokers = false;
                 let partitions = std::mem::take(&mut batch.announce).into_values().collect();
-                return Some(Letter::Announce { brokers: Arc::clone(&self.brokers), partitions });
+                let brokers = Arc::clone(&self.brokers);
+                return Some(Letter::Announce { is_all: false, brokers, partitions });
             }
             if !batch.stop.is_empty() {
                 let stops = std::mem::take(&mut batch.stop).into_values().collect();
@@ -219,8 +224,9 @@ mod tests {
                 let all = if *is_all { " all" } else { "" };
                 format!("lead{all}{}", partitions.iter().map(of).collect::<String>())
             }
-            Letter::Announce { partitions, .. } => {
-                format!("announce{}", partitions.iter().map(of).collect::<String>())
+            Letter::Announce { is_all, partitions, .. } => {
+                let all = if *is_all { " all" } else { "" };
+                format!("announce{all}{}", partitions.iter().map(of).collect::<String>())
             }
             Letter::Stop(stops) => {
                 let of = |stop: &Stop| {
@@ -291,7 +297,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.add(Extent::Part, vec![lead(view(0, 1, 1)), stop(0, 1, true), lead(view(0, 1, 2))]);
         outbox.add(Extent::All, Vec::new());
-        assert_eq!(all(&mut outbox), ["announce", "lead all", "announce"]);
+        assert_eq!(all(&mut outbox), ["announce all", "lead all", "announce"]);
         outbox.add(Extent::All, Vec::new());
         outbox.add(Extent::Known, Vec::new());
         assert_eq!(all(&mut outbox), ["announce", "lead", "announce"], "not all is known");
@@ -306,6 +312,6 @@ mod tests {
         outbox.brokers(Brokers::default());
         assert_eq!(all(&mut outbox), [""; 0]);
         outbox.add(Extent::All, vec![Directive::Announce(view(0, 1, 1)), lead(view(0, 1, 1))]);
-        assert_eq!(all(&mut outbox), ["announce 0@1", "lead all 0@1", "announce"]);
+        assert_eq!(all(&mut outbox), ["announce all 0@1", "lead all 0@1", "announce"]);
     }
 }

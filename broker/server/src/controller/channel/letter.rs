@@ -25,9 +25,12 @@ use crate::controller::state::event::{Answer, Outcome};
 /// The leader of a partition that is going (`LeaderAndIsr.LeaderDuringDelete`).
 const LEADER_DURING_DELETE: i32 = -2;
 
-/// `AbstractControlRequest.Type`: all replicas of the broker; what it has besides is put aside. Kafka's brokers heed it from KRaft
-/// controllers only.
+/// `AbstractControlRequest.Type`: all topics, or all replicas of the broker; what it has besides is put
+/// aside. Kafka's brokers heed the type from KRaft controllers only.
 const WHOLE: i8 = 2;
+
+/// Not all topics that there may be.
+const PART: i8 = 1;
 
 /// Who writes, to which life of the broker.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +97,7 @@ fn state(view: &View, is_new: bool) -> LeaderAndIsrPartitionState {
 /// Says an UpdateMetadata.
 pub(super) fn announce(
     envelope: Envelope,
+    is_all: bool,
     partitions: &[(Arc<View>, bool)],
     brokers: &Brokers,
 ) -> UpdateMetadataRequest<'static> {
@@ -123,6 +127,7 @@ pub(super) fn announce(
         broker_epoch: envelope.broker_epoch,
         topic_states: topics.collect(),
         live_brokers: live.collect(),
+        request_type: if is_all { WHOLE } else { PART },
         ..Default::default()
     }
 }
