@@ -41,7 +41,7 @@ impl State {
         let is_bare = read.id.is_none() && known.has_lost_states(&read);
         if is_another && known.has_id || is_older && known.was_older || is_bare {
             // Deleted and made again between two readings: what was there is another topic.
-            self.drop_topic(&Arc::clone(&read.name), true);
+            self.drop_topic(&Arc::clone(&read.name));
             self.topic_is_new(read);
         } else if is_older {
             // A reading from before our last write, or a node that was made again without an id.
@@ -174,21 +174,23 @@ impl State {
     pub(super) fn topics_gone(&mut self, topics: &[Arc<str>]) {
         for name in topics {
             self.unread.remove(name);
-            let is_going = self.topics.get(name).is_some_and(|topic| topic.deletion.is_some());
-            if is_going {
-                self.story.deleted(name);
-            } else if self.topics.contains_key(name) {
-                self.story.vanished(name);
-            }
-            self.drop_topic(name, is_going);
+            self.drop_topic(name);
             if self.deletions.contains(name) {
                 self.turn.change(Change::DeleteMark(Arc::clone(name)), Reason::Plain);
             }
         }
     }
 
-    /// Forgets a topic that is no longer in the tree, and has its replicas stopped.
-    fn drop_topic(&mut self, name: &Arc<str>, delete: bool) {
+    /// Forgets a topic that is no longer in the tree, and has its replicas stopped. Their logs are deleted if
+    /// that was asked for; what another hand took out of the tree may be wanted back.
+    fn drop_topic(&mut self, name: &Arc<str>) {
+        let Some(topic) = self.topics.get(name) else { return };
+        let delete = topic.deletion.is_some();
+        if delete {
+            self.story.deleted(name);
+        } else {
+            self.story.vanished(name);
+        }
         for view in self.forget_topic(name) {
             for broker in self.brokers.keys() {
                 self.turn.tell_first(*broker, Directive::Forget(Arc::clone(&view)));

@@ -613,6 +613,33 @@ fn a_log_of_the_topic_before_is_swept_where_the_name_came_back() {
     assert_eq!(world.processes[&BrokerId(3)].replicas[&part("t", 0)].topic_id, id);
 }
 
+/// Whoever takes a topic's node away and makes another of its name, the controller deletes no records for
+/// that: whether it sees the two in one reading or in two, the logs of before are put aside.
+#[test]
+fn a_topic_that_another_hand_made_again_loses_no_log() {
+    for readings in [1, 2] {
+        let mut world = three();
+        let is_deleted = |effects: &[Effect]| {
+            let told = sends(effects).into_iter().flat_map(|(_, directives)| directives);
+            told.into_iter().any(|told| matches!(told, Directive::Stop { delete: true, .. }))
+        };
+        world.tree.topics.remove("t");
+        if readings == 2 {
+            world.topic_seen("t");
+            assert!(!is_deleted(&world.effects));
+        }
+        world.create("t", &[&[1, 2, 3]], true);
+        world.topic_seen("t");
+        assert!(!is_deleted(&world.effects), "{readings} readings");
+        world.settle();
+        let id = world.tree.topics["t"].id.unwrap();
+        for (broker, process) in &world.processes {
+            let replica = &process.replicas[&part("t", 0)];
+            assert!(replica.topic_id == id && replica.told.is_some(), "{readings}: {broker}");
+        }
+    }
+}
+
 /// Who was away when a topic was deleted does not go on telling clients of it.
 #[test]
 fn a_topic_that_went_while_a_session_was_over_is_forgotten() {
