@@ -54,6 +54,7 @@ use balance::BalanceClock;
 use deletion::{Deleted, Deletion};
 use effect::{Effect, View};
 use event::{Event, LiveBroker};
+use log_dirs::Refusals;
 use producer_ids::ProducerIds;
 use request::Request;
 use standing::Question;
@@ -169,6 +170,8 @@ struct Facts {
     /// Brokers that have been told everything because of a log of another topic of the same name,
     /// by the topic's id.
     swept: BTreeSet<(BrokerId, Uuid)>,
+    /// What brokers could not obey and are to be told again.
+    refusals: BTreeMap<BrokerId, Refusals>,
     /// Replicas that cannot prove that they are complete, by broker.
     unproven: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// Partitions that another has written: nothing is decided before they are read again.
@@ -331,6 +334,7 @@ impl State {
         self.now = now;
         self.ask_again();
         self.delete_again();
+        self.tell_refused();
         self.balance_if_due();
     }
 
@@ -406,6 +410,9 @@ impl Facts {
         self.failed.remove(partition);
         for of_broker in self.unproven.values_mut() {
             of_broker.remove(partition);
+        }
+        for refusals in self.refusals.values_mut() {
+            refusals.partitions.remove(partition);
         }
         self.stale.remove(partition);
         self.unreadable.remove(partition);

@@ -81,6 +81,7 @@ impl State {
             self.shutting_down.remove(broker);
             self.suspects.remove(broker);
             self.facts.unproven.remove(broker);
+            self.facts.refusals.remove(broker);
         }
         if ended.is_empty() {
             return;

@@ -33,6 +33,8 @@ pub(super) struct Turn {
     whole: BTreeSet<BrokerId>,
     /// Brokers that must be told again what they lead and follow.
     again: BTreeSet<BrokerId>,
+    /// Of which partitions brokers must be told again.
+    some_again: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// Replicas to be stopped while their broker shuts down.
     halts: BTreeSet<(BrokerId, TopicPartition)>,
     /// What brokers are told before all else, in order: what was there is another topic.
@@ -132,6 +134,16 @@ impl Turn {
 
     pub(super) fn tell_again(&mut self, broker: BrokerId) {
         self.again.insert(broker);
+    }
+
+    pub(super) fn tell_some_again(
+        &mut self,
+        broker: BrokerId,
+        partitions: BTreeSet<TopicPartition>,
+    ) {
+        if !partitions.is_empty() {
+            self.some_again.entry(broker).or_default().extend(partitions);
+        }
     }
 
     pub(super) fn halt(&mut self, broker: BrokerId, partition: TopicPartition) {
@@ -315,10 +327,9 @@ impl State {
                 directives.push(Directive::Announce(Arc::clone(view)));
             }
         }
-        for broker in std::mem::take(&mut self.turn.again) {
+        for (broker, directive) in self.told_again(&touched) {
             if others.contains(&broker) {
-                let directives = self.replicas_of(broker, &touched);
-                sends.entry(broker).or_default().extend(directives);
+                sends.entry(broker).or_default().push(directive);
             }
         }
         for (broker, partition) in halts {
@@ -338,6 +349,22 @@ impl State {
         for (broker, directives) in sends {
             self.turn.effect(Effect::Send { broker, extent: Extent::Part, directives });
         }
+    }
+
+    /// What brokers must be told again of what they lead and follow.
+    fn told_again(&mut self, touched: &Touched) -> Vec<(BrokerId, Directive)> {
+        let mut told = Vec::new();
+        for broker in std::mem::take(&mut self.turn.again) {
+            self.turn.some_again.remove(&broker);
+            let directives = self.replicas_of(broker, touched).into_iter();
+            told.extend(directives.map(|directive| (broker, directive)));
+        }
+        for (broker, partitions) in std::mem::take(&mut self.turn.some_again) {
+            let is_meant = |directive: &Directive| matches!(directive, Directive::Lead { view, .. } if partitions.contains(&view.partition));
+            let directives = self.replicas_of(broker, touched).into_iter().filter(is_meant);
+            told.extend(directives.map(|directive| (broker, directive)));
+        }
+        told
     }
 
     /// The registered brokers that are told everything now, and whether what they are not told of is gone:

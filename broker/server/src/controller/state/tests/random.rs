@@ -37,7 +37,7 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(seed: u64) -> Self {
         let mut world = World::new(BROKERS, seed);
-        world.faults = Faults { overtaken: 3, misread: 2 };
+        world.faults = Faults { overtaken: 3, misread: 2, refused: 2 };
         Self { world, unread: Unread::default() }
     }
 

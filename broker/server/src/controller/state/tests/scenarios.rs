@@ -640,6 +640,59 @@ fn a_topic_that_another_hand_made_again_loses_no_log() {
     }
 }
 
+/// A broker that could not obey for a while, whatever it calls that, is told again until it does, each
+/// time after a pause.
+#[test]
+fn who_could_not_obey_is_told_again_after_a_pause() {
+    let mut world = three();
+    let topic_id = world.tree.topics["t"].id.unwrap();
+    let told = |world: &World| {
+        let leads = |told: &Directive| match told {
+            Directive::Lead { view, .. } => Some(view.partition.to_string()),
+            Directive::Announce(_) | Directive::Forget(_) | Directive::Stop { .. } => None,
+        };
+        let told = sends(&world.effects).into_iter();
+        let told = told.flat_map(|(id, told)| told.into_iter().map(move |one| (id, one)));
+        told.filter_map(|(id, one)| Some((id, leads(&one)?))).collect::<Vec<_>>()
+    };
+    let answers = |world: &mut World, error| {
+        let outcome = Outcome { partition: part("t", 1), topic_id, error };
+        let answer = Answer::Led(vec![outcome]);
+        world.apply(Event::Answered { broker: BrokerId(2), epoch: 2, answer });
+        assert_eq!(told(world), [], "{error:?} is not answered at once");
+    };
+    let waited = |world: &mut World| {
+        let mut times: Vec<u32> = Vec::new();
+        for second in 1..=20 {
+            world.tick(Duration::from_secs(1));
+            let told = told(world);
+            if !told.is_empty() {
+                assert_eq!(told, [(2, "t-1".to_owned())]);
+                times.push(second);
+            }
+        }
+        times
+    };
+    for refusal in [ErrorCode::UnknownServerError, ErrorCode::UnknownTopicOrPartition] {
+        answers(&mut world, refusal);
+        assert_eq!(waited(&mut world), [5], "{refusal:?}");
+        answers(&mut world, refusal);
+        answers(&mut world, refusal);
+        assert_eq!(waited(&mut world), [5], "{refusal:?}, said twice");
+    }
+    answers(&mut world, ErrorCode::UnknownServerError);
+    answers(&mut world, ErrorCode::None);
+    assert_eq!(waited(&mut world), [0; 0], "it has obeyed");
+    for normal in [ErrorCode::StaleControllerEpoch, ErrorCode::StaleBrokerEpoch] {
+        answers(&mut world, normal);
+        assert_eq!(waited(&mut world), [0; 0], "{normal:?}");
+    }
+    answers(&mut world, ErrorCode::UnknownServerError);
+    world.tree.topics.remove("t");
+    world.topic_seen("t");
+    assert_eq!(waited(&mut world), [0; 0], "there is no such topic any more");
+}
+
 /// Who was away when a topic was deleted does not go on telling clients of it.
 #[test]
 fn a_topic_that_went_while_a_session_was_over_is_forgotten() {

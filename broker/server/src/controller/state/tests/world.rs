@@ -13,7 +13,9 @@ use super::brokers::{Process, Record};
 use super::tree::{TopicNode, Tree};
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, Extent, What};
-use crate::controller::state::event::{Answer, Event, LiveBroker, ReplicaEnd, Said, WriteError};
+use crate::controller::state::event::{
+    Answer, Event, LiveBroker, Outcome, ReplicaEnd, Said, WriteError,
+};
 use crate::controller::state::request::{Altered, ElectionKind, Reply, Request, Token};
 use crate::controller::state::story::Line;
 use crate::controller::state::{Balance, Settings, State};
@@ -25,6 +27,8 @@ pub(super) struct Faults {
     pub(super) overtaken: u8,
     /// A write is made and called a conflict.
     pub(super) misread: u8,
+    /// A broker cannot obey just now, and says so.
+    pub(super) refused: u8,
 }
 
 /// An AlterPartition on its way.
@@ -273,6 +277,13 @@ impl World {
             // tells, neither here nor for Kafka. It is left out.
             return Err(WriteError::Missing);
         }
+        if let Change::SetTopic { topic, .. } = change
+            && self.tree.topics.contains_key(topic)
+            && !self.is_same_topic(topic)
+        {
+            // Likewise, where the node has the version of the one before.
+            return Err(WriteError::Conflict);
+        }
         if let Change::SetState { partition, version, state } = change
             && self.tree.read_state(partition).is_some_and(|former| former.version == *version)
         {
@@ -459,6 +470,13 @@ impl World {
         let Some(directive) = process.inbox.pop_front() else { return false };
         let epoch = process.epoch;
         let leads = if let Directive::Lead { view, .. } = &directive {
+            if self.random.u8(..100) < self.faults.refused {
+                let (partition, topic_id) = (view.partition.clone(), view.topic_id);
+                let error = ErrorCode::UnknownServerError;
+                let answer = Answer::Led(vec![Outcome { partition, topic_id, error }]);
+                self.events.push_back(Event::Answered { broker: id, epoch, answer });
+                return true;
+            }
             Some(Arc::clone(view)).filter(|view| view.leader == Some(id))
         } else {
             None
