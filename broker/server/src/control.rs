@@ -1,8 +1,8 @@
 //! What this broker does about orders: leads, copies and gives up replicas, and tells clients.
 //!
 //! One loop obeys one order after the other, which is Kafka's one lock over LeaderAndIsr,
-//! UpdateMetadata and StopReplica; settings that changed come in the same order, so that a partition is
-//! led with those that were read after its topic was seen. The loop is the only owner of what is known of
+//! UpdateMetadata and StopReplica; settings that changed come in the same order (`control/configure.rs`), so
+//! that a partition is led with those that were read after its topic was seen. The loop is the only owner of what is known of
 //! controllers, the only writer of the metadata and the only one who starts and ends fetchers.
 //!
 //! Source: Kafka 3.9 `KafkaApis` and `ReplicaManager.replicaStateChangeLock`.
@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use broker_config::topic::TopicConfig;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use broker_protocol::quantity::BrokerId;
@@ -17,13 +18,14 @@ use broker_zookeeper::store::Store;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::dynamic_config::{Applied, DynamicConfig};
+use crate::dynamic_config::DynamicConfig;
 use crate::metadata::{Cache, Metadata};
 use crate::order::Order;
 use crate::replica::fetcher::Fetchers;
 use crate::replica::manager::Manager;
 
 mod cluster;
+pub(crate) mod configure;
 mod leadership;
 mod proof;
 mod settings;
@@ -112,8 +114,8 @@ impl Control {
             Order::UpdateMetadata(request, answer) => {
                 let _ = answer.send(self.update_metadata(&request).await);
             }
-            Order::Configure(applied, done) => {
-                self.configure(applied).await;
+            Order::Configure(settings, done) => {
+                self.configure(settings).await;
                 let _ = done.send(());
             }
             Order::Resign(done) => {
@@ -231,28 +233,12 @@ impl Control {
         on_disk_thread(move || replicas.resign()).await;
     }
 
-    /// Gives settings that changed to the partitions that they are of.
-    async fn configure(&mut self, applied: Applied) {
-        if applied == Applied::Broker {
-            self.parts.fetchers.spread().await;
-        }
-        let topics: Vec<String> = match applied {
-            Applied::Topic(topic) => vec![topic],
-            // Not those of the metadata: a topic is led before it is announced.
-            Applied::Broker => {
-                self.parts.replicas.topics().iter().map(|topic| topic.name().to_owned()).collect()
-            }
-        };
-        let mut configs = Vec::with_capacity(topics.len());
-        for topic in topics {
-            match self.parts.dynamic_config.topic(&topic).await {
-                Ok(config) => configs.push((topic, config)),
-                Err(error) => warn!(topic, %error, "settings of the topic stay as they were"),
-            }
-        }
+    /// Gives settings that changed to the partitions that they are of, and copies as those of the broker say.
+    async fn configure(&mut self, settings: Vec<(Arc<str>, Arc<TopicConfig>)>) {
+        self.parts.fetchers.spread().await;
         let replicas = Arc::clone(&self.parts.replicas);
         on_disk_thread(move || {
-            for (topic, config) in &configs {
+            for (topic, config) in &settings {
                 replicas.set_config(topic, config);
             }
         })

@@ -146,14 +146,47 @@ impl DynamicConfig {
     /// Settings that this broker does not know (an older tool wrote them) are left out, with a
     /// warning: a topic that exists is served.
     pub async fn topic(&self, topic: &str) -> Result<Arc<TopicConfig>, TreeError> {
-        let (mut overrides, _) = self.overrides(&Entity::Topic(topic.to_owned())).await?;
+        let (overrides, _) = self.overrides(&Entity::Topic(topic.to_owned())).await?;
+        Ok(self.resolve(topic, overrides))
+    }
+
+    /// Returns the settings of many topics as they apply now, but of those whose node cannot be understood
+    /// or read: they stay as they were, which the log says.
+    ///
+    /// # Errors
+    /// What keeps all from being read, as a lost connection.
+    pub async fn topics(
+        &self,
+        topics: &[Arc<str>],
+    ) -> Result<Vec<(Arc<str>, Arc<TopicConfig>)>, TreeError> {
+        let paths: Vec<_> = topics.iter().map(|topic| path::topic_config(topic)).collect();
+        let nodes = self.store.get_many(&paths).await?;
+        let mut read = Vec::with_capacity(topics.len());
+        for ((topic, path), node) in topics.iter().zip(&paths).zip(nodes) {
+            let overrides = match node {
+                Ok((data, _)) => {
+                    Config::decode(path, &data).map(|node| node.config).map_err(TreeError::from)
+                }
+                Err(StoreError::NoNode { .. }) => Ok(BTreeMap::new()),
+                Err(error) => Err(error.into()),
+            };
+            match overrides {
+                Ok(overrides) => read.push((Arc::clone(topic), self.resolve(topic, overrides))),
+                Err(error) => warn!(%topic, %error, "settings of the topic stay as they were"),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Puts a topic's own settings on top of the broker's.
+    fn resolve(&self, topic: &str, mut overrides: BTreeMap<String, String>) -> Arc<TopicConfig> {
         for (key, reason) in TopicConfig::without_effect(&overrides) {
             warn!(topic, key, reason, "setting of the topic has no effect");
         }
         let broker = self.config.load();
         loop {
             match TopicConfig::resolve(&broker, &overrides) {
-                Ok(config) => return Ok(Arc::new(config)),
+                Ok(config) => return Arc::new(config),
                 Err(error) => {
                     warn!(topic, %error, "setting of the topic ignored");
                     let bad = error.keys().find(|key| overrides.contains_key(*key));
@@ -266,12 +299,12 @@ impl DynamicConfig {
         }
     }
 
-    /// Applies notifications as they come and hands each to `carry_on`, from session to session. Ends
-    /// only with its caller.
+    /// Applies notifications as they come and hands each to `carry_on`, from session to session; what that
+    /// could not do for now it is handed again, and counts as applied no sooner. Ends only with its caller.
     pub async fn follow_through<F, R>(&self, sessions: &Sessions, mut carry_on: F)
     where
         F: FnMut(Applied) -> R,
-        R: Future<Output = ()>,
+        R: Future<Output = Result<(), TreeError>>,
     {
         let mut seen = self.clock.now();
         loop {
@@ -280,7 +313,7 @@ impl DynamicConfig {
                 if self.clock.now().duration_since(seen) > NOTIFICATION_LIFE / 2 {
                     // What was announced meanwhile may have been announced and purged.
                     self.read_all().await?;
-                    carry_on(Applied::Broker).await;
+                    carry_on(Applied::Broker).await?;
                 }
                 self.follow_until(&mut seen, &mut carry_on).await
             };
@@ -302,7 +335,7 @@ impl DynamicConfig {
     ) -> Result<Infallible, TreeError>
     where
         F: FnMut(Applied) -> R,
-        R: Future<Output = ()>,
+        R: Future<Output = Result<(), TreeError>>,
     {
         let mut changes = self.store.watch(path::CONFIG_CHANGES, WatchMode::Persistent).await?;
         loop {
@@ -316,7 +349,7 @@ impl DynamicConfig {
             *seen_at = self.clock.now();
             for entity in entities {
                 if let Some(applied) = self.apply(entity).await? {
-                    carry_on(applied).await;
+                    carry_on(applied).await?;
                 }
             }
             self.applied.send_replace(seen);
@@ -451,7 +484,7 @@ mod tests {
         let follow = tokio::task::spawn(async move {
             let carry_on = |applied| {
                 carried.send(applied).unwrap();
-                std::future::ready(())
+                std::future::ready(Ok(()))
             };
             following.follow_through(&through, carry_on).await;
         });
@@ -485,6 +518,34 @@ mod tests {
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 5);
         assert_eq!(seen.recv().await, Some(Applied::Topic("t".to_owned())));
         follow.abort();
+    }
+
+    /// The tree went away just as the settings of the topic were read: they are not forgotten, and whoever set
+    /// them is not told that they are in force before they are.
+    #[tokio::test]
+    async fn a_change_that_could_not_be_carried_on_is_carried_on_again() {
+        let origin = Origin::Embedded(EmbeddedTree::in_memory());
+        let sessions = Sessions::begin(origin).await.unwrap();
+        let store = sessions.live();
+        membership::ensure_paths(&*store).await.unwrap();
+        let config: SharedConfig = Arc::new(ArcSwap::from_pointee(BrokerConfig::default()));
+        let clock = Arc::new(SystemClock);
+        let dynamic = DynamicConfig::load(store, BrokerId(0), config, clock).await.unwrap();
+        let (calls, applied) = (std::cell::RefCell::new(Vec::new()), &dynamic.applied);
+        let carry_on = |change| {
+            calls.borrow_mut().push((change, *applied.borrow()));
+            let is_first = calls.borrow().len() == 1;
+            let outcome = if is_first { Err(StoreError::ConnectionLoss.into()) } else { Ok(()) };
+            std::future::ready(outcome)
+        };
+        let settings = BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]);
+        let entity = Entity::Topic("t".to_owned());
+        tokio::select! {
+            () = dynamic.follow_through(&sessions, carry_on) => {}
+            done = dynamic.replace(&entity, settings, None) => done.unwrap(),
+        }
+        let change = Applied::Topic("t".to_owned());
+        assert_eq!(*calls.borrow(), [(change.clone(), 0), (change, 0)]);
     }
 
     /// Changes are written once and seen, whatever answers are lost and whichever session there is.
@@ -559,7 +620,7 @@ mod tests {
         let dynamic = Arc::new(dynamic.await.unwrap());
         let following = Arc::clone(&dynamic);
         let follow = tokio::task::spawn(async move {
-            following.follow_through(&sessions, |_| std::future::ready(())).await;
+            following.follow_through(&sessions, |_| std::future::ready(Ok(()))).await;
         });
         let settings = || BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         for topic in ["a", "b"] {

@@ -3,12 +3,13 @@
 //! A vocabulary only. A controller of another broker speaks it over the wire (`api`), the one of this
 //! broker in memory; `control` obeys, one order after the other, and answers each.
 
+use std::sync::Arc;
+
+use broker_config::topic::TopicConfig;
 use broker_protocol::message::leader_and_isr::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use broker_protocol::message::stop_replica::{StopReplicaRequest, StopReplicaResponse};
 use broker_protocol::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use tokio::sync::{mpsc, oneshot};
-
-use crate::dynamic_config::Applied;
 
 /// Orders that may wait: a connection or a controller has one on its way, so that a full queue only
 /// pushes back on who would send a second.
@@ -28,8 +29,8 @@ pub(crate) enum Order {
     StopReplica(StopReplicaRequest<'static>, oneshot::Sender<StopReplicaResponse<'static>>),
     /// Tell clients this of the cluster.
     UpdateMetadata(UpdateMetadataRequest<'static>, oneshot::Sender<UpdateMetadataResponse>),
-    /// Give settings that changed to those who keep them.
-    Configure(Applied, oneshot::Sender<()>),
+    /// Give settings that changed, as they were read, to the partitions of their topics.
+    Configure(Vec<(Arc<str>, Arc<TopicConfig>)>, oneshot::Sender<()>),
     /// Lead and copy nothing: the session is over. Answered once nothing is led any more.
     Resign(oneshot::Sender<()>),
 }

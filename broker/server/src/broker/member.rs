@@ -23,6 +23,7 @@ use tracing::{error, warn};
 
 use super::isr_in_tree;
 use crate::context::Context;
+use crate::control::configure::Changes;
 use crate::control::{Control, Parts};
 use crate::controller::channel::Common;
 use crate::controller::handle::Mail;
@@ -336,16 +337,20 @@ pub(super) fn follow_settings(context: &Arc<Context>, sessions: &Arc<Sessions>) 
 }
 
 async fn apply_settings(context: &Context, sessions: &Sessions) {
-    let carry_on = |applied: Applied| async {
-        let mail = match &applied {
-            Applied::Topic(topic) => Mail::TopicConfig(topic.clone()),
+    let changes = &Changes {
+        orders: context.orders.clone(),
+        replicas: Arc::clone(&context.replicas),
+        dynamic_config: Arc::clone(&context.dynamic_config),
+    };
+    let carry_on = |applied: Applied| async move {
+        changes.carry_out(&applied).await?;
+        let mail = match applied {
+            Applied::Topic(topic) => Mail::TopicConfig(topic),
             Applied::Broker => Mail::BrokerConfig,
         };
-        let (done, finished) = oneshot::channel();
-        // The receiver ends only with the process; a controller that is not here reads for itself.
-        let _ = context.orders.send(Order::Configure(applied, done)).await;
-        let _ = finished.await;
+        // A controller that is not here reads for itself.
         let _ = context.controller.tell(mail).await;
+        Ok(())
     };
     context.dynamic_config.follow_through(sessions, carry_on).await;
 }

@@ -30,6 +30,7 @@ use crate::replica::fetcher;
 use crate::replica::tests::{config, open};
 use crate::tasks::Tasks;
 
+mod configure;
 mod proof;
 
 const ME: i32 = 1;
@@ -54,6 +55,8 @@ struct Obeying {
     broker_epoch: Arc<AtomicI64>,
     registering: watch::Sender<bool>,
     store: Arc<EmbeddedStore>,
+    /// The settings of the broker.
+    settings: Arc<ArcSwap<BrokerConfig>>,
 }
 
 impl Obeying {
@@ -71,7 +74,7 @@ impl Obeying {
             broker_id: BrokerId(ME),
             broker_epoch: Arc::clone(&broker_epoch),
             replicas: Arc::clone(&replicas),
-            config: settings,
+            config: Arc::clone(&settings),
             versions: fetcher::Versions { fetch: 17, list_offsets: 9, offset_for_leader_epoch: 4 },
             runtimes: Vec::new(),
             tasks: Tasks::new(),
@@ -102,6 +105,7 @@ impl Obeying {
             broker_epoch,
             registering,
             store,
+            settings,
         }
     }
 
