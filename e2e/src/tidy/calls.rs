@@ -58,6 +58,11 @@ const EXCEPTIONS: &[Exception] = &[
     allow("broker/zookeeper/src/embedded", "SystemTime::now", "the creation time of a node"),
     allow("broker/zookeeper/src/faulty.rs", "tokio::spawn", "it ends with the watch"),
     allow("broker/zookeeper/src/remote/", "tokio::spawn", "it ends with the session"),
+    allow(
+        "broker/zookeeper/src/remote/outage.rs",
+        "Instant::now",
+        "tokio's clock, for the log only",
+    ),
     allow("e2e/", "std::fs", "the harness is outside the product"),
     allow("e2e/", "println!", "its output is for a person"),
     allow("e2e/src/bench/", "Instant::now", "time is what is measured"),

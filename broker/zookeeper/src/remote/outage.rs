@@ -1,4 +1,4 @@
-//! Tells of the times when no server of the tree answers: when one begins, every minute while it lasts, and
+//! Tells of the times when no server of the tree answers: when one has begun, every minute while it lasts, and
 //! when it is over. The end of a session is told elsewhere.
 
 use std::time::Duration;
@@ -9,13 +9,16 @@ use tracing::{info, warn};
 
 use super::{Connection, probe};
 
+/// An outage that is no longer than this is a move from one server to the next.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// How often it is said that it goes on.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
-    /// The server is lost, and no other has taken over yet.
+    /// The server is lost, and no other has taken over in a while.
     Lost,
     /// For so long by now.
     Lasts(Duration),
@@ -56,10 +59,9 @@ impl Outages {
     /// Waits for what is to be told next; `None` once the session is over.
     async fn next(&mut self) -> Option<News> {
         let Some((since, again)) = self.now else {
-            let found = changed(&mut self.connections, Connection::Connected).await;
-            let since = now();
+            let since = self.outage().await?;
             self.now = Some((since, since + AGAIN));
-            return (found == Some(Connection::Disconnected)).then_some(News::Lost);
+            return Some(News::Lost);
         };
         tokio::select! {
             biased;
@@ -73,11 +75,21 @@ impl Outages {
             }
         }
     }
-}
 
-/// The time of tokio's clock, which tests pause.
-fn now() -> Instant {
-    tokio::time::sleep(Duration::ZERO).deadline()
+    /// Waits for an outage that is none of the brief ones, and returns when it began.
+    async fn outage(&mut self) -> Option<Instant> {
+        while changed(&mut self.connections, Connection::Connected).await?
+            == Connection::Disconnected
+        {
+            let since = Instant::now();
+            let next = changed(&mut self.connections, Connection::Disconnected);
+            let Ok(next) = tokio::time::timeout(BRIEF, next).await else { return Some(since) };
+            if next? != Connection::Connected {
+                break;
+            }
+        }
+        None
+    }
 }
 
 /// Waits for another connection than `last`; `None` when the session has no owner any more. Cancel-safe.
@@ -93,22 +105,29 @@ mod tests {
     use super::*;
 
     /// With the clock paused it moves on as soon as all wait.
-    async fn pass(seconds: u64) {
-        let never = std::future::pending::<()>();
-        let _ = tokio::time::timeout(Duration::from_secs(seconds), never).await;
+    async fn pass(time: Duration) {
+        let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_told_of_until_it_is_over() {
+        let s = Duration::from_secs;
         let connection = watch::Sender::new(Connection::Connected);
         let outage = async {
             tokio::task::yield_now().await;
+            for _ in 0..3 {
+                // One server goes, and another takes over.
+                connection.send_replace(Connection::Disconnected);
+                pass(BRIEF / 2).await;
+                connection.send_replace(Connection::Connected);
+                pass(BRIEF / 2).await;
+            }
             connection.send_replace(Connection::Disconnected);
-            pass(150).await;
+            pass(s(150)).await;
             connection.send_replace(Connection::Connected);
-            pass(150).await;
+            pass(s(150)).await;
             connection.send_replace(Connection::Disconnected);
-            pass(1).await;
+            pass(BRIEF * 2).await;
             connection.send_replace(Connection::Expired);
         };
         let mut outages = Outages { connections: connection.subscribe(), now: None };
@@ -120,7 +139,6 @@ mod tests {
             told
         };
         let (told, ()) = tokio::join!(follow, outage);
-        let s = Duration::from_secs;
         let first = [News::Lost, News::Lasts(s(60)), News::Lasts(s(120)), News::Back(s(150))];
         assert_eq!(told, [&first[..], &[News::Lost]].concat());
     }
