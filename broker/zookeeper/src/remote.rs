@@ -16,6 +16,8 @@ mod hub;
 mod inner;
 mod outage;
 mod probe;
+#[cfg(test)]
+mod scripted;
 mod session;
 mod sources;
 

@@ -14,6 +14,9 @@ use crate::store::CreateMode;
 const FIRST_WHY: Duration = Duration::from_secs(1);
 const NEXT_WHY: Duration = Duration::from_secs(5);
 
+/// How long a server is left alone that did not answer the first requests of a session.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -84,21 +87,17 @@ impl Target {
         connection_timeout: Duration,
     ) -> Result<zk::Client, ConnectError> {
         let connector = || zk::Client::connector().with_session_timeout(session_timeout);
-        let client = tokio::time::timeout(connection_timeout, async {
+        let client = async {
             let client = self.session(connector).await?;
             self.refuse_old(&client).await?;
             self.make_chroot(&client).await?;
-            Ok::<_, ConnectError>(client)
-        });
+            self.below_chroot(client)
+        };
         tracing::info!(servers = self.servers, "connecting to ZooKeeper");
-        let client = tokio::select! {
+        tokio::select! {
             biased;
             client = client => client,
-            never = self.say_why() => match never {},
-        };
-        match client {
-            Ok(client) => self.below_chroot(client?),
-            Err(_) => Err(self.unreachable(connection_timeout).await),
+            error = self.unreachable(connection_timeout) => Err(error),
         }
     }
 
@@ -133,15 +132,18 @@ impl Target {
     ) -> Result<(), ConnectError> {
         let connector =
             || zk::Client::connector().with_session(past.clone()).with_session_timeout(timeout);
-        let ended = tokio::time::timeout(timeout, async {
-            let client = self.session(connector).await?;
-            close(client).await;
-            Ok::<_, ConnectError>(())
-        });
-        match ended.await {
-            Ok(Ok(()) | Err(ConnectError::SessionExpired)) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.unreachable(timeout).await),
+        let end = async {
+            match self.session(connector).await {
+                Ok(client) => close(client).await,
+                Err(ConnectError::SessionExpired) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            ended = end => ended,
+            error = self.unreachable(timeout) => Err(error),
         }
     }
 
@@ -171,7 +173,7 @@ impl Target {
                 Err(zk::Error::Unimplemented) => {
                     return Err(ConnectError::TooOld { servers: self.servers.clone() });
                 }
-                Err(zk::Error::ConnectionLoss | zk::Error::Custom(_)) => {}
+                Err(error) if passes(&error) => tokio::time::sleep(PAUSE).await,
                 Err(source) => return Err(self.refused(source)),
             }
         }
@@ -187,12 +189,20 @@ impl Target {
                 match client.create(path, &[], &options).await {
                     Ok(_) | Err(zk::Error::NodeExists) => break,
                     // Whoever makes it, it is there: this write may be repeated.
-                    Err(zk::Error::ConnectionLoss | zk::Error::Custom(_)) => {}
+                    Err(error) if passes(&error) => tokio::time::sleep(PAUSE).await,
                     Err(source) => return Err(self.refused(source)),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Returns why there is no session, once there was none for `timeout`; says it now and then before. Whoever
+    /// tries meanwhile goes on until it is known why.
+    async fn unreachable(&self, timeout: Duration) -> ConnectError {
+        let Err(_) = tokio::time::timeout(timeout, self.say_why()).await;
+        let why = probe::why(&self.servers).await;
+        ConnectError::Unreachable { servers: self.servers.clone(), timeout, why }
     }
 
     /// Says again and again how far one gets with each server.
@@ -205,11 +215,6 @@ impl Target {
         }
     }
 
-    async fn unreachable(&self, timeout: Duration) -> ConnectError {
-        let why = probe::why(&self.servers).await;
-        ConnectError::Unreachable { servers: self.servers.clone(), timeout, why }
-    }
-
     /// Returns the servers, by comma.
     pub(super) fn servers(&self) -> &str {
         &self.servers
@@ -218,6 +223,11 @@ impl Target {
     fn refused(&self, source: zk::Error) -> ConnectError {
         ConnectError::Refused { servers: self.servers.clone(), source }
     }
+}
+
+/// Whether a request may be answered when it is made again.
+fn passes(error: &zk::Error) -> bool {
+    matches!(error, zk::Error::ConnectionLoss | zk::Error::Custom(_) | zk::Error::Throttled)
 }
 
 /// Closes a session; returns once the server has said so, or the session is over in another way.
@@ -232,6 +242,7 @@ pub(super) async fn close(client: zk::Client) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::{self, Silent};
     use super::*;
 
     #[tokio::test]
@@ -243,6 +254,27 @@ mod tests {
         let limit = Duration::from_millis(100);
         let error = target.connect(Duration::from_secs(10), limit).await.unwrap_err();
         assert!(error.to_string().ends_with(&format!(": {at} refuses connections")), "{error}");
+    }
+
+    /// Who looks why there is no session yet goes on to try: a server that answers meanwhile gives one.
+    #[tokio::test]
+    async fn a_server_that_comes_while_it_is_asked_why_gives_a_session() {
+        let late = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = Silent::new().await;
+        let target = format!("{},{}", late.local_addr().unwrap(), silent.address());
+        let target = Target::parse(&target).unwrap();
+        let limit = Duration::from_millis(100);
+        let connects = target.connect(Duration::from_secs(1), limit);
+        let comes = async {
+            // The limit passes in vain.
+            let _ = tokio::time::timeout(limit * 2, std::future::pending::<()>()).await;
+            scripted::serve(&late, 0).await
+        };
+        let client = tokio::select! {
+            client = connects => client,
+            never = comes => match never {},
+        };
+        assert!(client.is_ok(), "{client:?}");
     }
 
     /// The string is Kafka's: servers by comma, then the path that stands for the root.
