@@ -436,3 +436,26 @@ impl Store for RemoteStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settle;
+
+    /// A server that has too much to do is asked again after a while, by whoever looks what became of a request.
+    #[tokio::test]
+    async fn a_server_that_refuses_for_now_is_asked_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let asked = async {
+            let limit = Duration::from_secs(10);
+            let store = RemoteStore::connect(&at, limit, limit).await.unwrap();
+            settle::current(&store, "/n").await
+        };
+        let found = tokio::select! {
+            found = asked => found,
+            never = scripted::serve(&listener, 2) => match never {},
+        };
+        assert_eq!(found, Ok(None));
+    }
+}

@@ -220,8 +220,8 @@ pub enum StoreError {
     /// The session is over; its ephemeral nodes and watches are gone.
     #[error("the session has expired")]
     SessionExpired,
-    /// The connection broke: whether the operation was done is not known. Read before you repeat:
-    /// see [`crate::settle`].
+    /// The connection broke, or the server has too much to do: whether the operation was done is not known.
+    /// Read before you repeat: see [`crate::settle`].
     #[error("the connection was lost, and whether the operation was done is not known")]
     ConnectionLoss,
     /// The node's access list keeps this broker out.
@@ -236,9 +236,6 @@ pub enum StoreError {
         /// The path that was named.
         path: String,
     },
-    /// The server has too much to do: nothing was done, and it may be tried again.
-    #[error("the coordination service refuses requests for now")]
-    Busy,
     /// The server does not know the operation. One that is older than 3.6 gives no session at all.
     #[error("the coordination service is too old for this operation")]
     Unsupported,

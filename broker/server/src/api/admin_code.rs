@@ -87,7 +87,6 @@ fn of_tree(error: &TreeError) -> ErrorCode {
             | StoreError::ConnectionLoss
             | StoreError::NoPermission { .. }
             | StoreError::QuotaExceeded { .. }
-            | StoreError::Busy
             | StoreError::Unsupported
             | StoreError::Unwritable,
         )

@@ -2,7 +2,8 @@
 //!
 //! The library reports a lost connection as whatever broke it: an I/O error, a silence, bytes that
 //! make no sense. Only what a server said of the request itself is definite; every other error
-//! leaves it open whether the request was done, and is a [`StoreError::ConnectionLoss`].
+//! leaves it open whether the request was done, and is a [`StoreError::ConnectionLoss`]. That is also
+//! what a server says that has too much to do: it has done nothing, and whoever looks and tries again is right.
 
 use zookeeper_client as zk;
 
@@ -47,6 +48,25 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// An error of a request.
+pub(super) trait MayPass {
+    /// Whether the server had too much to do, and did nothing (`zookeeper.throttled_op_wait_time`).
+    fn is_throttled(&self) -> bool;
+}
+
+impl MayPass for zk::Error {
+    fn is_throttled(&self) -> bool {
+        *self == Self::Throttled
+    }
+}
+
+impl MayPass for zk::MultiWriteError {
+    fn is_throttled(&self) -> bool {
+        let (Self::RequestFailed { source } | Self::OperationFailed { source, .. }) = self;
+        source.is_throttled()
+    }
+}
+
 /// Translates why a request failed.
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever is not definite is open")]
 pub(super) fn error(asked: Asked<'_>, error: &zk::Error) -> StoreError {
@@ -65,7 +85,6 @@ pub(super) fn error(asked: Asked<'_>, error: &zk::Error) -> StoreError {
         zk::Error::BadArguments(_) => StoreError::BadPath { path },
         zk::Error::NoAuth | zk::Error::InvalidAcl => StoreError::NoPermission { path },
         zk::Error::QuotaExceeded => StoreError::QuotaExceeded { path },
-        zk::Error::Throttled => StoreError::Busy,
         zk::Error::Unimplemented => StoreError::Unsupported,
         zk::Error::SessionExpired | zk::Error::ClientClosed | zk::Error::AuthFailed => {
             StoreError::SessionExpired
@@ -145,7 +164,7 @@ mod tests {
             (create, zk::Error::NodeExists, StoreError::NodeExists { path: path() }),
             (set, zk::Error::BadVersion, StoreError::BadVersion { path: path(), expected: 7 }),
             (set, zk::Error::NoAuth, StoreError::NoPermission { path: path() }),
-            (set, zk::Error::Throttled, StoreError::Busy),
+            (set, zk::Error::Throttled, StoreError::ConnectionLoss),
             (set, zk::Error::SessionExpired, StoreError::SessionExpired),
             (set, zk::Error::ClientClosed, StoreError::SessionExpired),
             (set, zk::Error::ConnectionLoss, StoreError::ConnectionLoss),

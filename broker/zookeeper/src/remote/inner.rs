@@ -1,15 +1,20 @@
 //! What a store and the tasks behind it share. Only the store keeps it alive.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use zookeeper_client as zk;
 
 use super::Connection;
 use super::connect::Target;
+use super::convert::MayPass;
 use super::hub::Hub;
 use crate::observer::Observer;
 use crate::store::StoreError;
+
+/// How long a server is left alone that has too much to do.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What requests of the session go through.
 #[derive(Debug)]
@@ -47,12 +52,19 @@ impl Inner {
         }
     }
 
-    /// Waits for what a request gives, and tells how long it took. Cancel-safe if `request` is.
-    pub(super) async fn timed<T>(&self, request: impl Future<Output = T>) -> T {
+    /// Waits for what a request gives, and tells how long it took. A server that has too much to do is then
+    /// left alone for a while. Cancel-safe if `request` is.
+    pub(super) async fn timed<T, E: MayPass>(
+        &self,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let sent = self.observer.sent();
         let answer = request.await;
         if let Some(sent) = sent {
             self.observer.answered(sent);
+        }
+        if answer.as_ref().is_err_and(MayPass::is_throttled) {
+            tokio::time::sleep(PAUSE).await;
         }
         answer
     }
