@@ -294,13 +294,24 @@ impl Duties {
         let (over, ended) = oneshot::channel();
         let (token, resigned) = (end.clone(), self.resigned.clone());
         self.context.tasks.spawn("controller", async move {
-            if controller.run(token).await {
-                // A membership that is over needs no word.
-                let _ = resigned.send(term).await;
-            }
-            let _ = over.send(());
+            let resigns = controller.run(token).await.then_some(term);
+            leave_office(resigns, over, &resigned).await;
         });
         (end, ended)
+    }
+}
+
+/// Says that a controller has ended, and to the membership which term it resigns, if it does.
+async fn leave_office(
+    resigns: Option<Term>,
+    over: oneshot::Sender<()>,
+    resigned: &mpsc::Sender<Term>,
+) {
+    // First: the membership may wait for this end, and hears of nothing else until then. Nobody may wait, too.
+    let _ = over.send(());
+    if let Some(term) = resigns {
+        // A membership that is over needs no word.
+        let _ = resigned.send(term).await;
     }
 }
 
@@ -370,4 +381,30 @@ pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
 pub(super) fn has_peers(context: &Context) -> bool {
     let metadata = context.metadata.load();
     metadata.brokers.keys().any(|id: &BrokerId| *id != context.broker_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A membership that waits for the end of a controller has not heard yet that the one before resigned.
+    #[tokio::test]
+    async fn a_controller_ends_though_nobody_hears_that_the_one_before_resigned() {
+        let terms = [1, 2].map(|epoch| Term { epoch, version: epoch });
+        let (resigned, mut heard) = mpsc::channel(1);
+        let membership = async {
+            let (over, ended) = oneshot::channel();
+            leave_office(Some(terms[0]), over, &resigned).await;
+            ended.await.unwrap();
+            let (over, ended) = oneshot::channel();
+            let drops = async {
+                ended.await.unwrap();
+                [heard.recv().await, heard.recv().await]
+            };
+            tokio::join!(leave_office(Some(terms[1]), over, &resigned), drops).1
+        };
+        let limit = Duration::from_secs(10);
+        let heard = tokio::time::timeout(limit, membership).await.expect("nobody waits for ever");
+        assert_eq!(heard, terms.map(Some));
+    }
 }
