@@ -12,6 +12,7 @@
 //!
 //! Source: ours.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ use tracing::{info, warn};
 
 use crate::peer::{Options, Peer, PeerError};
 
-/// Pause before a connection is tried again that was refused once, and before one of another failure.
+/// Pause before a connection is tried again that was refused once, and before one of another failure or of a
+/// controller that was told of already: its office may not have been taken from it.
 const SOON: Duration = Duration::from_millis(30);
 const LATER: Duration = Duration::from_secs(1);
 
@@ -90,22 +92,15 @@ impl Vigil {
                 changed = news.changed() => if changed.is_err() {
                     return;
                 },
-                gone = self.watch(watched, is_first) => {
-                    info!(broker = gone.0, "the controller's port refuses connections; its office is vacated");
-                    // A membership that is over needs no word.
-                    let _ = self.gone.send(gone).await;
-                    if self.controller.changed().await.is_err() {
-                        return;
-                    }
-                }
+                never = self.watch(watched, is_first) => match never {},
             }
             is_first &= watched.is_none();
         }
     }
 
-    /// Returns when the process of the controller is gone; never, if that cannot be told. Whoever `is_first`
-    /// is judged by a port that was not seen open.
-    async fn watch(&self, controller: Option<BrokerId>, is_first: bool) -> BrokerId {
+    /// Tells when the process of the controller is gone, and again for as long as it is controller; never, if
+    /// that cannot be told. Whoever `is_first` is judged by a port that was not seen open.
+    async fn watch(&self, controller: Option<BrokerId>, is_first: bool) -> Infallible {
         let Some(controller) = controller.filter(|id| *id != self.me) else {
             return std::future::pending().await;
         };
@@ -127,7 +122,13 @@ impl Vigil {
                 (false, false) => None,
             };
             if enough.is_some_and(|enough| refusals >= enough) {
-                return controller;
+                let broker = controller.0;
+                info!(broker, "the controller's port refuses connections; its office is vacated");
+                // A membership that is over needs no word.
+                let _ = self.gone.send(controller).await;
+                refusals = 0;
+                tokio::time::sleep(LATER).await;
+                continue;
             }
             let is_soon = is_refused && was_there;
             if let Some(error) = error
@@ -159,5 +160,62 @@ impl Vigil {
             answer_size_max: ANSWER_SIZE_MAX,
         };
         Ok(Peer::connect(&endpoint.host, endpoint.port, options).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_zookeeper::embedded::EmbeddedTree;
+    use broker_zookeeper::node::broker::Endpoint;
+    use broker_zookeeper::store::CreateMode;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::controller::membership::ensure_paths;
+
+    /// A controller whose process is gone is told of until it is controller no more: its office may not be
+    /// taken from it at once.
+    #[tokio::test]
+    async fn a_controller_that_is_gone_is_told_of_until_there_is_another() {
+        const GONE: BrokerId = BrokerId(7);
+        let store = EmbeddedTree::in_memory().session().await;
+        ensure_paths(&store).await.unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint {
+            listener: "PLAINTEXT".to_owned(),
+            security_protocol: "PLAINTEXT".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: socket.local_addr().unwrap().port(),
+        };
+        let node = Broker {
+            version: 5,
+            endpoints: vec![endpoint],
+            rack: None,
+            features: std::collections::BTreeMap::new(),
+            timestamp_ms: 0,
+        };
+        let place = path::broker_id(GONE.0);
+        store.create(&place, &node.encode(), CreateMode::Ephemeral).await.unwrap();
+        let known = watch::Sender::new(Some(GONE));
+        let (gone, mut told) = mpsc::channel(1);
+        let vigil = Vigil {
+            me: BrokerId(1),
+            store: Arc::new(store),
+            listener: "PLAINTEXT".into(),
+            controller: known.subscribe(),
+            gone,
+            session_timeout: Duration::from_secs(6),
+        };
+        let dies = async {
+            drop(socket.accept().await);
+            drop(socket);
+            for _ in 0..2 {
+                assert_eq!(told.recv().await, Some(GONE));
+            }
+        };
+        tokio::select! {
+            () = vigil.run() => panic!("there is a membership"),
+            dies = tokio::time::timeout(Duration::from_secs(20), dies) => dies.unwrap(),
+        }
     }
 }
