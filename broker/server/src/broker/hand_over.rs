@@ -9,8 +9,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use broker_config::broker::BrokerConfig;
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::message::controlled_shutdown::ControlledShutdownRequest;
+use broker_protocol::message::controlled_shutdown::{
+    ControlledShutdownRequest, ControlledShutdownResponse,
+};
+use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::remote::Connection;
 use broker_zookeeper::sessions::Sessions;
 use tracing::{info, warn};
@@ -30,14 +34,21 @@ const LOOKS_IN_VAIN: u32 = 10;
 
 /// Has others lead what this broker leads, if that can be had in time.
 pub(super) async fn hand_over(context: &Context, sessions: &Sessions) {
-    let broker_epoch = context.broker_epoch.load(Ordering::Acquire);
-    if !context.config.load().controlled_shutdown_enable || broker_epoch == NO_BROKER_EPOCH {
+    let config = context.config.load_full();
+    let broker_epoch = || context.broker_epoch.load(Ordering::Acquire);
+    if !config.controlled_shutdown_enable || broker_epoch() == NO_BROKER_EPOCH {
         return;
     }
+    let mut way = way_to_controller(context, config.request_timeout_ms);
+    let controlled_shutdown = async |request: &ControlledShutdownRequest| {
+        let response = way.controlled_shutdown(request).await;
+        tell(context, response.as_ref());
+        response
+    };
     info!(partitions = led(context), controller = controller(context), "leadership is handed over");
     let why = tokio::select! {
         biased;
-        is_done = ask(context, broker_epoch) => if is_done {
+        is_done = ask(&config, context.broker_id, broker_epoch, controlled_shutdown) => if is_done {
             return;
         } else {
             "the controller was asked in vain"
@@ -52,43 +63,57 @@ pub(super) async fn hand_over(context: &Context, sessions: &Sessions) {
     );
 }
 
-/// Asks until nothing is left to hand over; false when the tries are over.
-async fn ask(context: &Context, broker_epoch: i64) -> bool {
-    let config = context.config.load_full();
-    let request = ControlledShutdownRequest { broker_id: context.broker_id.0, broker_epoch };
-    let mut way = way_to_controller(context, config.request_timeout_ms);
+/// Asks as often as the settings say until nothing is left to hand over; false when the tries are over.
+async fn ask(
+    config: &BrokerConfig,
+    broker_id: BrokerId,
+    broker_epoch: impl Fn() -> i64,
+    mut controller: impl AsyncFnMut(
+        &ControlledShutdownRequest,
+    ) -> Option<ControlledShutdownResponse<'static>>,
+) -> bool {
     for attempt in 0..=config.controlled_shutdown_max_retries.max(0) {
         if attempt > 0 {
             let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        match way.controlled_shutdown(&request).await {
-            Some(response) if response.error_code == 0 => {
-                let left = response.remaining_partitions.len();
-                if left == 0 {
-                    info!("other brokers lead what this one led");
-                    return true;
-                }
-                warn!(left, "partitions that no other broker can lead");
+        let asked_as = broker_epoch();
+        let request = ControlledShutdownRequest { broker_id: broker_id.0, broker_epoch: asked_as };
+        let Some(response) = controller(&request).await else { continue };
+        if response.error_code == ErrorCode::StaleBrokerEpoch.code() {
+            if broker_epoch() != asked_as {
+                info!("registered anew: the controller is asked again");
+                continue;
             }
-            Some(response) if response.error_code == ErrorCode::StaleBrokerEpoch.code() => {
-                warn!(
-                    "another process is registered as this broker: there is nothing to hand over"
-                );
+            warn!("another process is registered as this broker: there is nothing to hand over");
+            return true;
+        }
+        if response.error_code == 0 {
+            let left = response.remaining_partitions.len();
+            if left == 0 {
+                info!("other brokers lead what this one led");
                 return true;
             }
-            Some(response) => {
-                let error = ErrorCode::name_of(response.error_code);
-                warn!(%error, controller = controller(context), "the controller refuses");
-            }
-            None => warn!(
-                partitions = led(context),
-                controller = controller(context),
-                "leadership is still to be handed over: the controller does not answer"
-            ),
+            warn!(left, "partitions that no other broker can lead");
         }
     }
     false
+}
+
+/// Says what keeps the controller from doing what it is asked for.
+fn tell(context: &Context, response: Option<&ControlledShutdownResponse<'_>>) {
+    let controller = controller(context);
+    match response.map(|response| response.error_code) {
+        Some(code) if code == 0 || code == ErrorCode::StaleBrokerEpoch.code() => {}
+        Some(code) => {
+            let error = ErrorCode::name_of(code);
+            warn!(%error, controller, "the controller refuses");
+        }
+        None => warn!(
+            partitions = led(context),
+            controller, "leadership is still to be handed over: the controller does not answer"
+        ),
+    }
 }
 
 /// Returns when the tree has not answered for a while.
@@ -110,4 +135,35 @@ fn controller(context: &Context) -> Option<i32> {
 fn led(context: &Context) -> usize {
     let partitions = context.replicas.partitions();
     partitions.iter().filter(|partition| partition.offsets().role == Role::Leader).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Asks a controller that knows the registrations of this broker as they are at each attempt; returns
+    /// whether that is over, and the epochs that were asked with.
+    async fn asked(registrations: &[(i64, i64)]) -> (bool, Vec<i64>) {
+        let config = BrokerConfig::default();
+        let (attempt, mut epochs) = (Cell::new(0), Vec::new());
+        let own = || registrations[attempt.get()].0;
+        let is_over = ask(&config, BrokerId(1), own, async |request| {
+            epochs.push(request.broker_epoch);
+            let is_known = request.broker_epoch == registrations[attempt.get()].1;
+            let error = if is_known { 0 } else { ErrorCode::StaleBrokerEpoch.code() };
+            attempt.set(attempt.get() + 1);
+            Some(ControlledShutdownResponse { error_code: error, remaining_partitions: Vec::new() })
+        });
+        (is_over.await, epochs)
+    }
+
+    /// A broker that was registered anew asks again; one whose registration is another's has nothing to say.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_registered_anew_hands_over() {
+        assert_eq!(asked(&[(7, 7)]).await, (true, vec![7]));
+        assert_eq!(asked(&[(7, 9), (9, 9)]).await, (true, vec![7, 9]));
+        assert_eq!(asked(&[(7, 9), (7, 9)]).await, (true, vec![7]));
+    }
 }
