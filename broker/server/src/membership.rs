@@ -42,6 +42,7 @@ use broker_zookeeper::sessions::Sessions;
 use broker_zookeeper::settle;
 use broker_zookeeper::store::{Store, StoreError, Watch, WatchMode};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -148,7 +149,9 @@ pub(crate) struct Membership {
     joining: Joining,
     identity: Identity,
     state: State,
+    /// `None` where they are refused: then only the next look sees what changes.
     watches: Option<Watches>,
+    look: Interval,
     broker_epoch: Arc<AtomicI64>,
     /// Whether it was a member before.
     has_joined: bool,
@@ -185,6 +188,7 @@ impl Membership {
             identity,
             state,
             watches,
+            look: looks(),
             broker_epoch,
             has_joined: false,
             controller,
@@ -249,29 +253,22 @@ impl Membership {
 
     /// Waits for the next thing that happens. Cancel-safe.
     async fn next(&mut self) -> Event {
-        let Self { joining, watches, resigned, gone, standing_due, .. } = self;
+        let Self { joining, watches, look, resigned, gone, standing_due, .. } = self;
         let Joining { sessions, unproven, clock, .. } = joining;
-        let Some(watches) = watches else {
-            sessions.ended().await;
-            return Event::SessionEnded;
-        };
+        let (office, registration) =
+            watches.as_mut().map(|set| (&mut set.office, &mut set.registration)).unzip();
         tokio::select! {
             biased;
             () = sessions.ended() => Event::SessionEnded,
-            _ = watches.office.next() => {
-                while watches.office.try_next().is_some() {}
-                Event::OfficeChanged
-            }
-            _ = watches.registration.next() => {
-                while watches.registration.try_next().is_some() {}
-                Event::RegistrationChanged
-            }
+            // Before what may come all the time.
+            _ = look.tick() => Event::Look,
+            () = news(office) => Event::OfficeChanged,
+            () = news(registration) => Event::RegistrationChanged,
             Some(term) = resigned.recv() => Event::Resigned(term),
             Some(broker) = gone.recv() => Event::ControllerGone(broker),
             () = standing_changed(&mut unproven.changes, standing_due, &**clock) => {
                 Event::StandingChanged
             }
-            () = tokio::time::sleep(LOOK) => Event::Look,
         }
     }
 
@@ -352,6 +349,9 @@ impl Membership {
 
     /// Watches before anything is read, so that nothing falls in between.
     async fn watch(&mut self) -> Option<Event> {
+        if self.watches.is_some() {
+            return None;
+        }
         let store = self.joining.sessions.current();
         match watches(&*store, self.joining.id).await {
             Ok(watches) => {
@@ -360,17 +360,26 @@ impl Membership {
             }
             Err(StoreError::SessionExpired) => Some(Event::SessionEnded),
             Err(error) => {
-                // The slow look makes good what is not watched.
-                error!(%error, "the controller and the registration cannot be watched");
+                // The next look makes good what is not watched, and watches.
+                error!(%error, again = ?LOOK, "the controller and the registration cannot be watched");
                 None
             }
         }
     }
 
-    /// Registers the broker in the current session, and says while it does.
+    /// Registers the broker in the current session, and says while it does. Whoever was a member goes on to try
+    /// for as long as only the tree is in the way.
     async fn register(&mut self) -> Result<Event, MemberError> {
         self.joining.is_registering.send_replace(true);
-        let registered = self.register_now().await;
+        let registered = loop {
+            match self.register_now().await {
+                Err(MemberError::Register(RegisterError::Tree(error))) if self.has_joined => {
+                    warn!(%error, "not registered anew yet: the coordination tree refuses");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                registered => break registered,
+            }
+        };
         self.joining.is_registering.send_replace(false);
         registered
     }
@@ -443,6 +452,21 @@ impl Membership {
             );
         }
     }
+}
+
+/// Waits until a watch says something, and takes all that it has said; without a watch for ever. Cancel-safe.
+async fn news(watch: Option<&mut Watch>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    watch.next().await;
+    while watch.try_next().is_some() {}
+}
+
+/// When there is time to look, whatever has come in between.
+fn looks() -> Interval {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.reset();
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
 }
 
 /// Waits until what is proven has changed, and a while longer. Cancel-safe: `due` says when that is over.

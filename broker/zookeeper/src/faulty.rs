@@ -2,10 +2,10 @@
 //!
 //! With a given probability an answer is lost: the caller gets [`StoreError::ConnectionLoss`], and
 //! whether the operation was done is drawn too. Watch events can be dropped without a trace, and
-//! answers delayed, and a connection can be lost and found. Everything is decided by the seed and the order of the calls. The end of the
+//! answers delayed, watches refused, and a connection can be lost and found. Everything is decided by the seed and the order of the calls. The end of the
 //! session is never hidden. What this does not do: a write that is done only after later reads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,12 +27,19 @@ pub struct Faults {
     pub dropped_events: f64,
     /// The longest that an answer is late; they are from at once to this.
     pub latest_answer: Duration,
+    /// How many lasting watches are refused, but for those of the root.
+    pub refused_watches: u32,
 }
 
 impl Faults {
     /// Nothing goes wrong.
-    pub const NONE: Self =
-        Self { seed: 0, lost_answers: 0.0, dropped_events: 0.0, latest_answer: Duration::ZERO };
+    pub const NONE: Self = Self {
+        seed: 0,
+        lost_answers: 0.0,
+        dropped_events: 0.0,
+        latest_answer: Duration::ZERO,
+        refused_watches: 0,
+    };
 }
 
 /// A session of another store, seen through faults.
@@ -47,6 +54,7 @@ struct Shared {
     faults: Faults,
     random: Mutex<fastrand::Rng>,
     is_calm: AtomicBool,
+    refused_watches: AtomicU32,
     /// Counts the times that the connection was found again.
     reconnects: watch::Sender<u64>,
 }
@@ -68,6 +76,13 @@ impl Shared {
         !self.is_calm.load(Ordering::Relaxed) && self.draw(|random| random.f64() < share)
     }
 
+    fn refuses_watch(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        let counted =
+            self.refused_watches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        counted.is_ok()
+    }
+
     fn fate(&self) -> Fate {
         if !self.happens(self.faults.lost_answers) {
             Fate::Answered
@@ -84,7 +99,9 @@ impl FaultyStore {
     pub fn new(inner: Arc<dyn Store>, faults: Faults) -> Self {
         let random = Mutex::new(fastrand::Rng::with_seed(faults.seed));
         let (is_calm, reconnects) = (false.into(), watch::Sender::default());
-        Self { inner, faults: Arc::new(Shared { faults, random, is_calm, reconnects }) }
+        let refused_watches = faults.refused_watches.into();
+        let faults = Shared { faults, random, is_calm, refused_watches, reconnects };
+        Self { inner, faults: Arc::new(faults) }
     }
 
     /// Says on every lasting watch that the connection was lost and found; one for one event hears nothing of
@@ -232,6 +249,9 @@ impl Store for FaultyStore {
 
     fn watch<'a>(&'a self, path: &'a str, mode: WatchMode) -> Answer<'a, Watch> {
         Box::pin(async move {
+            if path != "/" && self.faults.refuses_watch() {
+                return Err(StoreError::NoPermission { path: path.to_owned() });
+            }
             let watch = self.pass(self.inner.watch(path, mode)).await?;
             Ok(self.leaky(watch, true))
         })

@@ -59,7 +59,7 @@ pub(crate) enum Event {
 pub(crate) enum Effect {
     /// Begin another session.
     Renew,
-    /// Watch the office and the registration in this session.
+    /// Watch the office and the registration in this session, unless that is done.
     Watch,
     /// Register the broker.
     Register,
@@ -134,7 +134,7 @@ impl State {
             Event::RegistrationRead(None) => vec![Effect::Register],
             Event::RegistrationRead(Some((_, true))) => Vec::new(),
             Event::RegistrationRead(Some((owner, false))) => vec![Effect::Leave(owner)],
-            Event::Look => vec![Effect::ReadOffice, Effect::ReadRegistration],
+            Event::Look => vec![Effect::Watch, Effect::ReadOffice, Effect::ReadRegistration],
             Event::StandingChanged => vec![Effect::TellStanding],
         }
     }

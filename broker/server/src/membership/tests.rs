@@ -9,7 +9,7 @@ use broker_storage::fs::real::RealFs;
 use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
 use broker_zookeeper::faulty::Faults;
 use broker_zookeeper::sessions::Origin;
-use broker_zookeeper::store::CreateMode;
+use broker_zookeeper::store::{CreateMode, Op};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -239,6 +239,55 @@ async fn what_no_watch_tells_is_seen_at_the_next_look() {
     passes_until(|| *one.controller.borrow() == Some(BrokerId(0))).await;
     let before = one.epoch();
     bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    let sees = || {
+        // Other news come all the time.
+        one.changes.send_modify(|count| *count += 1);
+        one.epoch() > before
+    };
+    passes_until(sees).await;
+}
+
+/// A member whose watches are refused goes on to look and to listen, and watches as soon as it can.
+#[tokio::test]
+async fn a_member_that_cannot_watch_looks_until_it_can() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Faults { refused_watches: 1, ..Faults::NONE };
+    let mut one = bed.join(0, dir.path(), faults).await;
+    let Told::Start(term) = one.told().await else { panic!("no controller") };
+    one.resigned.send(term).await.unwrap();
+    assert_eq!(one.told().await, Told::Drop, "it hears what is said to it");
+    assert!(matches!(one.told().await, Told::Start(_)));
+    let before = one.epoch();
+    bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    tokio::time::pause();
+    passes_until(|| one.epoch() > before).await;
+    tokio::time::resume();
+    let before = one.epoch();
+    bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    soon(async {
+        while one.epoch() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Who was registered and loses its place goes on to try, whatever the tree says but that it is another's.
+#[tokio::test]
+async fn a_tree_that_refuses_a_registration_is_asked_again() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = bed.join(0, dir.path(), Faults::NONE).await;
+    one.knows(0).await;
+    let before = one.epoch();
+    let delete = |path: &str| Op::Delete { path: path.to_owned(), version: None };
+    let place = path::broker_id(0);
+    bed.look.multi(vec![delete(&place), delete(path::BROKER_IDS)]).await.unwrap();
+    tokio::time::pause();
+    let ended = tokio::time::timeout(PAUSE * 3, &mut one.ended).await;
+    assert!(ended.is_err(), "{ended:?}");
+    bed.look.create(path::BROKER_IDS, b"", CreateMode::Persistent).await.unwrap();
     passes_until(|| one.epoch() > before).await;
 }
 
