@@ -51,7 +51,9 @@ impl Map {
         let mapped = unsafe { memmap2::MmapOptions::new().len(size).map_mut(file)? };
         // Else the first touch of the file's hole fills the page cache with as many zeros as the disk
         // reads ahead: milliseconds on the thread that appends.
-        mapped.advise(Advice::Random)?;
+        if let Err(error) = mapped.advise(Advice::Random) {
+            tracing::debug!(%error, "the kernel takes no advice about a map");
+        }
         Ok(Self(Inner::Mapped(mapped)))
     }
 
