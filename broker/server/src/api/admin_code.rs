@@ -6,7 +6,7 @@ use broker_zookeeper::store::StoreError;
 
 use super::alter_configs::AlterError;
 use super::describe_configs::ResourceError;
-use crate::controller::admin::AdminError;
+use crate::controller::admin::error::AdminError;
 use crate::controller::placement::PlacementError;
 use broker_zookeeper::error::TreeError;
 
@@ -26,6 +26,7 @@ impl From<&AdminError> for ErrorCode {
             // Kafka's code for it too.
             AdminError::Placement(PlacementError::Racks { .. }) => Self::UnknownServerError,
             AdminError::Assignment(_) => Self::InvalidReplicaAssignment,
+            AdminError::Moving(_) => Self::ReassignmentInProgress,
             AdminError::Both => Self::InvalidRequest,
             AdminError::Config(_) => Self::InvalidConfig,
             AdminError::DeletionDisabled => Self::TopicDeletionDisabled,
@@ -72,8 +73,10 @@ impl From<&AlterError> for ErrorCode {
 
 fn of_tree(error: &TreeError) -> ErrorCode {
     match error {
-        // Somebody else changed the same node: the client may try again.
-        TreeError::Store(StoreError::BadVersion { .. }) => ErrorCode::RequestTimedOut,
+        // Somebody else changed the same node, or the tree was away for a moment: the client may try again.
+        TreeError::Store(
+            StoreError::BadVersion { .. } | StoreError::ConnectionLoss | StoreError::SessionExpired,
+        ) => ErrorCode::RequestTimedOut,
         TreeError::Store(StoreError::TooLarge { .. }) => ErrorCode::InvalidRequest,
         // Nothing was done, and clients try again: what Kafka answers where its own disk fails.
         TreeError::Store(StoreError::Full) => ErrorCode::KafkaStorageError,
@@ -83,8 +86,6 @@ fn of_tree(error: &TreeError) -> ErrorCode {
             | StoreError::NotEmpty { .. }
             | StoreError::NoChildrenForEphemerals { .. }
             | StoreError::BadPath { .. }
-            | StoreError::SessionExpired
-            | StoreError::ConnectionLoss
             | StoreError::NoPermission { .. }
             | StoreError::QuotaExceeded { .. }
             | StoreError::Unsupported

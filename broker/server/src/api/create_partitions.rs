@@ -11,7 +11,7 @@ use broker_protocol::message::create_partitions::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::AdminError;
+use crate::controller::admin::error::AdminError;
 
 /// Gives topics more partitions, or only checks that it could be done.
 pub(crate) async fn create_partitions(

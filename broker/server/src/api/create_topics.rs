@@ -13,7 +13,8 @@ use broker_protocol::message::create_topics::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::{AdminError, Made, NewTopic};
+use crate::controller::admin::error::AdminError;
+use crate::controller::admin::{Made, NewTopic};
 
 /// Makes topics, or only checks them.
 pub(crate) async fn create_topics(

@@ -11,7 +11,7 @@ use broker_protocol::uuid::Uuid;
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::AdminError;
+use crate::controller::admin::error::AdminError;
 
 /// Deletes topics.
 pub(crate) async fn delete_topics(

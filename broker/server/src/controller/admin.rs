@@ -9,25 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::topic::TopicConfig;
-use broker_protocol::quantity::BrokerId;
 use broker_protocol::uuid::Uuid;
 use broker_zookeeper::node::config::Config;
 use broker_zookeeper::node::topic;
-use broker_zookeeper::path;
-use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
+use broker_zookeeper::store::Store;
 
-use super::membership;
-use super::placement::{self, PlacementError};
+use self::assignment::Growth;
+use self::error::AdminError;
 use super::read::fresh_id;
-use super::topic_name::{self, NameError};
-use super::tree_patience::{Patience, TreeSilent};
+use super::topic_name;
+use super::tree_patience::Patience;
 use crate::dynamic_config::SharedConfig;
 use crate::metadata::{self, Cache, Metadata};
-use broker_zookeeper::error::TreeError;
 
-/// The most partitions that one topic may be made with. Kafka has no bound of its own; each
-/// partition is a directory and some open files, and a mistyped number must not fill the disk.
-const PARTITIONS_MAX: usize = 100_000;
+mod assignment;
+pub mod error;
+mod write;
 
 /// How long an automatic creation may take before the client is told to ask again.
 const AUTO_CREATE_LIMIT: Duration = Duration::from_secs(10);
@@ -56,80 +53,6 @@ pub struct Made {
     pub partitions: usize,
     /// How many replicas each has.
     pub replication_factor: usize,
-}
-
-/// Why a change was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// The name is not legal.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name differs from that of another topic in `.` and `_` only.
-    #[error("topic {name} collides with topic {with}: '.' and '_' cannot be told apart in metrics")]
-    Collision {
-        /// The new name.
-        name: String,
-        /// The other topic.
-        with: Arc<str>,
-    },
-    /// The topic exists.
-    #[error("topic {0} exists already")]
-    Exists(String),
-    /// The topic does not exist.
-    #[error("topic {0} does not exist")]
-    Unknown(String),
-    /// The number of partitions makes no sense.
-    #[error("{asked} is no number of partitions: it must be from 1 to {PARTITIONS_MAX}")]
-    PartitionCount {
-        /// What was asked for.
-        asked: i32,
-    },
-    /// The topic can only grow.
-    #[error("topic {topic} has {current} partitions; {asked} is not more")]
-    NotMore {
-        /// The topic.
-        topic: String,
-        /// How many it has.
-        current: usize,
-        /// What was asked for.
-        asked: i32,
-    },
-    /// The replication factor makes no sense.
-    #[error("replication factor {asked} must be larger than 0")]
-    ReplicationFactor {
-        /// What was asked for.
-        asked: i16,
-    },
-    /// Fewer brokers than replicas.
-    #[error(transparent)]
-    Placement(#[from] PlacementError),
-    /// The chosen replicas make no sense.
-    #[error("replica assignment: {0}")]
-    Assignment(&'static str),
-    /// Both a count and an assignment were given.
-    #[error("give either partition count and replication factor, or a replica assignment")]
-    Both,
-    /// A setting is unknown or out of range.
-    #[error("{0}")]
-    Config(String),
-    /// Topics may not be deleted.
-    #[error("delete.topic.enable is false on this broker")]
-    DeletionDisabled,
-    /// The time is over; the change may still happen.
-    #[error("the change was accepted and is not finished after {0:?}")]
-    TimedOut(Duration),
-    /// The tree is away.
-    #[error(transparent)]
-    Silent(#[from] TreeSilent),
-    /// The tree refused.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-}
-
-impl From<StoreError> for AdminError {
-    fn from(error: StoreError) -> Self {
-        Self::Tree(error.into())
-    }
 }
 
 /// Changes to the cluster's topics. Cheap to share; all calls may run at once.
@@ -245,16 +168,16 @@ impl Admin {
             if new.partitions.is_some() || new.replication_factor.is_some() {
                 return Err(AdminError::Both);
             }
-            check_assignment(chosen, 0, snapshot)?;
+            assignment::check(chosen, 0, snapshot)?;
             return Ok(chosen.clone());
         }
         let config = self.config.load();
         let asked = new.partitions.unwrap_or(config.num_partitions);
-        let count = partition_count(asked)?;
+        let count = assignment::partition_count(asked)?;
         let asked = new.replication_factor.unwrap_or(config.default_replication_factor as i16);
         let factor = usize::try_from(asked).ok().filter(|factor| *factor > 0);
         let factor = factor.ok_or(AdminError::ReplicationFactor { asked })?;
-        place(snapshot, 0, count, factor)
+        assignment::place(snapshot, assignment::start(snapshot), 0, count, factor)
     }
 
     async fn write_topic(
@@ -263,26 +186,10 @@ impl Admin {
         partitions: BTreeMap<i32, Vec<i32>>,
         id: Uuid,
     ) -> Result<(), AdminError> {
-        let config_path = path::topic_config(&new.name);
-        let config = Config::new(new.config.clone()).encode();
         let node =
             topic::Topic { partitions, topic_id: Some(id.to_string()), ..topic::Topic::default() };
-        // What an old tool left behind is replaced, as Kafka does.
-        let config = if self.store.exists(&config_path).await?.is_some() {
-            Op::Set { path: config_path, data: config, version: None }
-        } else {
-            Op::Create { path: config_path, data: config, mode: CreateMode::Persistent }
-        };
-        let topic = Op::Create {
-            path: path::topic(&new.name),
-            data: node.encode(),
-            mode: CreateMode::Persistent,
-        };
-        match self.store.multi(vec![config, topic]).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::NodeExists { .. }) => Err(AdminError::Exists(new.name.clone())),
-            Err(error) => Err(error.into()),
-        }
+        let config = Config::new(new.config.clone()).encode();
+        write::make(&*self.store, &new.name, &node, &config).await
     }
 
     /// Gives a topic more partitions, up to `count` in all; `chosen` are the replicas of the new
@@ -296,42 +203,27 @@ impl Admin {
         validate_only: bool,
     ) -> Result<(), AdminError> {
         let snapshot = self.metadata.load();
-        let known = snapshot.topic(topic).ok_or_else(|| AdminError::Unknown(topic.to_owned()))?;
-        let current = known.partitions.len();
-        let wanted = partition_count(count)?;
-        if wanted <= current {
-            return Err(AdminError::NotMore { topic: topic.to_owned(), current, asked: count });
+        if snapshot.topic(topic).is_none() {
+            return Err(AdminError::Unknown(topic.to_owned()));
         }
-        let new = if let Some(chosen) = chosen {
-            if chosen.len() != wanted - current {
-                return Err(AdminError::Assignment(
-                    "it must name the replicas of each new partition",
-                ));
+        let wanted = assignment::partition_count(count)?;
+        let start = assignment::start(&snapshot);
+        let growth = Growth { topic, wanted: count, chosen: chosen.as_deref(), start };
+        let lacks = |node: &topic::Topic| growth.of(node, &snapshot);
+        let grown = async {
+            if validate_only {
+                let (node, _) = write::read(&*self.store, topic).await?;
+                return lacks(&node).map(drop);
             }
-            let numbered = chosen.into_iter().enumerate();
-            let new = numbered.map(|(n, replicas)| ((current + n) as i32, replicas)).collect();
-            check_assignment(&new, current, &snapshot)?;
-            new
-        } else {
-            let factor = known.partitions.first().map_or(1, |first| first.replicas.len());
-            place(&snapshot, current, wanted - current, factor)?
+            write::grow(&*self.store, topic, lacks).await
         };
+        Patience::new(limit).wait(grown).await?;
         if validate_only {
             return Ok(());
         }
-        let path = path::topic(topic);
-        let write = async {
-            let (data, stat) = self.store.get(&path).await?;
-            let mut node = topic::Topic::decode(&path, &data).map_err(TreeError::from)?;
-            node.partitions.extend(new);
-            self.store.set(&path, &node.encode(), Some(stat.version)).await?;
-            Ok::<_, AdminError>(())
-        };
-        Patience::new(limit).wait(write).await?;
-        let id = known.id;
-        let grown =
-            |m: &Metadata| m.topic_by_id(id).is_none_or(|topic| topic.partitions.len() >= wanted);
-        self.wait(limit, grown).await
+        let has_grown =
+            |m: &Metadata| m.topic(topic).is_none_or(|topic| topic.partitions.len() >= wanted);
+        self.wait(limit, has_grown).await
     }
 
     /// Deletes a topic.
@@ -341,24 +233,11 @@ impl Admin {
         }
         let snapshot = self.metadata.load();
         let id = snapshot.topic(topic).ok_or_else(|| AdminError::Unknown(topic.to_owned()))?.id;
-        let marker = path::delete_topic(topic);
-        let mark = async {
-            membership::ensure(&*self.store, &marker, &[]).await?;
-            Ok::<_, AdminError>(())
-        };
-        Patience::new(limit).wait(mark).await?;
+        Patience::new(limit).wait(write::mark(&*self.store, topic, id)).await?;
         self.wait(limit, |m: &Metadata| m.topic_by_id(id).is_none()).await?;
         // The name is free once the controller has removed the marker, its last step.
-        let gone = async {
-            loop {
-                let (stat, mut watch) = self.store.exists_and_watch(&marker).await?;
-                if stat.is_none() {
-                    return Ok(());
-                }
-                watch.next().await;
-            }
-        };
-        tokio::time::timeout(limit, gone).await.map_err(|_| AdminError::TimedOut(limit))?
+        let gone = tokio::time::timeout(limit, write::unmarked(&*self.store, topic)).await;
+        gone.map_err(|_| AdminError::TimedOut(limit))?
     }
 
     async fn wait(
@@ -371,54 +250,5 @@ impl Admin {
     }
 }
 
-fn partition_count(asked: i32) -> Result<usize, AdminError> {
-    let count = usize::try_from(asked).ok().filter(|count| (1..=PARTITIONS_MAX).contains(count));
-    count.ok_or(AdminError::PartitionCount { asked })
-}
-
-fn place(
-    snapshot: &Metadata,
-    first: usize,
-    count: usize,
-    factor: usize,
-) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
-    let rack_of = |(id, broker): (&BrokerId, &metadata::Broker)| (*id, broker.rack.clone());
-    let brokers: Vec<_> = snapshot.brokers.iter().map(rack_of).collect();
-    let brokers: Vec<_> = brokers.iter().map(|(id, rack)| (*id, rack.as_deref())).collect();
-    let start = fastrand::usize(..brokers.len().max(1));
-    let placed = placement::place_by_rack(&brokers, first, count, factor, start + first, start)?;
-    let ids = |replicas: Vec<BrokerId>| replicas.into_iter().map(|id| id.0).collect();
-    Ok((first as i32..).zip(placed.into_iter().map(ids)).collect())
-}
-
-/// Checks replicas that a client chose; partitions are numbered from `first` on.
-fn check_assignment(
-    chosen: &BTreeMap<i32, Vec<i32>>,
-    first: usize,
-    snapshot: &Metadata,
-) -> Result<(), AdminError> {
-    if chosen.is_empty() {
-        return Err(AdminError::Assignment("it names no partition"));
-    }
-    if !chosen.keys().copied().eq(first as i32..(first + chosen.len()) as i32) {
-        return Err(AdminError::Assignment("partitions must be numbered without holes"));
-    }
-    let factor = chosen.values().next().map_or(0, Vec::len);
-    for replicas in chosen.values() {
-        if replicas.is_empty() || replicas.len() != factor {
-            return Err(AdminError::Assignment(
-                "every partition must have the same number of replicas",
-            ));
-        }
-        let mut distinct = replicas.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() != replicas.len() {
-            return Err(AdminError::Assignment("a broker cannot hold a partition twice"));
-        }
-        if replicas.iter().any(|id| !snapshot.brokers.contains_key(&BrokerId(*id))) {
-            return Err(AdminError::Assignment("it names a broker that is not alive"));
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Why a change of topics was refused, or is not known to be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_zookeeper::error::TreeError;
+use broker_zookeeper::store::StoreError;
+
+use crate::controller::placement::PlacementError;
+use crate::controller::topic_name::NameError;
+use crate::controller::tree_patience::TreeSilent;
+
+/// The most partitions that one topic may have. Kafka has no bound of its own; each
+/// partition is a directory and some open files, and a mistyped number must not fill the disk.
+pub(super) const PARTITIONS_MAX: usize = 100_000;
+
+/// Why a change was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The name is not legal.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The name differs from that of another topic in `.` and `_` only.
+    #[error("topic {name} collides with topic {with}: '.' and '_' cannot be told apart in metrics")]
+    Collision {
+        /// The new name.
+        name: String,
+        /// The other topic.
+        with: Arc<str>,
+    },
+    /// The topic exists.
+    #[error("topic {0} exists already")]
+    Exists(String),
+    /// The topic does not exist.
+    #[error("topic {0} does not exist")]
+    Unknown(String),
+    /// The number of partitions makes no sense.
+    #[error("{asked} is no number of partitions: it must be from 1 to {PARTITIONS_MAX}")]
+    PartitionCount {
+        /// What was asked for.
+        asked: i32,
+    },
+    /// The topic can only grow.
+    #[error("topic {topic} has {current} partitions; {asked} is not more")]
+    NotMore {
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        current: usize,
+        /// What was asked for.
+        asked: i32,
+    },
+    /// What the new partitions would be like is being changed.
+    #[error("replicas of topic {0} are being moved: it can grow once that is done or stopped")]
+    Moving(String),
+    /// The replication factor makes no sense.
+    #[error("replication factor {asked} must be larger than 0")]
+    ReplicationFactor {
+        /// What was asked for.
+        asked: i16,
+    },
+    /// Fewer brokers than replicas.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The chosen replicas make no sense.
+    #[error("replica assignment: {0}")]
+    Assignment(&'static str),
+    /// Both a count and an assignment were given.
+    #[error("give either partition count and replication factor, or a replica assignment")]
+    Both,
+    /// A setting is unknown or out of range.
+    #[error("{0}")]
+    Config(String),
+    /// Topics may not be deleted.
+    #[error("delete.topic.enable is false on this broker")]
+    DeletionDisabled,
+    /// The time is over; the change may still happen.
+    #[error("the change was accepted and is not finished after {0:?}")]
+    TimedOut(Duration),
+    /// The tree is away.
+    #[error(transparent)]
+    Silent(#[from] TreeSilent),
+    /// The tree refused.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Tree(error.into())
+    }
+}
