@@ -46,6 +46,7 @@ mod stray;
 pub use create::{CreateError, NewLog};
 pub use delete::DeletedDir;
 pub use load::{FailedLog, LoadDirError, LoadSettings, Loaded, LoadedLog, Progress};
+pub use stray::Reach;
 
 use clean_shutdown::CleanShutdown;
 use stray::Strays;

@@ -18,15 +18,18 @@
 //! | another member of the ISR does not answer | no: it may have more |
 //! | else | yes |
 //!
+//! A log that lies aside is taken back first (`replica/manager/apply.rs`): it is what this broker has.
+//!
 //! Source: ours; what is asked is what [`ends`] says.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::{error, info};
 
-use super::Control;
+use super::{Control, on_disk_thread};
 use crate::controller::ends::{self, Asked};
 use crate::controller::state::event::{End, Said};
 use crate::replica::manager::Become;
@@ -60,6 +63,9 @@ impl Control {
         if claims.is_empty() {
             return HashSet::new();
         }
+        let may_lie_aside: Vec<_> = claims.iter().map(|claim| Become::clone(claim)).collect();
+        let replicas = Arc::clone(&self.parts.replicas);
+        on_disk_thread(move || replicas.take_strays_back(&may_lie_aside)).await;
         let ends = self.ask_the_others(&claims).await;
         let (me, mut doubted) = (self.parts.broker_id, HashSet::new());
         for claim in claims {

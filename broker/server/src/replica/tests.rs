@@ -126,7 +126,7 @@ fn batch(records: i32) -> Vec<u8> {
     builder.finish().unwrap()
 }
 
-pub(super) fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendError> {
+pub(crate) fn append(partition: &Arc<Partition>, records: i32) -> Result<Appended, AppendError> {
     append_bytes(partition, &batch(records))
 }
 

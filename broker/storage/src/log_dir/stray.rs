@@ -24,6 +24,9 @@ use crate::log::Log;
 use crate::partition_metadata;
 use crate::recovery::{self, LoadOptions};
 
+/// How far a log reaches, to be compared: its last segment and that one's size.
+pub type Reach = Option<(Offset, u64)>;
+
 /// Logs that lie aside in a directory: whose they are, as their names say, and where.
 #[derive(Debug, Default)]
 pub(super) struct Strays(Vec<(TopicPartition, PathBuf)>);
@@ -63,18 +66,23 @@ impl LogDir {
         }
     }
 
-    /// Returns where a log of this partition and topic lies aside; of several, the one that reaches furthest.
-    pub fn find_stray(&self, partition: &TopicPartition, topic_id: Uuid) -> Option<PathBuf> {
+    /// Returns where a log of this partition and topic lies aside, and how far it reaches; of several, the one
+    /// that reaches furthest.
+    pub fn find_stray(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+    ) -> Option<(Reach, PathBuf)> {
         if self.offline().is_offline() {
             return None;
         }
         let found: Vec<_> = self.strays.lock().of(partition).map(Path::to_owned).collect();
         let is_of_topic = |path: &PathBuf| matches!(partition_metadata::read(self.fs().as_ref(), path), Ok(Some(id)) if id == topic_id);
-        found.into_iter().filter(is_of_topic).max_by_key(|path| self.reach(path))
+        let found = found.into_iter().filter(is_of_topic);
+        found.map(|path| (self.reach(&path), path)).max()
     }
 
-    /// How far a log reaches, to be compared: its last segment and that one's size.
-    fn reach(&self, path: &Path) -> Option<(Offset, u64)> {
+    fn reach(&self, path: &Path) -> Reach {
         let entries = self.fs().list(path).ok()?;
         let segments = entries.iter().filter_map(|entry| {
             let (base, suffix) = parse_file_name(&entry.name)?;

@@ -7,11 +7,13 @@ use broker_protocol::message::list_offsets::{
 };
 use broker_protocol::message::update_metadata::{UpdateMetadataBroker, UpdateMetadataEndpoint};
 use broker_protocol::primitive::{Reader, Writer};
+use broker_protocol::quantity::Offset;
 use broker_protocol::topic_partition::TopicPartition;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::replica::tests::append;
 
 /// What the broker asks others in.
 const VERSION: i16 = 5;
@@ -143,6 +145,26 @@ async fn a_replica_that_is_unproven_leads_only_if_the_others_have_no_more() {
         broker.introduce(other_broker(says).await).await;
         let code = if leads { ErrorCode::None } else { ErrorCode::KafkaStorageError };
         assert_eq!(broker.be_elected(&[ME, OTHER], 0).await, code, "{says:?}");
+    }
+}
+
+/// The log lies aside: it counts, as the others say what is in theirs. It is here from then on, also where the
+/// other has more, as what is to be copied.
+#[tokio::test]
+async fn a_replica_whose_log_lies_aside_leads_by_what_is_in_it() {
+    let has_as_much = (ErrorCode::None, 0, 5);
+    for (says, leads) in [(has_as_much, true), (HAS_MORE, false)] {
+        let broker = Obeying::new().await;
+        broker.leader_and_isr(PART, (OTHER, 3), (ME, 1)).await;
+        append(&broker.replicas.partition("t", 0).unwrap(), 5).unwrap();
+        broker.leader_and_isr(FULL, (OTHER, 3), (ME, 0)).await;
+        assert_eq!(broker.logs(), ["t-0 stray"]);
+        broker.introduce(other_broker(says).await).await;
+        let code = if leads { ErrorCode::None } else { ErrorCode::KafkaStorageError };
+        assert_eq!(broker.be_elected(&[ME, OTHER], 0).await, code, "{says:?}");
+        assert_eq!(broker.logs(), ["t-0"]);
+        let back = broker.replicas.partition("t", 0).unwrap();
+        assert_eq!(back.offsets().log_end_offset, Offset(5), "{says:?}");
     }
 }
 

@@ -244,8 +244,19 @@ impl Manager {
         }
     }
 
-    /// Takes back a log of this partition that was put aside, if there is one of the topic's id; returns
-    /// whether it did. It is unproven: what it vouched for is not known any more.
+    /// Takes back the logs of partitions that are not here and lie aside, as [`Manager::apply`] does: what is in
+    /// them counts before it is judged whether this broker leads by them.
+    pub fn take_strays_back(&self, changes: &[Become]) {
+        let _turn = self.changing.lock();
+        let now = self.clock.wall();
+        for change in changes.iter().filter(|change| matches!(self.find(change), Found::Missing)) {
+            self.take_back(change, now);
+        }
+    }
+
+    /// Takes back a log of this partition that was put aside, if there is one of the topic's id, from the
+    /// directory where it reaches furthest; returns whether it did. It is unproven: what it vouched for is not
+    /// known any more.
     ///
     /// A replica that is new is made anew: others have the partition, and a topic that begins again with the
     /// first epoch knows nothing of the epochs in the log.
@@ -254,9 +265,11 @@ impl Manager {
         if change.is_new || topic_id.is_zero() {
             return false;
         }
-        let mut found =
-            self.dirs.iter().filter_map(|dir| Some((dir, dir.find_stray(name, topic_id)?)));
-        let Some((dir, stray)) = found.next() else { return false };
+        let found = self.dirs.iter().filter_map(|dir| {
+            let (reach, stray) = dir.find_stray(name, topic_id)?;
+            Some((reach, dir, stray))
+        });
+        let Some((_, dir, stray)) = found.max_by_key(|(reach, ..)| *reach) else { return false };
         let config = Arc::clone(&change.config);
         let wanted = NewLog { partition: name.clone(), topic_id: Some(topic_id), config };
         let is_relaxed = durability(&change.config) == Durability::Replicated;

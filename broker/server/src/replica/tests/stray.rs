@@ -85,6 +85,22 @@ fn of_several_logs_the_one_that_reaches_furthest_is_taken_back() {
     }
 }
 
+/// Each lies in another directory, as where a move was cut short before its last step.
+#[test]
+fn of_several_directories_the_log_that_reaches_furthest_is_taken_back() {
+    for sizes in [[5, 2], [2, 5]] {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let manager = open(&[dirs[0].path(), dirs[1].path()], &relaxed());
+        for (dir, size) in dirs.iter().zip(sizes) {
+            assert!(manager.alter_dir(&name(), dir.path()).is_err(), "it comes there next");
+            append(&lead_of(&manager, ID, 3, true), size).unwrap();
+            sweep(&manager);
+            assert_eq!(strays(dir.path()), 1);
+        }
+        assert_eq!(end(&lead_of(&manager, ID, 4, false)), 5, "{sizes:?}");
+    }
+}
+
 /// A name says nothing of the topic.
 #[test]
 fn a_log_that_does_not_say_its_topics_id_stays_aside_and_another_is_made() {
