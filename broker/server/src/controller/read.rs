@@ -77,6 +77,21 @@ pub(super) async fn everything(store: &dyn Store) -> Result<Snapshot, StoreError
 pub(super) async fn brokers(
     store: &dyn Store,
 ) -> Result<BTreeMap<BrokerId, LiveBroker>, StoreError> {
+    loop {
+        if let Some(brokers) = brokers_once(store).await? {
+            return Ok(brokers);
+        }
+    }
+}
+
+/// Reads the registrations, each with what its broker says that it cannot prove; `None` if a broker was registered
+/// anew in between.
+///
+/// What was said in another registration is not about this one. To know that it was, the registration is read
+/// before and after: both are written at once.
+async fn brokers_once(
+    store: &dyn Store,
+) -> Result<Option<BTreeMap<BrokerId, LiveBroker>>, StoreError> {
     let ids: Vec<i32> =
         store.children(path::BROKER_IDS).await?.iter().filter_map(|id| id.parse().ok()).collect();
     let nodes = store.get_many(&paths(&ids, |id| path::broker_id(*id))).await?;
@@ -86,7 +101,14 @@ pub(super) async fn brokers(
         let Some((data, stat)) = found(node)? else { continue };
         let unproven = match found(standing)? {
             Some((data, _)) => match understood(Standing::decode(&path::standing(id), &data)) {
-                Some(standing) => names_of(standing),
+                Some(standing) if standing.is_of(stat.ephemeral_owner) => names_of(standing),
+                Some(_) => {
+                    let now = store.exists(&path::broker_id(id)).await?;
+                    if now.is_none_or(|now| now.czxid != stat.czxid) {
+                        return Ok(None);
+                    }
+                    BTreeSet::new()
+                }
                 // Nobody knows which it means: any may lack something.
                 None => assigned(store, BrokerId(id)).await?,
             },
@@ -103,7 +125,7 @@ pub(super) async fn brokers(
         };
         brokers.insert(BrokerId(id), live);
     }
-    Ok(brokers)
+    Ok(Some(brokers))
 }
 
 fn endpoint(node: &broker::Endpoint) -> Endpoint {
@@ -399,10 +421,81 @@ pub(crate) fn fresh_id() -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use broker_zookeeper::embedded::EmbeddedTree;
-    use broker_zookeeper::store::CreateMode;
+    use broker_zookeeper::embedded::{EmbeddedStore, EmbeddedTree};
+    use broker_zookeeper::store::{CreateMode, Op};
 
     use super::*;
+    use crate::controller::membership::{ensure, ensure_paths};
+
+    const NODE: &[u8] =
+        br#"{"version":5,"endpoints":[],"jmx_port":-1,"host":null,"port":-1,"timestamp":"1"}"#;
+
+    /// Registers broker `id` in this session, whoever has the place, and says of which session its list is.
+    async fn register(store: &EmbeddedStore, id: i32, session: Option<i64>) {
+        let (place, standing) = (path::broker_id(id), path::standing(id));
+        let session = session.map(|id| format!(r#""session":{id},"#)).unwrap_or_default();
+        let list = format!(r#"{{"version":1,{session}"unproven":{{"t":[0]}}}}"#).into_bytes();
+        let delete = |path: &str| Op::Delete { path: path.to_owned(), version: None };
+        let create = |path: &str, data: &[u8], mode| Op::Create {
+            path: path.to_owned(),
+            data: data.to_owned(),
+            mode,
+        };
+        let mut ops = Vec::new();
+        for path in [&place, &standing] {
+            ops.extend(store.exists(path).await.unwrap().map(|_| delete(path)));
+        }
+        ops.push(create(&place, NODE, CreateMode::Ephemeral));
+        ops.push(create(&standing, &list, CreateMode::Persistent));
+        store.multi(ops).await.unwrap();
+    }
+
+    async fn tree() -> (EmbeddedTree, EmbeddedStore) {
+        let tree = EmbeddedTree::in_memory();
+        let look = tree.session().await;
+        ensure_paths(&look).await.unwrap();
+        for parent in [path::parent_of(path::STANDING), path::STANDING] {
+            ensure(&look, parent, b"").await.unwrap();
+        }
+        (tree, look)
+    }
+
+    /// A broker of Kafka that took over an id of ours says nothing of what it has, and what was said of the one
+    /// before it is not about it.
+    #[tokio::test]
+    async fn what_was_said_in_another_registration_is_not_believed() {
+        let (tree, look) = tree().await;
+        let own = tree.session().await;
+        let session = own.session_id();
+        for (id, said, counts) in
+            [(1, Some(session), true), (2, None, true), (3, Some(session + 1), false)]
+        {
+            register(&own, id, said).await;
+            let read = brokers(&look).await.unwrap();
+            assert_eq!(!read[&BrokerId(id)].unproven.is_empty(), counts, "{said:?}");
+        }
+    }
+
+    /// A broker that registers anew while it is read has said what it says.
+    #[tokio::test]
+    async fn a_list_is_read_with_its_registration() {
+        let (tree, look) = tree().await;
+        let sessions = [tree.session().await, tree.session().await];
+        let is_over = std::cell::Cell::new(false);
+        let registers = async {
+            for store in sessions.iter().cycle().take(300) {
+                register(store, 1, Some(store.session_id())).await;
+            }
+            is_over.set(true);
+        };
+        let reads = async {
+            while !is_over.get() {
+                let read = brokers(&look).await.unwrap();
+                assert!(read.values().all(|broker| !broker.unproven.is_empty()));
+            }
+        };
+        tokio::join!(registers, reads);
+    }
 
     /// What is spoilt is taken for the worst: all of the broker's replicas may lack something, and the topic
     /// may lose nothing.

@@ -149,7 +149,7 @@ async fn await_addresses(store: &dyn Store, what: &Registering<'_>) -> Result<()
     Ok(())
 }
 
-/// Takes the registration away that this session has made.
+/// Takes the registration away that this session has made; what was said with it counts no more.
 async fn withdraw(store: &dyn Store, id: BrokerId) -> Result<(), StoreError> {
     loop {
         match store.delete(&path::broker_id(id.0), None).await {
@@ -414,7 +414,9 @@ mod tests {
             assert_eq!((stat.czxid, stat.ephemeral_owner), (epoch, store.session_id()));
             assert_eq!(data, broker(1).encode());
             let (said, told) = standing(&store, ID).await.unwrap();
-            assert_eq!(said, r#"{"version":1,"unproven":{"t":[3]}}"#);
+            let session = store.session_id();
+            let list = format!(r#"{{"version":1,"session":{session},"unproven":{{"t":[3]}}}}"#);
+            assert_eq!(said, list);
             assert!(told.mzxid <= epoch, "before anybody can elect it");
             let again = register(&store, ID, &broker(2), &[], Duration::ZERO).await.unwrap();
             let (data, _) = store.get(&path::broker_id(ID.0)).await.unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Only this broker writes its node, one write after the other; one whose answer was lost is looked for. Before
 //! it is known that the id is this broker's nothing is written: the first word is said in the transaction that
-//! registers.
+//! registers. It names that session: whoever takes the id over may be a broker of Kafka, which says nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ pub(super) async fn op(
 ) -> Result<Option<Op>, StoreError> {
     let path = path::standing(id.0);
     let found = settle::current(store, &path).await?;
-    let data = (!unproven.is_empty()).then(|| encode(unproven));
+    let data = (!unproven.is_empty()).then(|| encode(store.session_id(), unproven));
     Ok(match (found, data) {
         (None, None) => None,
         (Some((said, _)), Some(data)) if said == data => None,
@@ -71,12 +71,12 @@ async fn ensure_parents(store: &dyn Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn encode(unproven: &BTreeSet<TopicPartition>) -> Vec<u8> {
+fn encode(session: i64, unproven: &BTreeSet<TopicPartition>) -> Vec<u8> {
     let mut by_topic: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
     for name in unproven {
         by_topic.entry(name.topic.to_string()).or_default().insert(name.partition);
     }
-    Standing::new(by_topic).encode()
+    Standing::new(session, by_topic).encode()
 }
 
 #[cfg(test)]
@@ -107,8 +107,9 @@ mod tests {
                     1 => Some("[1]"),
                     _ => Some("[1,3]"),
                 };
-                let wanted =
-                    partitions.map(|of| format!(r#"{{"version":1,"unproven":{{"t":{of}}}}}"#));
+                let id = store.session_id();
+                let wanted = partitions
+                    .map(|of| format!(r#"{{"version":1,"session":{id},"unproven":{{"t":{of}}}}}"#));
                 assert_eq!(read, wanted);
             }
         }

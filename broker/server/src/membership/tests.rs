@@ -391,8 +391,10 @@ async fn what_is_unproven_is_told_before_the_registration_and_when_it_changes() 
         let one = bed.join(3, dir.path(), faults).await;
         let path = path::standing(3);
         let (data, told) = bed.look.get(&path).await.unwrap();
-        assert_eq!(data, br#"{"version":1,"unproven":{"t":[3]}}"#);
         let (_, registered) = bed.look.get(&path::broker_id(3)).await.unwrap();
+        let session = registered.ephemeral_owner;
+        let list = format!(r#"{{"version":1,"session":{session},"unproven":{{"t":[3]}}}}"#);
+        assert_eq!(String::from_utf8(data).unwrap(), list);
         assert!(told.mzxid <= registered.czxid);
         one.unproven.lock().clear();
         one.changes.send_modify(|count| *count += 1);

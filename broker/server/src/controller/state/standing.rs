@@ -123,7 +123,11 @@ impl State {
         }
     }
 
-    /// A broker's list of unproven replicas was read again: within one life it only shrinks.
+    /// A broker's list of unproven replicas was read again: what it names no more is proven.
+    ///
+    /// What it names anew is left out: a list is told late, and may name what was proven since (`prove`). Members of
+    /// the ISR whose logs are missing are named with the registration; a log that is made anew or taken back in a
+    /// life that has begun is one of a replica that has the ISR still to join.
     pub(super) fn doubts_cleared(&mut self, broker: BrokerId, unproven: &BTreeSet<TopicPartition>) {
         let Some(known) = self.facts.unproven.get_mut(&broker) else { return };
         let cleared: Vec<_> = known.difference(unproven).cloned().collect();
