@@ -63,7 +63,7 @@ impl Control {
         if claims.is_empty() {
             return HashSet::new();
         }
-        let may_lie_aside: Vec<_> = claims.iter().map(|claim| Become::clone(claim)).collect();
+        let may_lie_aside: Vec<_> = claims.iter().copied().cloned().collect();
         let replicas = Arc::clone(&self.parts.replicas);
         on_disk_thread(move || replicas.take_strays_back(&may_lie_aside)).await;
         let ends = self.ask_the_others(&claims).await;
