@@ -19,6 +19,5 @@ pub(crate) mod run;
 pub mod state;
 pub mod topic_name;
 mod tree;
-pub mod tree_patience;
 mod watches;
 pub(crate) mod wire;

@@ -29,6 +29,7 @@ pub mod peer;
 pub mod planted;
 mod producer_ids;
 pub mod replica;
+pub mod request_time;
 pub mod tasks;
 mod to_controller;
 mod version;

@@ -20,7 +20,14 @@ const PROFILE: [(&str, &str); 3] = [
 pub fn install() -> Result<PathBuf> {
     let place = install_dir(&format!("cargo-deny-{VERSION}"), |draft| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.envs(PROFILE).args(["install", "--locked", "--quiet", "--version", VERSION, "--root"]);
+        cargo.envs(PROFILE).args([
+            "install",
+            "--locked",
+            "--quiet",
+            "--version",
+            VERSION,
+            "--root",
+        ]);
         step("cargo-deny", cargo.arg(draft).arg("cargo-deny"))
     })?;
     Ok(place.join("bin/cargo-deny"))

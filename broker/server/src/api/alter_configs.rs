@@ -12,8 +12,9 @@ use broker_protocol::message::{alter_configs, incremental_alter_configs};
 use super::RequestContext;
 use super::describe_configs::{ResourceError, entity};
 use crate::context::Context;
-use crate::controller::tree_patience::{Patience, TreeSilent};
+
 use crate::dynamic_config::Entity;
+use crate::request_time::{RequestTime, TreeSilent};
 use broker_zookeeper::error::TreeError;
 
 /// Why a change was refused.
@@ -57,12 +58,12 @@ pub(crate) async fn alter_configs(
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
     let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
-    let mut patience = Patience::default();
+    let mut time = RequestTime::default();
     for resource in &request.resources {
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            patience.wait(replace(context, resource, request.validate_only)).await
+            time.tree(replace(context, resource, request.validate_only)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(alter_configs::AlterConfigsResourceResponse {
@@ -84,12 +85,12 @@ pub(crate) async fn incremental_alter_configs(
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
     let repeated = repeated(resources.map(|r| (r.resource_type, &*r.resource_name)));
-    let mut patience = Patience::default();
+    let mut time = RequestTime::default();
     for resource in &request.resources {
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            patience.wait(change(context, resource, request.validate_only)).await
+            time.tree(change(context, resource, request.validate_only)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(incremental_alter_configs::AlterConfigsResourceResponse {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
 use broker_config::topic::TopicConfig;
 use broker_protocol::error_code::ErrorCode;
@@ -13,8 +12,8 @@ use broker_protocol::message::create_topics::{
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::error::AdminError;
 use crate::controller::admin::{Made, NewTopic};
+use crate::request_time::RequestTime;
 
 /// Makes topics, or only checks them.
 pub(crate) async fn create_topics(
@@ -22,7 +21,7 @@ pub(crate) async fn create_topics(
     request: CreateTopicsRequest<'_>,
     _rc: &RequestContext<'_>,
 ) -> CreateTopicsResponse<'static> {
-    let mut limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let mut time = RequestTime::of_ms(request.timeout_ms);
     let mut names: HashMap<&str, usize> = HashMap::new();
     for topic in &request.topics {
         *names.entry(&topic.name).or_default() += 1;
@@ -47,15 +46,12 @@ pub(crate) async fn create_topics(
         }
         let new = new_topic(topic);
         let config = new.config.clone();
-        topics.push(match context.admin.create_topic(new, limit, request.validate_only).await {
-            Ok(made) => created(context, &topic.name, &made, &config),
-            Err(error) => {
-                if let AdminError::Silent(_) = error {
-                    limit = Duration::ZERO;
-                }
-                refused(&topic.name, ErrorCode::from(&error), error.to_string())
-            }
-        });
+        topics.push(
+            match context.admin.create_topic(new, &mut time, request.validate_only).await {
+                Ok(made) => created(context, &topic.name, &made, &config),
+                Err(error) => refused(&topic.name, ErrorCode::from(&error), error.to_string()),
+            },
+        );
     }
     CreateTopicsResponse { topics, ..Default::default() }
 }

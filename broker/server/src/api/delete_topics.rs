@@ -1,7 +1,6 @@
 //! DeleteTopics: by name, or by id from version 6 on; each topic by itself.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::delete_topics::{
@@ -11,7 +10,7 @@ use broker_protocol::uuid::Uuid;
 
 use super::RequestContext;
 use crate::context::Context;
-use crate::controller::admin::error::AdminError;
+use crate::request_time::RequestTime;
 
 /// Deletes topics.
 pub(crate) async fn delete_topics(
@@ -19,7 +18,7 @@ pub(crate) async fn delete_topics(
     request: DeleteTopicsRequest<'_>,
     rc: &RequestContext<'_>,
 ) -> DeleteTopicsResponse<'static> {
-    let mut limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let mut time = RequestTime::of_ms(request.timeout_ms);
     let asked: Vec<DeleteTopicState<'_>> = if rc.api_version >= 6 {
         request.topics
     } else {
@@ -28,7 +27,7 @@ pub(crate) async fn delete_topics(
     };
     let mut responses = Vec::with_capacity(asked.len());
     for topic in &asked {
-        responses.push(delete(context, topic, &mut limit).await);
+        responses.push(delete(context, topic, &mut time).await);
     }
     DeleteTopicsResponse { responses, ..Default::default() }
 }
@@ -36,7 +35,7 @@ pub(crate) async fn delete_topics(
 async fn delete(
     context: &Context,
     asked: &DeleteTopicState<'_>,
-    limit: &mut Duration,
+    time: &mut RequestTime,
 ) -> DeletableTopicResult<'static> {
     let metadata = context.metadata.load();
     let answer = |code: ErrorCode, message: Option<String>, name: Option<&str>, id: Uuid| {
@@ -59,10 +58,7 @@ async fn delete(
         },
     };
     let id = metadata.topic(&name).map_or(Uuid::ZERO, |topic| topic.id);
-    let deleted = context.admin.delete_topic(&name, *limit).await;
-    if let Err(AdminError::Silent(_)) = deleted {
-        *limit = Duration::ZERO;
-    }
+    let deleted = context.admin.delete_topic(&name, time).await;
     match deleted {
         Ok(()) => answer(ErrorCode::None, None, Some(&name), id),
         Err(error) => answer(ErrorCode::from(&error), Some(error.to_string()), Some(&name), id),

@@ -14,8 +14,9 @@ use broker_protocol::message::describe_configs::{
 use super::RequestContext;
 use crate::context::Context;
 use crate::controller::topic_name;
-use crate::controller::tree_patience::{Patience, TreeSilent};
+
 use crate::dynamic_config::Entity;
+use crate::request_time::{RequestTime, TreeSilent};
 use broker_zookeeper::error::TreeError;
 
 /// Resources of requests about configuration. Source: Kafka 3.9 `ConfigResource.Type`.
@@ -66,9 +67,9 @@ pub(crate) async fn describe_configs(
     _rc: &RequestContext<'_>,
 ) -> DescribeConfigsResponse<'static> {
     let mut results = Vec::with_capacity(request.resources.len());
-    let mut patience = Patience::default();
+    let mut time = RequestTime::default();
     for resource in &request.resources {
-        let (code, message, configs) = match patience.wait(describe(context, resource)).await {
+        let (code, message, configs) = match time.tree(describe(context, resource)).await {
             Ok(entries) => {
                 let wanted = |entry: &Entry| match &resource.configuration_keys {
                     Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == entry.key.name),

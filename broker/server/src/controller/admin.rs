@@ -18,9 +18,9 @@ use self::assignment::Growth;
 use self::error::AdminError;
 use super::read::fresh_id;
 use super::topic_name;
-use super::tree_patience::Patience;
 use crate::dynamic_config::SharedConfig;
 use crate::metadata::{self, Cache, Metadata};
+use crate::request_time::{RequestTime, TimedOut};
 
 mod assignment;
 pub mod error;
@@ -78,7 +78,7 @@ impl Admin {
     pub async fn create_topic(
         &self,
         new: NewTopic,
-        limit: Duration,
+        time: &mut RequestTime,
         validate_only: bool,
     ) -> Result<Made, AdminError> {
         let snapshot = self.metadata.load();
@@ -99,9 +99,9 @@ impl Admin {
         };
         if !validate_only {
             let written = self.write_topic(&new, assignment, made.id);
-            Patience::new(limit).wait(written).await?;
+            time.tree(written).await?;
             let settled = |m: &Metadata| m.topic_by_id(made.id).is_some();
-            self.wait(limit, settled).await?;
+            self.seen(time, settled).await?;
         }
         Ok(made)
     }
@@ -109,12 +109,13 @@ impl Admin {
     /// Makes the topics that a client asked about and that do not exist. A name that cannot be
     /// made, or another broker that was first, is no error here: the caller looks again.
     pub async fn create_missing(&self, names: &[String]) {
+        let mut time = RequestTime::new(AUTO_CREATE_LIMIT);
         for name in names {
             let mut new = NewTopic { name: name.clone(), ..NewTopic::default() };
             if metadata::is_internal(name) {
                 self.shape_internal(&mut new);
             }
-            match self.create_topic(new, AUTO_CREATE_LIMIT, false).await {
+            match self.create_topic(new, &mut time, false).await {
                 // One that this broker was not told of yet is there all the same.
                 Ok(_) | Err(AdminError::Exists(_)) => {}
                 Err(error) => {
@@ -134,7 +135,8 @@ impl Admin {
             return Ok(());
         }
         self.shape_internal(&mut new);
-        match self.create_topic(new, AUTO_CREATE_LIMIT, false).await {
+        let mut time = RequestTime::new(AUTO_CREATE_LIMIT);
+        match self.create_topic(new, &mut time, false).await {
             Ok(_) | Err(AdminError::Exists(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -199,7 +201,7 @@ impl Admin {
         topic: &str,
         count: i32,
         chosen: Option<Vec<Vec<i32>>>,
-        limit: Duration,
+        time: &mut RequestTime,
         validate_only: bool,
     ) -> Result<(), AdminError> {
         let snapshot = self.metadata.load();
@@ -217,36 +219,38 @@ impl Admin {
             }
             write::grow(&*self.store, topic, lacks).await
         };
-        Patience::new(limit).wait(grown).await?;
+        time.tree(grown).await?;
         if validate_only {
             return Ok(());
         }
         let has_grown =
             |m: &Metadata| m.topic(topic).is_none_or(|topic| topic.partitions.len() >= wanted);
-        self.wait(limit, has_grown).await
+        self.seen(time, has_grown).await.map_err(AdminError::from)
     }
 
     /// Deletes a topic.
-    pub async fn delete_topic(&self, topic: &str, limit: Duration) -> Result<(), AdminError> {
+    pub async fn delete_topic(
+        &self,
+        topic: &str,
+        time: &mut RequestTime,
+    ) -> Result<(), AdminError> {
         if !self.config.load().delete_topic_enable {
             return Err(AdminError::DeletionDisabled);
         }
         let snapshot = self.metadata.load();
         let id = snapshot.topic(topic).ok_or_else(|| AdminError::Unknown(topic.to_owned()))?.id;
-        Patience::new(limit).wait(write::mark(&*self.store, topic, id)).await?;
-        self.wait(limit, |m: &Metadata| m.topic_by_id(id).is_none()).await?;
+        time.tree(write::mark(&*self.store, topic, id)).await?;
+        self.seen(time, |m: &Metadata| m.topic_by_id(id).is_none()).await?;
         // The name is free once the controller has removed the marker, its last step.
-        let gone = tokio::time::timeout(limit, write::unmarked(&*self.store, topic)).await;
-        gone.map_err(|_| AdminError::TimedOut(limit))?
+        time.seen(write::unmarked(&*self.store, topic)).await?
     }
 
-    async fn wait(
+    async fn seen(
         &self,
-        limit: Duration,
+        time: &RequestTime,
         settled: impl Fn(&Metadata) -> bool,
-    ) -> Result<(), AdminError> {
-        let seen = tokio::time::timeout(limit, self.metadata.wait_until(settled)).await;
-        seen.map(drop).map_err(|_| AdminError::TimedOut(limit))
+    ) -> Result<(), TimedOut> {
+        time.seen(self.metadata.wait_until(settled)).await.map(drop)
     }
 }
 

@@ -98,17 +98,18 @@ fn what_needs_the_tree_is_refused_in_words_while_it_is_away() {
     create(&cluster, "t", 1, &[]);
     let held = cluster.hold();
     let mut client = cluster.client(1);
-    let new = |name: &'static str| CreatableTopic {
-        name: name.into(),
+    let new = |name: &str| CreatableTopic {
+        name: name.to_owned().into(),
         num_partitions: 1,
         replication_factor: 1,
         ..Default::default()
     };
     let request = CreateTopicsRequest {
-        topics: vec![new("u"), new("v")],
+        topics: (0..60).map(|number| new(&format!("u{number}"))).collect(),
         timeout_ms: 1_000,
         ..Default::default()
     };
+    // Within what clients wait for: the tree is waited for once, not once a topic.
     let answer = client.call(&request, 5);
     let response: CreateTopicsResponse<'_> = answer.read(5);
     for topic in &response.topics {

@@ -1,14 +1,13 @@
 //! Why a change of topics was refused, or is not known to be done.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::store::StoreError;
 
 use crate::controller::placement::PlacementError;
 use crate::controller::topic_name::NameError;
-use crate::controller::tree_patience::TreeSilent;
+use crate::request_time::{TimedOut, TreeSilent};
 
 /// The most partitions that one topic may have. Kafka has no bound of its own; each
 /// partition is a directory and some open files, and a mistyped number must not fill the disk.
@@ -75,8 +74,8 @@ pub enum AdminError {
     #[error("delete.topic.enable is false on this broker")]
     DeletionDisabled,
     /// The time is over; the change may still happen.
-    #[error("the change was accepted and is not finished after {0:?}")]
-    TimedOut(Duration),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
     /// The tree is away.
     #[error(transparent)]
     Silent(#[from] TreeSilent),
