@@ -4,9 +4,10 @@
 //! While no server of the tree answers, what is asked of the tree waits, for as long as that lasts; a client is to
 //! hear why nothing becomes of its request. So that is waited for once in a request.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// The longest wait for the tree, whatever a request allows: clients wait 30 seconds for an answer, and a tree that
 /// takes longer than this is not there.
@@ -33,7 +34,8 @@ pub struct TimedOut(Duration);
 #[derive(Debug)]
 pub struct RequestTime {
     allowed: Duration,
-    deadline: Instant,
+    /// Ends at the deadline, and stays so.
+    deadline: Pin<Box<Sleep>>,
     /// The tree did not answer: nothing more is asked of it.
     is_silent: bool,
 }
@@ -41,7 +43,7 @@ pub struct RequestTime {
 impl RequestTime {
     /// Of a request that is to be answered within `allowed` from now on.
     pub fn new(allowed: Duration) -> Self {
-        Self { allowed, deadline: Instant::now() + allowed, is_silent: false }
+        Self { allowed, deadline: Box::pin(sleep(allowed)), is_silent: false }
     }
 
     /// Of a request that names its time as Kafka's do.
@@ -58,9 +60,15 @@ impl RequestTime {
         asked: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         if !self.is_silent {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if let Ok(answered) = tokio::time::timeout(left.clamp(LEAST, MOST), asked).await {
-                return answered;
+            let over = async { tokio::join!(sleep(LEAST), self.deadline.as_mut()) };
+            tokio::select! {
+                biased;
+                answered = timeout(MOST, asked) => {
+                    if let Ok(answered) = answered {
+                        return answered;
+                    }
+                }
+                _ = over => {}
             }
             self.is_silent = true;
         }
@@ -71,9 +79,12 @@ impl RequestTime {
     ///
     /// # Errors
     /// When the deadline is over.
-    pub async fn seen<T>(&self, seen: impl Future<Output = T>) -> Result<T, TimedOut> {
-        let seen = tokio::time::timeout_at(self.deadline, seen).await;
-        seen.map_err(|_| TimedOut(self.allowed))
+    pub async fn seen<T>(&mut self, seen: impl Future<Output = T>) -> Result<T, TimedOut> {
+        tokio::select! {
+            biased;
+            seen = seen => Ok(seen),
+            () = self.deadline.as_mut() => Err(TimedOut(self.allowed)),
+        }
     }
 }
 
@@ -87,6 +98,8 @@ impl Default for RequestTime {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -78,6 +78,7 @@ const LAYERS: [&[&str]; 7] = [
         "order",
         "peer",
         "planted",
+        "request_time",
         "version",
     ],
 ];

@@ -247,7 +247,7 @@ impl Admin {
 
     async fn seen(
         &self,
-        time: &RequestTime,
+        time: &mut RequestTime,
         settled: impl Fn(&Metadata) -> bool,
     ) -> Result<(), TimedOut> {
         time.seen(self.metadata.wait_until(settled)).await.map(drop)
