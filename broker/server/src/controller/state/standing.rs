@@ -126,8 +126,8 @@ impl State {
     /// A broker's list of unproven replicas was read again: what it names no more is proven.
     ///
     /// What it names anew is left out: a list is told late, and may name what was proven since (`prove`). Members of
-    /// the ISR whose logs are missing are named with the registration; a log that is made anew or taken back in a
-    /// life that has begun is one of a replica that has the ISR still to join.
+    /// the ISR whose logs are missing are named with the registration (`broker/lost.rs`); by a log that is made anew
+    /// or taken back later no broker leads before it has asked the others (`control/proof.rs`).
     pub(super) fn doubts_cleared(&mut self, broker: BrokerId, unproven: &BTreeSet<TopicPartition>) {
         let Some(known) = self.facts.unproven.get_mut(&broker) else { return };
         let cleared: Vec<_> = known.difference(unproven).cloned().collect();
