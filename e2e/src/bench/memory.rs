@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 /// Memory that is left free: what the kernel wants for itself, and what processes start with.
 const FREE: u64 = 1 << 30;
-/// What is read between two looks.
+/// What is read at once.
 const STEP: usize = 8 << 20;
 
 /// A file without contents, many times as large as the memory: reading it takes no disk.
@@ -37,11 +37,12 @@ impl Memory {
         Ok(Self { file, size, position: Mutex::new(0) })
     }
 
-    /// Fills what is free.
+    /// Fills what is free, once: a kernel may be set up to keep more free than this would leave.
     pub fn fill(&self) -> Result<()> {
         let mut position = self.position.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut buffer = vec![0; STEP];
-        while amount("MemFree:")? > FREE {
+        let free = amount("MemFree:")?.saturating_sub(FREE);
+        for _ in 0..free / STEP as u64 {
             self.file.read_exact_at(&mut buffer, *position).context("read the filler")?;
             *position = (*position + STEP as u64) % (self.size - STEP as u64);
         }

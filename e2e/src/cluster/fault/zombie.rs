@@ -17,7 +17,7 @@ use crate::cluster::node::{Node, SESSION_SECONDS};
 use crate::cluster::tree::Znode;
 use crate::cluster::view::{ANSWER, CONNECT};
 use crate::cluster::workload::TOPICS;
-use crate::deadline::Deadline;
+use crate::deadline::{self, Deadline};
 use crate::wire::Connection;
 
 /// Names topics by their names, as a leader does that has not heard of topic ids.
@@ -27,6 +27,9 @@ const STOP_REPLICA_VERSION: i16 = 3;
 const DEAF: Duration = Duration::from_secs(3);
 /// What the deposed is asked for is written within a moment, if at all.
 const WRITES: Duration = Duration::from_secs(1);
+
+/// Between two questions whether an earlier life is heard.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A partition's state, and the transaction that wrote it.
 #[derive(Debug)]
@@ -154,16 +157,7 @@ impl Strike<'_> {
     fn speak_as(&self, node: &Node, epoch: i64) -> Result<Option<String>> {
         let bed = self.bed;
         let Some(id) = bed.ensemble.controller()? else { return Ok(None) };
-        let controller = bed.nodes.iter().find(|node| node.id == id).context("the controller")?;
-        let request = AlterPartitionRequest {
-            broker_id: node.id,
-            broker_epoch: epoch,
-            ..AlterPartitionRequest::default()
-        };
-        let mut connection = Connection::open_within(controller.address(), CONNECT, ANSWER)?;
-        let answer = connection.call(&request, ALTER_PARTITION_VERSION)?;
-        let answer: AlterPartitionResponse<'_> = answer.read(ALTER_PARTITION_VERSION)?;
-        if answer.error_code == ErrorCode::None.code() {
+        if self.is_heard(id, node.id, epoch)? {
             return Ok(Some(format!(
                 "the controller {id} hears broker {} in the name of its epoch {epoch}, which is over",
                 node.id
@@ -183,6 +177,31 @@ impl Strike<'_> {
         Ok(obeyed.then(|| {
             format!("broker {} obeys an order to its epoch {epoch}, which is over", node.id)
         }))
+    }
+
+    /// Whether controller `id` goes on to hear broker `of` in the name of an epoch that is over. One that is
+    /// itself cut off from ZooKeeper cannot know, and writes nothing; it learns it, or is succeeded.
+    fn is_heard(&self, id: i32, of: i32, epoch: i64) -> Result<bool> {
+        let bed = self.bed;
+        let controller = bed.nodes.iter().find(|node| node.id == id).context("the controller")?;
+        let request = AlterPartitionRequest {
+            broker_id: of,
+            broker_epoch: epoch,
+            ..AlterPartitionRequest::default()
+        };
+        let patience = Deadline::seconds(2 * SESSION_SECONDS);
+        loop {
+            let mut connection = Connection::open_within(controller.address(), CONNECT, ANSWER)?;
+            let answer = connection.call(&request, ALTER_PARTITION_VERSION)?;
+            let answer: AlterPartitionResponse<'_> = answer.read(ALTER_PARTITION_VERSION)?;
+            if answer.error_code != ErrorCode::None.code() {
+                return Ok(false);
+            }
+            if patience.passed() {
+                return Ok(bed.ensemble.controller()? == Some(id));
+            }
+            deadline::pass(AGAIN);
+        }
     }
 }
 
