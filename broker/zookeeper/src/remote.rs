@@ -458,4 +458,21 @@ mod tests {
         };
         assert_eq!(found, Ok(None));
     }
+
+    /// A client that has given up answers at once. Who asks it again and again must not keep the one from running
+    /// who hears of that and takes the client away.
+    #[tokio::test]
+    async fn who_asks_again_at_once_lets_others_hear_that_the_client_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let session = Duration::from_secs(1);
+        let begun = RemoteStore::connect(&at, session, Duration::from_secs(10));
+        let store = tokio::select! {
+            store = begun => store.unwrap(),
+            never = scripted::serve(&listener, 0) => match never {},
+        };
+        drop(listener);
+        let asked = tokio::time::timeout(session * 3, settle::current(&store, "/n")).await;
+        assert!(asked.is_err(), "it waits for a server, and so does not answer: {asked:?}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::store::CreateMode;
 const FIRST_WHY: Duration = Duration::from_secs(1);
 const NEXT_WHY: Duration = Duration::from_secs(5);
 
-/// How long a server is left alone that did not answer the first requests of a session.
+/// How long a server is left alone that gave no session, or did not answer the first requests of one.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why there is no session.
@@ -155,7 +155,10 @@ impl Target {
         loop {
             match connector().connect(&self.servers).await {
                 Ok(client) => return Ok(client),
-                Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {}
+                // It may give up without having waited for anything.
+                Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(zk::Error::SessionExpired) => return Err(ConnectError::SessionExpired),
                 Err(source) => return Err(self.refused(source)),
             }

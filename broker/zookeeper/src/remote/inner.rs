@@ -63,8 +63,11 @@ impl Inner {
         if let Some(sent) = sent {
             self.observer.answered(sent);
         }
-        if answer.as_ref().is_err_and(MayPass::is_throttled) {
-            tokio::time::sleep(PAUSE).await;
+        match &answer {
+            Err(error) if error.is_throttled() => tokio::time::sleep(PAUSE).await,
+            // A client that has given up answers at once: who asks again must let others run meanwhile.
+            Err(_) => tokio::task::yield_now().await,
+            Ok(_) => {}
         }
         answer
     }
