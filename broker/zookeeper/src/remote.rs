@@ -439,6 +439,9 @@ impl Store for RemoteStore {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
     use super::*;
     use crate::settle;
 
@@ -459,20 +462,42 @@ mod tests {
         assert_eq!(found, Ok(None));
     }
 
+    /// Gives up on who asks for ever.
+    #[derive(Debug, Default)]
+    struct Impatient(AtomicU32);
+
+    impl Observer for Impatient {
+        fn sent(&self) -> Option<Instant> {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) < 1000, "nobody else comes to run");
+            None
+        }
+    }
+
     /// A client that has given up answers at once. Who asks it again and again must not keep the one from running
-    /// who hears of that and takes the client away.
+    /// who is to hear of that and to take the client away.
     #[tokio::test]
     async fn who_asks_again_at_once_lets_others_hear_that_the_client_is_gone() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap().to_string();
-        let session = Duration::from_secs(1);
-        let begun = RemoteStore::connect(&at, session, Duration::from_secs(10));
-        let store = tokio::select! {
-            store = begun => store.unwrap(),
+        let target = Target::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let (session_timeout, limit) = (Duration::from_millis(100), Duration::from_secs(10));
+        let client = tokio::select! {
+            client = target.connect(session_timeout, limit) => client.unwrap(),
             never = scripted::serve(&listener, 0) => match never {},
         };
         drop(listener);
-        let asked = tokio::time::timeout(session * 3, settle::current(&store, "/n")).await;
-        assert!(asked.is_err(), "it waits for a server, and so does not answer: {asked:?}");
+        let mut states = client.state_watcher();
+        while !client.state().is_terminated() {
+            states.changed().await;
+        }
+
+        let inner = Arc::new(Inner::new(client, target, Arc::new(Impatient::default())));
+        let store = RemoteStore { inner: Arc::clone(&inner), session_timeout };
+        let hears = async {
+            inner.lose_client();
+            tokio::task::yield_now().await;
+            inner.end();
+        };
+        let (asked, ()) = tokio::join!(settle::current(&store, "/n"), hears);
+        assert_eq!(asked, Err(StoreError::SessionExpired));
     }
 }

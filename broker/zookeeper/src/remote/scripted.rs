@@ -1,5 +1,5 @@
-//! A ZooKeeper of tests, one connection after the other: it gives sessions, knows no node, and refuses the
-//! first requests of each kind for having too much to do.
+//! A ZooKeeper of tests, one connection after the other: it gives sessions with the time-out that is asked
+//! for, knows no node, and refuses the first requests of each kind for having too much to do.
 //!
 //! Source: ZooKeeper 3.9 `ConnectRequest`, `RequestHeader`, `ReplyHeader`, `ZooDefs.OpCode`, `KeeperException.Code`.
 
@@ -33,10 +33,11 @@ async fn converse(
     refusals: u32,
     refused: &mut BTreeMap<i32, u32>,
 ) -> io::Result<()> {
-    read(stream).await?;
+    // Behind the version and the last transaction that the client has seen.
+    let asked = read(stream).await?;
     let session = [
         &[0; 4][..],
-        &10_000_i32.to_be_bytes(),
+        &asked[12..16],
         &7_i64.to_be_bytes(),
         &16_i32.to_be_bytes(),
         &[1; 16],
