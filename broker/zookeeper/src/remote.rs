@@ -14,6 +14,7 @@ mod connect;
 mod convert;
 mod hub;
 mod inner;
+mod names;
 mod outage;
 mod probe;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 
-use super::{convert, probe};
+use super::{convert, names, probe};
 use crate::limits;
 use crate::path;
 use crate::store::CreateMode;
@@ -153,7 +153,7 @@ impl Target {
         connector: impl Fn() -> zk::Connector,
     ) -> Result<zk::Client, ConnectError> {
         loop {
-            match connector().connect(&self.servers).await {
+            match connector().connect(&names::for_resolver(&self.servers)).await {
                 Ok(client) => return Ok(client),
                 // It may give up without having waited for anything.
                 Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {
@@ -257,6 +257,22 @@ mod tests {
         let limit = Duration::from_millis(100);
         let error = target.connect(Duration::from_secs(10), limit).await.unwrap_err();
         assert!(error.to_string().ends_with(&format!(": {at} refuses connections")), "{error}");
+    }
+
+    /// To a broadcast address no host connects, and hears so at once. Nothing else could run meanwhile, so that
+    /// the test looks from another thread.
+    #[test]
+    fn who_has_no_route_hears_so() {
+        let (say, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let target = Target::parse("255.255.255.255:2181").unwrap();
+            let limit = Duration::from_millis(100);
+            let connects = target.connect(limit, limit * 5);
+            say.send(runtime.unwrap().block_on(connects).unwrap_err().to_string())
+        });
+        let error = said.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(error.contains("255.255.255.255:2181 cannot be reached"), "{error}");
     }
 
     /// Who looks why there is no session yet goes on to try: a server that answers meanwhile gives one.

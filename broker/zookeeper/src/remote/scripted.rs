@@ -35,14 +35,8 @@ async fn converse(
 ) -> io::Result<()> {
     // Behind the version and the last transaction that the client has seen.
     let asked = read(stream).await?;
-    let session = [
-        &[0; 4][..],
-        &asked[12..16],
-        &7_i64.to_be_bytes(),
-        &16_i32.to_be_bytes(),
-        &[1; 16],
-        &[0],
-    ];
+    let session =
+        [&[0; 4][..], &asked[12..16], &7_i64.to_be_bytes(), &16_i32.to_be_bytes(), &[1; 16], &[0]];
     write(stream, &session.concat()).await?;
     loop {
         let request = read(stream).await?;
