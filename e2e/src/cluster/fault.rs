@@ -14,7 +14,7 @@ use super::bed::Bed;
 use super::claim::Claim;
 use super::history::History;
 use super::judge;
-use super::network::{Cut, both_ways};
+use super::network::{self, Cut, both_ways};
 use super::node::{self, SESSION_SECONDS};
 use super::server::Ended;
 use super::workload::{TOPICS, places};
@@ -43,6 +43,9 @@ pub enum Fault {
     OneWay,
     /// A broker's host reaches nobody and is reached by nobody.
     Vanish,
+    /// A broker's host has no way out for longer than the session timeout, and knows; half of these brokers
+    /// are told to end meanwhile (SIGTERM).
+    Unplug,
     /// SIGKILL to the server that leads the ensemble.
     KillZookeeperLeader,
     /// SIGKILL to the whole ensemble.
@@ -67,7 +70,7 @@ pub enum Fault {
 }
 
 /// The kinds and how often each is drawn.
-const KINDS: [(Fault, u32); 18] = [
+const KINDS: [(Fault, u32); 19] = [
     (Fault::Kill, 5),
     (Fault::Stop, 3),
     (Fault::PauseShort, 3),
@@ -76,6 +79,7 @@ const KINDS: [(Fault, u32); 18] = [
     (Fault::IsolateZookeeper, 3),
     (Fault::OneWay, 3),
     (Fault::Vanish, 3),
+    (Fault::Unplug, 2),
     (Fault::KillZookeeperLeader, 2),
     (Fault::KillEnsemble, 1),
     (Fault::Expire, 3),
@@ -99,6 +103,7 @@ impl fmt::Display for Fault {
             Self::IsolateZookeeper => "cut off from ZooKeeper",
             Self::OneWay => "cut off in one direction",
             Self::Vanish => "cut off from everyone",
+            Self::Unplug => "host without a network",
             Self::KillZookeeperLeader => "kill -9 of ZooKeeper's leader",
             Self::KillEnsemble => "kill -9 of the whole ensemble",
             Self::Expire => "session expired",
@@ -154,7 +159,7 @@ impl Fault {
             Self::Kill => rng.u64(..6_000).saturating_sub(2_000),
             Self::Stop => rng.u64(..3_000),
             Self::PauseShort => rng.u64(200..session * 9 / 10),
-            Self::PauseLong => rng.u64(session..session * 5 / 2),
+            Self::PauseLong | Self::Unplug => rng.u64(session..session * 5 / 2),
             // Around the session timeout, where both sides are least sure of each other.
             Self::IsolateZookeeper => rng.u64(session / 2..session * 2),
             Self::IsolatePeers | Self::OneWay | Self::Vanish => rng.u64(1_000..session * 2),
@@ -236,6 +241,7 @@ impl<'a> Strike<'a> {
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
+            Fault::Unplug => self.unplug(history),
             Fault::Expire => Ok(self.expire(history)),
             Fault::Depose => Ok(self.depose()),
             Fault::Cascade => self.cascade(),
@@ -354,6 +360,24 @@ impl<'a> Strike<'a> {
         let mended = self.bed.network.mend(cut);
         self.bed.note_mend();
         mended
+    }
+
+    fn unplug(&self, history: &History) -> Result<Outcome> {
+        let node = self.node();
+        let is_ended = self.one_way.is_multiple_of(2);
+        network::unplug(&node.server.host)?;
+        deadline::pass(self.time);
+        node.server.hold();
+        let ended = if is_ended { node.server.stop() } else { Ok(Ended::RanNot) };
+        let plugged_in = network::plug_in(&node.server.host);
+        self.bed.note_mend();
+        node.server.release();
+        plugged_in?;
+        if ended? == Ended::ByForce {
+            judge::stopped_by_force(node, history);
+        }
+        self.wait_for_start();
+        Ok(Outcome::Done)
     }
 
     fn fill(&self) -> Result<Outcome> {

@@ -86,8 +86,9 @@ impl Network {
         let up = format!("addr add {address}/30 dev eth0");
         batch(name, &["link set lo up".to_owned(), link, up, "link set eth0 up".to_owned()])?;
         router_end(number)?;
-        batch(name, &[format!("route add default via 10.77.{number}.1")])?;
-        Ok(Host { name: name.to_owned(), address })
+        let host = Host { name: name.to_owned(), address };
+        plug_in(&host)?;
+        Ok(host)
     }
 
     /// Lets nothing pass from the first of each pair to the second.
@@ -126,6 +127,17 @@ impl Host {
         }
         wrapped
     }
+}
+
+/// Takes the way out of a host away: whoever connects from there hears so at once, and others hear nothing.
+pub fn unplug(host: &Host) -> Result<()> {
+    batch(&host.name, &["route del default".to_owned()])
+}
+
+/// Gives a host its way out.
+pub fn plug_in(host: &Host) -> Result<()> {
+    let [_, _, number, _] = host.address.octets();
+    batch(&host.name, &[format!("route add default via 10.77.{number}.1")])
 }
 
 /// Both directions between `one` and each of `others`.
