@@ -55,10 +55,30 @@ pub(crate) struct Placement {
     began: Instant,
 }
 
+/// What a thread has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Worked {
+    /// How long it worked. What it is at now, a call to a disk that hangs for one, comes to that when it is done.
+    pub(crate) time: Duration,
+    /// How often it began to wait for work or ended that: odd while it waits.
+    pub(crate) waits: u64,
+}
+
+impl Worked {
+    /// The share of the `passed` time that it worked since `before`.
+    fn share_since(&self, before: &Self, passed: Duration) -> f64 {
+        if self.waits == before.waits && self.waits.is_multiple_of(2) {
+            return 1.0;
+        }
+        let worked = self.time.saturating_sub(before.time).as_secs_f64();
+        if passed.is_zero() { 0.0 } else { (worked / passed.as_secs_f64()).min(1.0) }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Thread {
-    /// What it has worked since its start, when the round began.
-    worked: Duration,
+    /// When the round began.
+    worked: Worked,
     /// The share of the last round that it worked.
     share: f64,
     /// Connections that served in this round.
@@ -84,12 +104,11 @@ impl Placement {
         now.saturating_duration_since(self.began) >= ROUND
     }
 
-    /// Begins a round: `worked` is what each thread has worked since its start.
-    pub(crate) fn turn(&mut self, now: Instant, worked: impl Iterator<Item = Duration>) {
-        let passed = now.saturating_duration_since(self.began).as_secs_f64();
+    /// Begins a round: `worked` is what each thread has done.
+    pub(crate) fn turn(&mut self, now: Instant, worked: impl Iterator<Item = Worked>) {
+        let passed = now.saturating_duration_since(self.began);
         for (thread, worked) in self.threads.iter_mut().zip(worked) {
-            let of_round = worked.saturating_sub(thread.worked).as_secs_f64();
-            thread.share = if passed > 0.0 { (of_round / passed).min(1.0) } else { 0.0 };
+            thread.share = worked.share_since(&thread.worked, passed);
             thread.worked = worked;
         }
         let loads: Vec<_> = self.threads.iter().map(|it| (it.share, it.serving)).collect();

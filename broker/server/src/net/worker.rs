@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
-use super::placement::{Placement, Seat};
+use super::placement::{Placement, Seat, Worked};
 
-/// Threads of one worker that wait for cold pages; each waits for the disk most of its time.
-const COLD_READ_THREADS: usize = 8;
+/// Threads of one worker that wait for cold pages, for a sync or for a name; each waits most of its time, and ends
+/// where nothing is to be done. Enough that those who wait for a disk that hangs leave some to the others: most
+/// connections may live on one worker.
+const WAITING_THREADS: usize = 64;
 
 /// The network threads of the process.
 #[derive(Debug)]
@@ -90,7 +92,11 @@ impl Places {
     fn look(&self, now: Instant) -> parking_lot::MutexGuard<'_, Placement> {
         let mut placement = self.placement.lock();
         if placement.is_over(now) {
-            let worked = |runtime: &Handle| runtime.metrics().worker_total_busy_duration(0);
+            let worked = |runtime: &Handle| {
+                let metrics = runtime.metrics();
+                let time = metrics.worker_total_busy_duration(0);
+                Worked { time, waits: metrics.worker_park_unpark_count(0) }
+            };
             placement.turn(now, self.runtimes.iter().map(worked));
         }
         placement
@@ -100,7 +106,7 @@ impl Places {
 fn start(n: usize, stop: &CancellationToken) -> io::Result<(Handle, JoinHandle<()>)> {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(COLD_READ_THREADS)
+        .max_blocking_threads(WAITING_THREADS)
         .thread_name(format!("net-{n}-cold"))
         .build()?;
     let handle = runtime.handle().clone();

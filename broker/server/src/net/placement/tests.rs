@@ -37,7 +37,7 @@ fn who_gives_how_many_to_whom() {
 struct World {
     placement: Placement,
     connections: Vec<(Seat, f64)>,
-    worked: Vec<Duration>,
+    worked: Vec<Worked>,
     now: Instant,
     moves: usize,
 }
@@ -47,7 +47,7 @@ impl World {
         let now = SystemClock.now();
         let placement = Placement::new(threads, now);
         let connections = work.iter().map(|work| (placement.seat(now), *work)).collect();
-        Self { placement, connections, worked: vec![Duration::ZERO; threads], now, moves: 0 }
+        Self { placement, connections, worked: vec![Worked::default(); threads], now, moves: 0 }
     }
 
     fn shares(&self) -> Vec<f64> {
@@ -63,7 +63,7 @@ impl World {
         for _ in 0..count {
             let shares = self.shares();
             for (worked, share) in self.worked.iter_mut().zip(shares) {
-                *worked += ROUND.mul_f64(share.min(1.0));
+                work(worked, share.min(1.0));
             }
             self.now += ROUND;
             self.placement.turn(self.now, self.worked.iter().copied());
@@ -74,6 +74,43 @@ impl World {
             }
         }
     }
+}
+
+/// A round of a thread that has waited for work in it.
+fn work(worked: &mut Worked, share: f64) {
+    *worked = Worked { time: worked.time + ROUND.mul_f64(share), waits: worked.waits + 2 };
+}
+
+/// A disk hangs: the thread is in one call, and its time is told only after that.
+#[test]
+fn nobody_goes_to_a_thread_that_hangs() {
+    let mut world = World::new(3, &[0.3; 5]);
+    world.rounds(20);
+    // All come to the first one where they have room there.
+    let hangs = 0;
+    let others: Vec<usize> = (0..5).filter(|at| world.connections[*at].0.thread != hangs).collect();
+    assert!(!others.is_empty() && others.len() < 5, "{:?}", world.shares());
+    let (worked, parked) = (world.worked.clone(), Worked { waits: 1, ..Worked::default() });
+    for round in 1..=20_u32 {
+        world.now += ROUND;
+        // They have little to do, and would have room on the one that hangs.
+        let told = worked.iter().enumerate().map(|(thread, before)| match thread {
+            _ if thread == hangs => *before,
+            _ => {
+                let mut now = *before;
+                (0..round).for_each(|_| work(&mut now, 0.05));
+                now
+            }
+        });
+        world.placement.turn(world.now, told.collect::<Vec<_>>().into_iter());
+        for at in &others {
+            let seat = &mut world.connections[*at].0;
+            world.placement.moves(seat, world.now);
+            assert_ne!(seat.thread, hangs, "in round {round}");
+        }
+        assert_ne!(world.placement.seat(world.now).thread, hangs);
+    }
+    assert_eq!(parked.share_since(&parked, ROUND), 0.0, "one that waits all the time");
 }
 
 #[test]
@@ -121,7 +158,7 @@ fn a_new_connection_is_seated_where_there_is_room_or_else_most_time() {
     let mut world = World::new(3, &[]);
     let mut seat = |shares: [f64; 3]| {
         for (worked, share) in world.worked.iter_mut().zip(shares) {
-            *worked += ROUND.mul_f64(share);
+            work(worked, share);
         }
         world.now += ROUND;
         world.placement.turn(world.now, world.worked.iter().copied());
