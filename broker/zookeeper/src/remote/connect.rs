@@ -120,7 +120,13 @@ impl Target {
             connector.with_session_timeout(session_timeout)
         };
         let client = self.session(connector).await?;
-        client.sync("/").await.map_err(|source| self.refused(source))?;
+        while let Err(error) = client.sync("/").await {
+            // Whoever drops a client that lives closes the session.
+            if client.state().is_terminated() || !passes(&error) {
+                return Err(self.refused(error));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         self.below_chroot(client)
     }
 
@@ -294,6 +300,25 @@ mod tests {
             never = comes => match never {},
         };
         assert!(client.is_ok(), "{client:?}");
+    }
+
+    /// A client that were dropped for it would close the session.
+    #[tokio::test]
+    async fn a_server_that_refuses_for_now_gives_a_session_back() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let limit = Duration::from_secs(10);
+        let taken = async {
+            let client = target.connect(limit, limit).await.unwrap();
+            let session = client.session().clone();
+            close(client).await;
+            target.resume(&session, limit).await
+        };
+        let taken = tokio::select! {
+            taken = taken => taken,
+            never = scripted::serve(&listener, 1) => match never {},
+        };
+        assert!(taken.is_ok(), "{taken:?}");
     }
 
     /// The string is Kafka's: servers by comma, then the path that stands for the root.
