@@ -26,8 +26,8 @@
 //! relaxed=<topic> <partition>       one line each
 //! ```
 //!
-//! Concurrency: shared; one short lock. [`Standings::begin`], `add`, `relax` and `write` wait for the disk. Errors: a
-//! disk that fails goes offline, and nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
+//! Concurrency: shared; short locks, and one for each file, under which only who writes it waits for the disk:
+//! [`Standings::begin`], `add`, `relax` and `write`. Errors: a disk that fails goes offline, and nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
 //! is KIP-966's.
 
 use std::collections::{BTreeSet, HashSet};
@@ -39,7 +39,7 @@ use std::sync::Arc;
 use broker_protocol::topic_partition::TopicPartition;
 use broker_storage::fs::{Fs, Open, read_file, replace_file};
 use broker_storage::log_dir::LogDir;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// The file's name in a log directory.
@@ -57,7 +57,7 @@ const SIZE_MAX: u64 = 64 * 1024 * 1024;
 /// The replicas of one broker that are unproven. Shared.
 #[derive(Debug, Default)]
 pub struct Standings {
-    dirs: Mutex<Vec<Standing>>,
+    dirs: Mutex<Vec<Arc<Standing>>>,
     /// Logs whose topic has become a synced one, and which are not all synced yet.
     becoming_synced: Mutex<BTreeSet<TopicPartition>>,
     /// Counts the changes, for those who tell the cluster.
@@ -69,6 +69,14 @@ pub struct Standings {
 struct Standing {
     dir: Arc<LogDir>,
     boot_id: Option<String>,
+    sets: Mutex<Sets>,
+    /// Held by who writes the file; taken before `sets`.
+    writing: Mutex<()>,
+}
+
+/// What a file is to say.
+#[derive(Debug)]
+struct Sets {
     unproven: BTreeSet<TopicPartition>,
     /// Those of them that were seen to be out of the ISR since this start.
     out: BTreeSet<TopicPartition>,
@@ -116,10 +124,10 @@ impl Standings {
         let now = Left { boot_id, unproven, relaxed: relaxed.collect() };
         let is_stale = is_lost || left != now;
         let Left { boot_id, unproven, relaxed } = now;
-        let (dir, out) = (Arc::clone(dir), BTreeSet::new());
-        let mut standing = Standing { dir, boot_id, unproven, out, relaxed, is_stale };
-        let written = standing.write();
-        self.dirs.lock().push(standing);
+        let sets = Mutex::new(Sets { unproven, out: BTreeSet::new(), relaxed, is_stale });
+        let standing = Standing { dir: Arc::clone(dir), boot_id, sets, writing: Mutex::default() };
+        let written = standing.write(&standing.writing.lock());
+        self.dirs.lock().push(Arc::new(standing));
         written
     }
 
@@ -129,18 +137,18 @@ impl Standings {
     /// # Errors
     /// As [`Standings::begin`].
     pub fn relax(&self, dir: &Arc<LogDir>, names: Vec<TopicPartition>) -> io::Result<()> {
-        let mut dirs = self.dirs.lock();
-        let Some(standing) = dirs.iter_mut().find(|standing| Arc::ptr_eq(&standing.dir, dir))
-        else {
-            return Ok(());
-        };
-        let before = standing.relaxed.len();
-        standing.relaxed.extend(names);
-        if standing.relaxed.len() == before {
+        let Some(standing) = self.of(dir) else { return Ok(()) };
+        // Whoever says the same meanwhile waits until it is written.
+        let writing = standing.writing.lock();
+        let mut sets = standing.sets.lock();
+        let before = sets.relaxed.len();
+        sets.relaxed.extend(names);
+        if sets.relaxed.len() == before {
             return Ok(());
         }
-        standing.is_stale = true;
-        standing.write()
+        sets.is_stale = true;
+        drop(sets);
+        standing.write(&writing)
     }
 
     /// Says that the topic of `name` is a synced one now, and what its log has is being synced.
@@ -156,27 +164,31 @@ impl Standings {
         if names.is_empty() {
             return Ok(());
         }
-        let mut dirs = self.dirs.lock();
-        let Some(standing) = dirs.iter_mut().find(|standing| Arc::ptr_eq(&standing.dir, dir))
-        else {
-            return Ok(());
-        };
-        standing.unproven.extend(names);
-        standing.is_stale = true;
-        let written = standing.write();
-        drop(dirs);
+        let Some(standing) = self.of(dir) else { return Ok(()) };
+        let writing = standing.writing.lock();
+        let mut sets = standing.sets.lock();
+        sets.unproven.extend(names);
+        sets.is_stale = true;
+        drop(sets);
+        let written = standing.write(&writing);
+        drop(writing);
         self.changes.send_modify(|count| *count += 1);
         written
     }
 
+    fn of(&self, dir: &Arc<LogDir>) -> Option<Arc<Standing>> {
+        self.dirs.lock().iter().find(|standing| Arc::ptr_eq(&standing.dir, dir)).cloned()
+    }
+
     /// Returns whether a replica is unproven.
     pub fn is_unproven(&self, name: &TopicPartition) -> bool {
-        self.dirs.lock().iter().any(|standing| standing.unproven.contains(name))
+        self.dirs.lock().iter().any(|standing| standing.sets.lock().unproven.contains(name))
     }
 
     /// Returns the unproven replicas.
     pub fn unproven(&self) -> BTreeSet<TopicPartition> {
-        self.dirs.lock().iter().flat_map(|standing| &standing.unproven).cloned().collect()
+        let dirs = self.dirs.lock();
+        dirs.iter().flat_map(|standing| standing.sets.lock().unproven.clone()).collect()
     }
 
     /// Counts the changes, now and from now on.
@@ -191,30 +203,36 @@ impl Standings {
 
     /// Takes in whether a replica that follows is in the ISR.
     pub fn follows(&self, name: &TopicPartition, is_in_sync: bool) {
-        self.prove(name, |standing| {
+        self.prove(name, |sets| {
             if !is_in_sync {
-                standing.out.insert(name.clone());
+                sets.out.insert(name.clone());
             }
-            is_in_sync && standing.out.contains(name)
+            is_in_sync && sets.out.contains(name)
         });
     }
 
     /// Forgets a replica that is gone.
     pub fn forget(&self, name: &TopicPartition) {
         self.prove(name, |_| true);
-        for standing in self.dirs.lock().iter_mut() {
-            standing.is_stale |= standing.relaxed.remove(name);
+        self.is_not_relaxed(name);
+    }
+
+    fn is_not_relaxed(&self, name: &TopicPartition) {
+        for standing in self.dirs.lock().iter() {
+            let mut sets = standing.sets.lock();
+            sets.is_stale |= sets.relaxed.remove(name);
         }
     }
 
-    fn prove(&self, name: &TopicPartition, is_proven: impl Fn(&mut Standing) -> bool) {
+    fn prove(&self, name: &TopicPartition, is_proven: impl Fn(&mut Sets) -> bool) {
         let mut is_changed = false;
-        for standing in self.dirs.lock().iter_mut() {
-            if standing.unproven.contains(name) && is_proven(standing) {
-                standing.unproven.remove(name);
-                standing.out.remove(name);
+        for standing in self.dirs.lock().iter() {
+            let mut sets = standing.sets.lock();
+            if sets.unproven.contains(name) && is_proven(&mut sets) {
+                sets.unproven.remove(name);
+                sets.out.remove(name);
                 // The file may say more than there is: nothing is lost by that.
-                standing.is_stale = true;
+                sets.is_stale = true;
                 is_changed = true;
             }
         }
@@ -233,12 +251,11 @@ impl Standings {
         becoming.retain(|name| settled.iter().all(|(other, _)| other != name));
         drop(becoming);
         for (name, _) in settled.iter().filter(|(_, is_synced)| *is_synced == Some(true)) {
-            for standing in self.dirs.lock().iter_mut() {
-                standing.is_stale |= standing.relaxed.remove(name);
-            }
+            self.is_not_relaxed(name);
         }
-        for standing in self.dirs.lock().iter_mut() {
-            if let Err(error) = standing.write() {
+        let dirs = self.dirs.lock().clone();
+        for standing in dirs {
+            if let Err(error) = standing.write(&standing.writing.lock()) {
                 let dir = standing.dir.path().display();
                 tracing::warn!(%dir, %error, "what is proven now is not written");
             }
@@ -247,24 +264,27 @@ impl Standings {
 }
 
 impl Standing {
-    fn write(&mut self) -> io::Result<()> {
-        if !self.is_stale || self.dir.offline().is_offline() {
+    fn write(&self, _writing: &MutexGuard<'_, ()>) -> io::Result<()> {
+        let mut sets = self.sets.lock();
+        if !sets.is_stale || self.dir.offline().is_offline() {
             return Ok(());
         }
         let mut text = String::from("version=0\n");
         // Writing to a `String` cannot fail.
         _ = writeln!(text, "boot.id={}", self.boot_id.as_deref().unwrap_or_default());
-        for TopicPartition { topic, partition } in &self.unproven {
+        for TopicPartition { topic, partition } in &sets.unproven {
             _ = writeln!(text, "unproven={topic} {partition}");
         }
-        for TopicPartition { topic, partition } in &self.relaxed {
+        for TopicPartition { topic, partition } in &sets.relaxed {
             _ = writeln!(text, "relaxed={topic} {partition}");
         }
+        sets.is_stale = false;
+        drop(sets);
         let path = self.dir.path().join(FILE);
-        replace_file(self.dir.fs().as_ref(), &path, text.as_bytes())
-            .inspect_err(|error| _ = self.dir.note_error(error))?;
-        self.is_stale = false;
-        Ok(())
+        replace_file(self.dir.fs().as_ref(), &path, text.as_bytes()).inspect_err(|error| {
+            self.sets.lock().is_stale = true;
+            _ = self.dir.note_error(error);
+        })
     }
 }
 
@@ -306,3 +326,6 @@ fn boot_id(fs: &dyn Fs) -> Option<String> {
     file.read_exact_at(&mut bytes, 0).ok()?;
     std::str::from_utf8(&bytes).ok().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;
