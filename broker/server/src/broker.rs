@@ -77,6 +77,8 @@ pub struct Broker {
     /// The embedded tree, where it ends with the broker.
     tree: Option<EmbeddedTree>,
     haste: CancellationToken,
+    /// Whether it is being registered, so that a controller may know of an epoch first.
+    is_registering: watch::Receiver<bool>,
     /// Where it is reached, by listener, with the real ports.
     pub addresses: Vec<(String, SocketAddr)>,
     /// Where its metrics are, with the real port.
@@ -169,7 +171,7 @@ impl Broker {
         let workers = Arc::new(Workers::start(threads, context.clock.now())?);
         context.metrics.watch_threads(workers.runtimes());
         let (registering, is_registering) = watch::channel(true);
-        let obedience = member::obey(&context, inbox, workers.runtimes(), is_registering);
+        let obedience = member::obey(&context, inbox, workers.runtimes(), is_registering.clone());
         // Alone, clients find every partition led; in a cluster others must reach this broker before
         // it can be told anything.
         let (mut waiting, mut addresses) = (Some(listeners), Vec::new());
@@ -204,6 +206,7 @@ impl Broker {
             sessions: ground.sessions,
             tree: None,
             haste: CancellationToken::new(),
+            is_registering,
             addresses,
             metrics_address,
         })
@@ -225,7 +228,9 @@ impl Broker {
         info!("stopping");
         self.context.metrics.health.enter(Phase::Stopping);
         if member::has_peers(&self.context) {
-            unless(&self.haste, hand_over::hand_over(&self.context, &self.sessions)).await;
+            let hand_over =
+                hand_over::hand_over(&self.context, &self.sessions, self.is_registering);
+            unless(&self.haste, hand_over).await;
         }
         ending::close_logs(&self.context, &self.haste).await;
         // Only now is the broker gone for the others: its logs are closed.

@@ -17,6 +17,7 @@ use broker_protocol::message::controlled_shutdown::{
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::remote::Connection;
 use broker_zookeeper::sessions::Sessions;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::member::way_to_controller;
@@ -33,12 +34,17 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOKS_IN_VAIN: u32 = 10;
 
 /// Has others lead what this broker leads, if that can be had in time.
-pub(super) async fn hand_over(context: &Context, sessions: &Sessions) {
+pub(super) async fn hand_over(
+    context: &Context,
+    sessions: &Sessions,
+    is_registering: watch::Receiver<bool>,
+) {
     let config = context.config.load_full();
     let broker_epoch = || context.broker_epoch.load(Ordering::Acquire);
     if !config.controlled_shutdown_enable || broker_epoch() == NO_BROKER_EPOCH {
         return;
     }
+    let own = Own { id: context.broker_id, epoch: broker_epoch, is_registering };
     let mut way = way_to_controller(context, config.request_timeout_ms);
     let controlled_shutdown = async |request: &ControlledShutdownRequest| {
         let response = way.controlled_shutdown(request).await;
@@ -48,7 +54,7 @@ pub(super) async fn hand_over(context: &Context, sessions: &Sessions) {
     info!(partitions = led(context), controller = controller(context), "leadership is handed over");
     let why = tokio::select! {
         biased;
-        is_done = ask(&config, context.broker_id, broker_epoch, controlled_shutdown) => if is_done {
+        is_done = ask(&config, own, controlled_shutdown) => if is_done {
             return;
         } else {
             "the controller was asked in vain"
@@ -63,11 +69,19 @@ pub(super) async fn hand_over(context: &Context, sessions: &Sessions) {
     );
 }
 
+/// The registration of this broker.
+struct Own<E> {
+    id: BrokerId,
+    /// Its epoch, as far as it is known here.
+    epoch: E,
+    /// Whether it is being made, so that a controller may know of an epoch first.
+    is_registering: watch::Receiver<bool>,
+}
+
 /// Asks as often as the settings say until nothing is left to hand over; false when the tries are over.
 async fn ask(
     config: &BrokerConfig,
-    broker_id: BrokerId,
-    broker_epoch: impl Fn() -> i64,
+    mut own: Own<impl Fn() -> i64>,
     mut controller: impl AsyncFnMut(
         &ControlledShutdownRequest,
     ) -> Option<ControlledShutdownResponse<'static>>,
@@ -77,11 +91,13 @@ async fn ask(
             let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        let asked_as = broker_epoch();
-        let request = ControlledShutdownRequest { broker_id: broker_id.0, broker_epoch: asked_as };
+        let asked_as = (own.epoch)();
+        let request = ControlledShutdownRequest { broker_id: own.id.0, broker_epoch: asked_as };
         let Some(response) = controller(&request).await else { continue };
         if response.error_code == ErrorCode::StaleBrokerEpoch.code() {
-            if broker_epoch() != asked_as {
+            // Where whoever registers is gone there is nothing to come.
+            let _ = own.is_registering.wait_for(|is_registering| !is_registering).await;
+            if (own.epoch)() != asked_as {
                 info!("registered anew: the controller is asked again");
                 continue;
             }
@@ -148,8 +164,10 @@ mod tests {
     async fn asked(registrations: &[(i64, i64)]) -> (bool, Vec<i64>) {
         let config = BrokerConfig::default();
         let (attempt, mut epochs) = (Cell::new(0), Vec::new());
-        let own = || registrations[attempt.get()].0;
-        let is_over = ask(&config, BrokerId(1), own, async |request| {
+        let (_registering, is_registering) = watch::channel(false);
+        let epoch = || registrations[attempt.get()].0;
+        let own = Own { id: BrokerId(1), epoch, is_registering };
+        let is_over = ask(&config, own, async |request| {
             epochs.push(request.broker_epoch);
             let is_known = request.broker_epoch == registrations[attempt.get()].1;
             let error = if is_known { 0 } else { ErrorCode::StaleBrokerEpoch.code() };
@@ -165,5 +183,27 @@ mod tests {
         assert_eq!(asked(&[(7, 7)]).await, (true, vec![7]));
         assert_eq!(asked(&[(7, 9), (9, 9)]).await, (true, vec![7, 9]));
         assert_eq!(asked(&[(7, 9), (7, 9)]).await, (true, vec![7]));
+    }
+
+    /// The controller may know of a registration before this broker does.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_being_registered_hands_over() {
+        let (registering, is_registering) = watch::channel(true);
+        let (known, mut epochs) = (Cell::new(7), Vec::new());
+        let own = Own { id: BrokerId(1), epoch: || known.get(), is_registering };
+        let config = BrokerConfig::default();
+        let is_over = ask(&config, own, async |request| {
+            epochs.push(request.broker_epoch);
+            let is_known = request.broker_epoch == 9;
+            let error_code = if is_known { 0 } else { ErrorCode::StaleBrokerEpoch.code() };
+            Some(ControlledShutdownResponse { error_code, remaining_partitions: Vec::new() })
+        });
+        let registered = async {
+            tokio::time::sleep(LOOK).await;
+            known.set(9);
+            registering.send_replace(false);
+        };
+        assert!(tokio::join!(is_over, registered).0);
+        assert_eq!(epochs, [7, 9]);
     }
 }
