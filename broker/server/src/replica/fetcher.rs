@@ -88,17 +88,21 @@ pub struct Fetchers {
     endpoints: Endpoints,
     sources: HashMap<Source, mpsc::Sender<Command>>,
     followed: HashMap<TopicPartition, Source>,
+    /// Over how many tasks a leader's partitions are spread, all of them: the setting when that was done.
+    spread_over: u32,
     started: usize,
 }
 
 impl Fetchers {
     /// Begins with nothing to copy.
     pub fn new(parts: Parts) -> Self {
+        let spread_over = parts.spread_over();
         Self {
             parts: Arc::new(parts),
             endpoints: Endpoints::default(),
             sources: HashMap::new(),
             followed: HashMap::new(),
+            spread_over,
             started: 0,
         }
     }
@@ -156,8 +160,13 @@ impl Fetchers {
         }
     }
 
-    /// Spreads what is copied over as many tasks as the settings say now.
+    /// Spreads what is copied over as many tasks as the settings say now. Costs nothing where they say what
+    /// they said.
     pub async fn spread(&mut self) {
+        let before = std::mem::replace(&mut self.spread_over, self.parts.spread_over());
+        if before == self.spread_over {
+            return;
+        }
         let followed = self.followed.iter();
         let moved = followed.filter(|(name, source)| self.source(source.0, name) != **source);
         let replicas = &self.parts.replicas;
@@ -177,10 +186,9 @@ impl Fetchers {
     }
 
     fn source(&self, leader: BrokerId, partition: &TopicPartition) -> Source {
-        let count = self.parts.config.load().num_replica_fetchers.max(1) as u32;
         let topic = partition.topic.bytes();
         let topic = topic.fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        (leader, topic.wrapping_mul(31).wrapping_add(partition.partition as u32) % count)
+        (leader, topic.wrapping_mul(31).wrapping_add(partition.partition as u32) % self.spread_over)
     }
 
     async fn tell(&mut self, source: Source, command: Command) {
@@ -222,6 +230,10 @@ impl Versions {
 }
 
 impl Parts {
+    fn spread_over(&self) -> u32 {
+        self.config.load().num_replica_fetchers.max(1) as u32
+    }
+
     fn broker_epoch(&self) -> i64 {
         self.broker_epoch.load(Ordering::Acquire)
     }

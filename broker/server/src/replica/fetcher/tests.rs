@@ -455,6 +455,31 @@ async fn what_is_throttled_is_left_out_while_it_is_above_the_rate() {
     visible(&copies[0], 3).await;
 }
 
+/// How many tasks copy from a leader changes for all of its partitions, and what they copy goes on.
+#[tokio::test]
+async fn partitions_are_spread_over_as_many_tasks_as_the_settings_say() {
+    let leader = Node::new(BrokerId(1), "replicated");
+    let led = leader.apply(BrokerId(1), 0, 8);
+    let served = serve(&leader.manager).await;
+    let mut follower = Follower::new("replicated");
+    follower.reach(&leader, &served);
+    let copies = follower.follow(BrokerId(1), 0, 8).await;
+    for (spread_over, records) in [(1, 1), (3, 2), (3, 3), (2, 4)] {
+        let all = BrokerConfig { num_replica_fetchers: spread_over, ..BrokerConfig::default() };
+        follower.config.store(Arc::new(all));
+        // What is followed anew in between goes where the others are.
+        let tasks = follower.fetchers.sources.len();
+        follower.fetchers.follow(vec![Arc::clone(&copies[0])]).await;
+        assert_eq!(follower.fetchers.sources.len(), tasks);
+        follower.fetchers.spread().await;
+        assert_eq!(follower.fetchers.sources.len(), spread_over as usize);
+        for (led, copy) in led.iter().zip(&copies) {
+            append(led, 1).unwrap();
+            visible(copy, records).await;
+        }
+    }
+}
+
 /// A topic that was made without an id is copied by its name until it is given one, and by that afterwards;
 /// the id is found again on the disk.
 #[tokio::test]
