@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use broker_protocol::quantity::Offset;
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
 
@@ -31,7 +32,14 @@ pub struct FetchWaiter {
     is_eager: AtomicBool,
     /// Of the last wait, if something came before it rang. It is never later than the deadline, and moved only
     /// when it rings: a timer that is set earlier than all others of its thread costs that thread a wake-up.
-    alarm: Mutex<Option<Pin<Box<Sleep>>>>,
+    alarm: Mutex<Option<Alarm>>,
+}
+
+/// A timer, and the runtime that has it ring, which may end before another in which the next wait is.
+#[derive(Debug)]
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    runtime: Id,
 }
 
 impl FetchWaiter {
@@ -55,19 +63,21 @@ impl FetchWaiter {
     /// May return early with nothing marked. Cancel-safe: marks stay.
     pub async fn woken(&self, deadline: Instant) -> bool {
         let deadline = deadline.into();
-        let kept = self.alarm.lock().take();
-        let mut alarm = kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let runtime = Handle::current().id();
+        let kept = self.alarm.lock().take().filter(|kept| kept.runtime == runtime);
+        let mut sleep =
+            kept.map_or_else(|| Box::pin(tokio::time::sleep_until(deadline)), |kept| kept.sleep);
         loop {
-            if alarm.is_elapsed() || alarm.deadline() > deadline {
-                alarm.as_mut().reset(deadline);
+            if sleep.is_elapsed() || sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
             }
             tokio::select! {
                 biased;
                 () = self.notify.notified() => {
-                    *self.alarm.lock() = Some(alarm);
+                    *self.alarm.lock() = Some(Alarm { sleep, runtime });
                     return true;
                 }
-                () = &mut alarm => if alarm.deadline() >= deadline { return false },
+                () = &mut sleep => if sleep.deadline() >= deadline { return false },
             }
         }
     }
@@ -412,6 +422,22 @@ mod tests {
         assert!(tokio::join!(waiter.woken(at(2000)), mark).0);
         assert!(!waiter.woken(at(1000)).await, "the kept alarm rings later");
         assert!(has_passed(1000));
+    }
+
+    /// A connection may go to another thread between two waits, and the thread of the first may end.
+    #[test]
+    fn a_wait_needs_nothing_of_the_runtime_of_the_one_before() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build();
+        for has_ended in [true, false] {
+            let (waiter, first) = (FetchWaiter::new(), runtime().unwrap());
+            let deadline = SystemClock.now() + Duration::from_mins(1);
+            let woken = async { tokio::join!(waiter.woken(deadline), async { waiter.mark(0) }).0 };
+            assert!(first.block_on(woken));
+            let _first = (!has_ended).then_some(first);
+            let deadline = SystemClock.now() + Duration::from_millis(5);
+            let is_woken = runtime().unwrap().block_on(waiter.woken(deadline));
+            assert!(!is_woken, "the deadline ends it; has_ended: {has_ended}");
+        }
     }
 
     #[tokio::test]
