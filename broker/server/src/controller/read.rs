@@ -23,6 +23,7 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
 use tracing::{error, warn};
 
+use super::membership::ensure;
 use super::state::assignment::Assignment;
 pub(crate) use super::state::event::StateReading;
 use super::state::event::{Endpoint, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead};
@@ -56,7 +57,7 @@ pub(super) struct Notified<T> {
 pub(super) async fn everything(store: &dyn Store) -> Result<Snapshot, StoreError> {
     let mut notifications = Vec::new();
     for parent in [path::ISR_CHANGES, path::LOG_DIR_EVENTS] {
-        let children = store.children(parent).await?;
+        let children = children(store, parent).await?;
         notifications.extend(children.iter().map(|name| format!("{parent}/{name}").into()));
     }
     let names = store.children(path::TOPICS).await?.into_iter().map(Arc::from).collect();
@@ -289,7 +290,7 @@ fn state_read(topic: &str, number: i32, node: NodeRead) -> Result<StateReading, 
 
 /// Reads which topics are marked for deletion.
 pub(super) async fn deletions(store: &dyn Store) -> Result<BTreeSet<Arc<str>>, StoreError> {
-    Ok(store.children(path::DELETE_TOPICS).await?.into_iter().map(Arc::from).collect())
+    Ok(children(store, path::DELETE_TOPICS).await?.into_iter().map(Arc::from).collect())
 }
 
 /// Reads which partitions a tool wants to move.
@@ -318,7 +319,7 @@ pub(super) async fn preferred(
 
 /// Reads which topics say themselves whether they elect uncleanly.
 async fn unclean(store: &dyn Store) -> Result<BTreeMap<Arc<str>, bool>, StoreError> {
-    let topics = store.children(path::CONFIG_TOPICS).await?;
+    let topics = children(store, path::CONFIG_TOPICS).await?;
     let mut unclean = BTreeMap::new();
     for topics in topics.chunks(MANY) {
         let nodes = store.get_many(&paths(topics, |topic| path::topic_config(topic))).await?;
@@ -371,7 +372,7 @@ async fn notifications(
     store: &dyn Store,
     parent: &str,
 ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    let children = store.children(parent).await?;
+    let children = children(store, parent).await?;
     let paths = paths(&children, |name| format!("{parent}/{name}"));
     let nodes = store.get_many(&paths).await?;
     let mut read = Vec::with_capacity(paths.len());
@@ -382,15 +383,40 @@ async fn notifications(
 }
 
 /// Reads which producer ids were handed out. Of a node that cannot be understood all were: none may
-/// be given out twice.
+/// be given out twice. One that somebody has deleted is begun anew.
 pub(super) async fn producer_ids(store: &dyn Store) -> Result<ProducerIdsRead, StoreError> {
     let path = path::PRODUCER_ID_BLOCK;
-    let (data, stat) = store.get(path).await?;
+    let (data, stat) = loop {
+        match store.get(path).await {
+            Err(StoreError::NoNode { .. }) => make_again(store, path).await?,
+            answered => break answered?,
+        }
+    };
     let next = match understood(ProducerIdBlock::decode(path, &data)) {
         Some(last) => last.map_or(0, |last| last.ids.end),
         None => i64::MAX,
     };
     Ok(ProducerIdsRead { next, version: stat.version })
+}
+
+/// Reads what is below a node that every cluster has; nothing is below one that somebody has deleted, and
+/// which is made again, so that others can ask there.
+async fn children(store: &dyn Store, parent: &str) -> Result<Vec<String>, StoreError> {
+    match store.children(parent).await {
+        Err(StoreError::NoNode { .. }) => {
+            make_again(store, parent).await?;
+            Ok(Vec::new())
+        }
+        answered => answered,
+    }
+}
+
+async fn make_again(store: &dyn Store, path: &str) -> Result<(), StoreError> {
+    warn!(path, "a node that every cluster has was deleted: it is made again, empty");
+    for parent in path::parents(path) {
+        ensure(store, parent, &[]).await?;
+    }
+    ensure(store, path, &[]).await
 }
 
 fn named(name: PartitionName) -> TopicPartition {
@@ -425,7 +451,7 @@ mod tests {
     use broker_zookeeper::store::{CreateMode, Op};
 
     use super::*;
-    use crate::controller::membership::{ensure, ensure_paths};
+    use crate::controller::membership::ensure_paths;
 
     const NODE: &[u8] =
         br#"{"version":5,"endpoints":[],"jmx_port":-1,"host":null,"port":-1,"timestamp":"1"}"#;

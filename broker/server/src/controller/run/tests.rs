@@ -17,6 +17,7 @@ use broker_zookeeper::store::CreateMode;
 use super::*;
 use crate::clock::SystemClock;
 use crate::controller::membership::ensure_paths;
+use crate::controller::state::request::Request;
 use crate::membership::controller_election::stand;
 use crate::tasks::Tasks;
 use crate::version::Versions;
@@ -62,52 +63,71 @@ fn topic() -> Vec<u8> {
     Topic { partitions: BTreeMap::from([(0, vec![ME])]), ..Topic::default() }.encode()
 }
 
+/// A controller in office.
+struct Bed {
+    look: EmbeddedStore,
+    handle: Arc<ControllerHandle>,
+    office: tokio::task::JoinHandle<bool>,
+    _obeyed: mpsc::Receiver<crate::order::Order>,
+}
+
+impl Bed {
+    /// Elects a controller in a tree that lacks the nodes at `lacking`.
+    async fn new(faults: Faults, lacking: &[&str]) -> Self {
+        let tree = EmbeddedTree::in_memory();
+        let look = tree.session().await;
+        ensure_paths(&look).await.unwrap();
+        make(&look, &path::broker_id(ME), &registration(), CreateMode::Ephemeral).await;
+        let sessions = Sessions::begin_faulty(Origin::Embedded(tree), faults).await.unwrap();
+        let store = sessions.current();
+        let term = stand(&*store, BrokerId(ME), 0).await.unwrap().unwrap();
+        for path in lacking {
+            look.delete(path, None).await.unwrap();
+        }
+        let ((events, heard), (orders, obeyed)) = (mpsc::channel(EVENTS), mpsc::channel(1));
+        let common = Common {
+            controller: BrokerId(ME),
+            controller_epoch: term.epoch,
+            listener: "L".into(),
+            inter_broker_listener: "L".into(),
+            timeout: LIMIT,
+            connect_timeout: LIMIT,
+            versions: Versions::of(Release::NEWEST),
+            orders,
+            events,
+            metadata: Arc::default(),
+            tasks: Tasks::new(),
+            clock: Arc::new(SystemClock),
+        };
+        let settings = || Settings {
+            balance: None,
+            elects_uncleanly: false,
+            deletes_topics: true,
+            marks_recovery: true,
+        };
+        let handle = Arc::<ControllerHandle>::default();
+        let controller =
+            Controller::new(store, term, Box::new(settings), common, heard, Arc::clone(&handle));
+        let office = tokio::spawn(controller.run(CancellationToken::new()));
+        let bed = Self { look, handle, office, _obeyed: obeyed };
+        // It has read everything, since it answers.
+        await_that("the controller in office", async || bed.handle.summary().await.is_some()).await;
+        bed
+    }
+
+    async fn is_there(&self, path: &str) -> bool {
+        self.look.exists(path).await.unwrap().is_some()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_no_watch_tells_is_found_by_the_next_pass() {
-    let tree = EmbeddedTree::in_memory();
-    let look = tree.session().await;
-    ensure_paths(&look).await.unwrap();
-    make(&look, &path::broker_id(ME), &registration(), CreateMode::Ephemeral).await;
-    let faults = Faults { dropped_events: 1.0, ..Faults::NONE };
-    let sessions = Sessions::begin_faulty(Origin::Embedded(tree.clone()), faults).await.unwrap();
-    let store = sessions.current();
-    let term = stand(&*store, BrokerId(ME), 0).await.unwrap().unwrap();
-    let ((events, heard), (orders, _obeyed)) = (mpsc::channel(EVENTS), mpsc::channel(1));
-    let common = Common {
-        controller: BrokerId(ME),
-        controller_epoch: term.epoch,
-        listener: "L".into(),
-        inter_broker_listener: "L".into(),
-        timeout: LIMIT,
-        connect_timeout: LIMIT,
-        versions: Versions::of(Release::NEWEST),
-        orders,
-        events,
-        metadata: Arc::default(),
-        tasks: Tasks::new(),
-        clock: Arc::new(SystemClock),
-    };
-    let settings = || Settings {
-        balance: None,
-        elects_uncleanly: false,
-        deletes_topics: true,
-        marks_recovery: true,
-    };
-    let handle = Arc::<ControllerHandle>::default();
-    let controller =
-        Controller::new(store, term, Box::new(settings), common, heard, Arc::clone(&handle));
-    let end = CancellationToken::new();
-    let office = tokio::spawn(controller.run(end.clone()));
-    // It has read everything, since it answers.
-    await_that("the controller in office", async || handle.summary().await.is_some()).await;
-
-    make(&look, &path::topic("t"), &topic(), CreateMode::Persistent).await;
+    let bed = Bed::new(Faults { dropped_events: 1.0, ..Faults::NONE }, &[]).await;
+    let look = &bed.look;
+    make(look, &path::topic("t"), &topic(), CreateMode::Persistent).await;
     let event = LogDirEvent::failure(ME).encode();
-    make(&look, &path::log_dir_event(), &event, CreateMode::PersistentSequential).await;
-    let has_leader = async || {
-        let state = look.exists(&path::partition_state("t", 0)).await.unwrap();
-        state.is_some()
-    };
+    make(look, &path::log_dir_event(), &event, CreateMode::PersistentSequential).await;
+    let has_leader = async || bed.is_there(&path::partition_state("t", 0)).await;
     await_that("a leader of the topic", has_leader).await;
     let has_id = async || {
         let (data, _) = look.get(&path::topic("t")).await.unwrap();
@@ -119,5 +139,34 @@ async fn what_no_watch_tells_is_found_by_the_next_pass() {
 
     // Tools have another controller elected so.
     look.delete(path::CONTROLLER, None).await.unwrap();
-    assert!(office.await.unwrap(), "it has resigned");
+    assert!(bed.office.await.unwrap(), "it has resigned");
+}
+
+/// What people delete in the tree that every cluster has is made again, and ends no term.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_somebody_deletes_is_made_again() {
+    const ASKED_AT: [&str; 4] =
+        [path::DELETE_TOPICS, path::ISR_CHANGES, path::LOG_DIR_EVENTS, path::CONFIG_TOPICS];
+    let bed = Bed::new(Faults::NONE, &ASKED_AT).await;
+    for path in ASKED_AT {
+        assert!(bed.is_there(path).await, "{path}");
+    }
+    // The settings are not read again.
+    for path in &ASKED_AT[..3] {
+        bed.look.delete(path, None).await.unwrap();
+        await_that(path, async || bed.is_there(path).await).await;
+    }
+    bed.look.delete("/admin/delete_topics", None).await.unwrap();
+    bed.look.delete("/admin", None).await.unwrap();
+    await_that("both", async || bed.is_there(path::DELETE_TOPICS).await).await;
+
+    let place = bed.look.exists(&path::broker_id(ME)).await.unwrap().unwrap();
+    for start in [0, 1000] {
+        bed.look.delete(path::PRODUCER_ID_BLOCK, None).await.unwrap();
+        let broker_epoch = place.czxid;
+        let ask = Request::AllocateProducerIds { broker: BrokerId(ME), broker_epoch };
+        let given = bed.handle.ask(ask).await;
+        assert_eq!(given, Some(Reply::AllocateProducerIds(Ok(start))));
+    }
+    assert!(!bed.office.is_finished());
 }

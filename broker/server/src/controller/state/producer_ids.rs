@@ -17,6 +17,8 @@ use super::turn::Reason;
 #[derive(Debug, Default)]
 pub(super) struct ProducerIds {
     known: Option<ProducerIdsRead>,
+    /// Where the last block ends that was given out in this term, whatever the node says since.
+    given: i64,
     waiting: Vec<(Token, BrokerId)>,
 }
 
@@ -56,14 +58,17 @@ impl State {
 
     /// The node was read.
     pub(super) fn producer_ids_read(&mut self, read: ProducerIdsRead) {
-        self.producer_ids.known = Some(read);
+        let next = read.next.max(self.producer_ids.given);
+        self.producer_ids.known = Some(ProducerIdsRead { next, ..read });
         self.take_block();
     }
 
     /// Takes in what became of a block.
     pub(super) fn producer_ids_written(&mut self, start: i64, outcome: Result<i32, WriteError>) {
         if let Ok(version) = outcome {
-            self.producer_ids.known = Some(ProducerIdsRead { next: start + BLOCK_SIZE, version });
+            let next = start + BLOCK_SIZE;
+            self.producer_ids.given = next;
+            self.producer_ids.known = Some(ProducerIdsRead { next, version });
             if !self.producer_ids.waiting.is_empty() {
                 let (token, _) = self.producer_ids.waiting.remove(0);
                 self.turn.reply(token, Reply::AllocateProducerIds(Ok(start)));

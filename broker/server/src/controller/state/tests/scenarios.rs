@@ -457,9 +457,15 @@ fn producer_ids_are_given_once() {
     world.tree.producer_ids_version += 1;
     let third = block(&mut world, 1, 1);
     world.settle();
+    // Somebody deletes the node, and it is made again.
+    world.tree.next_producer_id = 0;
+    world.tree.producer_ids_version = 0;
+    let fourth = block(&mut world, 2, 2);
+    world.settle();
     let stale = block(&mut world, 1, 9);
-    let replies = [first, second, third, stale].map(|token| world.replies[&token].clone());
-    let expected = [Ok(0), Ok(1000), Ok(3000), Err(ErrorCode::StaleBrokerEpoch)];
+    let asked = [first, second, third, fourth, stale];
+    let replies = asked.map(|token| world.replies[&token].clone());
+    let expected = [Ok(0), Ok(1000), Ok(3000), Ok(4000), Err(ErrorCode::StaleBrokerEpoch)];
     assert_eq!(replies, expected.map(Reply::AllocateProducerIds));
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Tree {
     pub(super) preferred: Option<BTreeSet<TopicPartition>>,
     pub(super) notifications: BTreeSet<Arc<str>>,
     pub(super) next_producer_id: i64,
+    /// Where the last block ends that was given out.
+    pub(super) given_producer_ids: i64,
     pub(super) producer_ids_version: i32,
     pub(super) unclean: BTreeMap<Arc<str>, bool>,
     pub(super) controller_epoch: i32,
@@ -215,8 +217,10 @@ impl Tree {
                 if self.producer_ids_version != *version {
                     return Err(WriteError::Conflict);
                 }
-                assert_eq!(*start, self.next_producer_id, "no id is given twice, none is left out");
-                self.next_producer_id += 1000;
+                let next = self.next_producer_id.max(self.given_producer_ids);
+                assert_eq!(*start, next, "no id is given twice, none is left out");
+                self.next_producer_id = next + 1000;
+                self.given_producer_ids = self.next_producer_id;
                 self.producer_ids_version += 1;
                 Ok(self.producer_ids_version)
             }
