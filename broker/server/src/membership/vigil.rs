@@ -25,8 +25,8 @@ use tracing::{info, warn};
 
 use crate::peer::{Options, Peer, PeerError};
 
-/// Pause before a connection is tried again that was refused once, and before one of another failure or of a
-/// controller that was told of already: its office may not have been taken from it.
+/// Pause before a connection is tried again that was refused once, or ended at once, and before one of another
+/// failure or of a controller that was told of already: its office may not have been taken from it.
 const SOON: Duration = Duration::from_millis(30);
 const LATER: Duration = Duration::from_secs(1);
 
@@ -109,7 +109,8 @@ impl Vigil {
             let error = match self.connect(controller).await {
                 Ok(mut peer) => {
                     (was_there, refusals, is_told) = (true, 0, false);
-                    peer.closed().await;
+                    // Whoever ends each connection at once is not asked as fast as it answers.
+                    tokio::join!(peer.closed(), tokio::time::sleep(SOON));
                     continue;
                 }
                 Err(error) => error,
@@ -171,16 +172,22 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
     use crate::controller::membership::ensure_paths;
 
-    /// A controller whose process is gone is told of until it is controller no more: its office may not be
-    /// taken from it at once.
-    #[tokio::test]
-    async fn a_controller_that_is_gone_is_told_of_until_there_is_another() {
-        const GONE: BrokerId = BrokerId(7);
+    /// A vigil over broker 7, whose port `socket` has.
+    struct Bed {
+        vigil: Vigil,
+        told: mpsc::Receiver<BrokerId>,
+        /// Dropped last: who is controller is known for as long.
+        _known: watch::Sender<Option<BrokerId>>,
+    }
+
+    const CONTROLLER: BrokerId = BrokerId(7);
+
+    async fn bed(socket: &TcpListener) -> Bed {
         let store = EmbeddedTree::in_memory().session().await;
         ensure_paths(&store).await.unwrap();
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint {
             listener: "PLAINTEXT".to_owned(),
             security_protocol: "PLAINTEXT".to_owned(),
@@ -194,10 +201,10 @@ mod tests {
             features: std::collections::BTreeMap::new(),
             timestamp_ms: 0,
         };
-        let place = path::broker_id(GONE.0);
+        let place = path::broker_id(CONTROLLER.0);
         store.create(&place, &node.encode(), CreateMode::Ephemeral).await.unwrap();
-        let known = watch::Sender::new(Some(GONE));
-        let (gone, mut told) = mpsc::channel(1);
+        let known = watch::Sender::new(Some(CONTROLLER));
+        let (gone, told) = mpsc::channel(1);
         let vigil = Vigil {
             me: BrokerId(1),
             store: Arc::new(store),
@@ -206,16 +213,47 @@ mod tests {
             gone,
             session_timeout: Duration::from_secs(6),
         };
+        Bed { vigil, told, _known: known }
+    }
+
+    /// Runs `vigil` until `done` is.
+    async fn until(vigil: Vigil, done: impl Future<Output = ()>) {
+        tokio::select! {
+            () = vigil.run() => panic!("there is a membership"),
+            done = tokio::time::timeout(Duration::from_secs(20), done) => done.unwrap(),
+        }
+    }
+
+    /// A controller whose process is gone is told of until it is controller no more: its office may not be
+    /// taken from it at once.
+    #[tokio::test]
+    async fn a_controller_that_is_gone_is_told_of_until_there_is_another() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let Bed { vigil, mut told, _known } = bed(&socket).await;
         let dies = async {
             drop(socket.accept().await);
             drop(socket);
             for _ in 0..2 {
-                assert_eq!(told.recv().await, Some(GONE));
+                assert_eq!(told.recv().await, Some(CONTROLLER));
             }
         };
-        tokio::select! {
-            () = vigil.run() => panic!("there is a membership"),
-            dies = tokio::time::timeout(Duration::from_secs(20), dies) => dies.unwrap(),
-        }
+        until(vigil, dies).await;
+    }
+
+    /// Whoever takes connections and ends them at once is not asked as fast as it answers.
+    #[tokio::test]
+    async fn a_port_that_ends_each_connection_is_left_alone_for_a_while() {
+        const ENDED: u32 = 6;
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let Bed { vigil, told: _told, _known } = bed(&socket).await;
+        let began = SystemClock.now();
+        let ends = async {
+            for _ in 0..=ENDED {
+                drop(socket.accept().await);
+            }
+        };
+        until(vigil, ends).await;
+        let lasted = SystemClock.now() - began;
+        assert!(lasted >= SOON * ENDED, "{lasted:?}");
     }
 }
