@@ -275,16 +275,16 @@ async fn refresh(
     broker: &Broker,
 ) -> Result<i64, RegisterError> {
     let wanted = broker.encode();
-    if data != wanted {
+    if data == wanted {
+        return Ok(stat.czxid);
+    }
+    loop {
         match store.set(path, &wanted, None).await {
-            Ok(_) => {}
-            Err(StoreError::ConnectionLoss) => {
-                return Box::pin(refresh(store, path, &[], stat, broker)).await;
-            }
+            Ok(_) => return Ok(stat.czxid),
+            Err(StoreError::ConnectionLoss) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(stat.czxid)
 }
 
 /// The steps that take away what the session which owns the registration at `path` has.
