@@ -15,6 +15,7 @@ mod addresses;
 pub(crate) mod cluster;
 pub(crate) mod controller_election;
 pub(crate) mod identity;
+mod later;
 pub(crate) mod presence;
 pub(crate) mod registration;
 mod standing;
@@ -47,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::identity::Identity;
+use self::later::Later;
 use self::presence::Presence;
 use self::registration::{RegisterError, Registering};
 use self::state::{Effect, Event, Office, State};
@@ -163,6 +165,8 @@ pub(crate) struct Membership {
     tell_gone: mpsc::Sender<BrokerId>,
     /// When a change of what is proven is told.
     standing_due: Option<tokio::time::Instant>,
+    /// What the tree has refused.
+    later: Later,
 }
 
 struct Watches {
@@ -197,6 +201,7 @@ impl Membership {
             gone,
             tell_gone,
             standing_due: None,
+            later: Later::default(),
         };
         while let Event::SessionEnded = membership.register().await? {
             membership.joining.sessions.renew().await;
@@ -253,7 +258,7 @@ impl Membership {
 
     /// Waits for the next thing that happens. Cancel-safe.
     async fn next(&mut self) -> Event {
-        let Self { joining, watches, look, resigned, gone, standing_due, .. } = self;
+        let Self { joining, watches, look, resigned, gone, standing_due, later, .. } = self;
         let Joining { sessions, unproven, clock, .. } = joining;
         let (office, registration) =
             watches.as_mut().map(|set| (&mut set.office, &mut set.registration)).unzip();
@@ -262,6 +267,7 @@ impl Membership {
             () = sessions.ended() => Event::SessionEnded,
             // Before what may come all the time.
             _ = look.tick() => Event::Look,
+            event = later.next() => event,
             () = news(office) => Event::OfficeChanged,
             () = news(registration) => Event::RegistrationChanged,
             Some(term) = resigned.recv() => Event::Resigned(term),
@@ -290,20 +296,24 @@ impl Membership {
                 assign(duties, |done| Duty::StopLeading { done }).await?;
                 None
             }
-            Effect::ReadOffice => answered(office(&*store).await, Event::OfficeChanged).await,
+            Effect::ReadOffice => self.answered(office(&*store).await, Event::OfficeChanged),
             Effect::ReadRegistration => {
                 let read = owner(&*store, self.joining.id).await;
-                answered(read, Event::RegistrationChanged).await
+                self.answered(read, Event::RegistrationChanged)
             }
             Effect::TellStanding => self.tell_standing(&*store).await,
             Effect::Stand => {
                 let now = self.joining.clock.wall().0;
                 let stood = controller_election::stand(&*store, self.joining.id, now).await;
-                answered(stood.map(Event::Stood), Event::OfficeChanged).await
+                self.answered(stood.map(Event::Stood), Event::OfficeChanged)
             }
-            Effect::GiveUp => vacated(controller_election::give_up(&*store).await).await,
+            Effect::GiveUp => {
+                let left = controller_election::give_up(&*store).await;
+                self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
+            }
             Effect::Depose(broker) => {
-                vacated(controller_election::depose(&*store, broker).await).await
+                let left = controller_election::depose(&*store, broker).await;
+                self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
             }
             Effect::StartController(term) => {
                 info!(epoch = term.epoch, "this broker is the controller");
@@ -316,16 +326,7 @@ impl Membership {
                 None
             }
             Effect::Tell(controller) => {
-                let is_news = |before: &mut Option<BrokerId>| {
-                    std::mem::replace(before, controller) != controller
-                };
-                if self.controller.send_if_modified(is_news) {
-                    if let Some(BrokerId(broker)) = controller {
-                        info!(broker, "the controller of the cluster");
-                    } else {
-                        info!("the cluster has no controller");
-                    }
-                }
+                self.tell(controller);
                 None
             }
             Effect::Remember(epoch) => {
@@ -345,6 +346,33 @@ impl Membership {
                 return Err(MemberError::TakenOver { broker_id: self.joining.id, owner });
             }
         })
+    }
+
+    /// Says who is controller, if it is another than before.
+    fn tell(&self, controller: Option<BrokerId>) {
+        let is_news =
+            |before: &mut Option<BrokerId>| std::mem::replace(before, controller) != controller;
+        if !self.controller.send_if_modified(is_news) {
+            return;
+        }
+        if let Some(BrokerId(broker)) = controller {
+            info!(broker, "the controller of the cluster");
+        } else {
+            info!("the cluster has no controller");
+        }
+    }
+
+    /// The event that a request led to; where the tree refuses it, `again` happens after a while.
+    fn answered(&mut self, result: Result<Event, TreeError>, again: Event) -> Option<Event> {
+        match result {
+            Ok(event) => Some(event),
+            Err(TreeError::Store(StoreError::SessionExpired)) => Some(Event::SessionEnded),
+            Err(error) => {
+                warn!(%error, again = ?PAUSE, "the coordination tree refuses what a member needs");
+                self.later.put(again);
+                None
+            }
+        }
     }
 
     /// Watches before anything is read, so that nothing falls in between.
@@ -502,24 +530,6 @@ async fn assign(
     duties.send(duty(done)).await.map_err(|_| MemberError::Alone)?;
     let _ = is_done.await;
     Ok(())
-}
-
-/// The event that a request led to; one that the tree refuses is tried again after a while.
-async fn answered(result: Result<Event, TreeError>, again: Event) -> Option<Event> {
-    match result {
-        Ok(event) => Some(event),
-        Err(TreeError::Store(StoreError::SessionExpired)) => Some(Event::SessionEnded),
-        Err(error) => {
-            warn!(%error, "the coordination tree refuses what a member needs");
-            tokio::time::sleep(PAUSE).await;
-            Some(again)
-        }
-    }
-}
-
-/// The office was left, or tried to be: it is read who has it.
-async fn vacated(result: Result<(), TreeError>) -> Option<Event> {
-    answered(result.map(|()| Event::OfficeChanged), Event::OfficeChanged).await
 }
 
 async fn watches(store: &dyn Store, id: BrokerId) -> Result<Watches, StoreError> {

@@ -73,7 +73,7 @@ pub(crate) enum Effect {
     TellStanding,
     /// Stand for the office.
     Stand,
-    /// Give the office up.
+    /// Give the office up; who has it then is read.
     GiveUp,
     /// Take the office from a broker whose process is gone.
     Depose(BrokerId),
@@ -195,7 +195,7 @@ impl State {
             return Vec::new();
         }
         let mut effects = self.drop_controller();
-        effects.extend([Effect::Tell(None), Effect::GiveUp, Effect::ReadOffice]);
+        effects.extend([Effect::Tell(None), Effect::GiveUp]);
         effects
     }
 

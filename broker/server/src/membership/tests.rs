@@ -291,6 +291,29 @@ async fn a_tree_that_refuses_a_registration_is_asked_again() {
     passes_until(|| one.epoch() > before).await;
 }
 
+/// While who is controller cannot be read, all else goes on: a registration that is gone is made again, and
+/// what is unproven is told.
+#[tokio::test]
+async fn an_office_that_cannot_be_read_is_in_the_way_of_nothing_else() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    bed.look.create(path::CONTROLLER, b"{", CreateMode::Ephemeral).await.unwrap();
+    let one = bed.join(0, dir.path(), Faults::NONE).await;
+    tokio::time::pause();
+    let before = one.epoch();
+    bed.look.delete(&path::broker_id(0), None).await.unwrap();
+    passes_until(|| one.epoch() > before).await;
+    one.unproven.lock().clear();
+    one.changes.send_modify(|count| *count += 1);
+    let began = SystemClock.now();
+    while bed.look.exists(&path::standing(0)).await.unwrap().is_some() {
+        assert!(SystemClock.now() - began < Duration::from_secs(20), "it is not told");
+        tokio::time::advance(PAUSE / 10).await;
+    }
+    bed.look.delete(path::CONTROLLER, None).await.unwrap();
+    passes_until(|| *one.controller.borrow() == Some(BrokerId(0))).await;
+}
+
 /// Lets the time of the test pass until `holds`, or the test's real time is over.
 async fn passes_until(holds: impl Fn() -> bool) {
     let began = SystemClock.now();
