@@ -53,7 +53,7 @@ use self::presence::Presence;
 use self::registration::{RegisterError, Registering};
 use self::state::{Effect, Event, Office, State};
 use crate::clock::{Clock, SharedClock};
-use crate::controller::membership::Term;
+use crate::controller::membership::{Resignation, Term};
 
 /// How long a tree that refuses a request for a reason of its own is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -159,8 +159,8 @@ pub(crate) struct Membership {
     has_joined: bool,
     controller: watch::Sender<Option<BrokerId>>,
     /// One is enough: a controller resigns once.
-    resigned: mpsc::Receiver<Term>,
-    resign: mpsc::Sender<Term>,
+    resigned: mpsc::Receiver<(Term, Resignation)>,
+    resign: mpsc::Sender<(Term, Resignation)>,
     gone: mpsc::Receiver<BrokerId>,
     tell_gone: mpsc::Sender<BrokerId>,
     /// When a change of what is proven is told.
@@ -210,8 +210,8 @@ impl Membership {
         Ok(membership)
     }
 
-    /// Returns where a controller says that a write of it was fenced.
-    pub(crate) fn resigned(&self) -> mpsc::Sender<Term> {
+    /// Returns where a controller says that it has ended by itself.
+    pub(crate) fn resigned(&self) -> mpsc::Sender<(Term, Resignation)> {
         self.resign.clone()
     }
 
@@ -270,7 +270,7 @@ impl Membership {
             event = later.next() => event,
             () = news(office) => Event::OfficeChanged,
             () = news(registration) => Event::RegistrationChanged,
-            Some(term) = resigned.recv() => Event::Resigned(term),
+            Some((term, why)) = resigned.recv() => Event::Resigned(term, why),
             Some(broker) = gone.recv() => Event::ControllerGone(broker),
             () = standing_changed(&mut unproven.changes, standing_due, &**clock) => {
                 Event::StandingChanged
@@ -310,6 +310,10 @@ impl Membership {
             Effect::GiveUp => {
                 let left = controller_election::give_up(&*store).await;
                 self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
+            }
+            Effect::Rest => {
+                self.later.put(Event::Rested);
+                None
             }
             Effect::Depose(broker) => {
                 let left = controller_election::depose(&*store, broker).await;

@@ -27,7 +27,7 @@ use crate::control::configure::Changes;
 use crate::control::{Control, Parts};
 use crate::controller::channel::Common;
 use crate::controller::handle::Mail;
-use crate::controller::membership::Term;
+use crate::controller::membership::{Resignation, Term};
 use crate::controller::run::{Controller, EVENTS};
 use crate::controller::state::event::Event;
 use crate::controller::state::{Balance, Settings};
@@ -246,7 +246,7 @@ pub(super) async fn join(context: &Arc<Context>, joining: Joining) -> Result<()>
 /// Does what the membership asks for, in order.
 struct Duties {
     context: Arc<Context>,
-    resigned: mpsc::Sender<Term>,
+    resigned: mpsc::Sender<(Term, Resignation)>,
 }
 
 impl Duties {
@@ -294,24 +294,24 @@ impl Duties {
         let (over, ended) = oneshot::channel();
         let (token, resigned) = (end.clone(), self.resigned.clone());
         self.context.tasks.spawn("controller", async move {
-            let resigns = controller.run(token).await.then_some(term);
+            let resigns = controller.run(token).await.map(|why| (term, why));
             leave_office(resigns, over, &resigned).await;
         });
         (end, ended)
     }
 }
 
-/// Says that a controller has ended, and to the membership which term it resigns, if it does.
+/// Says that a controller has ended, and to the membership which term it resigns and why, if it does.
 async fn leave_office(
-    resigns: Option<Term>,
+    resigns: Option<(Term, Resignation)>,
     over: oneshot::Sender<()>,
-    resigned: &mpsc::Sender<Term>,
+    resigned: &mpsc::Sender<(Term, Resignation)>,
 ) {
     // First: the membership may wait for this end, and hears of nothing else until then. Nobody may wait, too.
     let _ = over.send(());
-    if let Some(term) = resigns {
+    if let Some(resignation) = resigns {
         // A membership that is over needs no word.
-        let _ = resigned.send(term).await;
+        let _ = resigned.send(resignation).await;
     }
 }
 
@@ -390,7 +390,7 @@ mod tests {
     /// A membership that waits for the end of a controller has not heard yet that the one before resigned.
     #[tokio::test]
     async fn a_controller_ends_though_nobody_hears_that_the_one_before_resigned() {
-        let terms = [1, 2].map(|epoch| Term { epoch, version: epoch });
+        let terms = [1, 2].map(|epoch| (Term { epoch, version: epoch }, Resignation::Over));
         let (resigned, mut heard) = mpsc::channel(1);
         let membership = async {
             let (over, ended) = oneshot::channel();

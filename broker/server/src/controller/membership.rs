@@ -26,6 +26,15 @@ impl Term {
     }
 }
 
+/// How a controller ended that nobody had told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resignation {
+    /// Its session or its term is over.
+    Over,
+    /// It could not do its work in this tree, and the next may not be able to either.
+    Refused,
+}
+
 /// Makes the nodes that every cluster has.
 pub async fn ensure_paths(store: &dyn Store) -> Result<(), TreeError> {
     for path in path::PERSISTENT {

@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use super::channel::{Channels, Common};
 use super::ends;
 use super::handle::{ControllerHandle, Mail};
-use super::membership::{Term, ensure};
+use super::membership::{Resignation, Term, ensure};
 use super::read;
 use super::state::effect::{Effect, Extent, What};
 use super::state::event::{Event, TopicRead};
@@ -90,8 +90,8 @@ impl Controller {
         }
     }
 
-    /// Runs until it is told to end, or until the session or the term is over: then it returns true.
-    pub(crate) async fn run(mut self, end: CancellationToken) -> bool {
+    /// Runs until it is told to end, or resigns.
+    pub(crate) async fn run(mut self, end: CancellationToken) -> Option<Resignation> {
         info!(epoch = self.term.epoch, "controller elected");
         let mail = self.handle.attach();
         let _office = Office(Arc::clone(&self.handle));
@@ -105,8 +105,9 @@ impl Controller {
             Err(Ended::Store(error)) => {
                 error!(%error, epoch = self.term.epoch, "controller resigned");
             }
+            Err(ended) => error!(error = %ended, epoch = self.term.epoch, "controller resigned"),
         }
-        ended.is_err()
+        ended.err().map(|ended| ended.resignation())
     }
 
     async fn work(&mut self, mut mail: mpsc::Receiver<Mail>) -> Result<(), Ended> {
@@ -191,7 +192,7 @@ impl Controller {
                         });
                     }
                     Effect::Read(what) => events.extend(self.read(what).await?),
-                    Effect::Resign => return Err(Ended::Fenced),
+                    Effect::Resign => return Err(Ended::Outdated),
                 }
             }
         }

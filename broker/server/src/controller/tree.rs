@@ -17,7 +17,7 @@ use broker_zookeeper::settle::{self, Outcome};
 use broker_zookeeper::store::{Op, OpResult, Store, StoreError};
 use tracing::{debug, warn};
 
-use super::membership::Term;
+use super::membership::{Resignation, Term};
 use super::state::effect::Change;
 use super::state::event::WriteError;
 use crate::planted::{self, Bug};
@@ -47,9 +47,22 @@ pub(crate) enum Ended {
     /// A later controller has begun.
     #[error("another broker has become controller")]
     Fenced,
+    /// What is in the tree was written by a controller that is later than any.
+    #[error("a partition's state in the tree has a higher controller epoch than this controller")]
+    Outdated,
     /// The tree cannot be reached any more, or refuses.
     #[error("the coordination tree")]
     Store(#[source] StoreError),
+}
+
+impl Ended {
+    /// Says how the controller ended.
+    pub(super) fn resignation(&self) -> Resignation {
+        match self {
+            Self::Fenced | Self::Store(StoreError::SessionExpired) => Resignation::Over,
+            Self::Outdated | Self::Store(_) => Resignation::Refused,
+        }
+    }
 }
 
 impl From<StoreError> for Ended {

@@ -6,11 +6,13 @@
 //! - The controller is asked for when the office is empty, and dropped when it is another's.
 //! - A registration that is gone is made again; one that is another's ends this process: two that
 //!   hold the same disk must not go on.
+//! - Who resigned because the tree refused what it needs rests before it stands again: the next term may end
+//!   the same way, and each costs all brokers work.
 //! - A controller epoch below one that was seen is no office to stand for: the tree was put back.
 
 use broker_protocol::quantity::BrokerId;
 
-use crate::controller::membership::Term;
+use crate::controller::membership::{Resignation, Term};
 
 /// Who has the office of controller, as `/controller` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,10 @@ pub(crate) enum Event {
     OfficeRead(Office, i32),
     /// The office was stood for: won with this term, or another's.
     Stood(Option<Term>),
-    /// The controller of this term has given up: a write of it was fenced.
-    Resigned(Term),
+    /// The controller of this term has ended by itself.
+    Resigned(Term, Resignation),
+    /// A rest is over.
+    Rested,
     /// The process of the broker that is controller is gone, though its session is not over.
     ControllerGone(BrokerId),
     /// Something about the registration may have changed.
@@ -75,6 +79,8 @@ pub(crate) enum Effect {
     Stand,
     /// Give the office up; who has it then is read.
     GiveUp,
+    /// Rest for a while.
+    Rest,
     /// Take the office from a broker whose process is gone.
     Depose(BrokerId),
     /// Begin as controller of this term.
@@ -103,13 +109,15 @@ pub(crate) struct State {
     is_over: bool,
     /// The term that this broker is controller of.
     term: Option<Term>,
+    /// Whether it does not stand for now.
+    rests: bool,
     seen_epoch: i32,
 }
 
 impl State {
     /// A member whose first session has begun, and who has seen controller epochs up to `seen_epoch`.
     pub(crate) fn new(id: BrokerId, seen_epoch: i32) -> Self {
-        Self { id, is_over: false, term: None, seen_epoch }
+        Self { id, is_over: false, term: None, rests: false, seen_epoch }
     }
 
     /// Says what follows from `event`, in order.
@@ -120,6 +128,10 @@ impl State {
                 self.is_over = false;
                 vec![Effect::Watch, Effect::Register]
             }
+            Event::Rested => {
+                self.rests = false;
+                if self.is_over { Vec::new() } else { vec![Effect::ReadOffice] }
+            }
             // What was read in a session that is over says nothing.
             _ if self.is_over => Vec::new(),
             Event::Registered | Event::OfficeChanged | Event::Stood(None) => {
@@ -127,7 +139,7 @@ impl State {
             }
             Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
             Event::Stood(Some(term)) => self.won(term),
-            Event::Resigned(term) => self.resigned(term),
+            Event::Resigned(term, why) => self.resigned(term, why),
             Event::ControllerGone(_) if self.term.is_some() => Vec::new(),
             Event::ControllerGone(broker) => vec![Effect::Depose(broker)],
             Event::RegistrationChanged => vec![Effect::ReadRegistration],
@@ -163,9 +175,10 @@ impl State {
         match office {
             Office::Empty => {
                 effects.extend(self.drop_controller());
-                effects.extend([Effect::Tell(None), Effect::Stand]);
+                effects.push(Effect::Tell(None));
+                effects.extend(self.stand());
             }
-            Office::Ours if self.term.is_none() => effects.push(Effect::Stand),
+            Office::Ours if self.term.is_none() => effects.extend(self.stand()),
             Office::Ours => {}
             Office::Others(other) => {
                 effects.extend(self.drop_controller());
@@ -179,6 +192,10 @@ impl State {
         effects
     }
 
+    fn stand(&self) -> Option<Effect> {
+        (!self.rests).then_some(Effect::Stand)
+    }
+
     fn won(&mut self, term: Term) -> Vec<Effect> {
         if self.term == Some(term) {
             return Vec::new();
@@ -190,12 +207,17 @@ impl State {
         effects
     }
 
-    fn resigned(&mut self, term: Term) -> Vec<Effect> {
+    fn resigned(&mut self, term: Term, why: Resignation) -> Vec<Effect> {
         if self.term != Some(term) {
             return Vec::new();
         }
         let mut effects = self.drop_controller();
-        effects.extend([Effect::Tell(None), Effect::GiveUp]);
+        effects.push(Effect::Tell(None));
+        if why == Resignation::Refused {
+            self.rests = true;
+            effects.push(Effect::Rest);
+        }
+        effects.push(Effect::GiveUp);
         effects
     }
 
@@ -249,7 +271,8 @@ mod tests {
             (Event::OfficeRead(Office::Kraft, 4), None),
             (Event::OfficeRead(Office::Empty, 4), None),
             (Event::OfficeRead(Office::Ours, 2), None),
-            (Event::Resigned(TERM), None),
+            (Event::Resigned(TERM, Resignation::Over), None),
+            (Event::Resigned(TERM, Resignation::Refused), None),
             (Event::SessionEnded, None),
         ];
         for (event, before) in cases {
@@ -275,7 +298,39 @@ mod tests {
         assert_eq!(state.apply(Event::SessionBegun), [Effect::Watch, Effect::Register]);
         assert_eq!(state.apply(Event::Registered), [Effect::ReadOffice]);
         // A resignation of the past is no news.
-        assert_eq!(state.apply(Event::Resigned(TERM)), []);
+        assert_eq!(state.apply(Event::Resigned(TERM, Resignation::Refused)), []);
+    }
+
+    /// Whom the tree refused leaves the office to others for a while; whose term was over does not.
+    #[test]
+    fn who_was_refused_rests_before_it_stands_again() {
+        for (why, rests) in [(Resignation::Over, false), (Resignation::Refused, true)] {
+            let mut state = controller();
+            let resigned = state.apply(Event::Resigned(TERM, why));
+            assert_eq!(resigned.contains(&Effect::Rest), rests);
+            assert_eq!(resigned.last(), Some(&Effect::GiveUp));
+            for office in [Office::Empty, Office::Ours] {
+                let read = state.apply(Event::OfficeRead(office, 4));
+                assert_eq!(read.contains(&Effect::Stand), !rests, "{office:?}");
+            }
+        }
+    }
+
+    /// A rest ends in whatever session there is, or in none.
+    #[test]
+    fn a_rest_has_an_end() {
+        for is_over in [false, true] {
+            let mut state = controller();
+            state.apply(Event::Resigned(TERM, Resignation::Refused));
+            if is_over {
+                state.apply(Event::SessionEnded);
+            }
+            let rested = state.apply(Event::Rested);
+            assert_eq!(rested, [Effect::ReadOffice][usize::from(is_over)..]);
+            state.apply(Event::SessionBegun);
+            let read = state.apply(Event::OfficeRead(Office::Empty, 4));
+            assert_eq!(read.last(), Some(&Effect::Stand));
+        }
     }
 
     /// A tree that was put back is nothing to decide on.

@@ -38,7 +38,7 @@ struct Running {
     changes: watch::Sender<u64>,
     broker_epoch: Arc<AtomicI64>,
     controller: watch::Receiver<Option<BrokerId>>,
-    resigned: mpsc::Sender<Term>,
+    resigned: mpsc::Sender<(Term, Resignation)>,
     sessions: Arc<Sessions>,
     told: mpsc::UnboundedReceiver<Told>,
     ended: oneshot::Receiver<Result<(), MemberError>>,
@@ -255,7 +255,7 @@ async fn a_member_that_cannot_watch_looks_until_it_can() {
     let faults = Faults { refused_watches: 1, ..Faults::NONE };
     let mut one = bed.join(0, dir.path(), faults).await;
     let Told::Start(term) = one.told().await else { panic!("no controller") };
-    one.resigned.send(term).await.unwrap();
+    one.resigned.send((term, Resignation::Over)).await.unwrap();
     assert_eq!(one.told().await, Told::Drop, "it hears what is said to it");
     assert!(matches!(one.told().await, Told::Start(_)));
     let before = one.epoch();
@@ -330,10 +330,24 @@ async fn who_resigns_gives_the_office_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut one = bed.join(0, dir.path(), lossy(9)).await;
     let Told::Start(term) = one.told().await else { panic!("no controller") };
-    one.resigned.send(term).await.unwrap();
+    one.resigned.send((term, Resignation::Over)).await.unwrap();
     assert_eq!(one.told().await, Told::Drop);
     let next = Term { epoch: term.epoch + 1, version: term.version + 1 };
     assert_eq!(one.told().await, Told::Start(next));
+}
+
+/// A controller that the tree refuses does not have one election after the other.
+#[tokio::test]
+async fn who_resigns_because_the_tree_refuses_stands_again_after_a_while() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = bed.join(0, dir.path(), Faults::NONE).await;
+    let Told::Start(term) = one.told().await else { panic!("no controller") };
+    let began = SystemClock.now();
+    one.resigned.send((term, Resignation::Refused)).await.unwrap();
+    assert_eq!(one.told().await, Told::Drop);
+    assert!(matches!(one.told().await, Told::Start(_)));
+    assert!(SystemClock.now() - began >= PAUSE);
 }
 
 /// A registration that somebody deletes is made again, in the same session.

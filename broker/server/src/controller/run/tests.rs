@@ -12,7 +12,7 @@ use broker_zookeeper::node::broker::{Broker, Endpoint};
 use broker_zookeeper::node::log_dir_event::LogDirEvent;
 use broker_zookeeper::node::topic::Topic;
 use broker_zookeeper::sessions::{Origin, Sessions};
-use broker_zookeeper::store::CreateMode;
+use broker_zookeeper::store::{CreateMode, Op};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -67,7 +67,7 @@ fn topic() -> Vec<u8> {
 struct Bed {
     look: EmbeddedStore,
     handle: Arc<ControllerHandle>,
-    office: tokio::task::JoinHandle<bool>,
+    office: tokio::task::JoinHandle<Option<Resignation>>,
     _obeyed: mpsc::Receiver<crate::order::Order>,
 }
 
@@ -139,7 +139,28 @@ async fn what_no_watch_tells_is_found_by_the_next_pass() {
 
     // Tools have another controller elected so.
     look.delete(path::CONTROLLER, None).await.unwrap();
-    assert!(bed.office.await.unwrap(), "it has resigned");
+    assert_eq!(bed.office.await.unwrap(), Some(Resignation::Over));
+}
+
+/// The next controller would end by it as well.
+#[tokio::test(start_paused = true)]
+async fn a_state_of_a_controller_that_never_was_is_no_end_of_the_term() {
+    let bed = Bed::new(Faults::NONE, &[]).await;
+    let state = br#"{"controller_epoch":9,"leader":1,"version":1,"leader_epoch":0,"isr":[1]}"#;
+    let place = path::partition_state("t", 0);
+    let node = |path: &str, data: &[u8]| Op::Create {
+        path: path.to_owned(),
+        data: data.to_owned(),
+        mode: CreateMode::Persistent,
+    };
+    let nodes = [
+        node(&path::topic("t"), &topic()),
+        node(&path::partitions("t"), b""),
+        node(&path::partition("t", 0), b""),
+        node(&place, state),
+    ];
+    bed.look.multi(nodes.into()).await.unwrap();
+    assert_eq!(bed.office.await.unwrap(), Some(Resignation::Refused));
 }
 
 /// What people delete in the tree that every cluster has is made again, and ends no term.
