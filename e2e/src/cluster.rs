@@ -18,6 +18,7 @@ pub mod bed;
 pub mod beside;
 pub mod checker;
 pub mod claim;
+pub mod contact;
 pub mod enter;
 pub mod fault;
 pub mod figures;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::claim::Claims;
+use super::contact::Contact;
 use super::loss::Losses;
 use super::network::Network;
 use super::node::{Kind, Node, Setup};
@@ -44,6 +45,8 @@ pub struct Bed {
     pub view: Arc<View>,
     /// Faults' claims on the broker of this index, or, last, on ZooKeeper.
     pub claims: Claims,
+    /// Who may not know what has happened in ZooKeeper.
+    pub contact: Contact,
     /// The disks that were lost at once.
     pub losses: Losses,
     /// When the last fault was mended that is not the start of a process.
@@ -66,11 +69,11 @@ impl Bed {
             nodes.push(Node::new((id, *kind), host, &zookeeper, &root, setup)?);
         }
         let brokers = nodes.iter().map(|node| (node.id, node.address())).collect();
-        let claims = Claims::new(nodes.len() + 1);
+        let (claims, contact) = (Claims::new(nodes.len() + 1), Contact::new(nodes.len()));
         let view = Arc::new(View::new(brokers));
         let (losses, closing) = (Losses::default(), AtomicBool::new(false));
         let mended = Mutex::new(Stopwatch::start());
-        let bed = Self { network, ensemble, nodes, view, claims, losses, mended, closing };
+        let bed = Self { network, ensemble, nodes, view, claims, contact, losses, mended, closing };
         for node in &bed.nodes {
             node.server.start()?;
         }

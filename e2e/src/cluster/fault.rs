@@ -151,6 +151,22 @@ impl Fault {
         matches!(self, Self::KillZookeeperLeader | Self::KillEnsemble | Self::Depose)
     }
 
+    /// Whether its target, a broker or everyone, goes on and may not learn what happens in ZooKeeper meanwhile.
+    fn parts_from_zookeeper(self, one_way: u32) -> bool {
+        // Whom `Deafen` hits it finds out itself.
+        matches!(
+            self,
+            Self::PauseShort
+                | Self::PauseLong
+                | Self::IsolateZookeeper
+                | Self::Vanish
+                | Self::Unplug
+                | Self::KillZookeeperLeader
+                | Self::KillEnsemble
+                | Self::Expire
+        ) || (self == Self::OneWay && one_way >= 2)
+    }
+
     /// How long it lasts.
     fn time(self, rng: &mut fastrand::Rng) -> Duration {
         let session = SESSION_SECONDS * 1_000;
@@ -234,6 +250,8 @@ impl<'a> Strike<'a> {
         if !self.fault.hits_zookeeper() && !self.node().server.runs() {
             return Ok(RUNS_NOT);
         }
+        let parts = self.fault.parts_from_zookeeper(self.one_way);
+        let _gap = parts.then(|| self.bed.contact.gap(self.target));
         let done = match self.fault {
             Fault::KillZookeeperLeader | Fault::KillEnsemble => self.kill_zookeepers(),
             Fault::Kill | Fault::Stop => self.end_broker(history),

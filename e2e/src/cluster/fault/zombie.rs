@@ -28,6 +28,10 @@ const DEAF: Duration = Duration::from_secs(3);
 /// What the deposed is asked for is written within a moment, if at all.
 const WRITES: Duration = Duration::from_secs(1);
 
+/// Who was kept from ZooKeeper knows all that happened there so long afterwards: it has its session again by
+/// then, or another.
+const CATCHES_UP: Duration = Duration::from_secs(2 * SESSION_SECONDS);
+
 /// Between two questions whether an earlier life is heard.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -57,6 +61,7 @@ impl Strike<'_> {
         let node = &bed.nodes[index];
         let own = node.server.host.address;
         let deaf: Vec<_> = bed.zookeepers().into_iter().map(|server| (server, own)).collect();
+        let _gap = bed.contact.gap(index);
         let cut = bed.network.cut(&deaf)?;
         let seen = self.ask_the_deposed(node);
         self.mend(&cut)?;
@@ -144,20 +149,19 @@ impl Strike<'_> {
         let Some(before) = before else { return Outcome::Done };
         let again = Deadline::seconds(SESSION_SECONDS)
             .poll("a registration", || Ok(registered().filter(|epoch| *epoch > before)));
-        if again.is_err() {
-            return Outcome::Done;
-        }
+        let Ok(now) = again else { return Outcome::Done };
         // Who is not reached obeys nothing.
-        if let Ok(Some(what)) = self.speak_as(node, before) {
+        if let Ok(Some(what)) = self.speak_as(node, before, now) {
             history.record(0, What::Wrong(Rule::FenceBroken, what));
         }
         Outcome::Done
     }
 
-    fn speak_as(&self, node: &Node, epoch: i64) -> Result<Option<String>> {
+    /// Speaks in the name of the life with `epoch`, after which the broker has begun that of `next`.
+    fn speak_as(&self, node: &Node, epoch: i64, next: i64) -> Result<Option<String>> {
         let bed = self.bed;
         let Some(id) = bed.ensemble.controller()? else { return Ok(None) };
-        if self.is_heard(id, node.id, epoch)? {
+        if self.is_heard(id, node.id, (epoch, next))? {
             return Ok(Some(format!(
                 "the controller {id} hears broker {} in the name of its epoch {epoch}, which is over",
                 node.id
@@ -179,23 +183,22 @@ impl Strike<'_> {
         }))
     }
 
-    /// Whether controller `id` goes on to hear broker `of` in the name of an epoch that is over. One that is
-    /// itself cut off from ZooKeeper cannot know, and writes nothing; it learns it, or is succeeded.
-    fn is_heard(&self, id: i32, of: i32, epoch: i64) -> Result<bool> {
+    /// Whether controller `id` hears broker `of` in the name of the first of its epochs, which is over as the
+    /// second has begun. One that a fault has kept from ZooKeeper cannot know, and writes nothing; it learns it, or
+    /// is succeeded.
+    fn is_heard(&self, id: i32, of: i32, (epoch, next): (i64, i64)) -> Result<bool> {
         let bed = self.bed;
-        let controller = bed.nodes.iter().find(|node| node.id == id).context("the controller")?;
-        let request = AlterPartitionRequest {
-            broker_id: of,
-            broker_epoch: epoch,
-            ..AlterPartitionRequest::default()
-        };
-        let patience = Deadline::seconds(2 * SESSION_SECONDS);
+        let index = bed.nodes.iter().position(|node| node.id == id).context("the controller")?;
+        let patience = Deadline::after(CATCHES_UP);
         loop {
-            let mut connection = Connection::open_within(controller.address(), CONNECT, ANSWER)?;
-            let answer = connection.call(&request, ALTER_PARTITION_VERSION)?;
-            let answer: AlterPartitionResponse<'_> = answer.read(ALTER_PARTITION_VERSION)?;
-            if answer.error_code != ErrorCode::None.code() {
+            // First: in between it may learn of the next life.
+            let knows = hears(&bed.nodes[index], of, next)?;
+            if !hears(&bed.nodes[index], of, epoch)? {
                 return Ok(false);
+            }
+            // Whom this fault itself hits was elected anew since.
+            if knows || id == of || bed.contact.is_sure(index, CATCHES_UP) {
+                return Ok(true);
             }
             if patience.passed() {
                 return Ok(bed.ensemble.controller()? == Some(id));
@@ -203,6 +206,19 @@ impl Strike<'_> {
             deadline::pass(AGAIN);
         }
     }
+}
+
+/// Whether `controller` hears broker `of` in the name of `epoch`.
+fn hears(controller: &Node, of: i32, epoch: i64) -> Result<bool> {
+    let request = AlterPartitionRequest {
+        broker_id: of,
+        broker_epoch: epoch,
+        ..AlterPartitionRequest::default()
+    };
+    let mut connection = Connection::open_within(controller.address(), CONNECT, ANSWER)?;
+    let answer = connection.call(&request, ALTER_PARTITION_VERSION)?;
+    let answer: AlterPartitionResponse<'_> = answer.read(ALTER_PARTITION_VERSION)?;
+    Ok(answer.error_code == ErrorCode::None.code())
 }
 
 fn state(node: Option<Znode>) -> Result<Option<State>> {
