@@ -464,7 +464,8 @@ impl Membership {
             Ok(()) => None,
             Err(StoreError::SessionExpired) => Some(Event::SessionEnded),
             Err(error) => {
-                warn!(%error, count = unproven.len(), "what is unproven is not told");
+                warn!(%error, count = unproven.len(), "what is unproven is not told yet");
+                self.later.put(Event::StandingChanged);
                 None
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicU32;
 
 use broker_protocol::uuid::Uuid;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
@@ -35,6 +36,8 @@ struct Bed {
 /// A member that runs.
 struct Running {
     unproven: Arc<Mutex<BTreeSet<TopicPartition>>>,
+    /// How often it was read, to be told.
+    reads: Arc<AtomicU32>,
     changes: watch::Sender<u64>,
     broker_epoch: Arc<AtomicI64>,
     controller: watch::Receiver<Option<BrokerId>>,
@@ -63,7 +66,12 @@ impl Bed {
         let broker_epoch = Arc::new(AtomicI64::new(-1));
         let unproven = Arc::new(Mutex::new(BTreeSet::from([name("t", id)])));
         let (changes, news) = watch::channel(0);
-        let known = Arc::clone(&unproven);
+        let reads = Arc::<AtomicU32>::default();
+        let (known, counted) = (Arc::clone(&unproven), Arc::clone(&reads));
+        let read = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            known.lock().clone()
+        };
         let joining = Joining {
             sessions: Arc::clone(&sessions),
             id: BrokerId(id),
@@ -81,7 +89,7 @@ impl Bed {
             broker_epoch: Arc::clone(&broker_epoch),
             is_registering: watch::Sender::new(true),
             presence: Arc::new(Presence::new(Uuid::ZERO)),
-            unproven: Unproven { read: Box::new(move || known.lock().clone()), changes: news },
+            unproven: Unproven { read: Box::new(read), changes: news },
         };
         let membership = soon(Membership::join(joining)).await.unwrap();
         let controller = membership.controller.subscribe();
@@ -97,6 +105,7 @@ impl Bed {
         });
         Running {
             unproven,
+            reads,
             changes,
             broker_epoch,
             controller,
@@ -441,5 +450,27 @@ async fn what_is_unproven_is_told_before_the_registration_and_when_it_changes() 
             }
         };
         soon(gone).await;
+    }
+}
+
+/// What the tree refuses to take is told again.
+#[tokio::test]
+async fn what_is_unproven_is_told_until_the_tree_takes_it() {
+    let bed = Bed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = bed.join(3, dir.path(), Faults::NONE).await;
+    let path = path::standing(3);
+    let below = format!("{path}/in-the-way");
+    bed.look.create(&below, b"", CreateMode::Persistent).await.unwrap();
+    tokio::time::pause();
+    one.unproven.lock().clear();
+    one.changes.send_modify(|count| *count += 1);
+    let before = one.reads.load(Ordering::Relaxed);
+    passes_until(|| one.reads.load(Ordering::Relaxed) > before + 2).await;
+    bed.look.delete(&below, None).await.unwrap();
+    let began = SystemClock.now();
+    while bed.look.exists(&path).await.unwrap().is_some() {
+        assert!(SystemClock.now() - began < Duration::from_secs(20), "it is not told");
+        tokio::time::advance(PAUSE / 10).await;
     }
 }
