@@ -88,7 +88,7 @@ impl Target {
     ) -> Result<zk::Client, ConnectError> {
         let connector = || zk::Client::connector().with_session_timeout(session_timeout);
         let client = async {
-            let client = self.session(connector).await?;
+            let client = self.session(connector, &names::for_resolver(&self.servers)).await?;
             self.refuse_old(&client).await?;
             self.make_chroot(&client).await?;
             self.below_chroot(client)
@@ -119,7 +119,7 @@ impl Target {
             let connector = zk::Client::connector().with_session(session.clone());
             connector.with_session_timeout(session_timeout)
         };
-        let client = self.session(connector).await?;
+        let client = self.session(connector, &names::for_resolver(&self.servers)).await?;
         while let Err(error) = client.sync("/").await {
             // Whoever drops a client that lives closes the session.
             if client.state().is_terminated() || !passes(&error) {
@@ -139,7 +139,8 @@ impl Target {
         let connector =
             || zk::Client::connector().with_session(past.clone()).with_session_timeout(timeout);
         let end = async {
-            match self.session(connector).await {
+            // As fast as can be: a client that has the session takes it back. It ends before the library's deadline.
+            match self.session(connector, &self.servers).await {
                 Ok(client) => close(client).await,
                 Err(ConnectError::SessionExpired) => {}
                 Err(error) => return Err(error),
@@ -157,9 +158,10 @@ impl Target {
     async fn session(
         &self,
         connector: impl Fn() -> zk::Connector,
+        servers: &str,
     ) -> Result<zk::Client, ConnectError> {
         loop {
-            match connector().connect(&names::for_resolver(&self.servers)).await {
+            match connector().connect(servers).await {
                 Ok(client) => return Ok(client),
                 // It may give up without having waited for anything.
                 Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {
