@@ -49,23 +49,6 @@ pub struct RemoteStore {
     session_timeout: Duration,
 }
 
-/// What is needed to end a session from outside, for example after its connection was given up.
-#[derive(Debug, Clone)]
-pub struct PastSession {
-    target: Target,
-    session: zk::SessionInfo,
-}
-
-impl PastSession {
-    /// Ends the session at the server, if it is not over: its ephemeral nodes go at once.
-    ///
-    /// # Errors
-    /// When no server answered within `timeout`.
-    pub async fn end(&self, timeout: Duration) -> Result<(), ConnectError> {
-        self.target.end(&self.session, timeout).await
-    }
-}
-
 /// Whether a session has a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
@@ -130,9 +113,9 @@ impl RemoteStore {
         let _ = self.connections().wait_for(|now| *now == Connection::Expired).await;
     }
 
-    /// Returns what is needed to end this session from outside.
-    pub fn session(&self) -> PastSession {
-        PastSession { target: self.inner.target.clone(), session: self.inner.session.clone() }
+    /// Returns what the library needs to take this session over, or to end it from outside.
+    pub fn session(&self) -> &zk::SessionInfo {
+        &self.inner.session
     }
 
     /// Closes the session; returns once the server has done so. Without a connection it is left to

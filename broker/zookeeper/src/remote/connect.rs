@@ -1,4 +1,4 @@
-//! Reaching a ZooKeeper: `zookeeper.connect`, the chroot, a session to begin or to end.
+//! Reaching a ZooKeeper: `zookeeper.connect`, the chroot, a session to begin, to take over, to close.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl Target {
     ) -> Result<zk::Client, ConnectError> {
         let connector = || zk::Client::connector().with_session_timeout(session_timeout);
         let client = async {
-            let client = self.session(connector, &names::for_resolver(&self.servers)).await?;
+            let client = self.session(connector).await?;
             self.refuse_old(&client).await?;
             self.make_chroot(&client).await?;
             self.below_chroot(client)
@@ -119,7 +119,7 @@ impl Target {
             let connector = zk::Client::connector().with_session(session.clone());
             connector.with_session_timeout(session_timeout)
         };
-        let client = self.session(connector, &names::for_resolver(&self.servers)).await?;
+        let client = self.session(connector).await?;
         while let Err(error) = client.sync("/").await {
             // Whoever drops a client that lives closes the session.
             if client.state().is_terminated() || !passes(&error) {
@@ -130,38 +130,14 @@ impl Target {
         self.below_chroot(client)
     }
 
-    /// Takes over a session and closes it.
-    pub(super) async fn end(
-        &self,
-        past: &zk::SessionInfo,
-        timeout: Duration,
-    ) -> Result<(), ConnectError> {
-        let connector =
-            || zk::Client::connector().with_session(past.clone()).with_session_timeout(timeout);
-        let end = async {
-            // As fast as can be: a client that has the session takes it back. It ends before the library's deadline.
-            match self.session(connector, &self.servers).await {
-                Ok(client) => close(client).await,
-                Err(ConnectError::SessionExpired) => {}
-                Err(error) => return Err(error),
-            }
-            Ok(())
-        };
-        tokio::select! {
-            biased;
-            ended = end => ended,
-            error = self.unreachable(timeout) => Err(error),
-        }
-    }
-
     /// Tries until there is a session: the library gives up after the session's time-out.
     async fn session(
         &self,
         connector: impl Fn() -> zk::Connector,
-        servers: &str,
     ) -> Result<zk::Client, ConnectError> {
+        let servers = names::for_resolver(&self.servers);
         loop {
-            match connector().connect(servers).await {
+            match connector().connect(&servers).await {
                 Ok(client) => return Ok(client),
                 // It may give up without having waited for anything.
                 Err(zk::Error::Timeout | zk::Error::ConnectionLoss) => {
