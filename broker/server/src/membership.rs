@@ -309,7 +309,7 @@ impl Membership {
             }
             Effect::GiveUp => {
                 let left = controller_election::give_up(&*store).await;
-                self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
+                self.left(left)
             }
             Effect::Rest => {
                 self.later.put(Event::Rested);
@@ -317,7 +317,7 @@ impl Membership {
             }
             Effect::Depose(broker) => {
                 let left = controller_election::depose(&*store, broker).await;
-                self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
+                self.left(left)
             }
             Effect::StartController(term) => {
                 info!(epoch = term.epoch, "this broker is the controller");
@@ -364,6 +364,12 @@ impl Membership {
         } else {
             info!("the cluster has no controller");
         }
+    }
+
+    /// What follows once the office was left, by whom ever: who holds it is read, and read again where the
+    /// tree refuses.
+    fn left(&mut self, left: Result<(), TreeError>) -> Option<Event> {
+        self.answered(left.map(|()| Event::OfficeChanged), Event::OfficeChanged)
     }
 
     /// The event that a request led to; where the tree refuses it, `again` happens after a while.

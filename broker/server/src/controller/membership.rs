@@ -56,6 +56,14 @@ pub async fn ensure(store: &dyn Store, path: &str, data: &[u8]) -> Result<(), St
     }
 }
 
+/// Makes an empty persistent node and those above it, unless they exist.
+pub async fn ensure_with_parents(store: &dyn Store, path: &str) -> Result<(), StoreError> {
+    for parent in path::parents(path) {
+        ensure(store, parent, &[]).await?;
+    }
+    ensure(store, path, &[]).await
+}
+
 /// Returns the cluster's id; the first broker gives it one.
 pub async fn cluster_id(store: &dyn Store, fresh: Uuid) -> Result<String, TreeError> {
     let node = ClusterId::new(&fresh.to_string());

@@ -23,7 +23,7 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
 use tracing::{error, warn};
 
-use super::membership::ensure;
+use super::membership::ensure_with_parents;
 use super::state::assignment::Assignment;
 pub(crate) use super::state::event::StateReading;
 use super::state::event::{Endpoint, LiveBroker, ProducerIdsRead, Snapshot, StateRead, TopicRead};
@@ -413,10 +413,7 @@ async fn children(store: &dyn Store, parent: &str) -> Result<Vec<String>, StoreE
 
 async fn make_again(store: &dyn Store, path: &str) -> Result<(), StoreError> {
     warn!(path, "a node that every cluster has was deleted: it is made again, empty");
-    for parent in path::parents(path) {
-        ensure(store, parent, &[]).await?;
-    }
-    ensure(store, path, &[]).await
+    ensure_with_parents(store, path).await
 }
 
 fn named(name: PartitionName) -> TopicPartition {
@@ -451,7 +448,7 @@ mod tests {
     use broker_zookeeper::store::{CreateMode, Op};
 
     use super::*;
-    use crate::controller::membership::ensure_paths;
+    use crate::controller::membership::{ensure, ensure_paths};
 
     const NODE: &[u8] =
         br#"{"version":5,"endpoints":[],"jmx_port":-1,"host":null,"port":-1,"timestamp":"1"}"#;

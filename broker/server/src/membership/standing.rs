@@ -14,7 +14,7 @@ use broker_zookeeper::path;
 use broker_zookeeper::settle;
 use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 
-use crate::controller::membership::ensure;
+use crate::controller::membership::ensure_with_parents;
 
 /// Says which replicas of broker `id` are unproven, if it is not said yet.
 pub(super) async fn publish(
@@ -56,19 +56,12 @@ pub(super) async fn op(
         (None, None) => None,
         (Some((said, _)), Some(data)) if said == data => None,
         (None, Some(data)) => {
-            ensure_parents(store).await?;
+            ensure_with_parents(store, path::STANDING).await?;
             Some(Op::Create { path, data, mode: CreateMode::Persistent })
         }
         (Some((_, stat)), None) => Some(Op::Delete { path, version: Some(stat.version) }),
         (Some((_, stat)), Some(data)) => Some(Op::Set { path, data, version: Some(stat.version) }),
     })
-}
-
-async fn ensure_parents(store: &dyn Store) -> Result<(), StoreError> {
-    for parent in [path::parent_of(path::STANDING), path::STANDING] {
-        ensure(store, parent, b"").await?;
-    }
-    Ok(())
 }
 
 fn encode(session: i64, unproven: &BTreeSet<TopicPartition>) -> Vec<u8> {

@@ -314,11 +314,7 @@ async fn an_office_that_cannot_be_read_is_in_the_way_of_nothing_else() {
     passes_until(|| one.epoch() > before).await;
     one.unproven.lock().clear();
     one.changes.send_modify(|count| *count += 1);
-    let began = SystemClock.now();
-    while bed.look.exists(&path::standing(0)).await.unwrap().is_some() {
-        assert!(SystemClock.now() - began < Duration::from_secs(20), "it is not told");
-        tokio::time::advance(PAUSE / 10).await;
-    }
+    passes_until_gone(&bed, &path::standing(0)).await;
     bed.look.delete(path::CONTROLLER, None).await.unwrap();
     passes_until(|| *one.controller.borrow() == Some(BrokerId(0))).await;
 }
@@ -329,6 +325,15 @@ async fn passes_until(holds: impl Fn() -> bool) {
     while !holds() {
         assert!(SystemClock.now() - began < Duration::from_secs(20), "nobody looks");
         tokio::time::advance(LOOK / 10).await;
+    }
+}
+
+/// Lets the time of the test pass until there is no node at `path`, or the test's real time is over.
+async fn passes_until_gone(bed: &Bed, path: &str) {
+    let began = SystemClock.now();
+    while bed.look.exists(path).await.unwrap().is_some() {
+        assert!(SystemClock.now() - began < Duration::from_secs(20), "{path} stays");
+        tokio::time::advance(PAUSE / 10).await;
     }
 }
 
@@ -468,9 +473,5 @@ async fn what_is_unproven_is_told_until_the_tree_takes_it() {
     let before = one.reads.load(Ordering::Relaxed);
     passes_until(|| one.reads.load(Ordering::Relaxed) > before + 2).await;
     bed.look.delete(&below, None).await.unwrap();
-    let began = SystemClock.now();
-    while bed.look.exists(&path).await.unwrap().is_some() {
-        assert!(SystemClock.now() - began < Duration::from_secs(20), "it is not told");
-        tokio::time::advance(PAUSE / 10).await;
-    }
+    passes_until_gone(&bed, &path).await;
 }
