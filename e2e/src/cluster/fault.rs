@@ -310,9 +310,7 @@ impl<'a> Strike<'a> {
         deadline::pass(self.time);
         server.release();
         let ended = ended?;
-        if ended == Ended::ByForce {
-            judge::stopped_by_force(node, history);
-        }
+        judge::ended(node, ended, history);
         if ended == Ended::RanNot {
             return Ok(RUNS_NOT);
         }
@@ -391,9 +389,7 @@ impl<'a> Strike<'a> {
         self.bed.note_mend();
         node.server.release();
         plugged_in?;
-        if ended? == Ended::ByForce {
-            judge::stopped_by_force(node, history);
-        }
+        judge::ended(node, ended?, history);
         self.wait_for_start();
         Ok(Outcome::Done)
     }

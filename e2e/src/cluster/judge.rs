@@ -11,6 +11,7 @@ use super::bed::Bed;
 use super::checker::Rule;
 use super::history::{History, What};
 use super::node::{Kind, Node};
+use super::server::Ended;
 
 /// What a leader of ours says of a replica in sync that has lost something.
 const LACKS_COMMITTED: &str = "a replica in sync lacks committed records";
@@ -37,8 +38,15 @@ pub fn stop_all(bed: &Bed, history: &History) -> Result<()> {
     Ok(())
 }
 
+/// Looks at how a broker ended that was told to.
+pub fn ended(node: &Node, ended: Ended, history: &History) {
+    if ended == Ended::ByForce {
+        stopped_by_force(node, history);
+    }
+}
+
 /// A broker was told to end in order, and had to be killed.
-pub fn stopped_by_force(node: &Node, history: &History) {
+fn stopped_by_force(node: &Node, history: &History) {
     let what = format!("{} had to be killed after SIGTERM", node.server.name);
     let is_ours = node.kind == Kind::Ottla;
     history.record(0, if is_ours { What::Wrong(Rule::Undone, what) } else { What::Note(what) });
