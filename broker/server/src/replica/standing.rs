@@ -26,8 +26,9 @@
 //! relaxed=<topic> <partition>       one line each
 //! ```
 //!
-//! Concurrency: shared; short locks, and one for each file, under which only who writes it waits for the disk:
-//! [`Standings::begin`], `add`, `relax` and `write`. Errors: a disk that fails goes offline, and nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
+//! Concurrency: shared; short locks, and one for each file, under which only who writes it waits for the
+//! disk: [`Standings::begin`], `add`, `relax` and `write`. Errors: a disk that fails goes offline, and
+//! nothing in it is led then. Source: none of Kafka with ZooKeeper; the idea
 //! is KIP-966's.
 
 use std::collections::{BTreeSet, HashSet};
