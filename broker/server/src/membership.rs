@@ -203,7 +203,7 @@ impl Membership {
             standing_due: None,
             later: Later::default(),
         };
-        while let Event::SessionEnded = membership.register().await? {
+        while let Some(Event::SessionEnded) = membership.register().await? {
             membership.joining.sessions.renew().await;
         }
         membership.has_joined = true;
@@ -291,7 +291,7 @@ impl Membership {
                 Some(Event::SessionBegun)
             }
             Effect::Watch => self.watch().await,
-            Effect::Register => Some(self.register().await?),
+            Effect::Register => self.register().await?,
             Effect::StopLeading => {
                 assign(duties, |done| Duty::StopLeading { done }).await?;
                 None
@@ -405,21 +405,20 @@ impl Membership {
         }
     }
 
-    /// Registers the broker in the current session, and says while it does. Whoever was a member goes on to try
-    /// for as long as only the tree is in the way.
-    async fn register(&mut self) -> Result<Event, MemberError> {
+    /// Registers the broker in the current session, and says so until it has. Where the tree refuses, whoever
+    /// was a member tries again later.
+    async fn register(&mut self) -> Result<Option<Event>, MemberError> {
         self.joining.is_registering.send_replace(true);
-        let registered = loop {
-            match self.register_now().await {
-                Err(MemberError::Register(RegisterError::Tree(error))) if self.has_joined => {
-                    warn!(%error, "not registered anew yet: the coordination tree refuses");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                registered => break registered,
+        let registered = match self.register_now().await {
+            Err(MemberError::Register(RegisterError::Tree(error))) if self.has_joined => {
+                warn!(%error, again = ?PAUSE, "not registered anew yet: the coordination tree refuses");
+                self.later.put(Event::RegistrationDue);
+                return Ok(None);
             }
+            registered => registered?,
         };
         self.joining.is_registering.send_replace(false);
-        registered
+        Ok(Some(registered))
     }
 
     /// Registers the broker in the current session; its identity names the session before that owns

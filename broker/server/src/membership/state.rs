@@ -6,6 +6,8 @@
 //! - The controller is asked for when the office is empty, and dropped when it is another's.
 //! - A registration that is gone is made again; one that is another's ends this process: two that
 //!   hold the same disk must not go on.
+//! - Who is not registered neither stands for the office nor tells what is proven of its replicas: the id may
+//!   be another's by now.
 //! - Who resigned because the tree refused what it needs rests before it stands again: the next term may end
 //!   the same way, and each costs all brokers work.
 //! - A controller epoch below one that was seen is no office to stand for: the tree was put back.
@@ -32,6 +34,8 @@ pub(crate) enum Office {
 pub(crate) enum Event {
     /// This session has registered the broker.
     Registered,
+    /// It is time to try again to register: the tree refused.
+    RegistrationDue,
     /// The session is over.
     SessionEnded,
     /// Another session has begun.
@@ -107,6 +111,8 @@ pub(crate) enum Effect {
 pub(crate) struct State {
     id: BrokerId,
     is_over: bool,
+    /// Whether this session has registered the broker, for all that is known.
+    is_registered: bool,
     /// The term that this broker is controller of.
     term: Option<Term>,
     /// Whether it does not stand for now.
@@ -117,7 +123,7 @@ pub(crate) struct State {
 impl State {
     /// A member whose first session has begun, and who has seen controller epochs up to `seen_epoch`.
     pub(crate) fn new(id: BrokerId, seen_epoch: i32) -> Self {
-        Self { id, is_over: false, term: None, rests: false, seen_epoch }
+        Self { id, is_over: false, is_registered: false, term: None, rests: false, seen_epoch }
     }
 
     /// Says what follows from `event`, in order.
@@ -134,19 +140,27 @@ impl State {
             }
             // What was read in a session that is over says nothing.
             _ if self.is_over => Vec::new(),
-            Event::Registered | Event::OfficeChanged | Event::Stood(None) => {
+            Event::Registered => {
+                self.is_registered = true;
                 vec![Effect::ReadOffice]
             }
+            Event::RegistrationDue => vec![Effect::Register],
+            Event::OfficeChanged | Event::Stood(None) => vec![Effect::ReadOffice],
             Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
             Event::Stood(Some(term)) => self.won(term),
             Event::Resigned(term, why) => self.resigned(term, why),
             Event::ControllerGone(_) if self.term.is_some() => Vec::new(),
             Event::ControllerGone(broker) => vec![Effect::Depose(broker)],
             Event::RegistrationChanged => vec![Effect::ReadRegistration],
-            Event::RegistrationRead(None) => vec![Effect::Register],
+            Event::RegistrationRead(None) => {
+                self.is_registered = false;
+                vec![Effect::Register]
+            }
             Event::RegistrationRead(Some((_, true))) => Vec::new(),
             Event::RegistrationRead(Some((owner, false))) => vec![Effect::Leave(owner)],
             Event::Look => vec![Effect::Watch, Effect::ReadOffice, Effect::ReadRegistration],
+            // Who registers tells it with that.
+            Event::StandingChanged if !self.is_registered => Vec::new(),
             Event::StandingChanged => vec![Effect::TellStanding],
         }
     }
@@ -155,6 +169,7 @@ impl State {
         if std::mem::replace(&mut self.is_over, true) {
             return Vec::new();
         }
+        self.is_registered = false;
         let mut effects = self.drop_controller();
         effects.extend([Effect::Tell(None), Effect::StopLeading, Effect::Renew]);
         effects
@@ -193,7 +208,7 @@ impl State {
     }
 
     fn stand(&self) -> Option<Effect> {
-        (!self.rests).then_some(Effect::Stand)
+        (self.is_registered && !self.rests).then_some(Effect::Stand)
     }
 
     fn won(&mut self, term: Term) -> Vec<Effect> {
@@ -238,7 +253,9 @@ mod tests {
     const TERM: Term = Term { epoch: 4, version: 9 };
 
     fn member() -> State {
-        State::new(ME, 3)
+        let mut state = State::new(ME, 3);
+        state.apply(Event::Registered);
+        state
     }
 
     fn controller() -> State {
@@ -250,7 +267,7 @@ mod tests {
     /// From the first registration to office: the epoch is remembered before anything is done with it.
     #[test]
     fn an_empty_office_is_stood_for() {
-        let mut state = member();
+        let mut state = State::new(ME, 3);
         let first = state.apply(Event::Registered);
         assert_eq!(first, [Effect::ReadOffice]);
         let read = state.apply(Event::OfficeRead(Office::Empty, 3));
@@ -328,6 +345,25 @@ mod tests {
             let rested = state.apply(Event::Rested);
             assert_eq!(rested, [Effect::ReadOffice][usize::from(is_over)..]);
             state.apply(Event::SessionBegun);
+            state.apply(Event::Registered);
+            let read = state.apply(Event::OfficeRead(Office::Empty, 4));
+            assert_eq!(read.last(), Some(&Effect::Stand));
+        }
+    }
+
+    /// Until it is registered again, and that is tried as often as it is due, the office is others'.
+    #[test]
+    fn who_is_not_registered_neither_stands_nor_tells() {
+        for lost in [Event::RegistrationRead(None), Event::SessionEnded] {
+            let mut state = member();
+            state.apply(lost);
+            state.apply(Event::SessionBegun);
+            let read = state.apply(Event::OfficeRead(Office::Empty, 4));
+            assert!(!read.contains(&Effect::Stand), "{lost:?}");
+            assert_eq!(state.apply(Event::StandingChanged), []);
+            assert_eq!(state.apply(Event::RegistrationDue), [Effect::Register]);
+            state.apply(Event::Registered);
+            assert_eq!(state.apply(Event::StandingChanged), [Effect::TellStanding]);
             let read = state.apply(Event::OfficeRead(Office::Empty, 4));
             assert_eq!(read.last(), Some(&Effect::Stand));
         }

@@ -288,7 +288,7 @@ async fn a_tree_that_refuses_a_registration_is_asked_again() {
     let bed = Bed::new().await;
     let dir = tempfile::tempdir().unwrap();
     let mut one = bed.join(0, dir.path(), Faults::NONE).await;
-    one.knows(0).await;
+    let Told::Start(term) = one.told().await else { panic!("no controller") };
     let before = one.epoch();
     let delete = |path: &str| Op::Delete { path: path.to_owned(), version: None };
     let place = path::broker_id(0);
@@ -296,8 +296,17 @@ async fn a_tree_that_refuses_a_registration_is_asked_again() {
     tokio::time::pause();
     let ended = tokio::time::timeout(PAUSE * 3, &mut one.ended).await;
     assert!(ended.is_err(), "{ended:?}");
+    // It hears meanwhile that it is controller no more, and leaves the office to others.
+    tokio::time::resume();
+    one.resigned.send((term, Resignation::Over)).await.unwrap();
+    assert_eq!(one.told().await, Told::Drop);
+    tokio::time::pause();
+    passes_until_gone(&bed, path::CONTROLLER).await;
     bed.look.create(path::BROKER_IDS, b"", CreateMode::Persistent).await.unwrap();
     passes_until(|| one.epoch() > before).await;
+    tokio::time::resume();
+    let next = Term { epoch: term.epoch + 1, version: term.version + 1 };
+    assert_eq!(one.told().await, Told::Start(next));
 }
 
 /// While who is controller cannot be read, all else goes on: a registration that is gone is made again, and
