@@ -91,19 +91,25 @@ async fn ask(
             let pause = config.controlled_shutdown_retry_backoff_ms.max(0) as u64;
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        let asked_as = (own.epoch)();
-        let request = ControlledShutdownRequest { broker_id: own.id.0, broker_epoch: asked_as };
-        let Some(response) = controller(&request).await else { continue };
-        if response.error_code == ErrorCode::StaleBrokerEpoch.code() {
+        let answered = loop {
+            let asked_as = (own.epoch)();
+            let request = ControlledShutdownRequest { broker_id: own.id.0, broker_epoch: asked_as };
+            let answered = controller(&request).await;
+            let code = answered.as_ref().map(|response| response.error_code);
+            if code != Some(ErrorCode::StaleBrokerEpoch.code()) {
+                break answered;
+            }
             // Where whoever registers is gone there is nothing to come.
             let _ = own.is_registering.wait_for(|is_registering| !is_registering).await;
-            if (own.epoch)() != asked_as {
-                info!("registered anew: the controller is asked again");
-                continue;
+            if (own.epoch)() == asked_as {
+                warn!(
+                    "another process is registered as this broker: there is nothing to hand over"
+                );
+                return true;
             }
-            warn!("another process is registered as this broker: there is nothing to hand over");
-            return true;
-        }
+            info!("registered anew: the controller is asked again");
+        };
+        let Some(response) = answered else { continue };
         if response.error_code == 0 {
             let left = response.remaining_partitions.len();
             if left == 0 {
@@ -162,7 +168,8 @@ mod tests {
     /// Asks a controller that knows the registrations of this broker as they are at each attempt; returns
     /// whether that is over, and the epochs that were asked with.
     async fn asked(registrations: &[(i64, i64)]) -> (bool, Vec<i64>) {
-        let config = BrokerConfig::default();
+        // What one registration answers is no try.
+        let config = BrokerConfig { controlled_shutdown_max_retries: 0, ..BrokerConfig::default() };
         let (attempt, mut epochs) = (Cell::new(0), Vec::new());
         let (_registering, is_registering) = watch::channel(false);
         let epoch = || registrations[attempt.get()].0;
