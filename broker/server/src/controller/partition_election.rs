@@ -19,7 +19,7 @@
 //! acknowledged the others hold. So every replica that is up is asked; the members' answers are waited for,
 //! another's silence is no answer and decides nothing. Who is to lead asks the same (`control/proof.rs`).
 //! One that is out of the ISR and has more than all of it is elected uncleanly: what the members have lost
-//! it may never have had.
+//! it may never have had. So is a member where loss is allowed and another, which is away, may have more.
 //! Source: Kafka 3.9 `PartitionLeaderElectionAlgorithms`, `ReplicaStateMachine`; proof is ours, and the idea
 //! KIP-966's (unclean recovery).
 
@@ -68,7 +68,8 @@ pub struct Elected {
     pub leader: Option<BrokerId>,
     /// The ISR.
     pub isr: Vec<BrokerId>,
-    /// Whether the leader was not in the ISR.
+    /// Whether the leader may lack what was acknowledged: it was not in the ISR, or cannot prove its log and
+    /// others of the ISR are away.
     pub is_unclean: bool,
     /// Whose ends must be known before anybody is elected.
     pub ask: Vec<BrokerId>,
@@ -150,13 +151,14 @@ fn without_proof(facts: &Facts<'_>) -> Elected {
         };
     }
     // One that is away may be able to prove more: it is waited for, unless loss is allowed.
-    if here.len() < facts.isr.len() && !facts.is_unclean {
+    let others_are_away = here.len() < facts.isr.len();
+    if others_are_away && !facts.is_unclean {
         return nobody(Vec::new());
     }
     let others = facts.replicas.iter().copied().filter(|id| !is_member(id) && facts.is_up(*id));
     let asked: Vec<_> = here.iter().copied().chain(others).collect();
     if let [only] = asked[..] {
-        return alone(only, false);
+        return alone(only, others_are_away);
     }
     let has_answered = |id: &BrokerId| match facts.ends.get(id) {
         Some(end) => end.is_some() || !is_member(id),
@@ -168,7 +170,10 @@ fn without_proof(facts: &Facts<'_>) -> Elected {
     // Of equals the first, and a member before another; `max_by_key` takes the last.
     let ends = asked.iter().rev().filter_map(|id| Some((facts.ends.get(id).copied()??, *id)));
     let winner = ends.max_by_key(|(end, _)| *end).map(|(_, id)| id);
-    winner.map_or_else(|| nobody(Vec::new()), |winner| alone(winner, !is_member(&winner)))
+    match winner {
+        Some(winner) => alone(winner, others_are_away || !is_member(&winner)),
+        None => nobody(Vec::new()),
+    }
 }
 
 #[cfg(test)]
@@ -187,12 +192,12 @@ mod tests {
     }
 
     /// Elects among replicas 1, 2 and 3, which stand as `presence` says.
-    fn run(
+    fn decided(
         presence: [Presence; 3],
         leader: i32,
         isr: &[i32],
         change: impl Fn(&mut Facts<'_>),
-    ) -> (i32, Vec<i32>, Vec<i32>) {
+    ) -> Elected {
         let (replicas, isr, ends) = (ids(&[1, 2, 3]), ids(isr), BTreeMap::new());
         let presence = |id: BrokerId| presence[id.0 as usize - 1];
         let mut facts = Facts {
@@ -205,7 +210,17 @@ mod tests {
             ends: &ends,
         };
         change(&mut facts);
-        let elected = elect(&facts);
+        elect(&facts)
+    }
+
+    /// As [`decided`]; returns leader, ISR and who is to be asked.
+    fn run(
+        presence: [Presence; 3],
+        leader: i32,
+        isr: &[i32],
+        change: impl Fn(&mut Facts<'_>),
+    ) -> (i32, Vec<i32>, Vec<i32>) {
+        let elected = decided(presence, leader, isr, change);
         let numbers = |ids: Vec<BrokerId>| ids.iter().map(|id| id.0).collect();
         (elected.leader.map_or(-1, |id| id.0), numbers(elected.isr), numbers(elected.ask))
     }
@@ -245,6 +260,31 @@ mod tests {
         assert_eq!(run([LEAVING, UP, UP], 1, &[1], unclean), (1, vec![1], vec![]));
         assert_eq!(run([GONE, LEAVING, UP], 1, &[1, 2], unclean), (-1, vec![1, 2], vec![]));
         assert_eq!(run([DOUBTED, GONE, GONE], -1, &[1, 2], unclean), (1, vec![1], vec![]));
+    }
+
+    /// What may be lost is said to be: by who leads from outside of the ISR, and by who cannot prove that it has
+    /// what another member has that is away.
+    #[test]
+    fn an_election_that_may_lose_is_an_unclean_one() {
+        let rows: [([Presence; 3], &[i32], bool); 6] = [
+            ([GONE, UP, GONE], &[1], true),
+            ([DOUBTED, GONE, GONE], &[1, 2], true),
+            ([DOUBTED, GONE, UP], &[1, 2], true),
+            ([DOUBTED, GONE, GONE], &[1], false),
+            ([DOUBTED, UP, GONE], &[1, 2], false),
+            ([UP, GONE, GONE], &[1, 2], false),
+        ];
+        let end = Some(End { leader_epoch: LeaderEpoch(3), log_end_offset: Offset(7) });
+        let ends = BTreeMap::from([(BrokerId(1), end), (BrokerId(3), end)]);
+        let ends: &BTreeMap<_, _> = Box::leak(Box::new(ends));
+        for (presence, isr, is_unclean) in rows {
+            let elected = decided(presence, -1, isr, |facts| {
+                facts.is_unclean = true;
+                facts.ends = ends;
+            });
+            assert!(elected.leader.is_some(), "{presence:?}");
+            assert_eq!(elected.is_unclean, is_unclean, "{presence:?} {isr:?}");
+        }
     }
 
     /// The first replica leads when it is asked for, in sync and up.
