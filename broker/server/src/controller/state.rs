@@ -221,6 +221,7 @@ enum Planted {
     ElectionOutsideIsr,
     NoPartitionEpochCheck,
     NoLivenessCheck,
+    UnprovenLeads,
 }
 
 impl State {

@@ -194,7 +194,8 @@ impl State {
         if self.shutting_down.contains(&id) || self.suspects.contains(&id) {
             return Presence::Leaving;
         }
-        Presence::Up { proven: !self.is_doubted(id, partition) }
+        let is_taken_for_proven = self.planted(Planted::UnprovenLeads);
+        Presence::Up { proven: is_taken_for_proven || !self.is_doubted(id, partition) }
     }
 
     /// Whether a replica's log may lack what was acknowledged.

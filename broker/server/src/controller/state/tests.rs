@@ -3,6 +3,7 @@
 //! what was acknowledged, and what is left when all is quiet must be the same everywhere.
 
 mod brokers;
+mod deposed;
 mod doubts;
 mod invariants;
 mod million;

@@ -9,6 +9,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
+use crate::control::state::{ControlState, Sender};
 use crate::controller::state::effect::{Directive, View};
 use crate::controller::state::event::{Answer, End, Outcome};
 
@@ -48,14 +49,28 @@ impl Replica {
 }
 
 /// A broker's process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Process {
     /// The epoch of its registration; `None` while its session is over and it knows.
     pub(super) epoch: i64,
-    pub(super) inbox: VecDeque<Directive>,
+    /// Whom it obeys.
+    pub(super) control: ControlState,
+    pub(super) inbox: VecDeque<(Sender, Directive)>,
     pub(super) replicas: BTreeMap<TopicPartition, Replica>,
     /// What clients are told.
     pub(super) metadata: BTreeMap<TopicPartition, Arc<View>>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            epoch: -1,
+            control: ControlState::new(-1),
+            inbox: VecDeque::new(),
+            replicas: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
 }
 
 impl Process {
@@ -164,6 +179,7 @@ impl Process {
     /// Becomes a follower of nobody: the session is over.
     pub(super) fn resign(&mut self) {
         self.inbox.clear();
+        self.control.resign(self.epoch);
         for replica in self.replicas.values_mut() {
             replica.told = None;
             replica.proposed = None;

@@ -30,7 +30,11 @@ pub(super) fn check(world: &World) {
                 let known = (view.leader, view.leader_epoch, &view.isr);
                 assert_eq!(known, (held.leader, held.leader_epoch, &held.isr), "{name}");
             }
-            let presence = |id: BrokerId| state.presence(id, &name);
+            let presence = |id: BrokerId| {
+                let presence = state.presence(id, &name);
+                assert_eq!(stands(world, id, &name), without_proof(presence), "{id} and {name}");
+                presence
+            };
             let can_lead = |id: &&BrokerId| presence(**id) == Presence::Up { proven: true };
             let candidate = view.isr.iter().find(can_lead);
             match view.leader {
@@ -51,10 +55,38 @@ pub(super) fn check(world: &World) {
     }
 }
 
+/// How a broker stands by what the controller was told, its replica's log aside.
+#[derive(Debug, PartialEq, Eq)]
+enum Stands {
+    Up,
+    Leaving,
+    Gone,
+}
+
+fn stands(world: &World, id: BrokerId, name: &TopicPartition) -> Stands {
+    let failed = world.state.facts.failed.get(name);
+    if failed.is_some_and(|failed| failed.contains(&id)) || !world.tree.known.contains_key(&id) {
+        Stands::Gone
+    } else if world.tree.leaving.contains(&id) || world.tree.refusing.contains(&id) {
+        Stands::Leaving
+    } else {
+        Stands::Up
+    }
+}
+
+fn without_proof(presence: Presence) -> Stands {
+    match presence {
+        Presence::Up { .. } => Stands::Up,
+        Presence::Leaving => Stands::Leaving,
+        Presence::Gone => Stands::Gone,
+    }
+}
+
 impl Life {
     /// Ends all faults, and lets everything come to rest: then every broker knows the same.
     pub(super) fn heal(&mut self) {
         let faults = std::mem::take(&mut self.world.faults);
+        self.world.deposed = None;
         self.world.in_flight.clear();
         self.world.tree.mend_topics();
         for id in (1..=BROKERS).map(BrokerId) {

@@ -76,7 +76,8 @@ impl Life {
             82..88 => self.the_controller_reads(),
             88..92 => self.a_topic_changes(),
             92..96 => self.a_client_asks(),
-            96 => self.a_port_refuses(),
+            96 if self.below(2) == 0 => self.a_port_refuses(),
+            96 => self.the_deposed_reads(),
             97 | 98 => self.something_rare(),
             _ => {
                 let by = Duration::from_millis(self.world.random.u64(..8_000));
@@ -335,6 +336,20 @@ impl Life {
             _ => Event::Reached { broker, epoch },
         };
         self.world.apply(event);
+    }
+
+    /// A controller that does not know that it is none any more sees what there is, or time pass.
+    fn the_deposed_reads(&mut self) {
+        let event = match self.below(4) {
+            0 | 1 => Event::Brokers(self.world.tree.brokers.clone()),
+            2 => Event::Tick(self.world.now),
+            _ => {
+                let Some(partition) = self.partition() else { return };
+                let read = self.world.tree.read_topic(&partition.topic);
+                Event::Topics(read.into_iter().collect())
+            }
+        };
+        self.world.deposed_hears(event);
     }
 
     fn something_rare(&mut self) {

@@ -47,6 +47,8 @@ pub(super) struct Tree {
     pub(super) controller_epoch: i32,
     /// Brokers that asked to stop, since they registered.
     pub(super) leaving: BTreeSet<BrokerId>,
+    /// Brokers whose ports refused last, since they registered.
+    pub(super) refusing: BTreeSet<BrokerId>,
     /// Proposals that were put to the controller and not answered.
     pub(super) proposals: Vec<(BrokerId, TopicPartition, IsrProposal)>,
     /// Brokers with their epochs, as the controller has read them last.

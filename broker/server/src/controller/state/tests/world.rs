@@ -10,7 +10,9 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
 use super::brokers::{Process, Record};
+use super::deposed::Deposed;
 use super::tree::{TopicNode, Tree};
+use crate::control::state::Sender;
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, Extent, What};
 use crate::controller::state::event::{
@@ -43,6 +45,8 @@ pub(super) struct Asking {
 /// Everything.
 pub(super) struct World {
     pub(super) state: State,
+    /// The controller before, where it lives on.
+    pub(super) deposed: Option<Deposed>,
     pub(super) tree: Tree,
     pub(super) processes: BTreeMap<BrokerId, Process>,
     /// What disks hold while no process runs.
@@ -95,6 +99,7 @@ impl World {
     pub(super) fn new(brokers: i32, seed: u64) -> Self {
         let mut world = Self {
             state: State::new(1, settings()),
+            deposed: None,
             tree: Tree { controller_epoch: 1, ..Tree::default() },
             processes: BTreeMap::new(),
             disks: BTreeMap::new(),
@@ -123,17 +128,20 @@ impl World {
         world
     }
 
-    /// Replaces the controller by one of the next term.
+    /// Replaces the controller by one of the next term, and does not tell it.
     pub(super) fn fail_over(&mut self) {
         self.tree.controller_epoch += 1;
         let settings = self.state.settings.clone();
         let planted = self.state.planted;
-        self.state = State::new(self.tree.controller_epoch, settings);
+        let next = State::new(self.tree.controller_epoch, settings);
+        let state = std::mem::replace(&mut self.state, next);
+        self.deposed = Some(Deposed { state, known: self.tree.known.clone() });
         self.state.planted = planted;
         self.events.clear();
         self.asking.clear();
         self.tree.proposals.clear();
         self.tree.leaving.clear();
+        self.tree.refusing.clear();
         self.load();
     }
 
@@ -189,6 +197,7 @@ impl World {
         let epochs = epochs(&brokers);
         let is_same = |id: &BrokerId| self.tree.known.get(id) == epochs.get(id);
         self.tree.leaving.retain(is_same);
+        self.tree.refusing.retain(is_same);
         self.tree.known = epochs;
         self.apply(Event::Brokers(brokers));
     }
@@ -233,6 +242,16 @@ impl World {
     pub(super) fn apply(&mut self, event: Event) {
         if let Event::Asked { request: Request::ControlledShutdown { broker, .. }, .. } = &event {
             self.tree.leaving.insert(*broker);
+        }
+        if let Event::Refused { broker, epoch } = &event
+            && self.tree.known.get(broker) == Some(epoch)
+        {
+            self.tree.refusing.insert(*broker);
+        }
+        if let Event::Reached { broker, epoch } = &event
+            && self.tree.known.get(broker) == Some(epoch)
+        {
+            self.tree.refusing.remove(broker);
         }
         self.effects.clear();
         let mut events = VecDeque::from([event]);
@@ -324,25 +343,16 @@ impl World {
             Effect::Write { .. } | Effect::Read(_) => {}
             Effect::Brokers(brokers) => {
                 assert_eq!(epochs(&brokers), self.tree.known, "channels follow what was read");
+                let epoch = self.state.controller_epoch;
                 for (id, process) in &mut self.processes {
                     if brokers.get(id).is_none_or(|known| known.epoch != process.epoch) {
-                        process.inbox.clear();
+                        process.inbox.retain(|(sender, _)| sender.controller_epoch != epoch);
                     }
                 }
             }
             Effect::Send { broker, extent, directives } => {
-                let epoch = self.tree.known.get(&broker).copied();
-                assert!(epoch.is_some(), "only who is registered is told");
-                let Some(process) = self.processes.get_mut(&broker) else { return };
-                if Some(process.epoch) == epoch {
-                    if extent != Extent::Part {
-                        process.inbox.clear();
-                    }
-                    if extent == Extent::All {
-                        process.sweep(&directives);
-                    }
-                    process.inbox.extend(directives);
-                }
+                let known = self.tree.known.get(&broker).copied();
+                self.send((self.state.controller_epoch, known), broker, extent, directives);
             }
             Effect::Reply { token, reply } => self.replied(token, reply),
             Effect::AskEnds(questions) => {
@@ -361,7 +371,31 @@ impl World {
         }
     }
 
-    fn read(&mut self, what: What) -> Vec<Event> {
+    /// Sends what a controller of an epoch says to a broker that is registered as it knows. What says more than
+    /// a part comes at once, by a connection of its own; the broker decides whom it obeys.
+    pub(super) fn send(
+        &mut self,
+        (controller_epoch, known): (i32, Option<i64>),
+        broker: BrokerId,
+        extent: Extent,
+        directives: Vec<Directive>,
+    ) {
+        let Some(broker_epoch) = known else { panic!("only who is registered is told") };
+        let Some(process) = self.processes.get_mut(&broker) else { return };
+        let sender = Sender { controller: BrokerId(0), controller_epoch, broker_epoch };
+        if extent != Extent::Part {
+            process.inbox.retain(|(other, _)| other.controller_epoch != controller_epoch);
+            if process.control.admit(sender, process.epoch).is_err() {
+                return;
+            }
+        }
+        if extent == Extent::All {
+            process.sweep(&directives);
+        }
+        process.inbox.extend(directives.into_iter().map(|directive| (sender, directive)));
+    }
+
+    pub(super) fn read(&mut self, what: What) -> Vec<Event> {
         match what {
             What::States(states) => {
                 let read = |name: TopicPartition| {
@@ -467,14 +501,21 @@ impl World {
     /// Has a broker apply its next directive; false if it has none.
     pub(super) fn step(&mut self, id: BrokerId) -> bool {
         let Some(process) = self.processes.get_mut(&id) else { return false };
-        let Some(directive) = process.inbox.pop_front() else { return false };
+        let Some((sender, directive)) = process.inbox.pop_front() else { return false };
         let epoch = process.epoch;
+        if process.control.admit(sender, epoch).is_err() {
+            return true;
+        }
+        // The controller before hears what it wants to; only the present one's answers are looked at.
+        let is_heard = sender.controller_epoch == self.state.controller_epoch;
         let leads = if let Directive::Lead { view, .. } = &directive {
             if self.random.u8(..100) < self.faults.refused {
                 let (partition, topic_id) = (view.partition.clone(), view.topic_id);
                 let error = ErrorCode::UnknownServerError;
                 let answer = Answer::Led(vec![Outcome { partition, topic_id, error }]);
-                self.events.push_back(Event::Answered { broker: id, epoch, answer });
+                if is_heard {
+                    self.events.push_back(Event::Answered { broker: id, epoch, answer });
+                }
                 return true;
             }
             Some(Arc::clone(view)).filter(|view| view.leader == Some(id))
@@ -483,7 +524,9 @@ impl World {
         };
         if let Some(answer) = process.take(id, directive) {
             let is_done = matches!(&answer, Answer::Led(led) if led[0].error == ErrorCode::None);
-            self.events.push_back(Event::Answered { broker: id, epoch, answer });
+            if is_heard {
+                self.events.push_back(Event::Answered { broker: id, epoch, answer });
+            }
             if let Some(view) = leads.filter(|_| is_done) {
                 self.begins_to_lead(id, &view);
             }
