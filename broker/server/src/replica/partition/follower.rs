@@ -50,8 +50,6 @@ pub struct FromLeader<'a> {
 pub struct Followed {
     /// Where the log ends now.
     pub log_end_offset: Offset,
-    /// What must be synced before the next fetch (a synced topic that got records).
-    pub unsynced: Option<SyncPoint>,
 }
 
 /// Why an answer of the leader was not used, or in part only.
@@ -176,16 +174,17 @@ impl Partition {
         let moved = inner.state.followed(end, answer.high_watermark);
         let advanced = self.advanced(&mut inner, moved);
         inner.leader_log_start = answer.log_start_offset;
-        let owed = inner.follow_log_start();
-        let unsynced = inner.unsynced().or(owed);
+        // What a synced topic got is synced before the next fetch, see [`FollowerPosition::unsynced`].
+        let is_synced = inner.log.is_synced();
         drop(inner);
         self.tell(advanced);
         match appended {
             Ok(appended) => {
-                if let Some(point) = appended.and_then(|appended| appended.write_back) {
+                let due = appended.and_then(|appended| appended.sync.or(appended.write_back));
+                if let Some(point) = due.filter(|_| !is_synced) {
                     self.dir.load().committer().write_back(point);
                 }
-                Ok(Followed { log_end_offset: end, unsynced })
+                Ok(Followed { log_end_offset: end })
             }
             Err(error) => {
                 if let LogAppendError::Log(error) = &error {

@@ -259,6 +259,23 @@ fn a_follower_of_a_synced_topic_vouches_for_what_is_synced_and_no_late_sync_of_c
     assert_eq!(partition.follower_position().unwrap().fetch_offset, Offset(8));
 }
 
+/// As on the leader, though nobody waits for it.
+#[test]
+fn a_follower_of_a_relaxed_topic_syncs_as_often_as_its_settings_say() {
+    let flushed = config(&[("ottla.durability", "replicated"), ("flush.messages", "4")]);
+    let [one, two] = two(&flushed);
+    for node in [&one, &two] {
+        node.apply(led_by(1, 0, &[1, 2]));
+    }
+    append(&one.partition(), 5).unwrap();
+    two.fetch_from(&one);
+    let began = SystemClock.now();
+    while two.partition().offsets().recovery_point < Offset(5) {
+        assert!(SystemClock.now() - began < Duration::from_secs(20), "nobody syncs");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_batch_above_the_epoch_that_was_asked_in_is_not_appended() {
     let [one, two] = two(&relaxed());
