@@ -110,6 +110,8 @@ pub struct Manager {
     failed_dirs: watch::Sender<usize>,
     /// How often logs could not be created in a directory that works: it is full, say.
     uncreated: watch::Sender<usize>,
+    /// Settings of topics that a full disk refused; held by whoever gives a topic its settings.
+    late_settings: Mutex<HashMap<Arc<str>, Arc<TopicConfig>>>,
     /// Held by whoever creates or deletes logs.
     changing: Mutex<()>,
     /// Held by whoever writes recovery points.
@@ -182,6 +184,7 @@ impl Manager {
             throttles: Throttles::default(),
             moves: Notify::new(),
             preferred_dirs: Mutex::default(),
+            late_settings: Mutex::default(),
             led: watch::Sender::default(),
             offices: AtomicU64::default(),
             failed_dirs: watch::Sender::default(),
@@ -297,28 +300,66 @@ impl Manager {
     }
 
     /// Uses `config` for all partitions of a topic from now on. Waits for the disk where the topic becomes a
-    /// relaxed one; a partition in a directory that fails then stays as it was.
+    /// relaxed one; partitions in a directory that is full are given it with a later checkpoint.
     pub fn set_config(&self, topic: &str, config: &Arc<TopicConfig>) {
-        let is_synced = durability(config) == Durability::Synced;
+        let mut late = self.late_settings.lock();
+        late.remove(topic);
+        if !self.configure_all(topic, config) {
+            late.insert(topic.into(), Arc::clone(config));
+        }
+    }
+
+    /// Gives partitions the settings that a full disk refused before.
+    fn set_late_configs(&self) {
+        let mut late = self.late_settings.lock();
+        late.retain(|topic, config| !self.configure_all(topic, config));
+    }
+
+    /// Returns whether all partitions of the topic have the settings now.
+    fn configure_all(&self, topic: &str, config: &Arc<TopicConfig>) -> bool {
+        let mut are_all = true;
         let partitions: Vec<_> = self.topic(topic).iter().flat_map(|t| t.partitions()).collect();
         for dir in &self.dirs {
             let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.dir(), dir));
-            let (changing, same): (Vec<_>, Vec<_>) =
-                here.partition(|partition| partition.is_synced() != is_synced);
-            for partition in same {
-                partition.set_config(Arc::clone(config));
+            let (relaxed, rest): (Vec<_>, Vec<_>) =
+                here.partition(|partition| becomes_relaxed(partition, config));
+            for partition in rest {
+                self.give(partition, config);
             }
-            let names = changing.iter().map(|partition| partition.name().clone());
-            if !is_synced && let Err(error) = self.standings.relax(dir, names.collect()) {
-                tracing::error!(topic, dir = %dir.path().display(), %error, "settings are not applied");
+            if relaxed.is_empty() {
                 continue;
             }
-            for partition in changing {
-                partition.set_config(Arc::clone(config));
-                if is_synced {
-                    self.standings.becomes_synced(partition.name());
-                }
+            let names = relaxed.iter().map(|partition| partition.name().clone());
+            if let Err(error) = self.standings.relax(dir, names.collect()) {
+                tracing::error!(topic, dir = %dir.path().display(), %error, "settings are not applied yet");
+                are_all = false;
+                continue;
             }
+            for partition in relaxed {
+                self.give(partition, config);
+            }
+        }
+        are_all
+    }
+
+    /// Gives one partition the settings that came with an order.
+    fn configure(&self, partition: &Arc<Partition>, config: Arc<TopicConfig>) {
+        if becomes_relaxed(partition, &config)
+            && let Err(error) =
+                self.standings.relax(&partition.dir(), vec![partition.name().clone()])
+        {
+            tracing::error!(partition = %partition.name(), %error, "settings are not applied yet");
+            self.late_settings.lock().insert(partition.name().topic.clone(), config);
+            return;
+        }
+        self.give(partition, &config);
+    }
+
+    fn give(&self, partition: &Arc<Partition>, config: &Arc<TopicConfig>) {
+        let was_synced = partition.is_synced();
+        partition.set_config(Arc::clone(config));
+        if !was_synced && durability(config) == Durability::Synced {
+            self.standings.becomes_synced(partition.name());
         }
     }
 
@@ -430,4 +471,9 @@ fn watch_for_offline(manager: &Weak<Manager>, dir: &Arc<LogDir>) {
         // It failed while it was loaded: what had been loaded of it is not served.
         tracing::warn!(dir = %dir.path().display(), "starting without a log directory");
     }
+}
+
+/// Whether `config` makes the topic a relaxed one, which it was not.
+fn becomes_relaxed(partition: &Partition, config: &TopicConfig) -> bool {
+    partition.is_synced() && durability(config) == Durability::Replicated
 }

@@ -144,7 +144,8 @@ impl Standings {
         let mut sets = standing.sets.lock();
         let before = sets.relaxed.len();
         sets.relaxed.extend(names);
-        if sets.relaxed.len() == before {
+        // What was not written may have been said before, in vain.
+        if sets.relaxed.len() == before && !sets.is_stale {
             return Ok(());
         }
         sets.is_stale = true;
@@ -175,6 +176,41 @@ impl Standings {
         drop(writing);
         self.changes.send_modify(|count| *count += 1);
         written
+    }
+
+    /// Says of a log that moves to `dir` there what is said of it where it is; durably, before it is used
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Standings::begin`].
+    pub fn copy(
+        &self,
+        name: &TopicPartition,
+        dir: &Arc<LogDir>,
+        is_relaxed: bool,
+    ) -> io::Result<()> {
+        if is_relaxed {
+            self.relax(dir, vec![name.clone()])?;
+        }
+        if !self.is_unproven(name) {
+            return Ok(());
+        }
+        self.add(dir, vec![name.clone()])?;
+        let dirs = self.dirs.lock().clone();
+        if dirs.iter().any(|standing| standing.sets.lock().out.contains(name))
+            && let Some(standing) = self.of(dir)
+        {
+            standing.sets.lock().out.insert(name.clone());
+        }
+        Ok(())
+    }
+
+    /// Forgets what is said in `dir` of a log that has moved.
+    pub fn moved_from(&self, dir: &Arc<LogDir>, name: &TopicPartition) {
+        let Some(standing) = self.of(dir) else { return };
+        let mut sets = standing.sets.lock();
+        sets.out.remove(name);
+        sets.is_stale |= sets.unproven.remove(name) | sets.relaxed.remove(name);
     }
 
     fn of(&self, dir: &Arc<LogDir>) -> Option<Arc<Standing>> {

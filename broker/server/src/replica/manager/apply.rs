@@ -174,7 +174,7 @@ impl Manager {
         {
             return Outcome::Offline;
         }
-        partition.set_config(change.config);
+        self.configure(&partition, change.config);
         let turned = if change.leads {
             partition.lead(change.leadership, self.clock.now())
         } else {
@@ -301,7 +301,11 @@ impl Manager {
         };
         let is_relaxed = |change: &Become| durability(&change.config) == Durability::Replicated;
         self.standings.relax(dir, named(&is_relaxed))?;
-        self.standings.add(dir, named(&Become::should_have_a_log))
+        // Of one that was found to be missing it is said in whatever directory there was.
+        let is_unproven = |change: &Become| {
+            change.should_have_a_log() || self.standings.is_unproven(&change.partition)
+        };
+        self.standings.add(dir, named(&is_unproven))
     }
 
     /// Gives up replicas; answers in the same order. One that is not here is given up already.

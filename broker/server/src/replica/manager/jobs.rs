@@ -121,6 +121,7 @@ impl Manager {
             note(dir, dir.write_high_watermarks(&offsets));
         }
         self.write_standings();
+        self.set_late_configs();
     }
 
     fn write_standings(&self) {

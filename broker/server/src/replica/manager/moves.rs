@@ -126,6 +126,10 @@ impl Manager {
         }
         partition.sync_copy()?;
         let _turn = self.changing.lock();
+        let (name, Some(moving)) = (partition.name(), partition.moving()) else { return Ok(0) };
+        self.standings
+            .copy(name, &moving.dir, !partition.is_synced())
+            .map_err(MoveError::Standing)?;
         // Nobody cuts the log meanwhile, by the recovery points of where it was.
         let checkpointing = self.checkpointing.lock();
         if let Some((old_dir, deleted)) = partition.take_copy(LEFT_MAX, now)? {
@@ -135,10 +139,8 @@ impl Manager {
             super::jobs::note(&dir, self.checkpoint_log_starts(&dir));
             let _ = old_dir.sync();
             self.discard(partition, deleted);
-            if !partition.is_synced() {
-                let _ = self.standings.relax(&dir, vec![partition.name().clone()]);
-            }
-            tracing::info!(partition = %partition.name(), dir = %dir.path().display(), "moved");
+            self.standings.moved_from(&old_dir, name);
+            tracing::info!(partition = %name, dir = %dir.path().display(), "moved");
         }
         Ok(0)
     }

@@ -38,6 +38,9 @@ pub enum MoveError {
     /// The copy cannot be synced.
     #[error(transparent)]
     Sync(#[from] CommitError),
+    /// What is proven of the log cannot be said where it moves to.
+    #[error("say there what is proven of the log")]
+    Standing(#[source] std::io::Error),
     /// The copy cannot take the log's place.
     #[error(transparent)]
     Adopt(#[from] CreateError),

@@ -1,13 +1,14 @@
 //! What a broker can prove of its logs after each kind of end.
 
 use broker_storage::fs::Open;
-use broker_storage::fs::faulty::FaultyFs;
+use broker_storage::fs::faulty::{Failure, FaultyFs};
 
 use super::*;
 use crate::replica::manager::Become;
 use crate::replica::partition_state::Leadership;
 
 const DIR: &str = "/data";
+const OTHER_DIR: &str = "/other";
 const ME: BrokerId = BrokerId(2);
 
 /// A machine: a disk, and the id that the kernel gives each of its starts.
@@ -40,6 +41,11 @@ impl Machine {
 
     fn start(&self, config: &Arc<TopicConfig>) -> Arc<Manager> {
         open_on(&(Arc::new(self.fs.clone()) as Arc<dyn Fs>), &[Path::new(DIR)], config)
+    }
+
+    fn start_with_two_dirs(&self) -> Arc<Manager> {
+        let dirs = [DIR, OTHER_DIR].map(Path::new);
+        open_on(&(Arc::new(self.fs.clone()) as Arc<dyn Fs>), &dirs, &relaxed())
     }
 }
 
@@ -176,5 +182,110 @@ fn a_file_that_cannot_be_believed_proves_nothing() {
     drop(manager);
     let path = Path::new(DIR).join("ottla-standing");
     machine.fs.open(&path, Open::Write).unwrap().set_len(5).unwrap();
+    assert!(is_unproven(&machine.start(&synced)));
+}
+
+/// The file that names a replica is that of the directory which it is in.
+#[test]
+fn what_is_unproven_stays_so_in_another_directory() {
+    let mut machine = Machine::new();
+    let manager = machine.start_with_two_dirs();
+    lead(&manager, 1, &relaxed());
+    append(&manager.partition("t", 0).unwrap(), 3).unwrap();
+    drop(manager);
+    machine.cut_power();
+    let manager = machine.start_with_two_dirs();
+    follow(&manager, 1, true, false);
+    assert!(is_unproven(&manager));
+    let partition = manager.partition("t", 0).unwrap();
+    let from = partition.dir().path().to_owned();
+    let to = [DIR, OTHER_DIR].map(Path::new).into_iter().find(|path| *path != from).unwrap();
+    manager.alter_dir(&name(), to).unwrap();
+    while let Some(moving) = manager.moving().pop() {
+        manager.move_on(&moving);
+    }
+    assert_eq!(partition.dir().path(), to);
+    drop((manager, partition));
+    let manager = machine.start_with_two_dirs();
+    assert!(is_unproven(&manager), "killed after the move");
+    follow(&manager, 2, false, false);
+    follow(&manager, 3, true, false);
+    assert!(!is_unproven(&manager), "it was let in, and nothing is left of where it was");
+}
+
+/// That it has left the ISR is known of it wherever it moves.
+#[test]
+fn a_replica_that_moves_while_it_is_out_of_the_isr_is_let_in() {
+    let mut machine = Machine::new();
+    let manager = machine.start_with_two_dirs();
+    lead(&manager, 1, &relaxed());
+    drop(manager);
+    machine.cut_power();
+    let manager = machine.start_with_two_dirs();
+    follow(&manager, 1, false, false);
+    let partition = manager.partition("t", 0).unwrap();
+    for path in [OTHER_DIR, DIR].map(Path::new) {
+        // One of the two is where it is already.
+        manager.alter_dir(&name(), path).unwrap();
+        while let Some(moving) = manager.moving().pop() {
+            manager.move_on(&moving);
+        }
+        assert!(is_unproven(&manager));
+    }
+    drop(partition);
+    follow(&manager, 2, true, false);
+    assert!(!is_unproven(&manager));
+}
+
+/// A log that was found to be missing is named in whatever directory works, and made in another.
+#[test]
+fn a_lost_log_is_unproven_wherever_it_is_made() {
+    let machine = Machine::new();
+    let manager = machine.start_with_two_dirs();
+    manager.standings().add(&manager.log_dirs()[0], vec![name()]).unwrap();
+    // It is made there when it is made.
+    manager.alter_dir(&name(), Path::new(OTHER_DIR)).unwrap_err();
+    follow(&manager, 0, true, false);
+    assert_eq!(manager.partition("t", 0).unwrap().dir().path(), Path::new(OTHER_DIR));
+    drop(manager);
+    assert!(is_unproven(&machine.start_with_two_dirs()));
+}
+
+/// A disk that is full cannot be told that a topic becomes a relaxed one: it stays a synced one until it can.
+#[test]
+fn settings_that_a_full_disk_refuses_come_later() {
+    let synced = config(&[("ottla.durability", "synced")]);
+    let mut machine = Machine::new();
+    let manager = machine.start(&synced);
+    lead(&manager, 1, &synced);
+    let partition = manager.partition("t", 0).unwrap();
+    machine.fs.fail_from(machine.fs.operations(), Failure::Full, true);
+    for _ in 0..2 {
+        manager.set_config("t", &relaxed());
+        assert!(partition.is_synced());
+    }
+    manager.checkpoint_high_watermarks();
+    assert!(partition.is_synced());
+    machine.fs.heal();
+    manager.checkpoint_high_watermarks();
+    assert!(!partition.is_synced());
+    append(&partition, 3).unwrap();
+    drop((manager, partition));
+    machine.cut_power();
+    assert!(is_unproven(&machine.start(&synced)), "the file names it");
+}
+
+/// Settings may come with an order of the controller before they come by themselves.
+#[test]
+fn a_topic_that_becomes_a_relaxed_one_by_an_order_is_named_as_one() {
+    let synced = config(&[("ottla.durability", "synced")]);
+    let mut machine = Machine::new();
+    let manager = machine.start(&synced);
+    lead(&manager, 1, &synced);
+    lead_in(&manager, &relaxed(), LeaderEpoch(1), 1);
+    manager.set_config("t", &relaxed());
+    append(&manager.partition("t", 0).unwrap(), 3).unwrap();
+    drop(manager);
+    machine.cut_power();
     assert!(is_unproven(&machine.start(&synced)));
 }
