@@ -19,7 +19,7 @@ use super::network::Network;
 use super::node::{Kind, Node, Setup};
 use super::server::Ended;
 use super::view::{self, View};
-use super::workload::{self, TOPICS, Topic};
+use super::workload::{self, DURABILITY, TOPICS, Topic};
 use super::zookeeper::Ensemble;
 use crate::deadline::{self, Deadline, Stopwatch};
 use crate::wire::Connection;
@@ -65,6 +65,7 @@ impl Bed {
         let mut nodes = Vec::new();
         for (id, kind) in (1..).zip(kinds) {
             let host = network.add(&format!("broker{id}"))?;
+            network.add_decoy(&host)?;
             let zookeeper = ensemble.connect_string();
             nodes.push(Node::new((id, *kind), host, &zookeeper, &root, setup)?);
         }
@@ -130,7 +131,10 @@ impl Bed {
         let (_, address) = self.view.controller().context("no controller is known")?;
         let mut connection = Connection::open_within(address, view::CONNECT, 5 * view::ANSWER)?;
         let replicas = self.replication_factor() as i16;
-        connection.create_topic_of(topic.name, (i32::from(topic.partitions), replicas), &[])
+        // Kafka refuses what it does not know.
+        let settings = [(DURABILITY, workload::durability(topic.relaxed))];
+        let known = if self.of_kafka().is_empty() { &settings[..] } else { &[] };
+        connection.create_topic_of(topic.name, (i32::from(topic.partitions), replicas), known)
     }
 
     /// How many replicas each judged partition has.

@@ -41,6 +41,9 @@ pub enum Fault {
     IsolateZookeeper,
     /// Nothing passes in one direction between a broker and the others, or ZooKeeper.
     OneWay,
+    /// A broker's port refuses the other brokers, or them and all clients, though its process lives and reaches
+    /// whom it wants.
+    Refuse,
     /// A broker's host reaches nobody and is reached by nobody.
     Vanish,
     /// A broker's host has no way out for longer than the session timeout, and knows; half of these brokers
@@ -70,7 +73,7 @@ pub enum Fault {
 }
 
 /// The kinds and how often each is drawn.
-const KINDS: [(Fault, u32); 19] = [
+const KINDS: [(Fault, u32); 20] = [
     (Fault::Kill, 5),
     (Fault::Stop, 3),
     (Fault::PauseShort, 3),
@@ -78,6 +81,7 @@ const KINDS: [(Fault, u32); 19] = [
     (Fault::IsolatePeers, 3),
     (Fault::IsolateZookeeper, 3),
     (Fault::OneWay, 3),
+    (Fault::Refuse, 3),
     (Fault::Vanish, 3),
     (Fault::Unplug, 2),
     (Fault::KillZookeeperLeader, 2),
@@ -102,6 +106,7 @@ impl fmt::Display for Fault {
             Self::IsolatePeers => "cut off from its peers",
             Self::IsolateZookeeper => "cut off from ZooKeeper",
             Self::OneWay => "cut off in one direction",
+            Self::Refuse => "port refuses, process lives",
             Self::Vanish => "cut off from everyone",
             Self::Unplug => "host without a network",
             Self::KillZookeeperLeader => "kill -9 of ZooKeeper's leader",
@@ -178,7 +183,9 @@ impl Fault {
             Self::PauseLong | Self::Unplug => rng.u64(session..session * 5 / 2),
             // Around the session timeout, where both sides are least sure of each other.
             Self::IsolateZookeeper => rng.u64(session / 2..session * 2),
-            Self::IsolatePeers | Self::OneWay | Self::Vanish => rng.u64(1_000..session * 2),
+            Self::IsolatePeers | Self::OneWay | Self::Refuse | Self::Vanish => {
+                rng.u64(1_000..session * 2)
+            }
             // Followers may lag for as long as a session, and it is looked at every half of that.
             Self::Forsake => rng.u64(session * 3 / 2..session * 2),
             Self::Cascade => rng.u64(..2_000),
@@ -259,6 +266,7 @@ impl<'a> Strike<'a> {
             Fault::IsolatePeers | Fault::IsolateZookeeper | Fault::OneWay | Fault::Vanish => {
                 self.cut()
             }
+            Fault::Refuse => self.refuse(),
             Fault::Unplug => self.unplug(history),
             Fault::Expire => Ok(self.expire(history)),
             Fault::Depose => Ok(self.depose()),
@@ -367,6 +375,18 @@ impl<'a> Strike<'a> {
             }
         };
         let cut = self.bed.network.cut(&directions)?;
+        deadline::pass(self.time);
+        self.mend(&cut)?;
+        Ok(Outcome::Done)
+    }
+
+    fn refuse(&self) -> Result<Outcome> {
+        let mut refused = self.bed.peers_of(self.target);
+        if self.one_way.is_multiple_of(2) {
+            refused.push(self.bed.network.harness);
+        }
+        let to = (self.node().server.host.address, node::PORT);
+        let cut = self.bed.network.refuse(&refused, to)?;
         deadline::pass(self.time);
         self.mend(&cut)?;
         Ok(Outcome::Done)

@@ -5,6 +5,9 @@
 //! passes through the router, so that a rule of its policy routing drops it without a word: neither
 //! side learns that the other is gone, as when a cable is pulled. A rule holds for one direction.
 //!
+//! A host may have a decoy: another host of its address, on which nothing runs. Who is led there finds that the
+//! port refuses.
+//!
 //! What is absent: delay and loss, for which the kernels that we run on have no queueing disciplines.
 
 use std::fs;
@@ -20,6 +23,9 @@ const ROUTER: &str = "router";
 
 /// The first priority of our rules: after the kernel's table of local addresses, before the others.
 const FIRST_PRIORITY: u32 = 1_000;
+
+/// The first number of our tables: the kernel has three of its own at the end of the first 256.
+const FIRST_DECOY_TABLE: u32 = 1_000;
 
 /// A machine of the cluster, as far as the network knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +45,7 @@ pub struct Network {
     next_priority: AtomicU32,
 }
 
-/// Directions in which nothing passes until [`Network::mend`].
+/// What was changed about who reaches whom, until [`Network::mend`].
 #[derive(Debug)]
 pub struct Cut {
     priorities: Vec<u32>,
@@ -51,7 +57,10 @@ impl Network {
         run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
         run(Command::new("ip").args(["netns", "add", ROUTER]))?;
         run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        // A decoy answers by an address that is reached by another link.
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward; \
+                       for link in all default; do \
+                       echo 0 > /proc/sys/net/ipv4/conf/$link/rp_filter; done";
         run(inside(ROUTER).args(["sh", "-c", forward]))?;
         batch(ROUTER, &["link set lo up".to_owned()])?;
         let next_priority = AtomicU32::new(FIRST_PRIORITY);
@@ -91,16 +100,38 @@ impl Network {
         Ok(host)
     }
 
+    /// Adds the decoy of a host.
+    pub fn add_decoy(&mut self, host: &Host) -> Result<()> {
+        let decoy = self.add(&format!("{}-decoy", host.name))?;
+        batch(&decoy.name, &[format!("addr add {}/32 dev lo", host.address)])?;
+        let table = decoy_table(host.address);
+        batch(ROUTER, &[format!("route add default via {} table {table}", decoy.address)])
+    }
+
+    /// Has `port` of `to` refuse what comes from any of `from`, until [`Network::mend`]; `to` has a decoy.
+    pub fn refuse(&self, from: &[Ipv4Addr], (to, port): (Ipv4Addr, u16)) -> Result<Cut> {
+        let table = decoy_table(to);
+        self.rule(
+            from.iter()
+                .map(|from| format!("from {from} to {to} ipproto tcp dport {port} lookup {table}")),
+        )
+    }
+
     /// Lets nothing pass from the first of each pair to the second.
     pub fn cut(&self, directions: &[(Ipv4Addr, Ipv4Addr)]) -> Result<Cut> {
-        let mut rules = Vec::new();
+        self.rule(directions.iter().map(|(from, to)| format!("from {from} to {to} blackhole")))
+    }
+
+    /// Adds rules of the router.
+    fn rule(&self, rules: impl Iterator<Item = String>) -> Result<Cut> {
+        let mut lines = Vec::new();
         let mut priorities = Vec::new();
-        for (from, to) in directions {
+        for rule in rules {
             let priority = self.next_priority.fetch_add(1, Ordering::Relaxed);
-            rules.push(format!("rule add pref {priority} from {from} to {to} blackhole"));
+            lines.push(format!("rule add pref {priority} {rule}"));
             priorities.push(priority);
         }
-        batch(ROUTER, &rules)?;
+        batch(ROUTER, &lines)?;
         Ok(Cut { priorities })
     }
 
@@ -156,6 +187,11 @@ pub fn mount_memory(place: &std::path::Path, megabytes: u32) -> Result<()> {
 pub fn resize_memory(place: &std::path::Path, bytes: u64) -> Result<()> {
     let size = format!("remount,size={bytes}");
     run(Command::new("mount").args(["-o", &size]).arg(place))
+}
+
+/// The router's table that leads to the decoy of a host.
+fn decoy_table(host: Ipv4Addr) -> u32 {
+    FIRST_DECOY_TABLE + u32::from(host.octets()[2])
 }
 
 fn router_end(number: u8) -> Result<()> {

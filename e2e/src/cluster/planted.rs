@@ -145,7 +145,7 @@ pub fn hunt(list: &str, seed: u64) -> Result<bool> {
         let by = by.as_deref().unwrap_or("NOT FOUND");
         println!("{name:30} {:9.1}  {runs:4}  {by:.100}", time.as_secs_f64());
     }
-    Ok(all.iter().all(|found| found.by.is_some()))
+    Ok(all.iter().all(|found| found.by.is_some() && found.time <= FOUND_WITHIN))
 }
 
 /// The words of a broker of the last run that ended itself rather than go on with what cannot be.

@@ -439,6 +439,8 @@ impl Run {
             let words = node.server.unexpected_ends().into_iter();
             words.map(|words| format!("{}: {words}", node.server.name))
         });
+        let is_kafka = !self.shared.kafkas.is_empty();
+        let relaxed = TOPICS.iter().filter(|topic| topic.relaxed || is_kafka);
         Report {
             seed: self.plan.seed,
             time: self.clock.elapsed(),
@@ -446,6 +448,7 @@ impl Run {
             least: self.plan.least,
             faults: locked(&self.tally.done).clone(),
             undone: locked(&self.tally.undone).clone(),
+            relaxed: relaxed.map(|topic| topic.name).collect(),
             acknowledged: history.look(super::checker::Checker::acknowledged),
             verified: history.look(super::checker::Checker::verified),
             compared: (comparison.partitions, comparison.batches),

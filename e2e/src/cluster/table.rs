@@ -23,6 +23,8 @@ pub struct Report {
     pub faults: BTreeMap<Fault, u64>,
     /// How often one found nothing to do, and why.
     pub undone: BTreeMap<(Fault, &'static str), u64>,
+    /// The topics whose acknowledgements waited for replicas and for no disk, at first.
+    pub relaxed: Vec<&'static str>,
     /// Records acknowledged with `acks=all`.
     pub acknowledged: u64,
     /// Those of them that were read where they were said to be.
@@ -99,6 +101,7 @@ impl fmt::Display for Report {
         for ((fault, why), count) in &self.undone {
             writeln!(f, "  did nothing: {fault}: {why} {count:6}")?;
         }
+        writeln!(f, "{:40} {}", "topics acknowledged unsynced at first", self.relaxed.join(", "))?;
         writeln!(f, "{:40} {:>6}", "records acknowledged", self.acknowledged)?;
         writeln!(f, "{:40} {:>6}", "of them read back", self.verified)?;
         let (partitions, batches) = self.compared;

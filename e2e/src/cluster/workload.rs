@@ -31,6 +31,9 @@ pub struct Topic {
     pub partitions: u16,
     /// Whether its records have keys.
     pub keyed: bool,
+    /// Whether what is acknowledged is on several replicas and not synced, at first: an administrator may
+    /// change it. A broker of Kafka knows nothing else.
+    pub relaxed: bool,
     /// Who writes to it.
     pub client: Client,
 }
@@ -48,11 +51,25 @@ pub enum Client {
 
 /// The topics that are judged.
 pub const TOPICS: [Topic; 4] = [
-    Topic { name: "keyed", partitions: 4, keyed: true, client: Client::Own },
-    Topic { name: "plain", partitions: 4, keyed: false, client: Client::Own },
-    Topic { name: "librdkafka", partitions: 3, keyed: true, client: Client::Librdkafka },
-    Topic { name: "java", partitions: 3, keyed: true, client: Client::Java },
+    Topic { name: "keyed", partitions: 4, keyed: true, relaxed: false, client: Client::Own },
+    Topic { name: "plain", partitions: 4, keyed: false, relaxed: true, client: Client::Own },
+    Topic {
+        name: "librdkafka",
+        partitions: 3,
+        keyed: true,
+        relaxed: true,
+        client: Client::Librdkafka,
+    },
+    Topic { name: "java", partitions: 3, keyed: true, relaxed: false, client: Client::Java },
 ];
+
+/// The setting of a topic of ours that says when it is acknowledged.
+pub const DURABILITY: &str = "ottla.durability";
+
+/// Its value for a topic that is relaxed, or not.
+pub fn durability(relaxed: bool) -> &'static str {
+    if relaxed { "replicated" } else { "synced" }
+}
 
 /// The names of [`TOPICS`].
 pub fn names() -> Vec<&'static str> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Shared, TOPICS, admin};
+use super::{DURABILITY, Shared, TOPICS, admin, durability};
 use crate::cluster::checker::Rule;
 use crate::cluster::history::What;
 use crate::cluster::view::{self, ANSWER, CONNECT};
@@ -80,7 +80,9 @@ impl Churn {
         let mut connection = self.controller()?;
         self.topics.insert(name, Known::Unsure);
         let replicas = self.rng.i16(2..=3);
-        connection.create_topic_of(name, (self.rng.i32(1..=3), replicas), &[])?;
+        let settings = [(DURABILITY, durability(self.rng.bool()))];
+        let known = if self.is_ours() { &settings[..] } else { &[] };
+        connection.create_topic_of(name, (self.rng.i32(1..=3), replicas), known)?;
         self.topics.insert(name, Known::Present);
         self.incarnation += 1;
         self.write_and_read(name)
@@ -126,7 +128,18 @@ impl Churn {
         admin::grow(&mut self.controller()?, name, count).map(drop)
     }
 
+    /// Whether all brokers know the settings that Kafka has not.
+    fn is_ours(&self) -> bool {
+        self.shared.kafkas.is_empty()
+    }
+
+    /// Changes a setting: of a topic of its own, or when a judged one is acknowledged.
     fn alter(&mut self, name: &'static str) -> Result<()> {
+        if self.is_ours() && self.rng.bool() {
+            let judged = TOPICS[self.rng.usize(..TOPICS.len())].name;
+            let durability = durability(self.rng.bool());
+            return admin::alter(&mut self.controller()?, judged, DURABILITY, durability).map(drop);
+        }
         let bytes = self.rng.u32(1_000_000..2_000_000).to_string();
         admin::alter(&mut self.controller()?, name, "segment.bytes", &bytes).map(drop)
     }
