@@ -22,7 +22,6 @@ use tracing::{info, warn};
 
 use super::member::way_to_controller;
 use crate::context::Context;
-use crate::replica::partition_state::Role;
 use crate::replica::progress::NO_BROKER_EPOCH;
 
 /// The longest that it may take: half of the 30 seconds that Kubernetes gives a whole stop.
@@ -153,10 +152,12 @@ fn controller(context: &Context) -> Option<i32> {
     context.metadata.load().controller.map(|id| id.0)
 }
 
-/// How many partitions this broker leads.
+/// How many partitions this broker leads, as far as it was told: a disk that hangs may hold the partitions
+/// themselves.
 fn led(context: &Context) -> usize {
-    let partitions = context.replicas.partitions();
-    partitions.iter().filter(|partition| partition.offsets().role == Role::Leader).count()
+    let metadata = context.metadata.load();
+    let all = metadata.topics.values().flat_map(|topic| topic.partitions.iter());
+    all.filter(|partition| partition.leader == Some(context.broker_id)).count()
 }
 
 #[cfg(test)]
