@@ -548,6 +548,22 @@ impl World {
         panic!("it never comes to rest");
     }
 
+    /// As [`World::settle`], each time by whomever chance says.
+    pub(super) fn settle_in_any_order(&mut self, seed: u64) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..1_000_000 {
+            let busy = self.processes.iter().filter(|(_, process)| !process.inbox.is_empty());
+            let mut movers: Vec<_> = busy.map(|(id, _)| Some(*id)).collect();
+            movers.extend((!self.events.is_empty()).then_some(None));
+            match random.choice(movers) {
+                Some(Some(id)) => _ = self.step(id),
+                Some(None) => _ = self.deliver(),
+                None => return,
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
     pub(super) fn tick(&mut self, by: Duration) {
         self.now += by;
         self.apply(Event::Tick(self.now));
