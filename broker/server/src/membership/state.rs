@@ -144,6 +144,8 @@ impl State {
                 self.is_registered = true;
                 vec![Effect::ReadOffice]
             }
+            // A look may have been faster.
+            Event::RegistrationDue if self.is_registered => Vec::new(),
             Event::RegistrationDue => vec![Effect::Register],
             Event::OfficeChanged | Event::Stood(None) => vec![Effect::ReadOffice],
             Event::OfficeRead(office, epoch) => self.office_read(office, epoch),
@@ -363,6 +365,7 @@ mod tests {
             assert_eq!(state.apply(Event::StandingChanged), []);
             assert_eq!(state.apply(Event::RegistrationDue), [Effect::Register]);
             state.apply(Event::Registered);
+            assert_eq!(state.apply(Event::RegistrationDue), [], "it is done once");
             assert_eq!(state.apply(Event::StandingChanged), [Effect::TellStanding]);
             let read = state.apply(Event::OfficeRead(Office::Empty, 4));
             assert_eq!(read.last(), Some(&Effect::Stand));
