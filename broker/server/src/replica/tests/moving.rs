@@ -64,7 +64,7 @@ fn name() -> TopicPartition {
 }
 
 /// Goes on until nothing moves.
-fn finish(manager: &Manager) {
+pub(super) fn finish(manager: &Manager) {
     for _ in 0..1000 {
         let Some(partition) = manager.moving().pop() else { return };
         manager.move_on(&partition);

@@ -3,6 +3,7 @@
 use broker_storage::fs::Open;
 use broker_storage::fs::faulty::{Failure, FaultyFs};
 
+use super::moving::finish;
 use super::*;
 use crate::replica::manager::Become;
 use crate::replica::partition_state::Leadership;
@@ -201,9 +202,7 @@ fn what_is_unproven_stays_so_in_another_directory() {
     let from = partition.dir().path().to_owned();
     let to = [DIR, OTHER_DIR].map(Path::new).into_iter().find(|path| *path != from).unwrap();
     manager.alter_dir(&name(), to).unwrap();
-    while let Some(moving) = manager.moving().pop() {
-        manager.move_on(&moving);
-    }
+    finish(&manager);
     assert_eq!(partition.dir().path(), to);
     drop((manager, partition));
     let manager = machine.start_with_two_dirs();
@@ -227,9 +226,7 @@ fn a_replica_that_moves_while_it_is_out_of_the_isr_is_let_in() {
     for path in [OTHER_DIR, DIR].map(Path::new) {
         // One of the two is where it is already.
         manager.alter_dir(&name(), path).unwrap();
-        while let Some(moving) = manager.moving().pop() {
-            manager.move_on(&moving);
-        }
+        finish(&manager);
         assert!(is_unproven(&manager));
     }
     drop(partition);
