@@ -18,6 +18,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::net::low_water::LowWater;
+
 /// Bytes of a frame's length prefix.
 const LENGTH_SIZE: usize = 4;
 
@@ -81,6 +83,7 @@ pub struct Peer {
     correlation_id: i32,
     output: BytesMut,
     input: BytesMut,
+    low_water: LowWater,
     /// Whether a request is on the wire without its answer: the stream is then at no known place.
     is_in_call: bool,
 }
@@ -107,6 +110,7 @@ impl Peer {
             correlation_id: 0,
             output: BytesMut::new(),
             input: BytesMut::with_capacity(READ_CAPACITY),
+            low_water: LowWater::new(),
             is_in_call: false,
         })
     }
@@ -186,6 +190,7 @@ impl Peer {
         }
         let mut wanted = LENGTH_SIZE;
         while self.input.len() < wanted {
+            self.low_water.expect(&self.stream, wanted - self.input.len());
             let read = self.stream.read_buf(&mut self.input).await.map_err(PeerError::Closed)?;
             if read == 0 {
                 return Err(PeerError::Closed(io::ErrorKind::UnexpectedEof.into()));

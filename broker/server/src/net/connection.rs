@@ -29,6 +29,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
 use super::limits::ConnectionPermit;
+use super::low_water::LowWater;
 use super::output;
 use super::placement::Seat;
 use super::worker::Places;
@@ -98,6 +99,7 @@ pub(crate) struct Connection {
     peer: Peer,
     settings: Settings,
     input: BytesMut,
+    low_water: LowWater,
     answers: Answers,
     pending: VecDeque<Later<Result<Answers, Fault>>>,
     /// The last of `pending` must end before another request is handled.
@@ -146,6 +148,7 @@ impl Connection {
             peer,
             settings,
             input: BytesMut::new(),
+            low_water: LowWater::new(),
             answers: Answers::default(),
             pending: VecDeque::new(),
             exclusive: false,
@@ -342,6 +345,9 @@ impl Connection {
         if reads {
             reads = self.make_room()?;
         }
+        if reads {
+            self.low_water.expect(&self.stream, self.missing()?.unwrap_or(0));
+        }
         tokio::select! {
             biased;
             answer = front(&mut self.pending), if !self.pending.is_empty() => {
@@ -363,15 +369,20 @@ impl Connection {
         }
     }
 
+    /// Returns how many bytes of a frame are still to come, once its length is here.
+    fn missing(&self) -> Result<Option<usize>, FrameError> {
+        Ok(match frame::peek(&self.input, self.settings.frame_max)? {
+            Frame::Partial { size: Some(size) } => Some(LENGTH_SIZE + size - self.input.len()),
+            Frame::Partial { size: None } | Frame::Complete { .. } => None,
+        })
+    }
+
     /// Grows the read buffer for what comes next, by doubling; returns whether to read now.
     ///
     /// A large frame that has begun is read on once there is room for all of it.
     fn make_room(&mut self) -> Result<bool, End> {
         let here = self.input.len();
-        let whole = match frame::peek(&self.input, self.settings.frame_max)? {
-            Frame::Partial { size: Some(size) } => LENGTH_SIZE + size,
-            Frame::Partial { size: None } | Frame::Complete { .. } => here + READ_SIZE,
-        };
+        let whole = here + self.missing()?.unwrap_or(READ_SIZE);
         if here >= LARGE_FRAME && self.input.capacity() < whole {
             if self.room.as_ref().is_none_or(|room| room.size() < whole) {
                 if self.queued.is_none() {

@@ -1,4 +1,4 @@
-//! A window on a file's bytes that costs no system call: the one place with `unsafe` code.
+//! A window on a file's bytes that costs no system call: the one place of this crate with `unsafe` code.
 //!
 //! A [`Map`] copies small pieces in and out and never lends a slice of the mapped bytes, so no Rust
 //! reference to memory that the kernel may change ever leaves this module.
