@@ -59,6 +59,8 @@ impl Plan {
     }
 }
 
+/// The pairs of a load, as one of its rows tells them.
+#[derive(Clone)]
 struct Pairs {
     row: Row,
     figures: Vec<[Figure; 2]>,
@@ -85,12 +87,15 @@ pub fn compare(plan: &Plan) -> Result<String> {
     // Rows of one broker first, then those of three: idle brokers of the others would disturb.
     for group in rows.chunk_by(|one, other| one.brokers == other.brokers) {
         let bench = Bench::start(plan, group, &zookeeper, &memory, directory.path())?;
-        for row in group {
-            all.push(bench.pairs(*row)?);
+        for load in group.chunk_by(Row::shares_runs) {
+            let runs = bench.pairs(load[0])?;
+            for row in load {
+                all.push(Pairs { row: *row, ..runs.clone() });
+                eprintln!("{}", line(all.last().context("a row was run")?, plan));
+            }
             let per_row = begin.elapsed().as_secs_f64() / all.len() as f64;
             let left = per_row * (rows.len() - all.len()) as f64;
-            eprintln!("{}/{} {}, about {left:.0} s left", all.len(), rows.len(), row.name);
-            eprintln!("{}", line(all.last().context("a row was run")?, plan));
+            eprintln!("{}/{}, about {left:.0} s left", all.len(), rows.len());
         }
         bench.stop()?;
     }
@@ -220,16 +225,16 @@ fn table(all: &[Pairs], plan: &Plan) -> String {
 
 /// A row of the table.
 fn line(Pairs { row, figures, disturbed, stolen, .. }: &Pairs, plan: &Plan) -> String {
-    let side = |side: usize, of: fn(&Figure) -> f64| {
-        median(figures.iter().map(|pair| of(&pair[side])).collect())
-    };
+    let costs: Vec<[f64; 2]> =
+        figures.iter().map(|pair| pair.each_ref().map(|side| row.cost(side))).collect();
+    let cost = |side: usize| median(costs.iter().map(|pair| pair[side]).collect());
     let ratios: Vec<f64> =
-        figures.iter().map(|pair| pair[0].cost / pair[1].cost.max(f64::MIN_POSITIVE)).collect();
+        costs.iter().map(|[ours, theirs]| ours / theirs.max(f64::MIN_POSITIVE)).collect();
     let (low, high) = interval(&ratios);
     let (target, judged) = match row.target {
         Target::Ratio(ratio) => (format!("{ratio:.3}"), (low, high, ratio)),
         Target::Figure(bound) => {
-            let ours: Vec<f64> = figures.iter().map(|pair| pair[0].cost).collect();
+            let ours: Vec<f64> = costs.iter().map(|pair| pair[0]).collect();
             let (low, high) = interval(&ours);
             (format!("below {bound} {}", row.unit), (low, high, bound))
         }
@@ -240,7 +245,10 @@ fn line(Pairs { row, figures, disturbed, stolen, .. }: &Pairs, plan: &Plan) -> S
         _ => "within noise",
     };
     let verdict = if plan.is_look() { "not judged" } else { verdict };
-    let ours = side(0, |figure| figure.cost);
+    let ours = cost(0);
+    let side = |side: usize, of: fn(&Figure) -> f64| {
+        median(figures.iter().map(|pair| of(&pair[side])).collect())
+    };
     let both = |of: fn(&Figure) -> f64| {
         let ours = format!("{:.2}", side(0, of));
         if row.is_alone() { ours } else { format!("{ours} / {:.2}", side(1, of)) }
@@ -248,7 +256,7 @@ fn line(Pairs { row, figures, disturbed, stolen, .. }: &Pairs, plan: &Plan) -> S
     let beside = if row.is_alone() {
         "not run | -".to_owned()
     } else {
-        let theirs = side(1, |figure| figure.cost);
+        let theirs = cost(1);
         format!("{theirs:.3} | {:.2} ({low:.2}-{high:.2})", median(ratios.clone()))
     };
     format!(

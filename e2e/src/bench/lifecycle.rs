@@ -91,5 +91,5 @@ pub fn finish(
     let used = watch(subject.processes()).used()?;
     let resident = subject.resident()?;
     subject.stop()?;
-    Ok(Figure { cost, user: used.user, system: used.system, resident })
+    Ok(Figure { cost, user: used.user, system: used.system, resident, ..Figure::default() })
 }

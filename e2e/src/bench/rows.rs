@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::figure::Figure;
+use super::figure::{Figure, PERMILLES, percentiles};
 use super::kind::Kind;
 use super::machine::{Cpu, CpuWatch};
 use super::subject::Subject;
@@ -25,6 +25,8 @@ pub struct Row {
     /// The brokers of a side.
     pub brokers: usize,
     load: Load,
+    /// Of a load of timed records: which percentile it tells, in thousandths.
+    permille: Option<usize>,
 }
 
 /// What a row is to reach; a smaller figure is better.
@@ -36,14 +38,14 @@ pub enum Target {
     Figure(f64),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Load {
     Warm(Warm),
     Young(Young),
 }
 
 /// Runs on brokers that ran before, and a topic of its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Warm {
     Produce {
         record: usize,
@@ -59,17 +61,16 @@ enum Warm {
     Consume {
         consumers: usize,
     },
-    /// So many records a second; the figure is that percentile, in thousandths.
+    /// So many records a second.
     Latency {
         rate: u32,
-        permille: usize,
     },
     KcatProduce,
     KcatConsume,
 }
 
 /// Starts brokers of its own, which nothing can warm.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Young {
     FirstProduce,
     IdleMemory,
@@ -85,11 +86,12 @@ const fn produce(name: &'static str, record: usize, batch: usize, partitions: i3
 }
 
 const fn warm(name: &'static str, unit: &'static str, target: f64, load: Warm) -> Row {
-    Row { name, unit, target: Target::Ratio(target), brokers: 1, load: Load::Warm(load) }
+    let target = Target::Ratio(target);
+    Row { name, unit, target, brokers: 1, load: Load::Warm(load), permille: None }
 }
 
 const fn young(name: &'static str, unit: &'static str, target: Target, load: Young) -> Row {
-    Row { name, unit, target, brokers: 1, load: Load::Young(load) }
+    Row { name, unit, target, brokers: 1, load: Load::Young(load), permille: None }
 }
 
 /// A row of a cluster of three.
@@ -101,8 +103,13 @@ const fn trio_produce(name: &'static str, record: usize, batch: usize) -> Row {
     trio(warm(name, "CPU s/GB", 1.0 / 3.0, Warm::Produce { record, batch, partitions: 1 }))
 }
 
+/// Rows of one load stand together: its runs serve all of them.
+const fn latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
+    Row { permille: Some(permille), ..warm(name, "ms", target, Warm::Latency { rate }) }
+}
+
 const fn trio_latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
-    trio(warm(name, "ms", target, Warm::Latency { rate, permille }))
+    trio(latency(name, target, rate, permille))
 }
 
 /// Every row, in the order of the table; rows of as many brokers are together.
@@ -119,8 +126,8 @@ pub const ROWS: &[Row] = &[
     warm("requests-50c", "CPU us/request", 0.6, Warm::Requests { connections: 50 }),
     warm("consume-1", "CPU s/GB", 1.0, Warm::Consume { consumers: 1 }),
     warm("consume-4", "CPU s/GB", 1.0, Warm::Consume { consumers: 4 }),
-    warm("latency-p50", "ms", 1.0, Warm::Latency { rate: 1000, permille: 500 }),
-    warm("latency-p99", "ms", 1.0, Warm::Latency { rate: 1000, permille: 990 }),
+    latency("latency-p50", 1.0, 1000, 500),
+    latency("latency-p99", 1.0, 1000, 990),
     warm("synced-50c", "us a request", 0.2, Warm::Synced { connections: 50 }),
     warm("kcat-produce", "CPU s/GB", 1.0, Warm::KcatProduce),
     warm("kcat-consume", "CPU s/GB", 1.0, Warm::KcatConsume),
@@ -196,6 +203,17 @@ impl Row {
         figure.with_context(|| self.name.to_owned())
     }
 
+    /// Returns what it tells of a run of its load.
+    pub fn cost(&self, figure: &Figure) -> f64 {
+        let place = self.permille.and_then(|own| PERMILLES.iter().position(|each| *each == own));
+        place.map_or(figure.cost, |place| figure.latencies[place])
+    }
+
+    /// Whether the runs of one serve the other.
+    pub fn shares_runs(&self, other: &Self) -> bool {
+        self.brokers == other.brokers && self.load == other.load
+    }
+
     /// Whether its runs start brokers of their own, which nothing can warm.
     pub fn is_young(&self) -> bool {
         matches!(self.load, Load::Young(_))
@@ -257,16 +275,14 @@ impl Row {
                 Ok(figure)
             }
             Warm::Consume { consumers } => consume(subject, leader, topic, consumers, scale),
-            Warm::Latency { rate, permille } => {
+            Warm::Latency { rate } => {
                 let count = scale.of(5 * rate as usize) as u32;
-                let mut ways = Vec::new();
-                let mut figure = measured(subject, 1.0, || {
-                    ways = client::end_to_end(leader, topic, rate, count)?;
+                let mut times = Vec::new();
+                let figure = measured(subject, 1.0, || {
+                    times = client::end_to_end(leader, topic, rate, count)?;
                     Ok(())
                 })?;
-                ways.sort_unstable();
-                figure.cost = ways[(ways.len() - 1) * permille / 1000].as_secs_f64() * 1e3;
-                Ok(figure)
+                Ok(Figure { latencies: percentiles(times), ..figure })
             }
             Warm::KcatProduce => kcat_produce(subject, topic, scale),
             Warm::KcatConsume => kcat_consume(subject, topic, scale),
@@ -342,5 +358,6 @@ fn measured(subject: &Subject, work: f64, load: impl FnOnce() -> Result<()>) -> 
     let watch = CpuWatch::start(subject.processes())?;
     load()?;
     let Cpu { user, system } = watch.used()?;
-    Ok(Figure { cost: (user + system) / work, user, system, resident: subject.resident()? })
+    let resident = subject.resident()?;
+    Ok(Figure { cost: (user + system) / work, user, system, resident, ..Figure::default() })
 }
