@@ -222,6 +222,10 @@ enum Planted {
     NoPartitionEpochCheck,
     NoLivenessCheck,
     UnprovenLeads,
+    /// Members of the ISR are asked where their logs end before they know that nobody leads.
+    EarlyAnswers,
+    /// A list of unproven replicas that is read again takes all doubts away.
+    ListProves,
 }
 
 impl State {
