@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (std::net::TcpStream, TcpStream) {
+    fn pair() -> (std::net::TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (reader, _) = listener.accept().unwrap();
@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_sleeps_below_the_mark_and_wakes_at_it() {
-        let (mut sender, reader) = pair().await;
+        let (mut sender, reader) = pair();
         let mut mark = LowWater::new();
         mark.expect(&reader, WORTH);
         sender.write_all(&vec![7; WORTH - 1]).unwrap();
@@ -94,7 +94,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lower_mark_wakes_for_what_is_there() {
-        let (mut sender, reader) = pair().await;
+        let (mut sender, reader) = pair();
         let mut mark = LowWater::new();
         mark.expect(&reader, MARK_MAX);
         sender.write_all(&[7; 100]).unwrap();
@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_stream_wakes_below_the_mark() {
-        let (mut sender, mut reader) = pair().await;
+        let (mut sender, mut reader) = pair();
         let mut mark = LowWater::new();
         mark.expect(&reader, MARK_MAX);
         sender.write_all(&[7; 100]).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     /// The kernel gives the socket room for what it is to gather: nobody waits for the other.
     #[tokio::test]
     async fn frames_of_many_marks_arrive_whole() {
-        let (mut sender, mut reader) = pair().await;
+        let (mut sender, mut reader) = pair();
         let size = 20 * MARK_MAX + 12_345;
         let sending = std::thread::spawn(move || sender.write_all(&vec![7; size]));
         let mut mark = LowWater::new();
