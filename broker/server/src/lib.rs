@@ -18,6 +18,7 @@ pub mod http;
 pub mod in_flight;
 mod jobs;
 pub mod logging;
+mod low_water;
 mod membership;
 pub mod metadata;
 pub mod metrics;

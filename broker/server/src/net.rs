@@ -2,15 +2,13 @@
 //!
 //! A connection lives on one single-threaded runtime (`worker`); `placement` says on which, and has it move
 //! between two requests when the load asks for it; `listener` accepts and starts it there; `limits` says
-//! whether it may live at all; `frame` and `output` are what it reads and writes, `low_water` when it is woken
-//! for a large one.
+//! whether it may live at all; `frame` and `output` are what it reads and writes.
 
 pub(crate) mod cold;
 pub(crate) mod connection;
 pub(crate) mod frame;
 pub(crate) mod limits;
 pub mod listener;
-pub(crate) mod low_water;
 pub(crate) mod output;
 mod placement;
 pub mod worker;

@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::net::low_water::LowWater;
+use crate::low_water::LowWater;
 
 /// Bytes of a frame's length prefix.
 const LENGTH_SIZE: usize = 4;

@@ -74,6 +74,7 @@ const LAYERS: [&[&str]; 7] = [
         "clock",
         "metrics",
         "in_flight",
+        "low_water",
         "open_files",
         "order",
         "peer",

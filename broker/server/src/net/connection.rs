@@ -29,7 +29,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::frame::{self, Frame, FrameError, LENGTH_SIZE};
 use super::limits::ConnectionPermit;
-use super::low_water::LowWater;
 use super::output;
 use super::placement::Seat;
 use super::worker::Places;
@@ -38,6 +37,7 @@ use crate::api::dispatch::{self, Dispatched, Fault};
 use crate::api::{Later, Peer};
 use crate::context::Context;
 use crate::in_flight::{self, Room};
+use crate::low_water::LowWater;
 use crate::tasks::Tasks;
 
 /// Answers that may wait at once on one connection; clients pipeline 5 by default.
