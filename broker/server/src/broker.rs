@@ -18,7 +18,7 @@ use broker_config::topic::TopicConfig;
 use broker_protocol::quantity::BrokerId;
 use broker_storage::fs::Fs;
 use broker_storage::fs::real::RealFs;
-use broker_storage::log_dir::{Identity, LogDir};
+use broker_storage::log_dir::Identity;
 use broker_zookeeper::embedded::EmbeddedTree;
 use broker_zookeeper::node::broker as registration;
 use broker_zookeeper::path;
@@ -56,6 +56,7 @@ use ground::Ground;
 use listeners::{bind, serve};
 use patience::{Renewal, patiently};
 
+mod dirs;
 mod ending;
 mod ground;
 mod hand_over;
@@ -387,6 +388,7 @@ fn origin(config: &BrokerConfig) -> Result<(Origin, Option<EmbeddedTree>)> {
         let connect = connect.clone();
         return Ok((Origin::Remote { connect, session_timeout, connection_timeout }, None));
     }
+    dirs::look(config)?;
     let tree = open_tree(config)?;
     Ok((Origin::Embedded(tree.clone()), Some(tree)))
 }
@@ -440,7 +442,7 @@ async fn load_logs(
     let now = config.load();
     let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
     let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };
-    let dirs = open_dirs(&now.log_dirs, fs, &identity, clock)?;
+    let dirs = dirs::open(&now.log_dirs, fs, &identity, clock)?;
     let settings = Settings {
         fetch_sessions_max: now.max_incremental_fetch_session_cache_slots.max(0) as usize,
         recovery_threads: now.num_recovery_threads_per_data_dir.max(1) as usize,
@@ -472,28 +474,4 @@ async fn end_adoption(context: &Context, ground: &Ground) -> Result<()> {
         producer_ids::pass_over(&*ground.store, context.broker_id, known).await?;
     }
     adopt::done(&*ground.store).await
-}
-
-/// Opens every directory; one whose disk fails is offline from the start, if another works.
-fn open_dirs(
-    paths: &[PathBuf],
-    fs: &Arc<dyn Fs>,
-    identity: &Identity,
-    clock: &SharedClock,
-) -> Result<Vec<Arc<LogDir>>> {
-    let mut dirs = Vec::with_capacity(paths.len());
-    for path in paths {
-        let dir = match LogDir::open(Arc::clone(fs), path, identity, clock.wall()) {
-            Ok(dir) => dir,
-            Err(error) => match error.disk_failure() {
-                Some(disk) => LogDir::failed(Arc::clone(fs), path, disk)?,
-                None => return Err(error.into()),
-            },
-        };
-        dirs.push(Arc::new(dir));
-    }
-    if dirs.iter().all(|dir| dir.offline().is_offline()) {
-        bail!("log.dirs: no directory can be used; the log says why");
-    }
-    Ok(dirs)
 }

@@ -124,8 +124,8 @@ pub(crate) struct Joining {
     pub(crate) fs: Arc<dyn Fs>,
     /// The log directory that keeps the identity, whose lock is held.
     pub(crate) dir: PathBuf,
-    /// What the last run left there.
-    pub(crate) past: Option<Identity>,
+    /// What the last run left there, and where this one is a member.
+    pub(crate) past: Identity,
     /// The source of time.
     pub(crate) clock: SharedClock,
     /// Where the epoch of the registration is shown; -1 until there is one.
@@ -180,7 +180,7 @@ impl Membership {
     /// # Errors
     /// When its id is another's. Where the tree does not answer this waits.
     pub(crate) async fn join(joining: Joining) -> Result<Self, MemberError> {
-        let identity = joining.past.clone().unwrap_or_default();
+        let identity = joining.past.clone();
         let broker_epoch = Arc::clone(&joining.broker_epoch);
         let controller = watch::Sender::new(None);
         let (resign, resigned) = mpsc::channel(1);

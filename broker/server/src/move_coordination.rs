@@ -17,6 +17,8 @@ use broker_zookeeper::store::Store;
 use broker_zookeeper::transfer;
 use tracing::info;
 
+use crate::membership::identity::{self, Identity};
+
 /// The embedded tree's file, in the first log directory: it and the data go together.
 pub(crate) const TREE_FILE: &str = "ottla-coordination.log";
 
@@ -99,7 +101,7 @@ fn put_away(fs: &dyn Fs, files: &Files) -> Result<()> {
 }
 
 /// Refuses a start with the wrong tree: with a ZooKeeper while the embedded tree was not moved, or
-/// without one after it was.
+/// without one after it was, or on a disk that is a member of a cluster there.
 ///
 /// # Errors
 /// In words, with the command that helps.
@@ -118,8 +120,26 @@ pub(crate) fn refuse_wrong_tree(fs: &dyn Fs, config: &BrokerConfig) -> Result<()
             files.moved.display(),
             files.tree.display()
         ),
-        (Some(_), false, _) | (None, ..) => Ok(()),
+        (None, false, false) => match membership(fs, config) {
+            Some((file, connect)) => bail!(
+                "zookeeper.connect is missing: this disk is that of a broker of the cluster at {connect} \
+                 ({} says so); set it, or, to begin a broker of its own with copies of what is on the \
+                 disk, delete that file",
+                file.display()
+            ),
+            None => Ok(()),
+        },
+        (Some(_), false, _) | (None, true, _) => Ok(()),
     }
+}
+
+/// Of which cluster's broker the disk is, if of one in a ZooKeeper, and the file that says so. A directory
+/// that cannot be read is judged where it is opened.
+fn membership(fs: &dyn Fs, config: &BrokerConfig) -> Option<(PathBuf, String)> {
+    config.log_dirs.iter().find_map(|dir| {
+        let connect = Identity::read(fs, dir).ok().flatten()?.zookeeper?;
+        Some((dir.join(identity::FILE), connect))
+    })
 }
 
 /// Where the tree is, before and after.
@@ -156,18 +176,27 @@ mod tests {
     /// Each pair of setting and file has its one answer.
     #[test]
     fn a_start_with_the_wrong_tree_is_refused() {
-        let cases: [(bool, &[&str], Option<&str>); 6] = [
+        const SESSION: &str = identity::FILE;
+        let cases: [(bool, &[&str], Option<&str>); 9] = [
             (false, &[], None),
             (true, &[], None),
             (false, &[TREE_FILE], None),
             (true, &[TREE_FILE], Some("move-coordination --to zk:2181/a")),
             (false, &[MOVED_FILE], Some("zookeeper.connect is missing")),
             (true, &[MOVED_FILE], None),
+            (false, &[SESSION], Some("a broker of the cluster at zk:2181/a")),
+            (false, &[SESSION, TREE_FILE], None),
+            (true, &[SESSION], None),
         ];
         for (with_zookeeper, files, refusal) in cases {
             let dir = tempfile::tempdir().unwrap();
             for file in files {
                 RealFs.open(&dir.path().join(file), broker_storage::fs::Open::Create).unwrap();
+                if *file == SESSION {
+                    let zookeeper = Some("zk:2181/a".to_owned());
+                    let identity = Identity { zookeeper, ..Identity::default() };
+                    identity.write(&RealFs, dir.path()).unwrap();
+                }
             }
             let config = BrokerConfig {
                 log_dirs: vec![dir.path().to_owned()],

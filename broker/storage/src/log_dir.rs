@@ -184,6 +184,27 @@ impl LogDir {
         Self::assemble(fs, dir, clean_shutdown, Some(lock)).map_err(error("start a thread for"))
     }
 
+    /// Looks whether a directory can be taken for this broker, and changes nothing in it.
+    ///
+    /// # Errors
+    /// What [`Self::open`] would say: that it is in use, or another broker's, or not to be understood.
+    pub fn look(fs: &dyn Fs, dir: &Path, broker_id: BrokerId) -> Result<(), OpenError> {
+        let lock = dir.join(LOCK_FILE);
+        if fs.exists(&lock).is_ok_and(|exists| exists)
+            && let Err(error) = fs.lock(&lock)
+            && error.kind() == ErrorKind::WouldBlock
+        {
+            return Err(OpenError::Locked { dir: dir.to_path_buf() });
+        }
+        match MetaProperties::read(fs, dir)?.and_then(|found| found.broker_id) {
+            Some(found) if found != broker_id => {
+                let dir = dir.to_path_buf();
+                Err(OpenError::ForeignBroker { dir, found, expected: broker_id })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Stands for a directory whose disk failed before it could be opened: it is offline from the start.
     ///
     /// # Errors

@@ -138,8 +138,12 @@ fn a_directory_belongs_to_one_process_one_cluster_and_one_broker() {
     };
     let open = |identity| LogDir::open(fs.clone(), temporary.path(), &identity, NOW);
     let held = open(identity("a", 1)).unwrap();
+    let look = |broker| LogDir::look(&*fs, temporary.path(), BrokerId(broker));
     assert!(matches!(open(identity("a", 1)), Err(OpenError::Locked { .. })));
+    assert!(matches!(look(1), Err(OpenError::Locked { .. })));
     drop(held);
+    assert!(matches!(look(2), Err(OpenError::ForeignBroker { .. })));
+    look(1).unwrap();
     assert!(matches!(open(identity("b", 1)), Err(OpenError::ForeignCluster { .. })));
     assert!(matches!(open(identity("a", 2)), Err(OpenError::ForeignBroker { .. })));
     open(identity("a", 1)).unwrap();

@@ -32,8 +32,8 @@ pub(super) struct Ground {
     pub(super) is_alone: bool,
     /// Whether topics were taken over from log directories that came without a tree.
     pub(super) is_adopted: bool,
-    /// Who this broker was in its last run.
-    pub(super) past: Option<Identity>,
+    /// Who this broker was in its last run, and where it is a member now.
+    pub(super) past: Identity,
 }
 
 impl Ground {
@@ -63,7 +63,7 @@ impl Ground {
             let cluster_id = membership::cluster_id(&*store, fresh).await?;
             let broker_id = BrokerId(config.id());
             let is_adopted = adopt::topics(&*store, fs, &config.log_dirs, broker_id).await?;
-            let past = None;
+            let past = Identity::default();
             return Ok(Self { sessions, store, broker_id, cluster_id, is_alone, is_adopted, past });
         }
         let ours = ours.map(|id| id.to_string());
@@ -76,6 +76,8 @@ impl Ground {
         };
         let (found, broker_id) = patiently(&sessions, Renewal::Ours, find).await?;
         let (cluster_id, is_adopted) = (found.id, false);
+        let zookeeper = config.zookeeper_connect.clone();
+        let past = Identity { zookeeper, ..past.unwrap_or_default() };
         Ok(Self { sessions, store, broker_id, cluster_id, is_alone, is_adopted, past })
     }
 }

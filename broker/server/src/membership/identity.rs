@@ -6,7 +6,8 @@
 //! before one of them can own anything.
 //!
 //! It also keeps the highest controller epoch that was ever seen: a tree that shows a lower one was put
-//! back to an older state.
+//! back to an older state. And it keeps which ZooKeeper that was: a start without one on such a disk would
+//! make a second cluster of what the first still counts on.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -30,6 +31,8 @@ pub(crate) struct Identity {
     pub(crate) sessions: Vec<i64>,
     /// The highest controller epoch that was seen.
     pub(crate) controller_epoch: i32,
+    /// `zookeeper.connect`; `None` for a broker that runs alone.
+    pub(crate) zookeeper: Option<String>,
 }
 
 impl Identity {
@@ -56,12 +59,15 @@ impl Identity {
     }
 
     fn render(&self) -> String {
-        let Self { sessions, controller_epoch } = self;
+        let Self { sessions, controller_epoch, zookeeper } = self;
         let sessions: Vec<String> = sessions.iter().map(|id| format!("{id:#x}")).collect();
         let mut text = String::from("version=0\n");
         // Writing to a `String` cannot fail.
         _ = writeln!(text, "sessions={}", sessions.join(","));
         _ = writeln!(text, "controller.epoch={controller_epoch}");
+        if let Some(connect) = zookeeper {
+            _ = writeln!(text, "zookeeper.connect={connect}");
+        }
         text
     }
 
@@ -77,6 +83,7 @@ impl Identity {
                     read.sessions = ids.map(session).collect::<Option<_>>()?;
                 }
                 "controller.epoch" => read.controller_epoch = value.parse().ok()?,
+                "zookeeper.connect" => read.zookeeper = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -97,7 +104,8 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { sessions: vec![-2, 0x1_0000_abcd], controller_epoch: 77 }
+        let zookeeper = Some("zk1:2181,zk2:2181/a=b".to_owned());
+        Identity { sessions: vec![-2, 0x1_0000_abcd], controller_epoch: 77, zookeeper }
     }
 
     /// What one run writes the next reads; without a file there is nothing.

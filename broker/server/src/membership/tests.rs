@@ -82,7 +82,7 @@ impl Bed {
                 features: BTreeMap::new(),
                 timestamp_ms: 0,
             },
-            past: Identity::read(&*fs, dir).unwrap(),
+            past: Identity::read(&*fs, dir).unwrap().unwrap_or_default(),
             fs,
             dir: dir.to_owned(),
             clock: Arc::new(SystemClock),
