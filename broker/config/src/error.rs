@@ -65,7 +65,7 @@ pub enum ConfigError {
         key: String,
     },
     /// Two keys contradict each other.
-    #[error("`{key}` and `{other}` contradict each other: {reason}")]
+    #[error("`{key}` and `{other}` do not go together: {reason}")]
     Conflict {
         /// The key that cannot stand.
         key: &'static str,

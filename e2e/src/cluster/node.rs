@@ -83,10 +83,11 @@ pub struct Node {
 }
 
 /// What brokers of both kinds are told alike. The waits that end with a socket's timeout are brought
-/// near the session timeout: with Kafka's 30 s they would be all that a run of minutes sees.
+/// near the session timeout: with Kafka's 30 s they would be all that a run of minutes sees. A start waits
+/// for ZooKeeper for longer than faults in a row keep it away.
 const SETTINGS: [(&str, &str); 26] = [
     ("zookeeper.session.timeout.ms", "6000"),
-    ("zookeeper.connection.timeout.ms", "20000"),
+    ("zookeeper.connection.timeout.ms", "60000"),
     ("default.replication.factor", "3"),
     ("min.insync.replicas", "2"),
     ("unclean.leader.election.enable", "false"),

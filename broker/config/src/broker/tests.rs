@@ -283,7 +283,7 @@ fn topic_overrides_are_checked() {
         ),
         (
             &[("min.compaction.lag.ms", "2"), ("max.compaction.lag.ms", "1")],
-            "`min.compaction.lag.ms` and `max.compaction.lag.ms` contradict each other: the shortest lag 2 exceeds the longest 1",
+            "`min.compaction.lag.ms` and `max.compaction.lag.ms` do not go together: the shortest lag 2 exceeds the longest 1",
         ),
         (
             &[("compression.lz4.level", "3")],

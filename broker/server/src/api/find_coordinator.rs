@@ -58,7 +58,10 @@ fn find(
         error_message: Some(Cow::Borrowed(message)),
     };
     if !is_group {
-        return not_found(ErrorCode::InvalidRequest, "only groups have a coordinator here");
+        return not_found(
+            ErrorCode::InvalidRequest,
+            "transactions are not served yet: only groups have a coordinator",
+        );
     }
     let metadata = context.metadata.load();
     let leader = context

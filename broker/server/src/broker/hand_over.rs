@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::member::way_to_controller;
 use crate::context::Context;
+use crate::metadata::Partition;
 use crate::replica::progress::NO_BROKER_EPOCH;
 
 /// The longest that it may take: half of the 30 seconds that Kubernetes gives a whole stop.
@@ -51,6 +52,10 @@ pub(super) async fn hand_over(
         response
     };
     info!(partitions = led(context), controller = controller(context), "leadership is handed over");
+    let alone = led_alone(context);
+    if alone > 0 {
+        warn!(partitions = alone, "nobody else has a replica: offline until this broker is back");
+    }
     let why = tokio::select! {
         biased;
         is_done = ask(&config, own, controlled_shutdown) => if is_done {
@@ -112,7 +117,7 @@ async fn ask(
         if response.error_code == 0 {
             let left = response.remaining_partitions.len();
             if left == 0 {
-                info!("other brokers lead what this one led");
+                info!("other brokers lead what they have replicas of");
                 return true;
             }
             warn!(left, "partitions that no other broker can lead");
@@ -155,9 +160,20 @@ fn controller(context: &Context) -> Option<i32> {
 /// How many partitions this broker leads, as far as it was told: a disk that hangs may hold the partitions
 /// themselves.
 fn led(context: &Context) -> usize {
+    count_led(context, |_| true)
+}
+
+/// How many of those nobody else has a replica of.
+fn led_alone(context: &Context) -> usize {
+    count_led(context, |partition| partition.replicas == [context.broker_id])
+}
+
+fn count_led(context: &Context, counts: impl Fn(&Partition) -> bool) -> usize {
     let metadata = context.metadata.load();
     let all = metadata.topics.values().flat_map(|topic| topic.partitions.iter());
-    all.filter(|partition| partition.leader == Some(context.broker_id)).count()
+    all.filter(|partition| partition.leader == Some(context.broker_id))
+        .filter(|partition| counts(partition))
+        .count()
 }
 
 #[cfg(test)]

@@ -21,7 +21,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It must be `host:port,host:port`, and may end in the path of a node.
-    #[error("{connect:?} names no servers, or its end is no path of a node")]
+    #[error(
+        "{connect:?} is no list of host:port, with or without a path, as zk1:2181,zk2:2181/ottla is"
+    )]
     BadConnect {
         /// What was given.
         connect: String,
@@ -64,6 +66,17 @@ pub(super) struct Target {
     pub(super) chroot: String,
 }
 
+/// Whether it is a host, with a port or without.
+fn is_server(text: &str) -> bool {
+    let is_port = |port: &str| port.parse().is_ok_and(|port: u16| port > 0);
+    match text.rsplit_once(':') {
+        // The colon is one of an IPv6 address.
+        Some((_, rest)) if rest.ends_with(']') => true,
+        Some((host, port)) => !host.is_empty() && is_port(port),
+        None => !text.is_empty(),
+    }
+}
+
 impl Target {
     /// Reads `zookeeper.connect`.
     pub(super) fn parse(connect: &str) -> Result<Self, ConnectError> {
@@ -73,7 +86,7 @@ impl Target {
             None => (connect, "/"),
         };
         let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
-        if servers.contains(&"") || limits::check_path(chroot).is_err() {
+        if !servers.iter().all(|server| is_server(server)) || limits::check_path(chroot).is_err() {
             return Err(bad());
         }
         Ok(Self { servers: servers.join(","), chroot: chroot.to_owned() })
@@ -312,7 +325,9 @@ mod tests {
             let target = Target { servers: servers.to_owned(), chroot: chroot.to_owned() };
             assert_eq!(Target::parse(connect).unwrap(), target, "{connect}");
         }
-        for connect in ["", "/kafka", "zk1,,zk2", "zk1/kafka/", "zk1/a//b", "zk1/a,zk2/b/"] {
+        let wrong = ["", "/kafka", "zk1,,zk2", "zk1/kafka/", "zk1/a//b", "zk1/a,zk2/b/"];
+        let wrong_ports = ["zk1:2181ottla", "zk1:", ":2181", "zk1:0", "zk1:2181,zk2:65536/a"];
+        for connect in wrong.into_iter().chain(wrong_ports) {
             assert!(Target::parse(connect).is_err(), "{connect}");
         }
     }
