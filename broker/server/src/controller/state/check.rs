@@ -11,6 +11,13 @@ impl State {
     /// Asserts one step of a partition's state, from what it was to what is in the tree now.
     pub(super) fn assert_step(&self, former: Option<&View>, view: &View, is_leaders_own: bool) {
         assert_view(view);
+        let View { partition, isr, assignment, .. } = view;
+        // What was there before may be another hand's: it is kept, and nobody who is no replica leads by it.
+        let was_member = |id: &BrokerId| former.is_some_and(|former| former.isr.contains(id));
+        assert!(
+            isr.iter().all(|id| assignment.replicas.contains(id) || was_member(id)),
+            "the ISR {isr:?} of {partition} has a new member that is no replica of {assignment:?}"
+        );
         assert!(view.controller_epoch <= self.controller_epoch, "no state is of a later term");
         let Some(former) = former else { return };
         assert!(
@@ -78,13 +85,9 @@ impl State {
 }
 
 fn assert_view(view: &View) {
-    let View { partition, leader, isr, assignment, leader_epoch, .. } = view;
+    let View { partition, leader, isr, leader_epoch, .. } = view;
     assert!(!isr.is_empty(), "the ISR of {partition} is empty");
     assert!(leader.is_none_or(|id| isr.contains(&id)), "the leader of {partition} is not in sync");
-    assert!(
-        isr.iter().all(|id| assignment.replicas.contains(id)),
-        "the ISR {isr:?} of {partition} has a member that is no replica of {assignment:?}"
-    );
     assert_eq!(isr.iter().collect::<BTreeSet<_>>().len(), isr.len(), "a member is named once");
     assert!(leader_epoch.0 >= 0, "epochs count from 0");
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::BrokerId;
 
+use super::invariants::check;
 use super::world::{World, ids, part};
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::request::{Reply, Request};
 
 /// Cuts the power of broker 1, which then lacks the last record of `t-0`, and starts it again.
@@ -165,4 +167,24 @@ fn a_leader_hears_of_a_state_that_another_hand_has_written() {
     assert_eq!(told(&world, 1), Some((1, 1)));
     let version = world.tree.read_state(&name).unwrap().version;
     assert_eq!(world.replica(BrokerId(1), &name).unwrap().partition_epoch, version);
+}
+
+/// A topic that was deleted by hand and made again has the state of a partition that it has not, by a write that
+/// was on its way; then it grows. Nobody who is no replica leads.
+#[test]
+fn a_state_that_was_there_before_its_partition_names_no_replica() {
+    let name = part("t", 1);
+    let mut world = World::new(3, 1);
+    world.create("t", &[&[1]], true);
+    world.topic_seen("t");
+    world.settle();
+    let node = world.tree.topics.get_mut(&name.topic).unwrap();
+    let old = node.states[&0].clone();
+    node.states.insert(1, old);
+    node.partitions.insert(1, Assignment::settled(ids(&[2, 3])));
+    node.version += 1;
+    world.topic_seen("t");
+    world.settle();
+    check(&world);
+    assert_eq!(world.state_of(&name), (-1, 1, vec![1]));
 }
