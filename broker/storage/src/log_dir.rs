@@ -172,12 +172,7 @@ impl LogDir {
                 fs.sync_dir(parent).map_err(error("create"))?;
             }
         }
-        let lock = fs.lock(&dir.join(LOCK_FILE)).map_err(|source| {
-            if source.kind() == ErrorKind::WouldBlock {
-                return OpenError::Locked { dir: dir.to_path_buf() };
-            }
-            OpenError::Io { operation: "lock", dir: dir.to_path_buf(), source }
-        })?;
+        let lock = lock(fs.as_ref(), dir)?;
         check_identity(fs.as_ref(), dir, identity, now)?;
         let clean_shutdown =
             CleanShutdown::take(fs.as_ref(), dir).map_err(error("read the clean marker of"))?;
@@ -189,20 +184,13 @@ impl LogDir {
     /// # Errors
     /// What [`Self::open`] would say: that it is in use, or another broker's, or not to be understood.
     pub fn look(fs: &dyn Fs, dir: &Path, broker_id: BrokerId) -> Result<(), OpenError> {
-        let lock = dir.join(LOCK_FILE);
-        if fs.exists(&lock).is_ok_and(|exists| exists)
-            && let Err(error) = fs.lock(&lock)
-            && error.kind() == ErrorKind::WouldBlock
-        {
-            return Err(OpenError::Locked { dir: dir.to_path_buf() });
+        let find = |source| OpenError::Io { operation: "find", dir: dir.to_path_buf(), source };
+        // Where there is no such file nobody holds it, and none is made.
+        if fs.exists(&dir.join(LOCK_FILE)).map_err(find)? {
+            drop(lock(fs, dir)?);
         }
-        match MetaProperties::read(fs, dir)?.and_then(|found| found.broker_id) {
-            Some(found) if found != broker_id => {
-                let dir = dir.to_path_buf();
-                Err(OpenError::ForeignBroker { dir, found, expected: broker_id })
-            }
-            _ => Ok(()),
-        }
+        let found = MetaProperties::read(fs, dir)?.and_then(|found| found.broker_id);
+        check_broker(dir, found, broker_id)
     }
 
     /// Stands for a directory whose disk failed before it could be opened: it is offline from the start.
@@ -355,6 +343,25 @@ impl LogDir {
     }
 }
 
+/// Takes the directory's lock.
+fn lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
+    fs.lock(&dir.join(LOCK_FILE)).map_err(|source| {
+        if source.kind() == ErrorKind::WouldBlock {
+            return OpenError::Locked { dir: dir.to_path_buf() };
+        }
+        OpenError::Io { operation: "lock", dir: dir.to_path_buf(), source }
+    })
+}
+
+fn check_broker(dir: &Path, found: Option<BrokerId>, expected: BrokerId) -> Result<(), OpenError> {
+    match found {
+        Some(found) if found != expected => {
+            Err(OpenError::ForeignBroker { dir: dir.to_path_buf(), found, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_identity(
     fs: &dyn Fs,
     dir: &Path,
@@ -373,11 +380,7 @@ fn check_identity(
             expected: identity.cluster_id.clone(),
         });
     }
-    if let Some(found) = properties.broker_id.replace(identity.broker_id)
-        && found != identity.broker_id
-    {
-        return Err(OpenError::ForeignBroker { dir, found, expected: identity.broker_id });
-    }
+    check_broker(&dir, properties.broker_id.replace(identity.broker_id), identity.broker_id)?;
     if found.as_ref() != Some(&properties) {
         properties.write(fs, &dir, now)?;
     }

@@ -343,10 +343,11 @@ impl Connection {
         // While nothing more is handled, a little is read all the same: the end of the stream too.
         let mut reads = !self.is_blocked() || self.input.len() < READ_SIZE;
         if reads {
-            reads = self.make_room()?;
-        }
-        if reads {
-            self.low_water.expect(&self.stream, self.missing()?.unwrap_or(0));
+            let missing = self.missing()?;
+            reads = self.make_room(missing);
+            if reads {
+                self.low_water.expect(&self.stream, missing.unwrap_or(0));
+            }
         }
         tokio::select! {
             biased;
@@ -379,16 +380,17 @@ impl Connection {
 
     /// Grows the read buffer for what comes next, by doubling; returns whether to read now.
     ///
-    /// A large frame that has begun is read on once there is room for all of it.
-    fn make_room(&mut self) -> Result<bool, End> {
+    /// A large frame that has begun, of which `missing` bytes are to come, is read on once there is room for
+    /// all of it.
+    fn make_room(&mut self, missing: Option<usize>) -> bool {
         let here = self.input.len();
-        let whole = here + self.missing()?.unwrap_or(READ_SIZE);
+        let whole = here + missing.unwrap_or(READ_SIZE);
         if here >= LARGE_FRAME && self.input.capacity() < whole {
             if self.room.as_ref().is_none_or(|room| room.size() < whole) {
                 if self.queued.is_none() {
                     self.queued = Some(Box::pin(Arc::clone(&self.context.in_flight).room(whole)));
                 }
-                return Ok(false);
+                return false;
             }
             self.resize();
         } else if here == 0 {
@@ -397,7 +399,7 @@ impl Connection {
         } else {
             self.input.reserve((whole - here).min(here.max(READ_SIZE)));
         }
-        Ok(true)
+        true
     }
 
     /// Goes on with a large frame, for which there is room now.

@@ -187,14 +187,19 @@ impl Tree {
                 let kept = node.partitions.keys().all(|number| partitions.contains_key(number));
                 assert!(kept, "no partition is lost");
                 node.id = Some(*id);
-                node.partitions.clone_from(partitions);
+                let former = std::mem::replace(&mut node.partitions, partitions.clone());
                 node.version += 1;
                 for (number, state) in &node.states {
                     // One that is not there was made for the topic before, which had no id either.
                     let Some(Assignment { replicas, .. }) = node.partitions.get(number) else {
                         continue;
                     };
-                    let is_in = state.isr.iter().all(|member| replicas.contains(member));
+                    // A state that was there before its partition may name who never was a replica.
+                    let was_in = |member: &&BrokerId| {
+                        former.get(number).is_some_and(|former| former.replicas.contains(*member))
+                    };
+                    let mut members = state.isr.iter().filter(was_in);
+                    let is_in = members.all(|member| replicas.contains(member));
                     assert!(is_in, "{topic}-{number}: {state:?} outlives {replicas:?}");
                 }
                 Ok(node.version)
