@@ -177,7 +177,7 @@ impl<'a> Bench<'a> {
             for attempt in 0..=REPEATS_MAX {
                 let limits = machine::limits(self.directory)?;
                 let look = Look::now(&own)?;
-                let mut pair = [Figure::default(); 2];
+                let mut pair = <[Figure; 2]>::default();
                 // A B, then B A: what drifts with time hits both sides alike.
                 let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
                 for side in order {

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-/// The percentiles that a load of timed records is told by, in thousandths.
-pub const PERMILLES: [usize; 3] = [500, 990, 999];
-
 /// What a run of a load gave.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Figure {
     /// The row's own figure, but for rows of latency.
     pub cost: f64,
-    /// Of a load of timed records: how long the record at each of [`PERMILLES`] took, in ms.
-    pub latencies: [f64; PERMILLES.len()],
+    /// Of a load of timed records: how long each took, the quickest first.
+    pub times: Vec<Duration>,
     /// CPU seconds of the broker in user mode.
     pub user: f64,
     /// CPU seconds of the broker in the kernel.
@@ -20,10 +17,18 @@ pub struct Figure {
     pub resident: f64,
 }
 
-/// Returns how long the record at each of [`PERMILLES`] took, in ms; `times` is not empty.
-pub fn percentiles(mut times: Vec<Duration>) -> [f64; PERMILLES.len()] {
-    times.sort_unstable();
-    PERMILLES.map(|permille| times[(times.len() - 1) * permille / 1000].as_secs_f64() * 1e3)
+impl Figure {
+    /// Adds how long each timed record took.
+    #[must_use]
+    pub fn with_times(self, mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { times, ..self }
+    }
+
+    /// Returns how long the timed record at so many thousandths took, in ms; there is one at least.
+    pub fn latency(&self, permille: usize) -> f64 {
+        self.times[(self.times.len() - 1) * permille / 1000].as_secs_f64() * 1e3
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +38,8 @@ mod tests {
     #[test]
     fn percentiles_are_of_the_sorted_times() {
         let times = (0..=1000).rev().map(Duration::from_millis).collect();
-        assert_eq!(percentiles(times).map(|ms| format!("{ms:.0}")), ["500", "990", "999"]);
+        let figure = Figure::default().with_times(times);
+        let told = [500, 990, 999].map(|permille| format!("{:.0}", figure.latency(permille)));
+        assert_eq!(told, ["500", "990", "999"]);
     }
 }

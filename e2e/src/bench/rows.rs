@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::figure::{Figure, PERMILLES, percentiles};
+use super::figure::Figure;
 use super::kind::Kind;
 use super::machine::{Cpu, CpuWatch};
 use super::subject::Subject;
@@ -205,8 +205,7 @@ impl Row {
 
     /// Returns what it tells of a run of its load.
     pub fn cost(&self, figure: &Figure) -> f64 {
-        let place = self.permille.and_then(|own| PERMILLES.iter().position(|each| *each == own));
-        place.map_or(figure.cost, |place| figure.latencies[place])
+        self.permille.map_or(figure.cost, |permille| figure.latency(permille))
     }
 
     /// Whether the runs of one serve the other.
@@ -282,7 +281,7 @@ impl Row {
                     times = client::end_to_end(leader, topic, rate, count)?;
                     Ok(())
                 })?;
-                Ok(Figure { latencies: percentiles(times), ..figure })
+                Ok(figure.with_times(times))
             }
             Warm::KcatProduce => kcat_produce(subject, topic, scale),
             Warm::KcatConsume => kcat_consume(subject, topic, scale),
