@@ -18,7 +18,7 @@ use super::DRAIN;
 use crate::context::Context;
 
 /// What is waited for once all were told to end.
-const WAITED_FOR: [&str; 3] = ["listener", "connection", "cleaner"];
+const WAITED_FOR: [&str; 4] = ["listener", "connection", "cleaner", "control"];
 
 /// How long the tree has to end the session where the process is to end at once.
 const IN_HASTE: Duration = Duration::from_millis(500);
@@ -63,8 +63,9 @@ pub(super) async fn close_logs(context: &Context, haste: &CancellationToken) {
     let left = tokio::task::spawn_blocking(move || replicas.leave_to_others());
     let drained = async {
         let limit = DRAIN + Duration::from_secs(1);
-        let [listener, connection, cleaner] = WAITED_FOR.map(|name| tasks.drain(name, limit));
-        tokio::join!(left, listener, connection, cleaner)
+        let [listener, connection, cleaner, control] =
+            WAITED_FOR.map(|name| tasks.drain(name, limit));
+        tokio::join!(left, listener, connection, cleaner, control)
     };
     let was_patient = unless(haste, drained).await.is_some();
     for (task, left) in tasks.running() {

@@ -106,10 +106,15 @@ pub(super) fn obey(
         dynamic_config: Arc::clone(&context.dynamic_config),
         loaded,
     };
-    context.tasks.spawn("control", async move {
+    let shutdown = context.tasks.shutdown_token();
+    let obey = async move {
         if is_registered.await.is_ok() {
             Control::new(parts, -1).run(orders).await;
         }
+    };
+    context.tasks.spawn("control", async move {
+        // Who closes the logs obeys nobody.
+        shutdown.run_until_cancelled_owned(obey).await;
     });
     keep_isrs(context);
     tell_of_log_dirs(context);
