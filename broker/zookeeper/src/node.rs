@@ -20,6 +20,8 @@ pub mod reassignment;
 pub mod standing;
 pub mod topic;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -49,6 +51,11 @@ fn decode<T: DeserializeOwned>(
     data: &[u8],
 ) -> Result<T, NodeError> {
     serde_json::from_slice(data).map_err(|source| NodeError { path: path.to_owned(), what, source })
+}
+
+/// Whether a list of brokers names each once.
+fn are_distinct(ids: &[i32]) -> bool {
+    ids.iter().collect::<BTreeSet<_>>().len() == ids.len()
 }
 
 /// Encodes a value whose keys are strings, which cannot fail.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | is up and proven | stays, unless the first replica is asked for and can lead |
 //! | is leaving, and another member of the ISR can lead | the first such replica leads |
-//! | is leaving, and no other can | stays: nothing is moved |
+//! | is leaving and proven, and no other can | stays: nothing is moved |
 //! | is gone, unproven, or not to be kept | the first replica in the ISR that is up and proven leads |
 //! | nobody in the ISR can prove that it is complete | once all of the ISR is here, who has most leads, alone |
 //! | nobody in the ISR is left, unclean elections on | the first replica that is up leads, alone |
@@ -38,7 +38,10 @@ pub enum Presence {
         proven: bool,
     },
     /// It is registered, but shutting down, or its port refuses.
-    Leaving,
+    Leaving {
+        /// Whether nothing casts doubt on its log's being complete.
+        proven: bool,
+    },
     /// It is not registered, or its replica's directory failed.
     Gone,
 }
@@ -93,7 +96,7 @@ impl Facts<'_> {
         let leader = self.leader?;
         let stays = match (self.presence)(leader) {
             Presence::Up { proven } => proven,
-            Presence::Leaving => !any_other,
+            Presence::Leaving { proven } => proven && !any_other,
             Presence::Gone => false,
         };
         (stays && self.is_kept(leader) && self.isr.contains(&leader)).then_some(leader)
@@ -118,7 +121,7 @@ pub fn elect(facts: &Facts<'_>) -> Elected {
     let stays = |id: &BrokerId| match (facts.presence)(*id) {
         _ if *id == leader => true,
         Presence::Up { proven } => proven || facts.leader == Some(leader),
-        Presence::Leaving | Presence::Gone => false,
+        Presence::Leaving { .. } | Presence::Gone => false,
     };
     let isr = facts.isr.iter().copied().filter(|id| facts.is_kept(*id)).filter(stays).collect();
     Elected { leader: Some(leader), isr, is_unclean: false, ask: Vec::new() }
@@ -141,7 +144,9 @@ fn without_proof(facts: &Facts<'_>) -> Elected {
     let here: Vec<_> = facts.replicas.iter().copied().filter(is_member).collect();
     let here: Vec<_> = here.into_iter().filter(|id| facts.is_up(*id)).collect();
     if here.is_empty() {
-        let is_gone = |id: &BrokerId| (facts.presence)(*id) == Presence::Gone;
+        // A member that is no replica never leads: nobody waits for it.
+        let is_gone =
+            |id: &BrokerId| !facts.is_kept(*id) || (facts.presence)(*id) == Presence::Gone;
         let winner = facts.replicas.iter().copied().find(|id| facts.is_up(*id));
         return match winner {
             Some(winner) if facts.is_unclean && facts.isr.iter().all(is_gone) => {
@@ -184,7 +189,8 @@ mod tests {
 
     const UP: Presence = Presence::Up { proven: true };
     const DOUBTED: Presence = Presence::Up { proven: false };
-    const LEAVING: Presence = Presence::Leaving;
+    const LEAVING: Presence = Presence::Leaving { proven: true };
+    const DOUBTED_LEAVING: Presence = Presence::Leaving { proven: false };
     const GONE: Presence = Presence::Gone;
 
     fn ids(numbers: &[i32]) -> Vec<BrokerId> {
@@ -229,7 +235,7 @@ mod tests {
     #[test]
     fn the_first_replica_that_is_up_and_in_sync_leads() {
         type Row = (&'static str, [Presence; 3], i32, &'static [i32], i32, &'static [i32]);
-        let rows: [Row; 14] = [
+        let rows: [Row; 15] = [
             ("a healthy partition is left alone", [UP; 3], 2, &[3, 2, 1], 2, &[3, 2, 1]),
             ("a dead leader is followed by the first in sync", [GONE, UP, UP], 1, &[1, 3], 3, &[3]),
             ("by order of replicas, not of the ISR", [GONE, UP, UP], 1, &[3, 1, 2], 2, &[3, 2]),
@@ -239,6 +245,7 @@ mod tests {
             ("it comes back", [UP, GONE, UP], -1, &[1, 2], 1, &[1]),
             ("who leaves hands over", [LEAVING, UP, UP], 1, &[1, 2, 3], 2, &[2, 3]),
             ("who leaves and is alone in sync stays", [LEAVING, UP, UP], 1, &[1], 1, &[1]),
+            ("so does not the doubted", [DOUBTED_LEAVING, GONE, UP], 1, &[1], -1, &[1]),
             ("a follower that leaves goes", [UP, LEAVING, UP], 1, &[1, 2], 1, &[1]),
             ("nobody is elected who leaves", [GONE, LEAVING, GONE], 1, &[1, 2], -1, &[1, 2]),
             ("the doubted give way", [DOUBTED, UP, UP], 1, &[1, 2, 3], 2, &[2, 3]),
@@ -260,6 +267,11 @@ mod tests {
         assert_eq!(run([LEAVING, UP, UP], 1, &[1], unclean), (1, vec![1], vec![]));
         assert_eq!(run([GONE, LEAVING, UP], 1, &[1, 2], unclean), (-1, vec![1, 2], vec![]));
         assert_eq!(run([DOUBTED, GONE, GONE], -1, &[1, 2], unclean), (1, vec![1], vec![]));
+        let no_replica = |facts: &mut Facts<'_>| {
+            facts.is_unclean = true;
+            facts.replicas = &[BrokerId(2), BrokerId(3)];
+        };
+        assert_eq!(run([UP; 3], -1, &[1], no_replica), (2, vec![2], vec![]));
     }
 
     /// What may be lost is said to be: by who leads from outside of the ISR, and by who cannot prove that it has

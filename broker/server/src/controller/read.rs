@@ -193,7 +193,7 @@ pub(super) async fn topics(
 fn topic_read(name: &Arc<str>, data: &[u8], version: i32) -> Option<TopicRead> {
     let node = topic::Topic::decode(&path::topic(name), data).inspect_err(|error| {
         error!(
-            topic = %name, %error,
+            topic = %name, %error, cause = %error.source,
             "a topic cannot be read: its partitions stay as they are, and no broker puts logs aside, until \
              its node is mended or deleted"
         );
@@ -271,7 +271,7 @@ fn state_read(topic: &str, number: i32, node: NodeRead) -> Result<StateReading, 
         Ok(node) => node,
         Err(error) => {
             error!(
-                topic, partition = number, %error,
+                topic, partition = number, %error, cause = %error.source,
                 "a partition's state cannot be read: it stays as it is, and no broker puts logs aside, \
                  until its node is mended or deleted"
             );
@@ -434,7 +434,7 @@ fn found<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
 }
 
 fn understood<T>(node: Result<T, NodeError>) -> Option<T> {
-    node.inspect_err(|error| warn!(%error, "node ignored")).ok()
+    node.inspect_err(|error| warn!(%error, cause = %error.source, "node ignored")).ok()
 }
 
 /// Makes a topic id that is none of Kafka's reserved ones.
@@ -532,6 +532,11 @@ mod tests {
             (path::standing(1), "{"),
             (path::topic("t"), topic),
             (path::topic_config("t"), "{"),
+            // Nobody may decide by an ISR that is empty.
+            (
+                path::partition_state("t", 1),
+                r#"{"controller_epoch":1,"leader":-1,"version":1,"leader_epoch":3,"isr":[]}"#,
+            ),
         ];
         for (path, data) in &nodes {
             for parent in path::parents(path).filter(|parent| !parent.is_empty()) {
@@ -541,6 +546,8 @@ mod tests {
         }
         let all = BTreeSet::from([TopicPartition { topic: "t".into(), partition: 0 }]);
         assert_eq!(*brokers(&store).await.unwrap()[&BrokerId(1)].unproven, all);
+        let topics = topics(&store, &BTreeSet::from(["t".into()])).await.unwrap();
+        assert_eq!(topics.read[0].unreadable, BTreeSet::from([1]));
         assert_eq!(unclean_of(&store, "t").await.unwrap(), Some(false));
         assert_eq!(unclean(&store).await.unwrap(), BTreeMap::from([("t".into(), false)]));
     }

@@ -29,8 +29,31 @@ fn is_zero(number: &i8) -> bool {
 
 impl PartitionState {
     /// Reads the node.
+    ///
+    /// # Errors
+    /// When it is no JSON of a state, or contradicts itself, so that nobody may decide by it.
     pub fn decode(path: &str, data: &[u8]) -> Result<Self, NodeError> {
-        super::decode(path, "partition state", data)
+        let what = "partition state";
+        let state: Self = super::decode(path, what, data)?;
+        match state.contradiction() {
+            Some(words) => Err(NodeError::new(path, what, words)),
+            None => Ok(state),
+        }
+    }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        let Self { leader, leader_epoch, isr, .. } = self;
+        if isr.is_empty() {
+            Some("the ISR names nobody")
+        } else if !super::are_distinct(isr) {
+            Some("the ISR names a broker twice")
+        } else if *leader >= 0 && !isr.contains(leader) {
+            Some("the leader is not in the ISR")
+        } else if !(0..i32::MAX).contains(leader_epoch) {
+            Some("the leader epoch is below 0, or has none after it")
+        } else {
+            None
+        }
     }
 
     /// Writes the node.
@@ -50,5 +73,34 @@ mod tests {
         let state = PartitionState::decode("/s", live.as_bytes()).unwrap();
         assert_eq!((state.leader, state.isr.as_slice()), (0, [0].as_slice()));
         assert_eq!(state.encode(), live.as_bytes());
+    }
+
+    #[test]
+    fn a_state_that_contradicts_itself_is_refused() {
+        let sound = PartitionState {
+            controller_epoch: 1,
+            leader: 1,
+            version: 1,
+            leader_epoch: 0,
+            isr: vec![2, 1],
+            leader_recovery_state: 0,
+        };
+        let refused = |state: PartitionState| {
+            let refused = PartitionState::decode("/s", &state.encode()).err();
+            refused.map(|error| error.source.to_string())
+        };
+        assert_eq!(refused(sound.clone()), None);
+        assert_eq!(refused(PartitionState { leader: -1, ..sound.clone() }), None);
+        let rows = [
+            (PartitionState { isr: vec![], leader: -1, ..sound.clone() }, "names nobody"),
+            (PartitionState { isr: vec![1, 2, 1], ..sound.clone() }, "twice"),
+            (PartitionState { leader: 3, ..sound.clone() }, "not in the ISR"),
+            (PartitionState { leader_epoch: -1, ..sound.clone() }, "below 0"),
+            (PartitionState { leader_epoch: i32::MAX, ..sound }, "none after it"),
+        ];
+        for (state, words) in rows {
+            let said = refused(state).unwrap();
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

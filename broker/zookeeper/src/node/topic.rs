@@ -38,7 +38,8 @@ impl Topic {
     /// Reads the node.
     ///
     /// # Errors
-    /// When it is no JSON of a topic, or a partition is no number.
+    /// When it is no JSON of a topic, a partition is no number, or its replicas cannot be: none, one named
+    /// twice, or one added or removed that is none of them.
     pub fn decode(path: &str, data: &[u8]) -> Result<Self, NodeError> {
         let json: Json = super::decode(path, "topic", data)?;
         let numbered = |assignment: Assignment| {
@@ -48,11 +49,39 @@ impl Topic {
                 .collect::<Result<_, std::num::ParseIntError>>()
                 .map_err(|error| NodeError::new(path, "topic", error))
         };
-        Ok(Self {
+        let topic = Self {
             partitions: numbered(json.partitions)?,
             topic_id: json.topic_id,
             adding_replicas: numbered(json.adding_replicas)?,
             removing_replicas: numbered(json.removing_replicas)?,
+        };
+        match topic.contradiction() {
+            Some((partition, words)) => {
+                Err(NodeError::new(path, "topic", format!("partition {partition} {words}")))
+            }
+            None => Ok(topic),
+        }
+    }
+
+    /// The first partition whose replicas cannot be, and why.
+    fn contradiction(&self) -> Option<(i32, &'static str)> {
+        let cannot_be = self.partitions.iter().find_map(|(number, replicas)| {
+            if replicas.is_empty() {
+                Some((*number, "has no replica"))
+            } else if !super::are_distinct(replicas) {
+                Some((*number, "has a replica twice on one broker"))
+            } else {
+                None
+            }
+        });
+        let mut moving = self.adding_replicas.iter().chain(&self.removing_replicas);
+        let is_stray = |(number, ids): &(&i32, &Vec<i32>)| {
+            let replicas = self.partitions.get(number).map_or(&[][..], Vec::as_slice);
+            !super::are_distinct(ids) || ids.iter().any(|id| !replicas.contains(id))
+        };
+        cannot_be.or_else(|| {
+            let (number, _) = moving.find(is_stray)?;
+            Some((*number, "adds or removes what is no replica of it"))
         })
     }
 
@@ -88,5 +117,25 @@ mod tests {
         let moving = Topic::decode("/t", moving.as_bytes()).unwrap();
         assert_eq!(moving.adding_replicas, BTreeMap::from([(0, vec![3])]));
         assert_eq!(moving.removing_replicas, BTreeMap::from([(0, vec![1])]));
+    }
+
+    #[test]
+    fn replicas_that_cannot_be_are_refused() {
+        let rows = [
+            (r#"{"version":1,"partitions":{"0":[1],"1":[]}}"#, "partition 1 has no replica"),
+            (r#"{"version":1,"partitions":{"0":[1,2,1]}}"#, "partition 0 has a replica twice"),
+            (
+                r#"{"version":2,"partitions":{"0":[1]},"adding_replicas":{"0":[2]}}"#,
+                "adds or removes",
+            ),
+            (
+                r#"{"version":2,"partitions":{"0":[1]},"removing_replicas":{"1":[1]}}"#,
+                "partition 1 adds",
+            ),
+        ];
+        for (data, words) in rows {
+            let said = Topic::decode("/t", data.as_bytes()).unwrap_err().source.to_string();
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

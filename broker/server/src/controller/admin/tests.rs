@@ -84,6 +84,7 @@ async fn a_topic_that_moves_does_not_grow() {
     let tree = with_topic(fresh_id()).await;
     let store = session(&tree, Faults::NONE).await;
     let mut moving = written(&tree).await;
+    moving.partitions.insert(0, vec![1, 2, 3]);
     moving.adding_replicas.insert(0, vec![3]);
     store.set(&path::topic("t"), &moving.encode(), None).await.unwrap();
     let refused = grow(&store, [1, 2]).await;

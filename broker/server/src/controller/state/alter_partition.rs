@@ -6,7 +6,7 @@
 //! | of an epoch above ours | NOT_CONTROLLER: somebody else has decided since |
 //! | of a leader epoch below ours | FENCED_LEADER_EPOCH |
 //! | that is already so | its state: a repeated request succeeds |
-//! | of a partition epoch below ours | INVALID_UPDATE_VERSION |
+//! | of a partition epoch below ours | INVALID_UPDATE_VERSION, and a new leader epoch tells the leader of ours |
 //! | that makes no sense: not the leader's, no replica, empty, recovering with followers | INVALID_REQUEST |
 //! | that adds, or keeps, one that is not up in the life that the leader saw | INELIGIBLE_REPLICA |
 //! | written, and the node has changed | INVALID_UPDATE_VERSION |
@@ -60,6 +60,10 @@ impl State {
         let mut results = Vec::with_capacity(proposals.len());
         let mut seen = std::collections::BTreeSet::new();
         for (number, proposal) in proposals.iter().enumerate() {
+            if let Some(partition) = self.is_behind(broker, proposal) {
+                self.facts.bump.insert(partition.clone());
+                self.turn.doubt(partition);
+            }
             let verdict = if seen.insert((&proposal.topic, proposal.partition)) {
                 self.judge(broker, knows_ineligible, proposal)
             } else {
@@ -77,6 +81,23 @@ impl State {
         }
         self.altering = Some(Alteration { token, proposals, results });
         self.answer_alterations();
+    }
+
+    /// The partition, if its leader goes by an earlier state of the same leader epoch and wants another ISR than there
+    /// is: somebody else wrote, and in this epoch it is told by nobody.
+    fn is_behind(&self, broker: BrokerId, asked: &IsrProposal) -> Option<TopicPartition> {
+        let name = match &asked.topic {
+            TopicRef::Name(name) => name,
+            TopicRef::Id(id) => self.names.get(id)?,
+        };
+        let partition = named(name, asked.partition);
+        let view = self.view(&partition)?;
+        let isr: Vec<_> = asked.isr.iter().map(|(id, _)| *id).collect();
+        let is_behind = view.leader == Some(broker)
+            && asked.leader_epoch == view.leader_epoch
+            && asked.partition_epoch < view.partition_epoch
+            && !same_members(&isr, &view.isr);
+        is_behind.then_some(partition)
     }
 
     fn judge(&self, broker: BrokerId, knows_ineligible: bool, asked: &IsrProposal) -> Verdict {
@@ -141,7 +162,7 @@ impl State {
             is_same_life
                 && match self.presence(*id, partition) {
                     Presence::Up { .. } => true,
-                    Presence::Leaving => view.isr.contains(id),
+                    Presence::Leaving { .. } => view.isr.contains(id),
                     Presence::Gone => false,
                 }
         })

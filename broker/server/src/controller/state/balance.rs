@@ -138,6 +138,10 @@ impl State {
                 (true, ElectionKind::Preferred) => ErrorCode::PreferredLeaderNotAvailable,
                 (true, ElectionKind::Unclean) => ErrorCode::EligibleLeadersNotAvailable,
             };
+            if !self.facts.questions.contains_key(&partition) {
+                // Who was told that it cannot be does not expect that it is done later.
+                self.facts.unclean.remove(&partition);
+            }
             waiting.done.insert(partition, error);
         }
         self.turn.reply(waiting.token, Reply::ElectLeaders(waiting.done));

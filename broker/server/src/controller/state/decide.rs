@@ -191,11 +191,12 @@ impl State {
         if has_failed || !self.brokers.contains_key(&id) {
             return Presence::Gone;
         }
+        let proven = self.planted(Planted::UnprovenLeads) || !self.is_doubted(id, partition);
         if self.shutting_down.contains(&id) || self.suspects.contains(&id) {
-            return Presence::Leaving;
+            Presence::Leaving { proven }
+        } else {
+            Presence::Up { proven }
         }
-        let is_taken_for_proven = self.planted(Planted::UnprovenLeads);
-        Presence::Up { proven: is_taken_for_proven || !self.is_doubted(id, partition) }
     }
 
     /// Whether a replica's log may lack what was acknowledged.

@@ -118,6 +118,14 @@ impl State {
         }
     }
 
+    /// What a broker said was of another topic's log: it is asked again.
+    pub(super) fn answers_later(&mut self, broker: BrokerId, partition: &TopicPartition) {
+        let question = self.facts.questions.get_mut(partition);
+        if let Some(said) = question.and_then(|question| question.ends.get_mut(&broker)) {
+            *said = Some(Said::NotYet);
+        }
+    }
+
     /// What brokers said in a life that is over counts no more.
     pub(super) fn forget_answers(&mut self, ended: &BTreeSet<BrokerId>) {
         for question in self.facts.questions.values_mut() {

@@ -294,7 +294,7 @@ impl State {
             let members = self.partition(name).map(could_lead).unwrap_or_default();
             for id in members {
                 match self.presence(*id, name) {
-                    Presence::Gone | Presence::Leaving => _ = away.insert(*id),
+                    Presence::Gone | Presence::Leaving { .. } => _ = away.insert(*id),
                     Presence::Up { .. } => _ = unproven.insert(*id),
                 }
             }

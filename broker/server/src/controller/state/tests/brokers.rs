@@ -25,8 +25,8 @@ pub(super) struct Replica {
     /// The ISR that the leader goes by, and its partition epoch: moves with AlterPartition.
     pub(super) isr: Vec<BrokerId>,
     pub(super) partition_epoch: i32,
-    /// What the leader has proposed and has no answer to.
-    pub(super) proposed: Option<Vec<BrokerId>>,
+    /// What the leader has proposed and has no answer to, with the registration of each member.
+    pub(super) proposed: Option<Vec<(BrokerId, i64)>>,
     pub(super) log: Vec<Record>,
     /// Whether a crash has cut the log since it was last complete.
     pub(super) is_cut: bool,
@@ -44,7 +44,8 @@ impl Replica {
     }
 
     pub(super) fn maximal_isr(&self) -> BTreeSet<BrokerId> {
-        self.isr.iter().chain(self.proposed.iter().flatten()).copied().collect()
+        let proposed = self.proposed.iter().flatten().map(|(id, _)| id);
+        self.isr.iter().chain(proposed).copied().collect()
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
-use broker_protocol::quantity::BrokerId;
+use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 
 use super::invariants::check;
-use super::world::{World, ids, part};
+use super::scenarios::proposal;
+use super::world::{Asking, World, ids, part};
 use crate::controller::state::assignment::Assignment;
-use crate::controller::state::request::{Reply, Request};
+use crate::controller::state::event::{Answer, End, Event, Outcome, ReplicaEnd, Said};
+use crate::controller::state::request::{ElectionKind, Reply, Request};
 
 /// Cuts the power of broker 1, which then lacks the last record of `t-0`, and starts it again.
 fn lose_power(world: &mut World) {
@@ -97,6 +99,33 @@ fn a_state_that_is_mended_proves_nobody() {
     assert_eq!(world.state_of(&name), (2, 1, vec![2]));
 }
 
+/// A new controller asks all who are in sync, whoever leads by the tree: also where the port of that one
+/// refuses by then, so that nobody could be elected in its place.
+#[test]
+fn a_doubted_leader_whose_port_refuses_does_not_stay() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.produce(BrokerId(1), &name);
+    world.replicate(BrokerId(1), &name, |_| true);
+    world.kill(BrokerId(2));
+    world.start(BrokerId(2), BTreeSet::from([name.clone()]));
+    lose_power(&mut world);
+    world.tree.unread.insert("t".into());
+    world.fail_over();
+    let epoch = world.tree.known[&BrokerId(1)];
+    world.apply(Event::Refused { broker: BrokerId(1), epoch });
+    world.tree.mend_topics();
+    world.topic_seen("t");
+    world.settle();
+    assert_eq!(world.state_of(&name), (-1, 1, vec![1, 2]));
+    world.apply(Event::Reached { broker: BrokerId(1), epoch });
+    world.settle();
+    assert_eq!(world.state_of(&name), (2, 2, vec![2]), "it has more");
+}
+
 /// A replica that is being added, and has caught up but not joined, is not dropped by another move while
 /// those in sync may have less than it.
 #[test]
@@ -167,6 +196,100 @@ fn a_leader_hears_of_a_state_that_another_hand_has_written() {
     assert_eq!(told(&world, 1), Some((1, 1)));
     let version = world.tree.read_state(&name).unwrap().version;
     assert_eq!(world.replica(BrokerId(1), &name).unwrap().partition_epoch, version);
+}
+
+/// Nor does a controller that read it only after it was put back; the leader's first request tells.
+#[test]
+fn a_leader_that_goes_by_an_earlier_state_is_told_in_another_epoch() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.tree.state_mut(&name).unwrap().version += 2;
+    world.fail_over();
+    world.settle();
+    assert_eq!(told(&world, 1), Some((1, 0)));
+    let broker_epoch = world.processes[&BrokerId(1)].epoch;
+    let asking =
+        |proposal| Asking { leader: BrokerId(1), partition: name.clone(), proposal, broker_epoch };
+    world.alter(asking(proposal(0, 0, &[1, 2])));
+    world.settle();
+    assert_eq!(told(&world, 1), Some((1, 0)), "what is so already needs no epoch");
+    world.alter(asking(proposal(0, 0, &[1])));
+    world.settle();
+    assert_eq!(told(&world, 1), Some((1, 1)));
+    world.alter(asking(proposal(1, 3, &[1])));
+    assert_eq!(world.state_of(&name), (1, 1, vec![1]));
+}
+
+/// Who was told that an unclean election cannot be does not lose records by it later.
+#[test]
+fn an_unclean_election_that_was_refused_is_not_made_up_for() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.kill(BrokerId(2));
+    world.expire(BrokerId(2));
+    world.brokers_seen();
+    world.settle();
+    world.kill(BrokerId(1));
+    world.expire(BrokerId(1));
+    world.start(BrokerId(2), BTreeSet::new());
+    world.brokers_seen();
+    world.tree.unreadable.insert(name.clone());
+    world.topic_seen("t");
+    let partitions = Some(vec![name.clone()]);
+    let kind = ElectionKind::Unclean;
+    let token = world.ask(Request::ElectLeaders { kind, partitions });
+    let refused = BTreeMap::from([(name.clone(), ErrorCode::EligibleLeadersNotAvailable)]);
+    assert_eq!(world.replies[&token], Reply::ElectLeaders(refused));
+    world.tree.mend_states();
+    world.topic_seen("t");
+    world.settle();
+    let (leader, _, isr) = world.state_of(&name);
+    assert_eq!((leader, isr), (-1, vec![1]), "broker 1 is waited for");
+}
+
+/// Where the log ends that a broker has of another topic of the name is no word on this one's.
+#[test]
+fn what_a_log_of_another_topic_holds_elects_nobody() {
+    let name = part("t", 0);
+    let mut world = World::new(2, 1);
+    world.create("t", &[&[1, 2]], true);
+    world.topic_seen("t");
+    world.settle();
+    world.kill(BrokerId(2));
+    world.expire(BrokerId(2));
+    world.brokers_seen();
+    world.settle();
+    world.produce(BrokerId(1), &name);
+    world.start(BrokerId(2), BTreeSet::new());
+    lose_power(&mut world);
+    world.brokers_seen();
+    let ends = |world: &World| world.state.facts.questions[&name].ends();
+    let of_two = |leader_epoch, said| ReplicaEnd {
+        broker: BrokerId(2),
+        epoch: world.processes[&BrokerId(2)].epoch,
+        leader_epoch: LeaderEpoch(leader_epoch),
+        partition: name.clone(),
+        said,
+    };
+    let end = End { leader_epoch: LeaderEpoch(9), log_end_offset: Offset(9) };
+    let answer = of_two(-1, Said::End(end));
+    world.apply(Event::Ends(vec![answer]));
+    assert_eq!(ends(&world)[&BrokerId(2)], Some(end));
+    let outcome = Outcome {
+        partition: name.clone(),
+        topic_id: world.tree.topics[&name.topic].id.unwrap(),
+        error: ErrorCode::InconsistentTopicId,
+    };
+    let epoch = world.processes[&BrokerId(2)].epoch;
+    let answer = Answer::Led(vec![outcome]);
+    world.apply(Event::Answered { broker: BrokerId(2), epoch, answer });
+    assert_eq!(ends(&world).get(&BrokerId(2)), None, "it is asked again");
 }
 
 /// A topic that was deleted by hand and made again has the state of a partition that it has not, by a write that

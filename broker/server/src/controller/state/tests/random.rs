@@ -136,20 +136,19 @@ impl Life {
                     && follower.log == replica.log
             })
         };
+        let epoch_of = |id: BrokerId| (id, world.processes.get(&id).map_or(-1, |p| p.epoch));
         let isr = if let Some(proposed) = &replica.proposed {
             proposed.clone()
         } else if drops {
-            vec![leader]
+            vec![epoch_of(leader)]
         } else {
             let ready = told.assignment.replicas.iter().filter(is_ready);
-            let mut isr = replica.isr.clone();
-            isr.extend(ready.filter(|id| !replica.isr.contains(id)));
-            isr
+            let new = ready.filter(|id| !replica.isr.contains(id));
+            replica.isr.iter().chain(new).copied().map(epoch_of).collect()
         };
-        if isr == replica.isr {
+        if isr.iter().map(|(id, _)| id).eq(&replica.isr) {
             return;
         }
-        let epoch_of = |id: BrokerId| (id, world.processes.get(&id).map_or(-1, |p| p.epoch));
         let by_name = world.random.bool();
         let proposal = IsrProposal {
             topic: if by_name {
@@ -160,7 +159,7 @@ impl Life {
             partition: partition.partition,
             leader_epoch: told.leader_epoch,
             partition_epoch: replica.partition_epoch,
-            isr: isr.iter().copied().map(epoch_of).collect(),
+            isr: isr.clone(),
             recovering: false,
         };
         let asking = Asking { leader, partition: partition.clone(), proposal, broker_epoch };

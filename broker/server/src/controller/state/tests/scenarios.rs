@@ -152,7 +152,7 @@ fn controlled_shutdown_moves_leaders_first() {
     assert_eq!(world.replies[&stale], refused);
 }
 
-fn proposal(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> IsrProposal {
+pub(super) fn proposal(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> IsrProposal {
     IsrProposal {
         topic: TopicRef::Name("t".into()),
         partition: 0,

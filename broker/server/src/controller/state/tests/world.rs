@@ -308,10 +308,24 @@ impl World {
         {
             self.audit_election(partition, state);
         }
+        if let Change::SetTopic { topic, id, .. } = change {
+            self.takes_id(topic, *id);
+        }
         let outcome = self.tree.change(change);
         let is_misread = self.random.u8(..100) < self.faults.misread;
         let can_be = matches!(change, Change::SetState { .. } | Change::SetTopic { .. });
         if can_be && is_misread { outcome.and(Err(WriteError::Conflict)) } else { outcome }
+    }
+
+    /// A topic that was made again without an id, and of which another partition has a state by a write that was on
+    /// its way, cannot be told from the one before: it takes its id. What was acknowledged went with the states.
+    fn takes_id(&mut self, topic: &Arc<str>, id: Uuid) {
+        let Some(node) = self.tree.topics.get(topic).filter(|node| node.id.is_none()) else {
+            return;
+        };
+        let is_left = |(of, number): &(Uuid, i32)| *of != id || node.states.contains_key(number);
+        self.committed.retain(|key, _| is_left(key));
+        self.written.retain(|(key, ..)| is_left(key));
     }
 
     fn is_same_topic(&self, name: &Arc<str>) -> bool {
@@ -464,8 +478,7 @@ impl World {
         let Some(process) = self.processes.get_mut(&asking.leader) else { return };
         let Some(replica) = process.replicas.get_mut(&asking.partition) else { return };
         let asked = &asking.proposal;
-        let isr: Vec<_> = asked.isr.iter().map(|(id, _)| *id).collect();
-        let is_outstanding = replica.proposed.as_ref() == Some(&isr)
+        let is_outstanding = replica.proposed.as_ref() == Some(&asked.isr)
             && replica.partition_epoch == asked.partition_epoch
             && replica.told.as_ref().map(|told| told.leader_epoch) == Some(asked.leader_epoch);
         let Reply::AlterPartition(Ok(results)) = reply else { return };
