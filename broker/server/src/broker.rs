@@ -48,6 +48,7 @@ use crate::order::Orders;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::{Manager, Settings};
 use crate::replica::progress::NO_BROKER_EPOCH;
+use crate::seldom::Warned;
 use crate::tasks::Tasks;
 use crate::version::Versions;
 use crate::{adopt, http, jobs, producer_ids};
@@ -297,6 +298,7 @@ async fn build(
         broker_epoch: Arc::new(AtomicI64::new(NO_BROKER_EPOCH)),
         presence: Arc::new(Presence::new(fresh_id())),
         replicas,
+        warned: Warned::default(),
         metrics,
         clock,
         tasks,

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::order::Orders;
 use crate::replica::cleaner::Cleaner;
 use crate::replica::manager::Manager;
+use crate::seldom::Warned;
 use crate::tasks::Tasks;
 
 /// The broker as a handler sees it.
@@ -50,6 +51,8 @@ pub struct Context {
     pub groups: Coordinator,
     /// Memory that requests and answers have.
     pub in_flight: Arc<InFlight>,
+    /// What its log said lately.
+    pub(crate) warned: Warned,
     /// What it tells of itself.
     pub metrics: Arc<Metrics>,
     /// The source of time.

@@ -31,6 +31,7 @@ pub mod planted;
 mod producer_ids;
 pub mod replica;
 pub mod request_time;
+mod seldom;
 pub mod tasks;
 mod to_controller;
 mod version;

@@ -58,6 +58,9 @@ fn find(
         error_message: Some(Cow::Borrowed(message)),
     };
     if !is_group {
+        if context.warned.transactions.is_due(context.clock.now()) {
+            tracing::warn!(transactional_id = key, host = %rc.peer.host, client = rc.client_id, "transactions are not served");
+        }
         return not_found(
             ErrorCode::InvalidRequest,
             "transactions are not served yet: only groups have a coordinator",

@@ -14,6 +14,7 @@ use broker_protocol::message::produce::{
 };
 use broker_protocol::quantity::{LeaderEpoch, TimestampMs};
 use broker_storage::log::{AppendError as LogAppendError, LogError};
+use tracing::warn;
 
 use super::{Outcome, RequestContext};
 use crate::context::Context;
@@ -21,6 +22,7 @@ use crate::metadata::is_internal;
 use crate::replica::delayed::{AckState, PendingAcks};
 use crate::replica::manager::Topic;
 use crate::replica::partition::{AppendError, Appended, Partition};
+use crate::replica::partition_state::StateError;
 use crate::replica::validate::{InvalidRecords, Rules, validate};
 
 /// From this version on topics are named by id.
@@ -198,9 +200,22 @@ impl Producing<'_> {
                 self.has_failed = true;
                 if let Some(topic) = topic {
                     count_refusal(topic, &refusal);
+                    self.warn(topic, index, &refusal);
                 }
                 refused(index, &refusal)
             }
+        }
+    }
+}
+
+impl Producing<'_> {
+    /// Says that nobody can write with `acks=all` as long as replicas are missing: clients only retry.
+    fn warn(&self, topic: &Topic, index: i32, refusal: &Refusal) {
+        if let Refusal::Append(AppendError::State(error @ StateError::NotEnoughReplicas { .. })) =
+            refusal
+            && self.context.warned.below_min_isr.is_due(self.context.clock.now())
+        {
+            warn!(partition = format!("{}-{index}", topic.name()), %error, "acks=all is refused");
         }
     }
 }
