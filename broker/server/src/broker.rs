@@ -390,7 +390,7 @@ fn origin(config: &BrokerConfig) -> Result<(Origin, Option<EmbeddedTree>)> {
         let connect = connect.clone();
         return Ok((Origin::Remote { connect, session_timeout, connection_timeout }, None));
     }
-    dirs::look(config)?;
+    dirs::look(&config.log_dirs, &RealFs, BrokerId(config.id()), None)?;
     let tree = open_tree(config)?;
     Ok((Origin::Embedded(tree.clone()), Some(tree)))
 }

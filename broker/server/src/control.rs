@@ -23,6 +23,7 @@ use crate::metadata::{Cache, Metadata};
 use crate::order::Order;
 use crate::replica::fetcher::Fetchers;
 use crate::replica::manager::Manager;
+use crate::tasks::Tasks;
 
 mod cluster;
 pub(crate) mod configure;
@@ -61,7 +62,12 @@ pub(crate) struct Parts {
     pub(crate) dynamic_config: Arc<DynamicConfig>,
     /// Set once all that was there at the start is led or copied, and clients may be told.
     pub(crate) loaded: watch::Sender<bool>,
+    /// Where its work on the disk is counted.
+    pub(crate) tasks: Tasks,
 }
+
+/// What the task that obeys is called.
+pub(crate) const TASK: &str = "control";
 
 /// Obeys orders.
 #[derive(Debug)]
@@ -230,30 +236,39 @@ impl Control {
         self.telling.resigned();
         self.parts.fetchers.stop();
         let replicas = Arc::clone(&self.parts.replicas);
-        on_disk_thread(move || replicas.resign()).await;
+        self.on_disk(move || replicas.resign()).await;
+    }
+
+    /// Runs what waits for the disk where nothing else waits for it; `None` if it was cut short. A stop waits for it.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let held = self.parts.tasks.hold(TASK);
+        let work = move || {
+            let done = work();
+            drop(held);
+            done
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => {
+                error!(%error, "work on the disk was not finished");
+                None
+            }
+        }
     }
 
     /// Gives settings that changed to the partitions that they are of, and copies as those of the broker say.
     async fn configure(&mut self, settings: Vec<(Arc<str>, Arc<TopicConfig>)>) {
         self.parts.fetchers.spread().await;
         let replicas = Arc::clone(&self.parts.replicas);
-        on_disk_thread(move || {
+        self.on_disk(move || {
             for (topic, config) in &settings {
                 replicas.set_config(topic, config);
             }
         })
         .await;
-    }
-}
-
-/// Runs what waits for the disk where nothing else waits for it; `None` if it was cut short.
-async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Some(done),
-        Err(error) => {
-            error!(%error, "work on the disk was not finished");
-            None
-        }
     }
 }
 

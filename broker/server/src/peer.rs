@@ -210,6 +210,8 @@ impl Peer {
         if self.input.len() > wanted {
             return Err(PeerError::Foreign("more came than was asked for"));
         }
+        // From here on any byte is one that nobody asked for (`closed`).
+        self.low_water.expect(&self.stream, 0);
         Ok(())
     }
 }

@@ -72,6 +72,12 @@ impl Tasks {
         self.spawn_on(&Handle::current(), name, task);
     }
 
+    /// Counts work on another thread as a task of this name, for as long as what is returned lives: it goes on
+    /// where the task that waits for it is dropped.
+    pub fn hold(&self, name: &'static str) -> Held {
+        Held { _running: Running::enter(&self.shared, name) }
+    }
+
     /// Tells every task to end.
     pub fn shutdown(&self) {
         self.shared.shutdown.cancel();
@@ -102,7 +108,14 @@ impl Tasks {
     }
 }
 
+/// Work that counts as a task: see [`Tasks::hold`].
+#[derive(Debug)]
+pub struct Held {
+    _running: Running,
+}
+
 /// Counts a task for as long as it lives, also when it is dropped half-way.
+#[derive(Debug)]
 struct Running {
     shared: Arc<Shared>,
     name: &'static str,
@@ -145,6 +158,16 @@ mod tests {
         tasks.spawn("fetcher", async { panic!("planted") });
         tasks.failed().await;
         assert_eq!(tasks.drain("fetcher", Duration::from_secs(5)).await, 0);
+    }
+
+    /// Who is waited for has not ended while a thread does its work.
+    #[tokio::test]
+    async fn work_on_another_thread_is_waited_for() {
+        let tasks = Tasks::new();
+        let held = tasks.hold("control");
+        assert_eq!(tasks.drain("control", Duration::from_millis(10)).await, 1);
+        drop(held);
+        assert_eq!(tasks.drain("control", Duration::from_secs(5)).await, 0);
     }
 
     /// A task that ends leaves the set; one that does not is named.

@@ -182,15 +182,23 @@ impl LogDir {
     /// Looks whether a directory can be taken for this broker, and changes nothing in it.
     ///
     /// # Errors
-    /// What [`Self::open`] would say: that it is in use, or another broker's, or not to be understood.
-    pub fn look(fs: &dyn Fs, dir: &Path, broker_id: BrokerId) -> Result<(), OpenError> {
+    /// What [`Self::open`] would say: that it is in use, or another broker's or cluster's, or not to be understood.
+    pub fn look(
+        fs: &dyn Fs,
+        dir: &Path,
+        broker_id: BrokerId,
+        cluster_id: Option<&str>,
+    ) -> Result<(), OpenError> {
         let find = |source| OpenError::Io { operation: "find", dir: dir.to_path_buf(), source };
         // Where there is no such file nobody holds it, and none is made.
         if fs.exists(&dir.join(LOCK_FILE)).map_err(find)? {
             drop(lock(fs, dir)?);
         }
-        let found = MetaProperties::read(fs, dir)?.and_then(|found| found.broker_id);
-        check_broker(dir, found, broker_id)
+        let found = MetaProperties::read(fs, dir)?.unwrap_or_default();
+        if let Some(cluster_id) = cluster_id {
+            check_cluster(dir, found.cluster_id, cluster_id)?;
+        }
+        check_broker(dir, found.broker_id, broker_id)
     }
 
     /// Stands for a directory whose disk failed before it could be opened: it is offline from the start.
@@ -353,6 +361,17 @@ fn lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
     })
 }
 
+fn check_cluster(dir: &Path, found: Option<String>, expected: &str) -> Result<(), OpenError> {
+    match found {
+        Some(found) if found != expected => Err(OpenError::ForeignCluster {
+            dir: dir.to_path_buf(),
+            found,
+            expected: expected.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn check_broker(dir: &Path, found: Option<BrokerId>, expected: BrokerId) -> Result<(), OpenError> {
     match found {
         Some(found) if found != expected => {
@@ -371,15 +390,8 @@ fn check_identity(
     let found = MetaProperties::read(fs, dir)?;
     let mut properties = found.clone().unwrap_or_default();
     let dir = dir.to_path_buf();
-    if let Some(found) = properties.cluster_id.replace(identity.cluster_id.clone())
-        && found != identity.cluster_id
-    {
-        return Err(OpenError::ForeignCluster {
-            dir,
-            found,
-            expected: identity.cluster_id.clone(),
-        });
-    }
+    let cluster_id = &identity.cluster_id;
+    check_cluster(&dir, properties.cluster_id.replace(cluster_id.clone()), cluster_id)?;
     check_broker(&dir, properties.broker_id.replace(identity.broker_id), identity.broker_id)?;
     if found.as_ref() != Some(&properties) {
         properties.write(fs, &dir, now)?;

@@ -138,7 +138,7 @@ fn a_directory_belongs_to_one_process_one_cluster_and_one_broker() {
     };
     let open = |identity| LogDir::open(fs.clone(), temporary.path(), &identity, NOW);
     let held = open(identity("a", 1)).unwrap();
-    let look = |broker| LogDir::look(&*fs, temporary.path(), BrokerId(broker));
+    let look = |broker| LogDir::look(&*fs, temporary.path(), BrokerId(broker), None);
     assert!(matches!(open(identity("a", 1)), Err(OpenError::Locked { .. })));
     assert!(matches!(look(1), Err(OpenError::Locked { .. })));
     drop(held);

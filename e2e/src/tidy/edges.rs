@@ -80,6 +80,7 @@ const LAYERS: [&[&str]; 7] = [
         "peer",
         "planted",
         "request_time",
+        "seldom",
         "version",
     ],
 ];

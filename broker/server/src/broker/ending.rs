@@ -16,9 +16,13 @@ use tracing::{error, warn};
 
 use super::DRAIN;
 use crate::context::Context;
+use crate::control;
+use crate::group::coordinator;
+use crate::replica::fetcher;
 
-/// What is waited for once all were told to end.
-const WAITED_FOR: [&str; 4] = ["listener", "connection", "cleaner", "control"];
+/// What is waited for once all were told to end: whoever answers clients, or changes logs.
+const WAITED_FOR: [&str; 6] =
+    ["listener", "connection", "cleaner", control::TASK, fetcher::TASK, coordinator::TASK];
 
 /// How long the tree has to end the session where the process is to end at once.
 const IN_HASTE: Duration = Duration::from_millis(500);
@@ -55,7 +59,8 @@ pub(super) async fn unless<T>(
     }
 }
 
-/// Has every task end, and nobody wait for what does not come any more, then closes the logs, so that the next start reads nothing twice.
+/// Has every task end, and nobody wait for what does not come any more, then closes the logs, so that the next
+/// start reads nothing twice.
 pub(super) async fn close_logs(context: &Context, haste: &CancellationToken) {
     let tasks = &context.tasks;
     tasks.shutdown();
@@ -63,9 +68,12 @@ pub(super) async fn close_logs(context: &Context, haste: &CancellationToken) {
     let left = tokio::task::spawn_blocking(move || replicas.leave_to_others());
     let drained = async {
         let limit = DRAIN + Duration::from_secs(1);
-        let [listener, connection, cleaner, control] =
-            WAITED_FOR.map(|name| tasks.drain(name, limit));
-        tokio::join!(left, listener, connection, cleaner, control)
+        let ended = async {
+            for task in WAITED_FOR {
+                tasks.drain(task, limit).await;
+            }
+        };
+        tokio::join!(left, tokio::time::timeout(limit, ended))
     };
     let was_patient = unless(haste, drained).await.is_some();
     for (task, left) in tasks.running() {

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 use super::isr_in_tree;
 use crate::context::Context;
 use crate::control::configure::Changes;
-use crate::control::{Control, Parts};
+use crate::control::{self, Control, Parts};
 use crate::controller::channel::Common;
 use crate::controller::handle::Mail;
 use crate::controller::membership::{Resignation, Term};
@@ -105,6 +105,7 @@ pub(super) fn obey(
         store: Arc::clone(context.admin.store()),
         dynamic_config: Arc::clone(&context.dynamic_config),
         loaded,
+        tasks: context.tasks.clone(),
     };
     let shutdown = context.tasks.shutdown_token();
     let obey = async move {
@@ -112,7 +113,7 @@ pub(super) fn obey(
             Control::new(parts, -1).run(orders).await;
         }
     };
-    context.tasks.spawn("control", async move {
+    context.tasks.spawn(control::TASK, async move {
         // Who closes the logs obeys nobody.
         shutdown.run_until_cancelled_owned(obey).await;
     });

@@ -22,9 +22,9 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 use tracing::info;
 
+use super::Control;
 use super::settings::Settings;
 use super::state::{self, Asked, Known, Sender, Verdict};
-use super::{Control, on_disk_thread};
 use crate::replica::manager::{Become, Outcome};
 use crate::replica::partition::Partition;
 use crate::replica::partition_state::Leadership;
@@ -163,7 +163,7 @@ impl Control {
     /// Gives a partition its topic's id; from now on it is asked for by that.
     async fn give_id(&mut self, partition: Arc<Partition>, id: Uuid) -> ErrorCode {
         let (replicas, given) = (Arc::clone(&self.parts.replicas), Arc::clone(&partition));
-        let outcome = on_disk_thread(move || replicas.assign_topic_id(&given, id)).await;
+        let outcome = self.on_disk(move || replicas.assign_topic_id(&given, id)).await;
         let Some(Outcome::Done(_)) = outcome else { return ErrorCode::KafkaStorageError };
         if partition.follower_position().is_some() {
             self.parts.fetchers.follow(vec![partition]).await;
@@ -180,7 +180,7 @@ impl Control {
         let names: Vec<_> = changes.iter().map(|change| change.partition.clone()).collect();
         let follows: Vec<_> = changes.iter().map(|change| !change.leads).collect();
         let replicas = Arc::clone(&self.parts.replicas);
-        let Some(outcomes) = on_disk_thread(move || replicas.apply(changes)).await else {
+        let Some(outcomes) = self.on_disk(move || replicas.apply(changes)).await else {
             return vec![ErrorCode::KafkaStorageError; count];
         };
         let (mut copied, mut left) = (Vec::new(), Vec::new());

@@ -29,7 +29,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch, Offset};
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::{error, info};
 
-use super::{Control, on_disk_thread};
+use super::Control;
 use crate::controller::ends::{self, Asked};
 use crate::controller::state::event::{End, Said};
 use crate::replica::manager::Become;
@@ -65,7 +65,7 @@ impl Control {
         }
         let may_lie_aside: Vec<_> = claims.iter().copied().cloned().collect();
         let replicas = Arc::clone(&self.parts.replicas);
-        on_disk_thread(move || replicas.take_strays_back(&may_lie_aside)).await;
+        self.on_disk(move || replicas.take_strays_back(&may_lie_aside)).await;
         let ends = self.ask_the_others(&claims).await;
         let (me, mut doubted) = (self.parts.broker_id, HashSet::new());
         for claim in claims {

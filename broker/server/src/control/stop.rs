@@ -14,8 +14,8 @@ use broker_protocol::quantity::LeaderEpoch;
 use broker_protocol::topic_partition::TopicPartition;
 use tracing::warn;
 
+use super::Control;
 use super::state::{self, Sender};
-use super::{Control, on_disk_thread};
 use crate::replica::manager::Stop;
 
 impl Control {
@@ -45,7 +45,7 @@ impl Control {
         let names: Vec<_> = stops.iter().map(|stop| stop.partition.clone()).collect();
         self.parts.fetchers.leave(&names).await;
         let replicas = Arc::clone(&self.parts.replicas);
-        let Some(stopped) = on_disk_thread(move || replicas.stop(&stops)).await else {
+        let Some(stopped) = self.on_disk(move || replicas.stop(&stops)).await else {
             let failed = ErrorCode::UnknownServerError;
             return respond(request, failed, |_| failed);
         };

@@ -19,7 +19,7 @@ use broker_zookeeper::path;
 use broker_zookeeper::store::{NodeRead, Store, StoreError};
 use tracing::{info, warn};
 
-use super::{Control, on_disk_thread};
+use super::Control;
 
 /// How long the tree may take to answer: what ends a session waits for the control loop.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -71,7 +71,7 @@ impl Control {
         }
         let replicas = Arc::clone(&self.parts.replicas);
         let is_kept = move |name: &TopicPartition, _: Uuid| !strays.contains(name);
-        let swept = on_disk_thread(move || replicas.sweep_strays(&is_kept)).await;
+        let swept = self.on_disk(move || replicas.sweep_strays(&is_kept)).await;
         let swept = swept.unwrap_or_default();
         for stray in &swept {
             info!(partition = %stray, "the cluster knows nothing of this replica; it is put aside");

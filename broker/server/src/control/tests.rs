@@ -93,6 +93,7 @@ impl Obeying {
             store: Arc::clone(&store) as _,
             dynamic_config: Arc::new(dynamic.unwrap()),
             loaded,
+            tasks: Tasks::new(),
         };
         let (orders, inbox) = mpsc::channel(1);
         tokio::spawn(Control::new(parts, -1).run(inbox));

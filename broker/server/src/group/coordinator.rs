@@ -21,6 +21,9 @@ const SHARDS: usize = 4;
 /// once; the next one waits to be let in, and its connection with it.
 const QUEUE: usize = 1024;
 
+/// What the loops are called.
+pub(crate) const TASK: &str = "group-coordinator";
+
 /// The handle. Cheap to clone; all clones ask the same loops.
 #[derive(Debug, Clone)]
 pub struct Coordinator {
@@ -37,7 +40,7 @@ impl Coordinator {
         let shards = (0..SHARDS).map(|index| {
             let (sender, commands) = mpsc::channel(QUEUE);
             let shard = Shard::new(index, SHARDS, Arc::clone(&seams), sender.clone(), commands);
-            seams.tasks.spawn_on(handle, "group-coordinator", shard.run());
+            seams.tasks.spawn_on(handle, TASK, shard.run());
             sender
         });
         let shards = shards.collect();

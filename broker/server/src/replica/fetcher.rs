@@ -33,6 +33,9 @@ mod source;
 /// Changes that a task may be behind; each may name any number of partitions.
 const COMMANDS: usize = 64;
 
+/// What the tasks that copy are called.
+pub(crate) const TASK: &str = "fetcher";
+
 /// From this version of Fetch on a leader says where a log diverges.
 const DIVERGING_EPOCH_FROM: i16 = 12;
 
@@ -217,7 +220,7 @@ impl Fetchers {
         let runtime = runtimes.get(self.started % runtimes.len().max(1));
         self.started += 1;
         let runtime = runtime.cloned().unwrap_or_else(Handle::current);
-        self.parts.tasks.spawn_on(&runtime, "fetcher", fetcher.run());
+        self.parts.tasks.spawn_on(&runtime, TASK, fetcher.run());
         commands
     }
 }

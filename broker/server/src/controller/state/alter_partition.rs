@@ -37,6 +37,8 @@ pub(super) struct Alteration {
 /// What is said to a proposal before anything is written.
 enum Verdict {
     Refused(ErrorCode),
+    /// Somebody else has written in this leader epoch, and nobody tells the leader so.
+    Behind(TopicPartition),
     /// It is so already.
     Done(Altered),
     Write(TopicPartition, StateWrite, i32),
@@ -60,10 +62,6 @@ impl State {
         let mut results = Vec::with_capacity(proposals.len());
         let mut seen = std::collections::BTreeSet::new();
         for (number, proposal) in proposals.iter().enumerate() {
-            if let Some(partition) = self.is_behind(broker, proposal) {
-                self.facts.bump.insert(partition.clone());
-                self.turn.doubt(partition);
-            }
             let verdict = if seen.insert((&proposal.topic, proposal.partition)) {
                 self.judge(broker, knows_ineligible, proposal)
             } else {
@@ -71,6 +69,11 @@ impl State {
             };
             results.push(match verdict {
                 Verdict::Refused(error) => Some(Err(error)),
+                Verdict::Behind(partition) => {
+                    self.facts.bump.insert(partition.clone());
+                    self.turn.doubt(partition);
+                    Some(Err(ErrorCode::InvalidUpdateVersion))
+                }
                 Verdict::Done(altered) => Some(Ok(altered)),
                 Verdict::Write(partition, state, version) => {
                     let change = Change::SetState { partition, version, state };
@@ -81,23 +84,6 @@ impl State {
         }
         self.altering = Some(Alteration { token, proposals, results });
         self.answer_alterations();
-    }
-
-    /// The partition, if its leader goes by an earlier state of the same leader epoch and wants another ISR than there
-    /// is: somebody else wrote, and in this epoch it is told by nobody.
-    fn is_behind(&self, broker: BrokerId, asked: &IsrProposal) -> Option<TopicPartition> {
-        let name = match &asked.topic {
-            TopicRef::Name(name) => name,
-            TopicRef::Id(id) => self.names.get(id)?,
-        };
-        let partition = named(name, asked.partition);
-        let view = self.view(&partition)?;
-        let isr: Vec<_> = asked.isr.iter().map(|(id, _)| *id).collect();
-        let is_behind = view.leader == Some(broker)
-            && asked.leader_epoch == view.leader_epoch
-            && asked.partition_epoch < view.partition_epoch
-            && !same_members(&isr, &view.isr);
-        is_behind.then_some(partition)
     }
 
     fn judge(&self, broker: BrokerId, knows_ineligible: bool, asked: &IsrProposal) -> Verdict {
@@ -118,19 +104,21 @@ impl State {
         let is_so = view.leader == Some(broker)
             && same_members(&isr, &view.isr)
             && asked.recovering == view.recovering;
+        let is_open =
+            self.facts.stale.contains(&partition) || self.facts.ready.contains_key(&partition);
         if asked.leader_epoch > view.leader_epoch || asked.partition_epoch > view.partition_epoch {
             Verdict::Refused(ErrorCode::NotController)
         } else if asked.leader_epoch < view.leader_epoch {
             Verdict::Refused(ErrorCode::FencedLeaderEpoch)
         } else if is_so {
             Verdict::Done(altered(view, broker))
-        } else if asked.partition_epoch < view.partition_epoch
-            && !self.planted(Planted::NoPartitionEpochCheck)
-            || self.facts.stale.contains(&partition)
-            || self.facts.ready.contains_key(&partition)
-        {
+        } else if is_open {
             // One that is being read again, or whose assignment is being written, has changed too.
             Verdict::Refused(ErrorCode::InvalidUpdateVersion)
+        } else if asked.partition_epoch < view.partition_epoch
+            && !self.planted(Planted::NoPartitionEpochCheck)
+        {
+            Verdict::Behind(partition)
         } else if !makes_sense(view, broker, asked, &isr) {
             Verdict::Refused(ErrorCode::InvalidRequest)
         } else if !self.are_eligible(&partition, view, asked) {

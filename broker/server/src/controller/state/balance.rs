@@ -19,6 +19,9 @@ use crate::controller::partition_election::Presence;
 /// How long after its election a controller balances first: brokers are still coming.
 const FIRST_BALANCE: Duration = Duration::from_secs(5);
 
+/// How long whoever wants an unclean election waits for what replicas say that they have.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// When leaders are balanced next; `None` before the load.
 #[derive(Debug, Default)]
 pub(super) struct BalanceClock {
@@ -90,8 +93,9 @@ impl State {
     ) {
         let wants_all = partitions.is_none();
         let asked = partitions.unwrap_or_else(|| self.partitions_where(|_| true));
+        let until = self.now + PATIENCE;
         let mut waiting =
-            ElectWaiting { token, kind, done: BTreeMap::new(), left: BTreeSet::new() };
+            ElectWaiting { token, kind, until, done: BTreeMap::new(), left: BTreeSet::new() };
         for partition in asked {
             let refusal = match self.partition(&partition) {
                 None => Some(ErrorCode::UnknownTopicOrPartition),
@@ -130,20 +134,29 @@ impl State {
         }
     }
 
-    /// Answers a request whose elections are done.
-    pub(super) fn answer_election(&mut self, mut waiting: ElectWaiting) {
+    /// Answers a request whose elections are done; returns one that waits for what replicas say that they have.
+    pub(super) fn answer_election(&mut self, mut waiting: ElectWaiting) -> Option<ElectWaiting> {
+        let is_over = self.now >= waiting.until;
         for partition in std::mem::take(&mut waiting.left) {
             let error = match (self.needs_election(waiting.kind, &partition), waiting.kind) {
                 (false, _) => ErrorCode::None,
                 (true, ElectionKind::Preferred) => ErrorCode::PreferredLeaderNotAvailable,
-                (true, ElectionKind::Unclean) => ErrorCode::EligibleLeadersNotAvailable,
+                (true, ElectionKind::Unclean) => {
+                    if self.facts.questions.contains_key(&partition) && !is_over {
+                        waiting.left.insert(partition);
+                        continue;
+                    }
+                    // Who is told that it cannot be does not expect that it is done later.
+                    self.facts.unclean.remove(&partition);
+                    ErrorCode::EligibleLeadersNotAvailable
+                }
             };
-            if !self.facts.questions.contains_key(&partition) {
-                // Who was told that it cannot be does not expect that it is done later.
-                self.facts.unclean.remove(&partition);
-            }
             waiting.done.insert(partition, error);
         }
+        if !waiting.left.is_empty() {
+            return Some(waiting);
+        }
         self.turn.reply(waiting.token, Reply::ElectLeaders(waiting.done));
+        None
     }
 }

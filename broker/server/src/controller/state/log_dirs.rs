@@ -81,8 +81,7 @@ impl State {
             self.facts.failed.get_mut(&partition).is_some_and(|failed| failed.remove(&broker))
         } else if error == ErrorCode::InconsistentTopicId {
             // It has the log of a topic that was deleted while it was away. It is told everything,
-            // once: then that log is a stray. Where it ends says nothing.
-            self.answers_later(broker, &partition);
+            // once: then that log is a stray.
             if self.facts.swept.insert((broker, topic_id)) {
                 self.turn.tell_all(broker);
             }

@@ -5,8 +5,10 @@
 //! their logs end, and who has most leads (`partition_election`). It is proven again when it joins an ISR, or leads.
 //!
 //! What a broker says of itself may be old: one that led again a moment ago, and has not said yet that all is
-//! well, would go on acknowledging after its answer. So a member of the ISR is asked in a leader epoch in which
-//! nobody leads, and its answer counts once it knows of that.
+//! well, would go on acknowledging after its answer; and one that was away may have the log of a topic of the same
+//! name that was deleted meanwhile. So replicas are asked in a leader epoch in which nobody leads, and an answer
+//! counts once its broker knows of that, which is told with the topic's id. Members of the ISR are waited for;
+//! who is none and does not hear of it for a while is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,13 +26,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long until those are asked again who had not heard that nobody leads.
 const SOON: Duration = Duration::from_millis(200);
 
+/// How long a replica out of the ISR is waited for that does not learn of the epoch, though its broker lives: one
+/// that has just started reads its logs first.
+const LATE: Duration = Duration::from_secs(30);
+
 /// Who was asked where its log ends, and what it said.
 #[derive(Debug)]
 pub(super) struct Question {
+    opened_at: Duration,
     asked_at: Duration,
-    /// The partition's leader epoch, in which nobody leads.
+    /// The partition's leader epoch, in which nobody leads: who is asked must know it.
     leader_epoch: LeaderEpoch,
-    /// Those of the ISR must have stopped what they did in the epoch before.
+    /// The ISR.
     members: Vec<BrokerId>,
     /// `None` before there is an answer.
     ends: BTreeMap<BrokerId, Option<Said>>,
@@ -47,34 +54,34 @@ impl Question {
         said.collect()
     }
 
-    /// The epoch that `broker` must know to be heard: what it says must not change any more.
-    fn epoch_for(&self, broker: BrokerId) -> LeaderEpoch {
-        if self.members.contains(&broker) { self.leader_epoch } else { LeaderEpoch(-1) }
+    /// Whether those out of the ISR are waited for who say that they have not learnt of the epoch.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.asked_at < self.opened_at + LATE
     }
 }
 
 impl State {
     /// Asks where these logs of a partition that nobody leads end, unless they are being asked.
     pub(super) fn ask_for_ends(&mut self, view: &View, brokers: &[BrokerId]) {
-        let asked_at = self.now;
+        let now = self.now;
         let is_early = self.planted(Planted::EarlyAnswers);
-        let members = if is_early { Vec::new() } else { view.isr.clone() };
+        let leader_epoch = if is_early { LeaderEpoch(-1) } else { view.leader_epoch };
         let new = || Question {
-            asked_at,
-            leader_epoch: view.leader_epoch,
-            members: members.clone(),
+            opened_at: now,
+            asked_at: now,
+            leader_epoch,
+            members: view.isr.clone(),
             ends: BTreeMap::new(),
         };
         let question = self.facts.questions.entry(view.partition.clone()).or_insert_with(new);
-        if question.leader_epoch != view.leader_epoch || question.members != members {
+        if question.leader_epoch != leader_epoch || question.members != view.isr {
             *question = new();
         }
         question.ends.retain(|broker, _| brokers.contains(broker));
         for broker in brokers {
             if !question.ends.contains_key(broker) {
                 question.ends.insert(*broker, None);
-                let epoch = question.epoch_for(*broker);
-                self.turn.ask(*broker, view.partition.clone(), epoch);
+                self.turn.ask(*broker, view.partition.clone(), leader_epoch);
             }
         }
     }
@@ -86,7 +93,11 @@ impl State {
                 continue;
             }
             let Some(question) = self.facts.questions.get_mut(&partition) else { continue };
-            let is_this = leader_epoch == question.epoch_for(broker);
+            let is_this = leader_epoch == question.leader_epoch;
+            let is_left_out = said == Said::NotYet
+                && !question.members.contains(&broker)
+                && !question.waits_for_others();
+            let said = if is_left_out { Said::Silence } else { said };
             let Some(known) = question.ends.get_mut(&broker).filter(|_| is_this) else { continue };
             // A late silence takes nothing back.
             if !matches!(known, Some(Said::End(_))) || matches!(said, Said::End(_)) {
@@ -112,17 +123,9 @@ impl State {
             question.asked_at = now;
             for (broker, said) in &question.ends {
                 if !matches!(said, Some(Said::End(_))) {
-                    self.turn.ask(*broker, partition.clone(), question.epoch_for(*broker));
+                    self.turn.ask(*broker, partition.clone(), question.leader_epoch);
                 }
             }
-        }
-    }
-
-    /// What a broker said was of another topic's log: it is asked again.
-    pub(super) fn answers_later(&mut self, broker: BrokerId, partition: &TopicPartition) {
-        let question = self.facts.questions.get_mut(partition);
-        if let Some(said) = question.and_then(|question| question.ends.get_mut(&broker)) {
-            *said = Some(Said::NotYet);
         }
     }
 

@@ -509,7 +509,11 @@ impl State {
                     let reply = Reply::ControlledShutdown(Ok(self.still_led(broker)));
                     self.turn.reply(token, reply);
                 }
-                Waiting::Elect(waiting) => self.answer_election(waiting),
+                Waiting::Elect(waiting) => {
+                    if let Some(waiting) = self.answer_election(waiting) {
+                        self.waiting.push(Waiting::Elect(waiting));
+                    }
+                }
                 Waiting::Reassign(waiting) => {
                     if let Some(waiting) = self.answer_reassignment(waiting) {
                         self.waiting.push(Waiting::Reassign(waiting));

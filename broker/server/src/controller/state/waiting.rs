@@ -1,6 +1,7 @@
 //! Requests that are answered once what follows from them is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::quantity::BrokerId;
@@ -21,6 +22,8 @@ pub(super) enum Waiting {
 pub(super) struct ElectWaiting {
     pub(super) token: Token,
     pub(super) kind: ElectionKind,
+    /// When it is answered although replicas are still being asked what they have.
+    pub(super) until: Duration,
     pub(super) done: BTreeMap<TopicPartition, ErrorCode>,
     pub(super) left: BTreeSet<TopicPartition>,
 }

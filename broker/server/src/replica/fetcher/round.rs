@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use super::plan::{Follow, Key, Plan, Position, Topic};
-use super::{Command, Parts, Versions};
+use super::{Command, Parts, TASK, Versions};
 use crate::peer::{Peer, PeerError};
 use crate::planted::{self, Bug};
 use crate::replica::manager::{CutDone, Truncation};
@@ -473,7 +473,12 @@ impl Copies {
             return;
         }
         let replicas = Arc::clone(&self.parts.replicas);
-        let cutting = tokio::task::spawn_blocking(move || replicas.truncate(&truncations));
+        let held = self.parts.tasks.hold(TASK);
+        let cutting = tokio::task::spawn_blocking(move || {
+            let done = replicas.truncate(&truncations);
+            drop(held);
+            done
+        });
         let done = match cutting.await {
             Ok(done) => done,
             Err(error) => {

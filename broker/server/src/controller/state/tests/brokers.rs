@@ -88,7 +88,11 @@ impl Process {
                 if let Some(known) = self.metadata.get(&view.partition)
                     && known.topic_id == view.topic_id
                 {
-                    assert!(known.partition_epoch <= view.partition_epoch, "{view:?} is old");
+                    // A later controller begins anew where a hand took the state away.
+                    let is_anew =
+                        view.partition_epoch == 0 && view.controller_epoch > known.controller_epoch;
+                    let is_later = known.partition_epoch <= view.partition_epoch;
+                    assert!(is_later || is_anew, "{view:?} is old");
                 }
                 // Another id is that of another topic.
                 self.metadata.retain(|name, known| {

@@ -158,12 +158,14 @@ impl Life {
         let is_missed = |name: &&TopicPartition| {
             tree.read_state(name).is_none() && self.world.state.view(name).is_some()
         };
-        let torn: BTreeSet<_> = all.iter().filter(is_missed).map(|name| &name.topic).collect();
-        let marked = tree.marks.iter().find(|topic| !torn.contains(topic));
+        let missed: BTreeSet<_> = all.iter().filter(is_missed).collect();
+        let is_torn =
+            |topic: &&std::sync::Arc<str>| missed.iter().any(|name| name.topic == **topic);
+        let marked = tree.marks.iter().find(|topic| !is_torn(topic));
         assert_eq!(marked, None, "should be deleted");
         assert!(tree.reassignments.is_empty() && tree.preferred.is_none());
         assert!(tree.notifications.is_empty(), "{:?}", tree.notifications);
-        let is_whole = |name: &&TopicPartition| !torn.contains(&name.topic);
+        let is_whole = |name: &&TopicPartition| !missed.contains(name);
         let whole: BTreeSet<_> = all.iter().filter(is_whole).collect();
         for name in &whole {
             let state = tree.read_state(name);

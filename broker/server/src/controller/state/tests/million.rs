@@ -59,7 +59,7 @@ fn asked_seeds() -> Option<Range<u64>> {
 fn planted_wrong_rules_are_caught() {
     for (planted, words, seeds) in [
         (Planted::RemovalWithoutEpoch, "an ISR that nobody asked for keeps its epoch", 0..40),
-        (Planted::ElectionOutsideIsr, "lacks records", 0..40),
+        (Planted::ElectionOutsideIsr, " is elected out of ", 0..40),
         (
             Planted::NoPartitionEpochCheck,
             "a proposal for another partition epoch is written",

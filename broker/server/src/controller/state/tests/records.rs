@@ -9,8 +9,10 @@ use broker_protocol::uuid::Uuid;
 
 use super::brokers::{Process, Record, Replica};
 use super::world::World;
-use crate::controller::state::effect::{StateWrite, View};
-use crate::controller::state::event::{LiveBroker, Said};
+use crate::controller::partition_election::Presence;
+use crate::controller::state::effect::{Directive, StateWrite, View};
+use crate::controller::state::event::{LiveBroker, Said, StateRead};
+use crate::controller::state::standing::Question;
 
 fn leads(replica: &Replica, me: BrokerId) -> bool {
     replica.told.as_ref().is_some_and(|told| told.leader == Some(me)) && !replica.has_failed
@@ -122,7 +124,22 @@ impl World {
     /// Whether somebody has said that this partition may lose records rather than wait.
     fn may_lose(&self, partition: &TopicPartition) -> bool {
         self.tree.unclean.get(&partition.topic) == Some(&true)
-            || self.asked_unclean.contains(partition)
+            || self.asked_unclean.contains_key(partition)
+    }
+
+    /// Nobody leads from outside of the ISR while a proven member could.
+    fn audit_outsider(&self, partition: &TopicPartition, leader: BrokerId, former: &StateRead) {
+        if former.isr.contains(&leader) {
+            return;
+        }
+        let replicas = self.tree.assignment(partition).map(|of| of.replicas.clone());
+        let can_lead = |id: &&BrokerId| {
+            let proven = Presence::Up { proven: true };
+            replicas.as_ref().is_some_and(|replicas| replicas.contains(id))
+                && self.state.presence(**id, partition) == proven
+        };
+        let could = former.isr.iter().find(can_lead);
+        assert_eq!(could, None, "{partition}: {leader} is elected out of {former:?}");
     }
 
     /// No election is written that loses what was acknowledged, unless that is allowed, or all who
@@ -146,6 +163,7 @@ impl World {
         {
             self.given_up.insert(key, state.leader_epoch.0);
         }
+        self.audit_outsider(partition, leader, &former);
         let Some(committed) = self.committed.get(&key) else { return };
         let on = |id: BrokerId| self.processes.get(&id).or_else(|| self.disks.get(&id));
         let kept = |id: BrokerId| {
@@ -154,16 +172,29 @@ impl World {
             let both = log.into_iter().flatten().zip(committed);
             both.take_while(|(one, other)| one == other).count()
         };
-        let kept_by_leader = kept(leader);
+        // It may have been told to delete its replica when it was none, and not have heard that yet.
+        let deletes = |process: &Process| {
+            let mut orders = process.inbox.iter().map(|(_, order)| order);
+            orders.any(|order| {
+                matches!(order, Directive::Stop { partition: of, delete: true, .. } if of == partition)
+            })
+        };
+        let is_going = self.processes.get(&leader).is_some_and(deletes);
+        let kept_by_leader = if may_lose && is_going { 0 } else { kept(leader) };
         if kept_by_leader == committed.len() {
             return;
         }
         if !may_lose {
             let whole = former.isr.iter().find(|id| kept(**id) == committed.len());
             let assigned = self.tree.assignment(partition).map(|of| of.replicas.clone());
+            let question = self.state.facts.questions.get(partition);
+            let is_patient = question.is_none_or(Question::waits_for_others);
             let could_say = |id: &BrokerId| {
                 let replica = self.replica(*id, partition);
-                self.is_known(*id)
+                let told = replica.and_then(|replica| replica.told.as_ref());
+                let has_heard = told.is_some_and(|told| told.leader_epoch == former.leader_epoch);
+                (is_patient || has_heard)
+                    && self.is_known(*id)
                     && !self.tree.leaving.contains(id)
                     && !self.state.suspects.contains(id)
                     && replica.is_some_and(|replica| !replica.has_failed)

@@ -70,7 +70,7 @@ pub(super) struct World {
     /// The leader epoch since which an election was allowed to give up what leaders before it hold.
     pub(super) given_up: BTreeMap<(Uuid, i32), i32>,
     /// Partitions that an unclean election is asked for, and not done.
-    pub(super) asked_unclean: BTreeSet<TopicPartition>,
+    pub(super) asked_unclean: BTreeMap<TopicPartition, Token>,
     /// The last proposal for each partition that was granted.
     pub(super) granted: BTreeMap<TopicPartition, Asking>,
     /// Proposals on their way to the controller.
@@ -117,7 +117,7 @@ impl World {
             records: 0,
             written: BTreeSet::new(),
             given_up: BTreeMap::new(),
-            asked_unclean: BTreeSet::new(),
+            asked_unclean: BTreeMap::new(),
             granted: BTreeMap::new(),
             in_flight: Vec::new(),
         };
@@ -232,7 +232,8 @@ impl World {
         self.tokens += 1;
         let token = Token(self.tokens);
         if let Request::ElectLeaders { kind: ElectionKind::Unclean, partitions } = &request {
-            self.asked_unclean.extend(partitions.iter().flatten().cloned());
+            let asked = partitions.iter().flatten().cloned();
+            self.asked_unclean.extend(asked.map(|partition| (partition, token)));
         }
         self.apply(Event::Asked { token, request });
         token
@@ -278,9 +279,8 @@ impl World {
             }
         }
         self.told = self.state.take_story();
-        // The answer is given; only who waits for what replicas have has not decided yet.
-        let questions = &self.state.facts.questions;
-        self.asked_unclean.retain(|partition| questions.contains_key(partition));
+        // Who was answered expects nothing more.
+        self.asked_unclean.retain(|_, token| !self.replies.contains_key(token));
     }
 
     fn write(&mut self, change: &Change) -> Result<i32, WriteError> {
