@@ -13,7 +13,7 @@ pub struct Figure {
     pub user: f64,
     /// CPU seconds of the broker in the kernel.
     pub system: f64,
-    /// Resident memory of the broker afterwards, in MiB.
+    /// Resident memory of the broker afterwards, or where a load says so of the largest at any time, in MiB.
     pub resident: f64,
 }
 

@@ -62,21 +62,8 @@ pub fn full_isr(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Fi
 }
 
 /// Seconds from the end of the controller's session, its process killed just before, until a survivor
-/// knows a living leader of every partition.
-pub fn failover(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
-    let (subject, seconds, resident) = succeed(kind, partitions, zookeeper)?;
-    Ok(Figure { resident, ..finish(subject, seconds, CpuWatch::born)? })
-}
-
-/// MiB of the largest broker, before its controller was succeeded and after.
-pub fn memory(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
-    let (subject, _, resident) = succeed(kind, partitions, zookeeper)?;
-    finish(subject, resident, CpuWatch::born)
-}
-
-/// A cluster whose controller was killed, succeeded and started again; the seconds until every partition
-/// had a leader, and MiB of the largest broker at any time.
-fn succeed(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<(Subject, f64, f64)> {
+/// knows a living leader of every partition; and MiB of the largest broker, before that and once the controller is back.
+pub fn succession(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<Figure> {
     let (mut subject, topics) = start(kind, partitions, zookeeper)?;
     let before = largest(&subject)?;
     let controller = subject.controller(0)?;
@@ -90,8 +77,8 @@ fn succeed(kind: Kind, partitions: i32, zookeeper: &Zookeeper) -> Result<(Subjec
     let seconds = begin.elapsed().as_secs_f64();
     subject.members[controller].launch()?;
     wait(&subject, witness, &topics, BROKERS)?;
-    let after = largest(&subject)?;
-    Ok((subject, seconds, before.max(after)))
+    let resident = before.max(largest(&subject)?);
+    Ok(Figure { resident, ..finish(subject, seconds, CpuWatch::born)? })
 }
 
 /// Resident MiB of the largest broker.

@@ -25,8 +25,18 @@ pub struct Row {
     /// The brokers of a side.
     pub brokers: usize,
     load: Load,
-    /// Of a load of timed records: which percentile it tells, in thousandths.
-    permille: Option<usize>,
+    told: Told,
+}
+
+/// What a row tells of a run.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// What the load costs.
+    Cost,
+    /// How long the timed record at so many thousandths took: of loads of timed records.
+    Permille(usize),
+    /// Resident MiB: of loads whose runs say that of the largest broker.
+    Resident,
 }
 
 /// What a row is to reach; a smaller figure is better.
@@ -77,8 +87,7 @@ enum Young {
     IdleCpu,
     Storm { connections: usize },
     FullIsr { partitions: i32 },
-    Failover { partitions: i32 },
-    Memory { partitions: i32 },
+    Succession { partitions: i32 },
 }
 
 const fn produce(name: &'static str, record: usize, batch: usize, partitions: i32) -> Row {
@@ -87,11 +96,11 @@ const fn produce(name: &'static str, record: usize, batch: usize, partitions: i3
 
 const fn warm(name: &'static str, unit: &'static str, target: f64, load: Warm) -> Row {
     let target = Target::Ratio(target);
-    Row { name, unit, target, brokers: 1, load: Load::Warm(load), permille: None }
+    Row { name, unit, target, brokers: 1, load: Load::Warm(load), told: Told::Cost }
 }
 
 const fn young(name: &'static str, unit: &'static str, target: Target, load: Young) -> Row {
-    Row { name, unit, target, brokers: 1, load: Load::Young(load), permille: None }
+    Row { name, unit, target, brokers: 1, load: Load::Young(load), told: Told::Cost }
 }
 
 /// A row of a cluster of three.
@@ -105,7 +114,7 @@ const fn trio_produce(name: &'static str, record: usize, batch: usize) -> Row {
 
 /// Rows of one load stand together: its runs serve all of them.
 const fn latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
-    Row { permille: Some(permille), ..warm(name, "ms", target, Warm::Latency { rate }) }
+    Row { told: Told::Permille(permille), ..warm(name, "ms", target, Warm::Latency { rate }) }
 }
 
 const fn trio_latency(name: &'static str, target: f64, rate: u32, permille: usize) -> Row {
@@ -163,14 +172,17 @@ pub const ROWS: &[Row] = &[
         "trio-failover-10000p",
         "s",
         Target::Figure(2.0),
-        Young::Failover { partitions: 10_000 },
+        Young::Succession { partitions: 10_000 },
     )),
-    trio(young(
-        "trio-memory-10000p",
-        "MiB",
-        Target::Figure(250.0),
-        Young::Memory { partitions: 10_000 },
-    )),
+    Row {
+        told: Told::Resident,
+        ..trio(young(
+            "trio-memory-10000p",
+            "MiB",
+            Target::Figure(250.0),
+            Young::Succession { partitions: 10_000 },
+        ))
+    },
 ];
 
 /// How much load a run is: 1 for a run that is quoted, less for a look.
@@ -205,7 +217,11 @@ impl Row {
 
     /// Returns what it tells of a run of its load.
     pub fn cost(&self, figure: &Figure) -> f64 {
-        self.permille.map_or(figure.cost, |permille| figure.latency(permille))
+        match self.told {
+            Told::Cost => figure.cost,
+            Told::Permille(permille) => figure.latency(permille),
+            Told::Resident => figure.resident,
+        }
     }
 
     /// Whether the runs of one serve the other.
@@ -225,7 +241,7 @@ impl Row {
 
     /// Whether ours alone is measured: ten thousand partitions of Kafka's take longer than all the rest.
     pub fn is_alone(&self) -> bool {
-        matches!(self.load, Load::Young(Young::Failover { .. } | Young::Memory { .. }))
+        matches!(self.load, Load::Young(Young::Succession { .. }))
     }
 
     fn run_on_topic(&self, load: Warm, subject: &Subject, scale: Scale) -> Result<Figure> {
@@ -297,8 +313,7 @@ impl Young {
             Self::IdleCpu => lifecycle::idle_cpu(kind, brokers, zookeeper),
             Self::Storm { connections } => lifecycle::storm(kind, zookeeper, connections),
             Self::FullIsr { partitions } => many::full_isr(kind, partitions, zookeeper),
-            Self::Failover { partitions } => many::failover(kind, partitions, zookeeper),
-            Self::Memory { partitions } => many::memory(kind, partitions, zookeeper),
+            Self::Succession { partitions } => many::succession(kind, partitions, zookeeper),
         }
     }
 }
