@@ -52,15 +52,16 @@ fn a_broker_stops_in_time_though_the_tree_is_away() {
 #[test]
 fn who_waits_for_other_replicas_hears_at_once_that_the_leader_stops() {
     let mut cluster = Cluster::start(3, &["controlled.shutdown.enable=false"]);
-    create(&cluster, "t", 1, &[]);
-    let leader = await_in_sync(&cluster, "t", 0, 3);
+    create(&cluster, "t", 3, &[]);
     let controller = cluster.controller();
-    let follower = cluster.running().into_iter().find(|id| ![leader, controller].contains(id));
-    cluster.kill(follower.unwrap());
+    let mut led = (0..3).map(|partition| (partition, await_in_sync(&cluster, "t", partition, 3)));
+    let (partition, leader) = led.find(|(_, leader)| *leader != controller).unwrap();
+    // The follower that goes is the one that would take it out of the ISR.
+    cluster.kill(controller);
     let mut client = cluster.client(leader);
-    let asked = thread::spawn(move || produce(&mut client, "t", 0, -1, &["a"]));
-    let end = "kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"}";
-    await_that("what waits", || value(&cluster, leader, end) == Some(1.0));
+    let asked = thread::spawn(move || produce(&mut client, "t", partition, -1, &["a"]));
+    let end = format!("kafka_log_log_logendoffset{{topic=\"t\",partition=\"{partition}\"}}");
+    await_that("what waits", || value(&cluster, leader, &end) == Some(1.0));
     cluster.stop_within(leader, AT_ONCE);
     assert_eq!(asked.join().unwrap().0, ErrorCode::NotLeaderOrFollower);
 }

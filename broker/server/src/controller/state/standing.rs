@@ -33,20 +33,27 @@ const LATE: Duration = Duration::from_secs(30);
 /// Who was asked where its log ends, and what it said.
 #[derive(Debug)]
 pub(super) struct Question {
-    opened_at: Duration,
     asked_at: Duration,
     /// The partition's leader epoch, in which nobody leads: who is asked must know it.
     leader_epoch: LeaderEpoch,
     /// The ISR.
     members: Vec<BrokerId>,
+    ends: BTreeMap<BrokerId, Heard>,
+}
+
+/// What one broker has said.
+#[derive(Debug)]
+struct Heard {
+    /// Since when it is asked, in this life of its.
+    since: Duration,
     /// `None` before there is an answer.
-    ends: BTreeMap<BrokerId, Option<Said>>,
+    said: Option<Said>,
 }
 
 impl Question {
     /// What those have said who have answered; `None` of one that does not know.
     pub(super) fn ends(&self) -> BTreeMap<BrokerId, Option<End>> {
-        let said = self.ends.iter().filter_map(|(broker, said)| match said {
+        let said = self.ends.iter().filter_map(|(broker, heard)| match &heard.said {
             None | Some(Said::NotYet) => None,
             Some(Said::Silence) => Some((*broker, None)),
             Some(Said::End(end)) => Some((*broker, Some(*end))),
@@ -54,9 +61,10 @@ impl Question {
         said.collect()
     }
 
-    /// Whether those out of the ISR are waited for who say that they have not learnt of the epoch.
-    pub(super) fn waits_for_others(&self) -> bool {
-        self.asked_at < self.opened_at + LATE
+    /// Whether a broker is waited for that says that it has not learnt of the epoch.
+    pub(super) fn waits_for(&self, broker: BrokerId) -> bool {
+        let is_early = |heard: &Heard| self.asked_at < heard.since + LATE;
+        self.members.contains(&broker) || self.ends.get(&broker).is_none_or(is_early)
     }
 }
 
@@ -67,7 +75,6 @@ impl State {
         let is_early = self.planted(Planted::EarlyAnswers);
         let leader_epoch = if is_early { LeaderEpoch(-1) } else { view.leader_epoch };
         let new = || Question {
-            opened_at: now,
             asked_at: now,
             leader_epoch,
             members: view.isr.clone(),
@@ -80,7 +87,7 @@ impl State {
         question.ends.retain(|broker, _| brokers.contains(broker));
         for broker in brokers {
             if !question.ends.contains_key(broker) {
-                question.ends.insert(*broker, None);
+                question.ends.insert(*broker, Heard { since: now, said: None });
                 self.turn.ask(*broker, view.partition.clone(), leader_epoch);
             }
         }
@@ -94,16 +101,14 @@ impl State {
             }
             let Some(question) = self.facts.questions.get_mut(&partition) else { continue };
             let is_this = leader_epoch == question.leader_epoch;
-            let is_left_out = said == Said::NotYet
-                && !question.members.contains(&broker)
-                && !question.waits_for_others();
+            let is_left_out = said == Said::NotYet && !question.waits_for(broker);
             let said = if is_left_out { Said::Silence } else { said };
-            let Some(known) = question.ends.get_mut(&broker).filter(|_| is_this) else { continue };
+            let Some(heard) = question.ends.get_mut(&broker).filter(|_| is_this) else { continue };
             // A late silence takes nothing back.
-            if !matches!(known, Some(Said::End(_))) || matches!(said, Said::End(_)) {
-                *known = Some(said);
+            if !matches!(heard.said, Some(Said::End(_))) || matches!(said, Said::End(_)) {
+                heard.said = Some(said);
             }
-            let is_due = |said: &Option<Said>| matches!(said, None | Some(Said::NotYet));
+            let is_due = |heard: &Heard| matches!(heard.said, None | Some(Said::NotYet));
             if !question.ends.values().any(is_due) {
                 self.turn.doubt(partition);
             }
@@ -114,15 +119,15 @@ impl State {
     pub(super) fn ask_again(&mut self) {
         let now = self.now;
         for (partition, question) in &mut self.facts.questions {
-            let is_early = question.ends.values().any(|said| *said == Some(Said::NotYet));
-            let is_waited_for = question.ends.values().any(Option::is_none);
+            let is_early = question.ends.values().any(|heard| heard.said == Some(Said::NotYet));
+            let is_waited_for = question.ends.values().any(|heard| heard.said.is_none());
             let patience = if is_early && !is_waited_for { SOON } else { PATIENCE };
             if now < question.asked_at + patience {
                 continue;
             }
             question.asked_at = now;
-            for (broker, said) in &question.ends {
-                if !matches!(said, Some(Said::End(_))) {
+            for (broker, heard) in &question.ends {
+                if !matches!(heard.said, Some(Said::End(_))) {
                     self.turn.ask(*broker, partition.clone(), question.leader_epoch);
                 }
             }

@@ -40,7 +40,13 @@ fn fresh_random_events_break_nothing() {
         let from = fastrand::u64(..u64::MAX / 2);
         from..from + 100
     });
-    let fails = |seed: &u64| catch_unwind(|| live(*seed, None)).is_err();
+    let fails = |seed: &u64| {
+        let fails = catch_unwind(|| live(*seed, None)).is_err();
+        if fails {
+            eprintln!("seed {seed} fails");
+        }
+        fails
+    };
     let failing: Vec<_> = seeds.clone().filter(fails).collect();
     assert!(failing.is_empty(), "of the seeds {seeds:?} these fail: {failing:?}");
 }

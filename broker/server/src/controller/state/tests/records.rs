@@ -12,7 +12,6 @@ use super::world::World;
 use crate::controller::partition_election::Presence;
 use crate::controller::state::effect::{Directive, StateWrite, View};
 use crate::controller::state::event::{LiveBroker, Said, StateRead};
-use crate::controller::state::standing::Question;
 
 fn leads(replica: &Replica, me: BrokerId) -> bool {
     replica.told.as_ref().is_some_and(|told| told.leader == Some(me)) && !replica.has_failed
@@ -188,12 +187,12 @@ impl World {
             let whole = former.isr.iter().find(|id| kept(**id) == committed.len());
             let assigned = self.tree.assignment(partition).map(|of| of.replicas.clone());
             let question = self.state.facts.questions.get(partition);
-            let is_patient = question.is_none_or(Question::waits_for_others);
             let could_say = |id: &BrokerId| {
                 let replica = self.replica(*id, partition);
                 let told = replica.and_then(|replica| replica.told.as_ref());
                 let has_heard = told.is_some_and(|told| told.leader_epoch == former.leader_epoch);
-                (is_patient || has_heard)
+                let is_waited_for = question.is_none_or(|question| question.waits_for(*id));
+                (is_waited_for || has_heard)
                     && self.is_known(*id)
                     && !self.tree.leaving.contains(id)
                     && !self.state.suspects.contains(id)

@@ -578,6 +578,13 @@ impl World {
     }
 
     pub(super) fn tick(&mut self, by: Duration) {
+        // Where logs end is answered within a second, or not at all (`controller/ends.rs`).
+        let (ends, others): (VecDeque<_>, _) =
+            self.events.drain(..).partition(|event| matches!(event, Event::Ends(_)));
+        self.events = others;
+        for end in ends {
+            self.apply(end);
+        }
         self.now += by;
         self.apply(Event::Tick(self.now));
     }
