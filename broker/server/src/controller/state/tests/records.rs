@@ -189,10 +189,8 @@ impl World {
             let question = self.state.facts.questions.get(partition);
             let could_say = |id: &BrokerId| {
                 let replica = self.replica(*id, partition);
-                let told = replica.and_then(|replica| replica.told.as_ref());
-                let has_heard = told.is_some_and(|told| told.leader_epoch == former.leader_epoch);
-                let is_waited_for = question.is_none_or(|question| question.waits_for(*id));
-                (is_waited_for || has_heard)
+                // One that says half a minute long that it knows nothing of the epoch is left out.
+                question.is_none_or(|question| question.waits_for(*id))
                     && self.is_known(*id)
                     && !self.tree.leaving.contains(id)
                     && !self.state.suspects.contains(id)
