@@ -244,13 +244,7 @@ impl Control {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let held = self.parts.tasks.hold(TASK);
-        let work = move || {
-            let done = work();
-            drop(held);
-            done
-        };
-        match tokio::task::spawn_blocking(work).await {
+        match self.parts.tasks.spawn_blocking(TASK, work).await {
             Ok(done) => Some(done),
             Err(error) => {
                 error!(%error, "work on the disk was not finished");

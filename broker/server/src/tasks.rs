@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The process's tasks. Cheap to clone; all clones are one set.
@@ -72,10 +73,22 @@ impl Tasks {
         self.spawn_on(&Handle::current(), name, task);
     }
 
-    /// Counts work on another thread as a task of this name, for as long as what is returned lives: it goes on
+    /// Runs what waits for the disk where nothing else waits for it. It counts as a task of this name: it goes on
     /// where the task that waits for it is dropped.
-    pub fn hold(&self, name: &'static str) -> Held {
-        Held { _running: Running::enter(&self.shared, name) }
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let guard = Running::enter(&self.shared, name);
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(guard);
+            done
+        })
     }
 
     /// Tells every task to end.
@@ -108,14 +121,7 @@ impl Tasks {
     }
 }
 
-/// Work that counts as a task: see [`Tasks::hold`].
-#[derive(Debug)]
-pub struct Held {
-    _running: Running,
-}
-
 /// Counts a task for as long as it lives, also when it is dropped half-way.
-#[derive(Debug)]
 struct Running {
     shared: Arc<Shared>,
     name: &'static str,
@@ -164,9 +170,11 @@ mod tests {
     #[tokio::test]
     async fn work_on_another_thread_is_waited_for() {
         let tasks = Tasks::new();
-        let held = tasks.hold("control");
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        // Nobody waits for it any more.
+        drop(tasks.spawn_blocking("control", move || ended.recv().is_err()));
         assert_eq!(tasks.drain("control", Duration::from_millis(10)).await, 1);
-        drop(held);
+        drop(end);
         assert_eq!(tasks.drain("control", Duration::from_secs(5)).await, 0);
     }
 

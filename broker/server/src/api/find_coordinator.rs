@@ -6,6 +6,7 @@ use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
+use tracing::warn;
 
 use super::RequestContext;
 use crate::context::Context;
@@ -25,7 +26,7 @@ pub(crate) async fn find_coordinator(
 ) -> FindCoordinatorResponse<'static> {
     let is_group = request.key_type == GROUP;
     if is_group && let Err(error) = context.admin.ensure_offsets_topic().await {
-        tracing::warn!(%error, "the topic of the committed offsets cannot be made");
+        warn!(%error, "the topic of the committed offsets cannot be made");
     }
     if rc.api_version >= MANY_KEYS_FROM {
         let keys = request.coordinator_keys.iter();
@@ -59,7 +60,8 @@ fn find(
     };
     if !is_group {
         if context.warned.transactions.is_due(context.clock.now()) {
-            tracing::warn!(transactional_id = key, host = %rc.peer.host, client = rc.client_id, "transactions are not served");
+            let (host, client) = (rc.peer.host, rc.client_id);
+            warn!(transactional_id = key, %host, client, "transactions are not served");
         }
         return not_found(
             ErrorCode::InvalidRequest,

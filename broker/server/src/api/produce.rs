@@ -206,9 +206,7 @@ impl Producing<'_> {
             }
         }
     }
-}
 
-impl Producing<'_> {
     /// Says that nobody can write with `acks=all` as long as replicas are missing: clients only retry.
     fn warn(&self, topic: &Topic, index: i32, refusal: &Refusal) {
         if let Refusal::Append(AppendError::State(error @ StateError::NotEnoughReplicas { .. })) =

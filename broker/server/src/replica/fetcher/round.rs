@@ -473,12 +473,8 @@ impl Copies {
             return;
         }
         let replicas = Arc::clone(&self.parts.replicas);
-        let held = self.parts.tasks.hold(TASK);
-        let cutting = tokio::task::spawn_blocking(move || {
-            let done = replicas.truncate(&truncations);
-            drop(held);
-            done
-        });
+        let tasks = &self.parts.tasks;
+        let cutting = tasks.spawn_blocking(TASK, move || replicas.truncate(&truncations));
         let done = match cutting.await {
             Ok(done) => done,
             Err(error) => {

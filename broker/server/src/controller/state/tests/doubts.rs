@@ -15,6 +15,23 @@ use crate::controller::state::assignment::Assignment;
 use crate::controller::state::event::Event;
 use crate::controller::state::request::{ElectionKind, Reply, Request};
 
+/// A cluster with the topic `t`, whose one partition is on `replicas` and led by the first.
+fn of_one_topic(brokers: i32, replicas: &[i32]) -> World {
+    let mut world = World::new(brokers, 1);
+    world.create("t", &[replicas], true);
+    world.topic_seen("t");
+    world.settle();
+    world
+}
+
+/// Ends a broker's process and session, and lets everybody hear of it.
+fn dies(world: &mut World, id: i32) {
+    world.kill(BrokerId(id));
+    world.expire(BrokerId(id));
+    world.brokers_seen();
+    world.settle();
+}
+
 /// Cuts the power of broker 1, which then lacks the last record of `t-0`, and starts it again.
 fn lose_power(world: &mut World) {
     let name = part("t", 0);
@@ -36,10 +53,7 @@ fn told(world: &World, id: i32) -> Option<(i32, i32)> {
 /// now must not have the same epoch and offset.
 #[test]
 fn a_doubted_leader_leads_in_an_epoch_of_its_own() {
-    let mut world = World::new(1, 1);
-    world.create("t", &[&[1]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(1, &[1]);
     world.produce(BrokerId(1), &part("t", 0));
     lose_power(&mut world);
     world.fail_over();
@@ -57,10 +71,7 @@ fn a_doubted_leader_leads_in_an_epoch_of_its_own() {
 fn nobody_leads_again_by_a_state_that_cannot_be_read() {
     let name = part("t", 0);
     for is_seen in [true, false] {
-        let mut world = World::new(2, 1);
-        world.create("t", &[&[1, 2]], true);
-        world.topic_seen("t");
-        world.settle();
+        let mut world = of_one_topic(2, &[1, 2]);
         world.produce(BrokerId(1), &name);
         world.tree.unreadable.insert(name.clone());
         world.tree.state_mut(&name).unwrap().version += 1;
@@ -86,10 +97,7 @@ fn nobody_leads_again_by_a_state_that_cannot_be_read() {
 #[test]
 fn a_state_that_is_mended_proves_nobody() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
     world.produce(BrokerId(1), &name);
     world.tree.unreadable.insert(name.clone());
     world.tree.state_mut(&name).unwrap().version += 1;
@@ -106,10 +114,7 @@ fn a_state_that_is_mended_proves_nobody() {
 #[test]
 fn a_doubted_leader_whose_port_refuses_does_not_stay() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
     world.produce(BrokerId(1), &name);
     world.replicate(BrokerId(1), &name, |_| true);
     world.kill(BrokerId(2));
@@ -133,10 +138,7 @@ fn a_doubted_leader_whose_port_refuses_does_not_stay() {
 #[test]
 fn nobody_is_moved_away_who_may_have_most() {
     let name = part("t", 0);
-    let mut world = World::new(3, 1);
-    world.create("t", &[&[1]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(3, &[1]);
     let moving =
         |target: &[i32]| Request::Reassign(BTreeMap::from([(part("t", 0), Some(ids(target)))]));
     world.ask(moving(&[2]));
@@ -159,16 +161,10 @@ fn nobody_is_moved_away_who_may_have_most() {
 #[test]
 fn a_leader_is_heard_once_it_leads_no_more() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
     world.produce(BrokerId(1), &name);
     world.produce(BrokerId(1), &name);
-    world.kill(BrokerId(2));
-    world.expire(BrokerId(2));
-    world.brokers_seen();
-    world.settle();
+    dies(&mut world, 2);
     lose_power(&mut world);
     world.brokers_seen();
     world.settle();
@@ -188,10 +184,7 @@ fn a_leader_is_heard_once_it_leads_no_more() {
 #[test]
 fn a_leader_hears_of_a_state_that_another_hand_has_written() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
     world.tree.state_mut(&name).unwrap().version += 2;
     world.topic_seen("t");
     world.settle();
@@ -204,10 +197,7 @@ fn a_leader_hears_of_a_state_that_another_hand_has_written() {
 #[test]
 fn a_leader_that_goes_by_an_earlier_state_is_told_in_another_epoch() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
     world.tree.state_mut(&name).unwrap().version += 2;
     world.fail_over();
     world.settle();
@@ -229,14 +219,8 @@ fn a_leader_that_goes_by_an_earlier_state_is_told_in_another_epoch() {
 #[test]
 fn an_unclean_election_that_was_refused_is_not_made_up_for() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
-    world.kill(BrokerId(2));
-    world.expire(BrokerId(2));
-    world.brokers_seen();
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
+    dies(&mut world, 2);
     world.kill(BrokerId(1));
     world.expire(BrokerId(1));
     world.start(BrokerId(2), BTreeSet::new());
@@ -260,14 +244,8 @@ fn an_unclean_election_that_was_refused_is_not_made_up_for() {
 #[test]
 fn what_a_log_of_another_topic_holds_elects_nobody() {
     let name = part("t", 0);
-    let mut world = World::new(2, 1);
-    world.create("t", &[&[1, 2]], true);
-    world.topic_seen("t");
-    world.settle();
-    world.kill(BrokerId(2));
-    world.expire(BrokerId(2));
-    world.brokers_seen();
-    world.settle();
+    let mut world = of_one_topic(2, &[1, 2]);
+    dies(&mut world, 2);
     world.produce(BrokerId(1), &name);
     world.produce(BrokerId(1), &name);
     let foreign = Replica {
@@ -298,10 +276,7 @@ fn what_a_log_of_another_topic_holds_elects_nobody() {
 #[test]
 fn a_state_that_was_there_before_its_partition_names_no_replica() {
     let name = part("t", 1);
-    let mut world = World::new(3, 1);
-    world.create("t", &[&[1]], true);
-    world.topic_seen("t");
-    world.settle();
+    let mut world = of_one_topic(3, &[1]);
     let node = world.tree.topics.get_mut(&name.topic).unwrap();
     let old = node.states[&0].clone();
     node.states.insert(1, old);

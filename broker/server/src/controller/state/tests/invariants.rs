@@ -1,6 +1,7 @@
 //! What must hold after each event, told by a naive reading of everything; and when all is quiet.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_protocol::quantity::BrokerId;
@@ -159,8 +160,7 @@ impl Life {
             tree.read_state(name).is_none() && self.world.state.view(name).is_some()
         };
         let missed: BTreeSet<_> = all.iter().filter(is_missed).collect();
-        let is_torn =
-            |topic: &&std::sync::Arc<str>| missed.iter().any(|name| name.topic == **topic);
+        let is_torn = |topic: &&Arc<str>| missed.iter().any(|name| name.topic == **topic);
         let marked = tree.marks.iter().find(|topic| !is_torn(topic));
         assert_eq!(marked, None, "should be deleted");
         assert!(tree.reassignments.is_empty() && tree.preferred.is_none());
