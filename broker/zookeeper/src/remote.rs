@@ -159,9 +159,9 @@ impl RemoteStore {
     {
         limits::check_path(path)?;
         let (events, asks) = self.inner.hub().once(path, kind);
-        let read = if asks {
+        let read = if let Some(asked) = asks {
             self.inner.timed(watching()).await.map(|(read, watcher)| {
-                sources::once(&self.inner, path, kind, watcher);
+                sources::once(&self.inner, path, kind, asked, watcher);
                 read
             })
         } else {

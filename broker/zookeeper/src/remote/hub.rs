@@ -9,6 +9,8 @@
 //!   never taken back: it would take a lasting one along.
 //! - A recursive watch takes the place of one that is not, and reports a child that comes or goes
 //!   itself, from which the news for the parent follow.
+//! - Once a lasting watch is set, one-shot ones that were asked for before count as gone: they may never
+//!   fire, and whoever comes after the lasting one has been given back must ask anew.
 //!
 //! A waiter is put here before the server is asked, so that nothing is missed; it may hear of a
 //! change that its read has already seen.
@@ -39,8 +41,9 @@ impl Kind {
     }
 }
 
-/// A lasting watch of the server that was put in place of another is newer than that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A lasting watch of the server that was put in place of another is newer than that. A one-shot watch is
+/// of the generation in which it was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
 /// Who waits for one event.
@@ -56,9 +59,11 @@ struct Once {
 struct Place {
     once: Vec<Once>,
     lasting: Vec<(WatchMode, UnboundedSender<WatchEvent>)>,
-    /// How many one-shot watches of the server are set, by kind.
+    /// How many one-shot watches of the server are set, by kind; older ones than `displaced` do not count.
     node_sources: usize,
     children_sources: usize,
+    /// Of the newest lasting watch that was set here.
+    displaced: Generation,
     lasting_source: Option<(WatchMode, Generation)>,
     /// How many lasting watches the server is being asked for.
     lasting_asked: usize,
@@ -113,12 +118,16 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     places: HashMap<String, Place>,
-    generation: u64,
+    generation: Generation,
 }
 
 impl Hub {
-    /// Adds a waiter for one event; the second value says whether the server must be asked to watch.
-    pub(super) fn once(&mut self, path: &str, kind: Kind) -> (UnboundedReceiver<WatchEvent>, bool) {
+    /// Adds a waiter for one event; the second value is given when the server must be asked to watch.
+    pub(super) fn once(
+        &mut self,
+        path: &str,
+        kind: Kind,
+    ) -> (UnboundedReceiver<WatchEvent>, Option<Generation>) {
         let (events, receiver) = unbounded_channel();
         let place = self.places.entry(path.to_owned()).or_default();
         place.drop_closed();
@@ -126,7 +135,7 @@ impl Hub {
         let is_asked = place.lasting_asked > 0;
         let asks = !is_asked && place.lasting_source.is_none() && *place.sources(kind) == 0;
         place.once.push(Once { kind, events, is_unsure: is_asked });
-        (receiver, asks)
+        (receiver, asks.then_some(self.generation))
     }
 
     /// Adds a waiter for all events; the second value says whether the server must be asked.
@@ -157,9 +166,12 @@ impl Hub {
         }
     }
 
-    /// Notes that the server has a one-shot watch on `path`.
-    pub(super) fn once_is_set(&mut self, path: &str, kind: Kind) {
-        *self.places.entry(path.to_owned()).or_default().sources(kind) += 1;
+    /// Notes that the server has a one-shot watch on `path`, which was asked for in the generation `asked`.
+    pub(super) fn once_is_set(&mut self, path: &str, kind: Kind, asked: Generation) {
+        let place = self.places.entry(path.to_owned()).or_default();
+        if place.displaced <= asked {
+            *place.sources(kind) += 1;
+        }
     }
 
     /// Notes that the server was asked for a lasting watch on `path`, which it may have by now.
@@ -210,9 +222,11 @@ impl Hub {
 
     /// Notes that the server has a lasting watch on `path`, in place of any that was there.
     pub(super) fn lasting_is_set(&mut self, path: &str, mode: WatchMode) -> Generation {
-        self.generation += 1;
-        let generation = Generation(self.generation);
+        self.generation.0 += 1;
+        let generation = self.generation;
         let place = self.places.entry(path.to_owned()).or_default();
+        (place.node_sources, place.children_sources) = (0, 0);
+        place.displaced = generation;
         place.lasting_source = Some((mode, generation));
         generation
     }
@@ -305,9 +319,9 @@ mod tests {
         let (mut itself, asks) = hub.lasting("/a", WatchMode::Persistent);
         assert!(!asks);
         let (mut children, asks) = hub.once("/a", Kind::Children);
-        assert!(!asks);
+        assert!(asks.is_none());
         let (mut node, asks) = hub.once("/a", Kind::Node);
-        assert!(!asks);
+        assert!(asks.is_none());
         let said =
             [event(Created, "/a/b"), event(Created, "/a/b/c"), event(EventKind::DataChanged, "/a")];
         for event in &said {
@@ -324,16 +338,15 @@ mod tests {
     fn the_server_is_asked_once() {
         let mut hub = Hub::default();
         let (mut first, asks) = hub.once("/a", Kind::Node);
-        assert!(asks);
-        hub.once_is_set("/a", Kind::Node);
+        hub.once_is_set("/a", Kind::Node, asks.unwrap());
         let (mut second, asks) = hub.once("/a", Kind::Node);
-        assert!(!asks);
+        assert!(asks.is_none());
         let (_children, asks) = hub.once("/a", Kind::Children);
-        assert!(asks);
+        assert!(asks.is_some());
         hub.fire_once("/a", Kind::Node, &event(EventKind::DataChanged, "/a"));
         assert_eq!(kinds(&mut first), [EventKind::DataChanged]);
         assert_eq!(kinds(&mut second), [EventKind::DataChanged]);
-        assert!(hub.once("/a", Kind::Node).1);
+        assert!(hub.once("/a", Kind::Node).1.is_some());
 
         let (lasting, asks) = hub.lasting("/b", WatchMode::Persistent);
         assert!(asks);
@@ -355,15 +368,15 @@ mod tests {
     #[test]
     fn a_new_client_watches_what_is_waited_for() {
         let mut hub = Hub::default();
-        let (mut once, _) = hub.once("/a", Kind::Node);
-        hub.once_is_set("/a", Kind::Node);
+        let (mut once, asks) = hub.once("/a", Kind::Node);
+        hub.once_is_set("/a", Kind::Node, asks.unwrap());
         let (mut lasting, _) = hub.lasting("/b", WatchMode::Persistent);
         let old = hub.lasting_is_set("/b", WatchMode::Persistent);
         hub.lasting_was_asked("/b");
         let (mut below, _) = hub.lasting("/b", WatchMode::PersistentRecursive);
         assert_eq!(hub.restart(), [("/b".to_owned(), WatchMode::PersistentRecursive)]);
         assert_eq!(kinds(&mut once), [EventKind::Missed]);
-        assert!(hub.once("/a", Kind::Node).1, "the server is asked anew");
+        assert!(hub.once("/a", Kind::Node).1.is_some(), "the server is asked anew");
         assert!(!hub.is_current("/b", old));
         hub.has_missed("/b");
         assert_eq!(kinds(&mut lasting), [EventKind::Missed]);
@@ -376,10 +389,33 @@ mod tests {
         let mut hub = Hub::default();
         let (_lasting, _) = hub.lasting("/a", WatchMode::Persistent);
         let (mut once, asks) = hub.once("/a", Kind::Node);
-        assert!(!asks);
+        assert!(asks.is_none());
         hub.lasting_is_set("/a", WatchMode::Persistent);
         hub.lasting_was_asked("/a");
         assert_eq!(kinds(&mut once), [EventKind::Missed], "it may have read before");
+    }
+
+    /// A lasting watch may have taken the place of one-shot ones that never fire then: when it is given
+    /// back, nobody waits for those, whether their answer came before it was set or after.
+    #[test]
+    fn a_one_shot_watch_does_not_outlive_a_lasting_one() {
+        let mut hub = Hub::default();
+        let (mut children, asks_children) = hub.once("/a", Kind::Children);
+        hub.once_is_set("/a", Kind::Children, asks_children.unwrap());
+        let (mut node, asks_node) = hub.once("/a", Kind::Node);
+        let (lasting, asks) = hub.lasting("/a", WatchMode::PersistentRecursive);
+        assert!(asks);
+        let generation = hub.lasting_is_set("/a", WatchMode::PersistentRecursive);
+        hub.lasting_was_asked("/a");
+        hub.once_is_set("/a", Kind::Node, asks_node.unwrap());
+        drop(lasting);
+        assert!(hub.fire_lasting("/a", generation, &event(EventKind::Created, "/a/b")));
+        assert_eq!(kinds(&mut children), [EventKind::ChildrenChanged]);
+        assert!(!hub.fire_lasting("/a", generation, &event(EventKind::DataChanged, "/a")));
+        assert_eq!(kinds(&mut node), [EventKind::DataChanged]);
+
+        assert!(hub.once("/a", Kind::Children).1.is_some());
+        assert!(hub.once("/a", Kind::Node).1.is_some());
     }
 
     /// After the end there is nobody left: a receiver sees its channel closed.

@@ -30,10 +30,16 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Hands on the one event of `watcher`.
+/// Hands on the one event of `watcher`, which was asked for in the generation `asked`.
 #[allow(clippy::disallowed_methods, reason = "it ends with the session, which the store owns")]
-pub(super) fn once(inner: &Arc<Inner>, path: &str, kind: Kind, watcher: zk::OneshotWatcher) {
-    inner.hub().once_is_set(path, kind);
+pub(super) fn once(
+    inner: &Arc<Inner>,
+    path: &str,
+    kind: Kind,
+    asked: Generation,
+    watcher: zk::OneshotWatcher,
+) {
+    inner.hub().once_is_set(path, kind, asked);
     let (inner, path) = (Arc::downgrade(inner), path.to_owned());
     tokio::spawn(async move {
         let event = watcher.changed().await;
