@@ -139,7 +139,9 @@ impl<'a> Bench<'a> {
     fn run(&self, row: &Row, side: usize, scale: Scale) -> Result<Figure> {
         let subject = self.sides.as_ref().map(|sides| &sides[side]);
         let other = self.sides.as_ref().filter(|_| row.is_of_time()).map(|sides| &sides[1 - side]);
-        self.memory.fill()?;
+        if !row.is_alone() {
+            self.memory.fill()?;
+        }
         let _frozen = Frozen::halt(other.map(Subject::processes).unwrap_or_default())?;
         row.run(self.plan.sides[side], subject, self.zookeeper, scale)
     }

@@ -2,8 +2,8 @@
 //!
 //! A virtual machine that has just started, or that gives idle memory back to its host, pays at the first touch
 //! of a page of its page cache three times and more of what the write into it costs. Whoever writes pays, so
-//! that a benchmark of brokers would measure the host. Here each run finds the page cache full of a file that
-//! nobody needs: the kernel takes pages from it, which it gives up at no cost, as on any server.
+//! that a benchmark of brokers would measure the host. Here each run beside a peer finds the page cache full
+//! of a file that nobody needs: the kernel takes pages from it, which it gives up at no cost, as on any server.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
