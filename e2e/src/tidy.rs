@@ -22,8 +22,9 @@ pub use source::Source;
 use crate::workspace;
 
 /// Where READMEs are, from the root of the workspace.
-const READMES: [&str; 7] = [
+const READMES: [&str; 8] = [
     "",
+    "broker/admin/",
     "broker/config/",
     "broker/protocol/",
     "broker/server/",

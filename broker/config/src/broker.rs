@@ -3,7 +3,7 @@
 //! [`BrokerConfig::resolve`] takes the layers, refuses what is unknown, out of range or not served,
 //! and lists what is accepted without effect. Source: Kafka 3.9 `KafkaConfig`.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use crate::{
     dynamic::{Entry, Layers},
@@ -277,6 +277,10 @@ crate::settings::settings! {
         zookeeper_session_timeout_ms: i32 = "zookeeper.session.timeout.ms",
         /// A new connection that sends no whole request for this long is closed.
         connections_first_request_timeout_ms: i64 = "connections.first.request.timeout.ms",
+        /// What the admin port calls this process.
+        admin_instance: String = "admin.instance",
+        /// Address of the admin port; empty switches it off.
+        admin_listener: String = "admin.listener",
         /// Address of the metrics page; empty switches it off.
         metrics_listener: String = "metrics.listener",
         /// Which partitions get series of their own.
@@ -399,6 +403,19 @@ impl BrokerConfig {
     /// Returns where the metrics page is served: host and port, or nothing if it is off.
     pub fn metrics_address(&self) -> Option<(&str, u16)> {
         listener::host_and_port(&self.metrics_listener)
+    }
+
+    /// Returns where the admin port is served: host and port, or nothing if it is off.
+    pub fn admin_address(&self) -> Option<(&str, u16)> {
+        listener::host_and_port(&self.admin_listener)
+    }
+
+    /// Lists the settings of the file and the arguments, as written; passwords are left out.
+    pub fn static_settings(&self) -> BTreeMap<String, String> {
+        let is_shown =
+            |name: &str| key::broker(name).is_ok_and(|key| key.kind != key::Kind::Password);
+        let written = self.layers.static_broker.iter().filter(|(name, _)| is_shown(name));
+        written.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Returns the broker's id; -1 where ZooKeeper is to give one.

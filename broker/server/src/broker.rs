@@ -51,7 +51,7 @@ use crate::replica::progress::NO_BROKER_EPOCH;
 use crate::seldom::Warned;
 use crate::tasks::Tasks;
 use crate::version::Versions;
-use crate::{adopt, http, jobs, producer_ids};
+use crate::{admin, adopt, http, jobs, producer_ids};
 use ending::{Made, unless};
 use ground::Ground;
 use listeners::{bind, serve};
@@ -85,6 +85,8 @@ pub struct Broker {
     pub addresses: Vec<(String, SocketAddr)>,
     /// Where its metrics are, with the real port.
     pub metrics_address: Option<SocketAddr>,
+    /// Where the operator reaches it, with the real port.
+    pub admin_address: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -160,6 +162,7 @@ impl Broker {
         tell_start(&config);
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
+        let operated = operate(&config, &metrics, &tasks).await?;
         let ground = Ground::find(&config, origin, &fs, &metrics.coordination, made).await?;
         info!(broker = ground.broker_id.0, cluster = ground.cluster_id, "broker and cluster");
         let listeners = bind(&config)?;
@@ -169,6 +172,10 @@ impl Broker {
         let _ = made.context.set(Arc::clone(&context));
         context.metrics.health.enter(Phase::Announcing);
         let metrics_address = http.map(|http| tell(&http, &context));
+        let admin_address = operated.map(|admin| {
+            admin.attach(Arc::clone(&context), Arc::clone(&ground.store));
+            admin.address
+        });
         let threads = network_threads(&context.config.load());
         let workers = Arc::new(Workers::start(threads, context.clock.now())?);
         context.metrics.watch_threads(workers.runtimes());
@@ -211,6 +218,7 @@ impl Broker {
             is_registering,
             addresses,
             metrics_address,
+            admin_address,
         })
     }
 
@@ -369,6 +377,20 @@ async fn observe(
     let Some(address) = config.metrics_address() else { return Ok((metrics, None)) };
     let server = http::Server::start(address, Arc::clone(&metrics.health), tasks).await?;
     Ok((metrics, Some(server)))
+}
+
+/// Lets the operator see how far the start has come, if it may reach this broker.
+async fn operate(
+    config: &BrokerConfig,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<Option<admin::Server>> {
+    let Some(address) = config.admin_address() else { return Ok(None) };
+    let process_id = fresh_id().to_string();
+    let stage = Arc::clone(&metrics.health);
+    let clock: SharedClock = Arc::new(SystemClock);
+    let server = admin::Server::start(address, config.clone(), process_id, stage, clock, tasks);
+    server.await.map(Some)
 }
 
 /// Has pages tell of `context`; returns where they are.

@@ -4,6 +4,7 @@
 //! `api::dispatch`; a handler in `api` calls one method of `replica`, `group` or `controller`;
 //! `metadata` is what those three publish to each other.
 
+pub mod admin;
 mod adopt;
 pub mod api;
 pub mod broker;

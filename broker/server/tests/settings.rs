@@ -11,6 +11,7 @@ use broker_config::key::{self, Status};
 
 /// Keys whose value is not read through a field of their name, and what reads it.
 const READ_BY: &[(&str, &str)] = &[
+    ("admin.listener", ".admin_address()"),
     ("advertised.listeners", ".advertised_listeners"),
     ("broker.id", ".id()"),
     // What the configuration was checked for before anybody reads the number.

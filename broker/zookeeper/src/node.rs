@@ -12,6 +12,7 @@ pub mod controller_epoch;
 pub mod feature;
 pub mod isr_change;
 pub mod log_dir_event;
+pub mod operator;
 pub mod partition_list;
 pub mod partition_state;
 pub mod preferred_election;

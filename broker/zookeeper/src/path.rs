@@ -40,6 +40,8 @@ pub const ADOPTION: &str = "/ottla_adoption";
 pub const MOVE: &str = "/ottla_move";
 /// One child a broker that has unproven replicas: ours, not Kafka's. Its parents are made on need.
 pub const STANDING: &str = "/ottla/standing";
+/// The newest operator that has changed something: ours, not Kafka's. Its parents are made on need.
+pub const OPERATOR: &str = "/ottla/operator";
 /// The name that stands for all entities of a kind.
 pub const DEFAULT_ENTITY: &str = "<default>";
 

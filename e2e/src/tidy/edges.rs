@@ -11,7 +11,7 @@ struct Wall {
 const NO_ASYNC: (&str, &str) = ("tokio::", "tokio: this crate is synchronous and knows no runtime");
 
 /// The graph of crates: what is not forbidden here is not a dependency in Cargo.toml either.
-const WALLS: [Wall; 5] = [
+const WALLS: [Wall; 6] = [
     Wall {
         directory: "broker/protocol/",
         forbidden: &[
@@ -45,6 +45,16 @@ const WALLS: [Wall; 5] = [
         forbidden: &[
             ("broker_storage::", "broker_storage: the tree knows no partition logs"),
             ("broker_server::", "broker_server: the tree knows no requests"),
+        ],
+    },
+    Wall {
+        directory: "broker/admin/",
+        forbidden: &[
+            ("broker_protocol::", "broker_protocol: the contract stands on tonic alone"),
+            ("broker_config::", "broker_config: the contract stands on tonic alone"),
+            ("broker_storage::", "broker_storage: the contract stands on tonic alone"),
+            ("broker_zookeeper::", "broker_zookeeper: the contract stands on tonic alone"),
+            ("broker_server::", "broker_server: the contract stands on tonic alone"),
         ],
     },
     Wall {

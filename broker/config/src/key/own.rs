@@ -6,6 +6,20 @@ const DURABILITY: &[&str] = &["synced", "replicated"];
 
 pub(super) const BROKER: &[Key] = &[
     Key::new(
+        "admin.instance",
+        Kind::String,
+        "What the admin port calls this process: in Kubernetes the UID of its pod.",
+    )
+    .default(""),
+    Key::new(
+        "admin.listener",
+        Kind::String,
+        "host:port for the operator, which has every right there; empty switches it off.",
+    )
+    // Beside the port of the Prometheus page, and as private: nobody logs in.
+    .default("127.0.0.1:9405")
+    .limit(Limit::Address),
+    Key::new(
         "connections.first.request.timeout.ms",
         Kind::Long,
         "A new connection that sends no whole request for this long is closed.",

@@ -36,6 +36,7 @@ pub mod effect;
 pub mod event;
 mod load;
 mod log_dirs;
+pub mod permit;
 mod producer_ids;
 mod reassign;
 pub mod request;
@@ -55,6 +56,7 @@ use deletion::{Deleted, Deletion};
 use effect::{Effect, View};
 use event::{Event, LiveBroker};
 use log_dirs::Refusals;
+use permit::Permit;
 use producer_ids::ProducerIds;
 use request::Request;
 use standing::Question;
@@ -153,6 +155,8 @@ pub struct State {
     /// The ISR changes that are being written.
     altering: Option<Alteration>,
     waiting: Vec<Waiting>,
+    /// Leave to restart a broker, which may be over.
+    permit: Option<Permit>,
     has_resigned: bool,
     elected: Elected,
     story: Story,
@@ -255,6 +259,7 @@ impl State {
             next_batch: 0,
             altering: None,
             waiting: Vec::new(),
+            permit: None,
             has_resigned: false,
             elected: Elected::default(),
             story: Story::default(),
@@ -332,6 +337,8 @@ impl State {
             Request::AllocateProducerIds { broker, broker_epoch } => {
                 self.allocate_producer_ids(token, broker, broker_epoch);
             }
+            Request::AcquirePermit(asked) => self.acquire_permit(token, &asked),
+            Request::ReleasePermit { broker, roll } => self.release_permit(token, broker, &roll),
         }
     }
 

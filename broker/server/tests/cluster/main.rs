@@ -22,6 +22,7 @@ mod identity;
 mod metrics;
 mod nearby;
 mod nodes;
+mod operator;
 #[path = "../support/records.rs"]
 mod records;
 mod settings;

@@ -40,6 +40,7 @@ struct Running {
     /// Each listener, by its name, the first one of the setting first.
     addresses: Vec<(String, SocketAddr)>,
     metrics: SocketAddr,
+    admin: SocketAddr,
     ends: oneshot::Sender<End>,
     thread: JoinHandle<()>,
     /// Ends with the thread.
@@ -82,7 +83,8 @@ impl Cluster {
             let killed = runtime.block_on(async {
                 let broker = Broker::start_on(config, origin).await.unwrap();
                 let metrics = broker.metrics_address.unwrap();
-                started.send((broker.addresses.clone(), metrics)).unwrap();
+                let admin = broker.admin_address.unwrap();
+                started.send((broker.addresses.clone(), metrics, admin)).unwrap();
                 // A test that failed kills its brokers.
                 match end.await.unwrap_or(End::Kill) {
                     End::Stop => {
@@ -95,8 +97,8 @@ impl Cluster {
             runtime.shutdown_timeout(DRAIN);
             drop(killed);
         });
-        let (addresses, metrics) = addresses.recv().unwrap();
-        self.node(id).running = Some(Running { addresses, metrics, ends, thread, ended });
+        let (addresses, metrics, admin) = addresses.recv().unwrap();
+        self.node(id).running = Some(Running { addresses, metrics, admin, ends, thread, ended });
     }
 
     /// Starts a broker `id` on `dir` besides those that there are, which must fail; returns why.
@@ -124,6 +126,7 @@ impl Cluster {
             "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
             "num.network.threads=1".to_owned(),
             "metrics.listener=127.0.0.1:0".to_owned(),
+            "admin.listener=127.0.0.1:0".to_owned(),
             "offsets.topic.num.partitions=1".to_owned(),
             "group.initial.rebalance.delay.ms=0".to_owned(),
             format!("log.dirs={dir}"),
@@ -310,6 +313,11 @@ impl Cluster {
     /// Returns what the metrics of a broker that runs say now.
     pub(crate) fn page(&self, id: i32) -> String {
         page(self.of(id).metrics)
+    }
+
+    /// Returns where the operator reaches a broker that runs.
+    pub(crate) fn admin(&self, id: i32) -> SocketAddr {
+        self.of(id).admin
     }
 
     fn of(&self, id: i32) -> &Running {

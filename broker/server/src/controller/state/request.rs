@@ -10,6 +10,8 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
+use super::permit::{PermitAnswer, PermitRequest};
+
 /// Names a request, so that its answer finds the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
@@ -52,6 +54,15 @@ pub enum Request {
         broker: BrokerId,
         /// Its broker epoch.
         broker_epoch: i64,
+    },
+    /// A broker is to be restarted.
+    AcquirePermit(PermitRequest),
+    /// A broker need not be restarted any more.
+    ReleasePermit {
+        /// Which.
+        broker: BrokerId,
+        /// What the restart was part of.
+        roll: Arc<str>,
     },
 }
 
@@ -105,6 +116,10 @@ pub enum Reply {
     ListReassignments(BTreeMap<TopicPartition, Arc<super::assignment::Assignment>>),
     /// To `AllocateProducerIds`: the first of the block's ids.
     AllocateProducerIds(Result<i64, ErrorCode>),
+    /// To `AcquirePermit`.
+    Permit(PermitAnswer),
+    /// To `ReleasePermit`.
+    PermitReleased,
 }
 
 /// A partition's state after an ISR was changed.

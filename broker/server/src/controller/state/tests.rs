@@ -8,6 +8,7 @@ mod doubts;
 mod invariants;
 mod million;
 mod order;
+mod permits;
 mod random;
 mod records;
 mod scenarios;

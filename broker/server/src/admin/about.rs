@@ -1,0 +1,66 @@
+//! Who this broker is, and how it is.
+
+use broker_admin::v1::{Health, Identity, Phase as PhaseCode};
+use broker_config::broker::BrokerConfig;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::context::Context;
+use crate::metrics::health::Phase;
+use crate::replica::partition_state::{Role, required_in_sync};
+
+/// What is known from the first moment on, before there is a context.
+pub(super) fn identity(
+    config: &BrokerConfig,
+    process_id: &str,
+    context: Option<&Context>,
+) -> Identity {
+    let controller = context.and_then(|context| context.metadata.load().controller);
+    Identity {
+        broker_id: context.map_or_else(|| config.id(), |context| context.broker_id.0),
+        cluster_id: context.map(|context| context.cluster_id.to_string()).unwrap_or_default(),
+        broker_epoch: context.map_or(-1, |context| context.broker_epoch.load(Ordering::Acquire)),
+        process_id: process_id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        inter_broker_protocol: config.inter_broker_protocol_version.to_string(),
+        static_settings: config.static_settings().into_iter().collect(),
+        instance: config.admin_instance.clone(),
+        controller_id: controller.map_or(-1, |controller| controller.0),
+    }
+}
+
+/// How the broker is now; without a context it has no partitions yet.
+pub(super) fn health(phase: Phase, context: Option<&Context>, now: Instant) -> Health {
+    let mut health = Health {
+        phase: code(phase).into(),
+        reason: phase.reason().unwrap_or_default().to_owned(),
+        ..Health::default()
+    };
+    let Some(context) = context else { return health };
+    health.registered = context.broker_epoch.load(Ordering::Acquire) >= 0;
+    let offline = context.replicas.log_dirs().iter().filter(|dir| dir.offline().is_offline());
+    health.offline_log_dirs = offline.map(|dir| dir.path().display().to_string()).collect();
+    for partition in context.replicas.partitions() {
+        health.replicas += 1;
+        if partition.offsets().role != Role::Leader {
+            continue;
+        }
+        let replication = partition.replication(now);
+        let min_isr = u32::try_from(partition.config().min_insync_replicas).unwrap_or_default();
+        health.leaders += 1;
+        health.under_replicated += u64::from(replication.in_sync < replication.wanted);
+        let required = required_in_sync(min_isr, replication.wanted);
+        health.under_min_isr += u64::from(replication.in_sync < required);
+    }
+    health
+}
+
+fn code(phase: Phase) -> PhaseCode {
+    match phase {
+        Phase::Starting => PhaseCode::Starting,
+        Phase::RecoveringLogs => PhaseCode::RecoveringLogs,
+        Phase::Announcing => PhaseCode::Announcing,
+        Phase::Running => PhaseCode::Running,
+        Phase::Stopping => PhaseCode::Stopping,
+    }
+}

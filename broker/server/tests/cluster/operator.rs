@@ -1,0 +1,178 @@
+//! What an operator is told and allowed by the admin port of three brokers.
+
+use broker_admin::v1::admin_client::AdminClient;
+use broker_admin::v1::{
+    AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, DescribeSettingsRequest,
+    Fence, GetIdentityRequest, Health, Identity, Phase, Refusal, WatchHealthRequest,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::client::await_that;
+use super::nodes::Cluster;
+use super::topic::{await_in_sync, create};
+
+/// An operator, with the term of its lease.
+struct Operator {
+    runtime: Runtime,
+    term: u64,
+}
+
+impl Operator {
+    fn new(term: u64) -> Self {
+        Self { runtime: Builder::new_current_thread().enable_all().build().unwrap(), term }
+    }
+
+    fn client(&self, cluster: &Cluster, broker: i32) -> AdminClient<Channel> {
+        let address = format!("http://{}", cluster.admin(broker));
+        self.runtime.block_on(AdminClient::connect(address)).unwrap()
+    }
+
+    fn identity(&self, cluster: &Cluster, broker: i32) -> Identity {
+        let mut client = self.client(cluster, broker);
+        self.runtime.block_on(client.get_identity(GetIdentityRequest {})).unwrap().into_inner()
+    }
+
+    /// Asks broker `at` for leave to restart `identity`.
+    fn acquire(
+        &self,
+        cluster: &Cluster,
+        at: i32,
+        identity: &Identity,
+    ) -> Result<AcquireRestartPermitResponse, tonic::Status> {
+        let request = AcquireRestartPermitRequest {
+            fence: Some(Fence { term: self.term, holder: format!("operator-{}", self.term) }),
+            broker_id: identity.broker_id,
+            broker_epoch: identity.broker_epoch,
+            roll_id: "roll".to_owned(),
+            accept_unavoidable: false,
+        };
+        let mut client = self.client(cluster, at);
+        let answer = self.runtime.block_on(client.acquire_restart_permit(request));
+        answer.map(tonic::Response::into_inner)
+    }
+}
+
+/// Each says who it is; another process of the same broker is another, and has another epoch.
+#[test]
+fn a_broker_says_who_it_is_and_how_it_is() {
+    let mut cluster = Cluster::start(3, &["admin.instance=pod-{dir}"]);
+    let operator = Operator::new(1);
+    create(&cluster, "t", 3, &[]);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 3);
+    }
+    let controller = cluster.controller();
+    let one = operator.identity(&cluster, 1);
+    assert_eq!((one.broker_id, one.controller_id), (1, controller));
+    assert_eq!(one.broker_epoch, cluster.epoch(1));
+    assert_eq!(one.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(one.instance, format!("pod-{}", cluster.dir(1).display()));
+    assert_eq!(one.static_settings["broker.rack"], "r1");
+    assert_eq!(one.cluster_id, operator.identity(&cluster, 2).cluster_id);
+    assert_eq!(one.cluster_id.len(), 22);
+
+    let mut client = operator.client(&cluster, 1);
+    let mut watched = operator
+        .runtime
+        .block_on(async { client.watch_health(WatchHealthRequest {}).await.unwrap().into_inner() });
+    let mut told = || operator.runtime.block_on(watched.message());
+    let health: Health = told().unwrap().unwrap();
+    assert_eq!((health.phase(), health.registered), (Phase::Running, true));
+    assert_eq!((health.replicas, health.leaders, health.under_replicated), (3, 1, 0));
+    let gone = [2, 3].into_iter().find(|id| *id != controller).unwrap();
+    cluster.stop(gone);
+    // What is told first may be that it leads more.
+    let is_under = |health: &Health| health.under_replicated == health.leaders;
+    while !is_under(&told().unwrap().unwrap()) {}
+    cluster.stop(1);
+    while let Ok(Some(_)) = told() {}
+
+    cluster.begin(1);
+    let again = operator.identity(&cluster, 1);
+    assert!(again.broker_epoch > one.broker_epoch);
+    assert_ne!(again.process_id, one.process_id);
+}
+
+/// The table of settings is the broker's own.
+#[test]
+fn settings_say_what_a_change_takes() {
+    let cluster = Cluster::start(1, &[]);
+    let operator = Operator::new(1);
+    let mut client = operator.client(&cluster, 1);
+    let settings = operator.runtime.block_on(client.describe_settings(DescribeSettingsRequest {}));
+    let settings = settings.unwrap().into_inner();
+    let find = |name: &str| {
+        let mut all = settings.broker.iter().chain(&settings.topic);
+        all.find(|setting| setting.name == name).unwrap()
+    };
+    let cases = [
+        ("broker.rack", Change::Restart),
+        ("log.cleaner.threads", Change::DynamicCluster),
+        ("min.cleanable.dirty.ratio", Change::DynamicTopic),
+    ];
+    for (name, change) in cases {
+        assert_eq!(find(name).change(), change, "{name}");
+    }
+    let lag = find("replica.lag.time.max.ms");
+    assert_eq!((&*lag.r#type, lag.default.as_deref()), ("LONG", Some("30000")));
+    assert!(settings.broker.len() > 200, "{}", settings.broker.len());
+}
+
+/// One broker at a time may be restarted, until it is back in sync; the next is another's turn.
+#[test]
+fn one_broker_at_a_time_may_be_restarted() {
+    let mut cluster = Cluster::start(3, &["min.insync.replicas=2"]);
+    let operator = Operator::new(7);
+    create(&cluster, "t", 3, &[]);
+    for partition in 0..3 {
+        await_in_sync(&cluster, "t", partition, 3);
+    }
+    let controller = cluster.controller();
+    let others: Vec<i32> = (1..=3).filter(|id| *id != controller).collect();
+    let [first, second] = others[..] else { panic!("{others:?}") };
+    let identities = others.iter().map(|id| operator.identity(&cluster, *id));
+    let [one, two] = &identities.collect::<Vec<_>>()[..] else { panic!("two others") };
+
+    let refused = operator.acquire(&cluster, first, one).unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains(&format!("ask broker {controller}")), "{refused}");
+
+    let granted = operator.acquire(&cluster, controller, one).unwrap();
+    assert!(granted.granted && granted.lease_ms > 0, "{granted:?}");
+    let refused = operator.acquire(&cluster, controller, two).unwrap();
+    assert_eq!((refused.refusal(), refused.holder_broker_id), (Refusal::Held, first));
+    cluster.stop(first);
+    let refused = operator.acquire(&cluster, controller, two).unwrap();
+    assert_eq!(refused.refusal(), Refusal::Held);
+    cluster.begin(first);
+    await_that("the next may go", || {
+        let answer = operator.acquire(&cluster, controller, two).unwrap();
+        assert!(answer.granted || answer.refusal() == Refusal::Held, "{answer:?}");
+        answer.granted
+    });
+    assert_eq!(operator.acquire(&cluster, controller, one).unwrap().refusal(), Refusal::Held);
+
+    // An operator that has been replaced is let through by no broker.
+    let newer = Operator::new(8);
+    assert!(newer.acquire(&cluster, controller, two).unwrap().granted);
+    let fenced = operator.acquire(&cluster, controller, two).unwrap_err();
+    assert_eq!(fenced.code(), Code::PermissionDenied);
+
+    // With one gone, each partition is at its minimum, and says so.
+    cluster.kill(second);
+    cluster.expire(second);
+    cluster.begin(second);
+    await_that("the permit is over", || {
+        let own = newer.identity(&cluster, first);
+        newer.acquire(&cluster, controller, &own).unwrap().granted
+    });
+    cluster.kill(second);
+    cluster.expire(second);
+    await_that("partitions stand in the way", || {
+        let own = newer.identity(&cluster, first);
+        let answer = newer.acquire(&cluster, controller, &own).unwrap();
+        answer.refusal() == Refusal::MinIsr && answer.blocked_total == 3
+    });
+}
