@@ -22,7 +22,7 @@ pub use source::Source;
 use crate::workspace;
 
 /// Where READMEs are, from the root of the workspace.
-const READMES: [&str; 8] = [
+const READMES: [&str; 9] = [
     "",
     "broker/admin/",
     "broker/config/",
@@ -31,6 +31,7 @@ const READMES: [&str; 8] = [
     "broker/storage/",
     "broker/zookeeper/",
     "e2e/",
+    "operator/",
 ];
 
 /// One thing to put right.
