@@ -135,7 +135,6 @@ impl Broker {
             ("log.dirs", log_dir.as_str()),
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("metrics.listener", "127.0.0.1:0"),
-            ("admin.listener", "127.0.0.1:0"),
         ];
         for (key, value) in fixed {
             if !self.settings.iter().any(|(set, _)| set == key) {

@@ -410,10 +410,12 @@ impl BrokerConfig {
         listener::host_and_port(&self.admin_listener)
     }
 
-    /// Lists the settings of the file and the arguments, as written; passwords are left out.
+    /// Lists the settings of the file and the arguments, as written. Passwords are left out, and so is what
+    /// is set for a plug-in or one listener, of which nobody knows what is secret.
     pub fn static_settings(&self) -> BTreeMap<String, String> {
-        let is_shown =
-            |name: &str| key::broker(name).is_ok_and(|key| key.kind != key::Kind::Password);
+        let is_shown = |name: &str| {
+            key::broker(name).is_ok_and(|key| key.name == name && key.kind != key::Kind::Password)
+        };
         let written = self.layers.static_broker.iter().filter(|(name, _)| is_shown(name));
         written.map(|(name, value)| (name.clone(), value.clone())).collect()
     }

@@ -150,7 +150,6 @@ impl Node {
             Kind::Kafka => kafka(id, settings, directory.clone()),
             Kind::Ottla => {
                 settings.push(("metrics.listener".to_owned(), format!("{}:9404", host.address)));
-                settings.push(("admin.listener".to_owned(), format!("{}:9405", host.address)));
                 ottla(settings, directory.clone(), setup.planted.clone())?
             }
         };

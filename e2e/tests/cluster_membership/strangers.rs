@@ -67,8 +67,7 @@ fn a_zookeeper_that_is_too_old_is_refused_in_words() -> Result<()> {
         };
         let connect = format!("zookeeper.connect={}/ottla", zookeeper.address);
         let listeners = "listeners=PLAINTEXT://127.0.0.1:0";
-        let ports = ["--set", "metrics.listener=", "--set", "admin.listener="];
-        let new = [&["--set", &*connect, "--set", listeners][..], &ports].concat();
+        let new = ["--set", &connect, "--set", listeners, "--set", "metrics.listener="];
         ottla(&new, &directory.path().join("new"))?;
         ottla(&["move-coordination", "--to", &zookeeper.address], &broker.log_dir())?;
     }

@@ -361,3 +361,18 @@ fn a_value_for_one_listener_is_told_to_have_no_effect() {
     assert_eq!(config.max_connections, 10_000);
     assert_eq!(config.without_effect().len(), 1);
 }
+
+/// Whoever reaches the admin port sees what was written, and nothing that may be a secret.
+#[test]
+fn the_operator_is_told_what_was_written_and_no_secrets() {
+    let written =
+        "broker.rack=a\nrsm.config.secret.access.key=x\nlistener.name.plaintext.max.connections=5";
+    let config = read(written).expect("accepted");
+    assert_eq!(
+        config.static_settings().into_iter().collect::<Vec<_>>(),
+        [("broker.rack".to_owned(), "a".to_owned())]
+    );
+    assert_eq!(config.admin_address(), None, "nobody logs in there");
+    let config = read("admin.listener=127.0.0.1:9405").expect("accepted");
+    assert_eq!(config.admin_address(), Some(("127.0.0.1", 9405)));
+}

@@ -16,8 +16,8 @@ pub(super) const BROKER: &[Key] = &[
         Kind::String,
         "host:port for the operator, which has every right there; empty switches it off.",
     )
-    // Beside the port of the Prometheus page, and as private: nobody logs in.
-    .default("127.0.0.1:9405")
+    // Nobody logs in there, so nobody is let in who did not ask for it.
+    .default("")
     .limit(Limit::Address),
     Key::new(
         "connections.first.request.timeout.ms",

@@ -59,8 +59,8 @@ pub(super) async fn release(
     context: &Context,
     request: ReleaseRestartPermitRequest,
 ) -> Result<ReleaseRestartPermitResponse, Status> {
-    let (broker, roll) = (BrokerId(request.broker_id), request.roll_id.as_str().into());
-    match context.controller.ask(Request::ReleasePermit { broker, roll }).await {
+    let released = Request::ReleasePermit(BrokerId(request.broker_id));
+    match context.controller.ask(released).await {
         Some(Reply::PermitReleased) => Ok(ReleaseRestartPermitResponse {}),
         Some(_) | None => Err(not_controller(context)),
     }
@@ -111,6 +111,7 @@ fn response(answer: &PermitAnswer, message: String) -> AcquireRestartPermitRespo
         Some(Refusal::Held(holder)) => (RefusalCode::Held, holder.0),
         Some(Refusal::MinIsr) => (RefusalCode::MinIsr, -1),
         Some(Refusal::Stale) => (RefusalCode::Stale, -1),
+        Some(Refusal::NewController) => (RefusalCode::NewController, -1),
     };
     let granted = answer.refusal.is_none();
     AcquireRestartPermitResponse {
@@ -157,6 +158,10 @@ fn words(answer: &PermitAnswer, broker: i32) -> String {
                 "broker {broker} is not registered with that broker epoch: it has restarted, or is away"
             )
         }
+        Some(Refusal::NewController) => format!(
+            "the controller is in office for less than {} s, and its predecessor may have given leave: ask again",
+            LEASE.as_secs()
+        ),
         Some(Refusal::MinIsr) if answer.blocked.is_empty() => format!(
             "{} have too few replicas to stay at min.insync.replicas without broker {broker}: give them more, or \
              accept_unavoidable",

@@ -76,7 +76,6 @@ mod tests {
         let config = BrokerConfig {
             log_dirs: vec![dir.path().to_owned()],
             metrics_listener: String::new(),
-            admin_listener: String::new(),
             ..BrokerConfig::default()
         };
         let broker_id = BrokerId(config.id() + 1);

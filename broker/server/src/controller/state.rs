@@ -338,7 +338,7 @@ impl State {
                 self.allocate_producer_ids(token, broker, broker_epoch);
             }
             Request::AcquirePermit(asked) => self.acquire_permit(token, &asked),
-            Request::ReleasePermit { broker, roll } => self.release_permit(token, broker, &roll),
+            Request::ReleasePermit(broker) => self.release_permit(token, broker),
         }
     }
 

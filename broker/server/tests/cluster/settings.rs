@@ -192,7 +192,6 @@ async fn a_start_waits_for_zookeeper_as_long_as_it_is_set_to() {
         format!("zookeeper.connect={closed}"),
         "zookeeper.connection.timeout.ms=200".to_owned(),
         "metrics.listener=".to_owned(),
-        "admin.listener=".to_owned(),
         format!("log.dirs={}", dir.path().display()),
     ] {
         properties.set(&setting).unwrap();

@@ -43,7 +43,6 @@ pub(crate) async fn beside_broker_and_metrics<T: Send + 'static>(
     let own = [
         "listeners=PLAINTEXT://127.0.0.1:0",
         "metrics.listener=",
-        "admin.listener=",
         "offsets.topic.num.partitions=1",
         "group.initial.rebalance.delay.ms=0",
         &format!("log.dirs={}", dir.display()),

@@ -1,11 +1,13 @@
 //! Leave to restart one broker, so that nobody's plan takes a partition below `min.insync.replicas`.
 //!
-//! One permit of a cluster at a time, kept by the controller alone: one that is elected later knows of none. That is
-//! safe, for a broker that is away is in no ISR, and every permit is judged by the ISRs; whoever held it asks again.
+//! One permit of a cluster at a time, kept by the controller alone: one that is elected later knows of none, and gives
+//! none for as long as one of its predecessor may be good. After that a broker that went by it is in no ISR, and by
+//! the ISRs every permit is judged.
 //!
 //! A permit is for one incarnation of a broker, and over when that broker is registered in another one and in sync
-//! everywhere. While the incarnation lives it is a lease: without a renewal in time it is over, and each renewal is
-//! judged like the first request. Once the incarnation is gone only its return, or its holder, ends it.
+//! everywhere. While the incarnation lives it is a lease: without a renewal in time it is over. Each renewal is
+//! judged like the first request; one that is refused ends nothing, for a restart may be on its way. Once the
+//! incarnation is gone only its return ends the permit, or an operator that gives it back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ use super::{State, named};
 
 /// How long a permit is good without a renewal while the broker has not gone.
 pub const LEASE: Duration = Duration::from_mins(1);
+
+/// The epoch of a cluster's first controller.
+const FIRST_EPOCH: i32 = 1;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub enum Refusal {
     MinIsr,
     /// The broker is not registered in that incarnation.
     Stale,
+    /// Another controller was in office a moment ago, and may have given leave.
+    NewController,
 }
 
 /// A partition that stands in the way.
@@ -117,17 +124,13 @@ impl State {
                 roll: Arc::clone(&asked.roll),
                 until: self.now + LEASE,
             });
-        } else if self.permit.as_ref().is_some_and(|permit| permit.is_of(asked)) {
-            // What was safe is not safe any more; or it is done.
-            self.permit = None;
         }
         self.turn.reply(token, Reply::Permit(answer));
     }
 
-    /// The holder does not need it any more. Nothing happens to a permit of another broker or roll.
-    pub(super) fn release_permit(&mut self, token: Token, broker: BrokerId, roll: &str) {
-        let is_meant = |permit: &Permit| permit.broker == broker && *permit.roll == *roll;
-        self.permit.take_if(|permit| is_meant(permit));
+    /// Nobody needs it any more, whatever it was part of. Nothing happens to a permit of another broker.
+    pub(super) fn release_permit(&mut self, token: Token, broker: BrokerId) {
+        self.permit.take_if(|permit| permit.broker == broker);
         self.turn.reply(token, Reply::PermitReleased);
     }
 
@@ -150,7 +153,11 @@ impl State {
                     unavoidable: Vec::new(),
                 };
             }
-            Some(_) | None => {}
+            Some(_) => {}
+            None if self.controller_epoch > FIRST_EPOCH && self.now < LEASE => {
+                return refused(Refusal::NewController);
+            }
+            None => {}
         }
         if !self.is_current(asked.broker, asked.broker_epoch) {
             return refused(Refusal::Stale);

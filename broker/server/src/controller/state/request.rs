@@ -58,12 +58,7 @@ pub enum Request {
     /// A broker is to be restarted.
     AcquirePermit(PermitRequest),
     /// A broker need not be restarted any more.
-    ReleasePermit {
-        /// Which.
-        broker: BrokerId,
-        /// What the restart was part of.
-        roll: Arc<str>,
-    },
+    ReleasePermit(BrokerId),
 }
 
 /// A topic as a request names it.
