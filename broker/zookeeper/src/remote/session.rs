@@ -56,7 +56,9 @@ impl Life {
             inner.lose_client();
             drop(inner);
             let Some(client) = self.take_over(&session, timeout).await else { return };
-            (state, states) = (client.state(), client.state_watcher());
+            // In this order: a state that comes in between is told once more, and never missed.
+            states = client.state_watcher();
+            state = client.state();
             let Some(inner) = self.inner.upgrade() else { return };
             watch_again(&inner, &client).await;
             tracing::debug!("the session with ZooKeeper goes on with another client");

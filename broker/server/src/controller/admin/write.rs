@@ -129,9 +129,10 @@ pub(super) async fn mark(store: &dyn Store, name: &str, id: Uuid) -> Result<(), 
 pub(super) async fn unmarked(store: &dyn Store, name: &str) -> Result<(), AdminError> {
     let marker = path::delete_topic(name);
     loop {
-        match store.exists_and_watch(&marker).await {
-            Ok((None, _)) => return Ok(()),
-            Ok((Some(_), mut watch)) => drop(watch.next().await),
+        // Not by `exists_and_watch`: that leaves a watch on a marker that is gone, for as long as the session lives.
+        match store.get_and_watch(&marker).await {
+            Err(StoreError::NoNode { .. }) => return Ok(()),
+            Ok((_, _, mut watch)) => drop(watch.next().await),
             Err(error) if is_to_be_read(&error).await => {}
             Err(error) => return Err(error.into()),
         }
