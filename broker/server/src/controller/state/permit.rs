@@ -153,11 +153,10 @@ impl State {
                     unavoidable: Vec::new(),
                 };
             }
-            Some(_) => {}
             None if self.controller_epoch > FIRST_EPOCH && self.now < LEASE => {
                 return refused(Refusal::NewController);
             }
-            None => {}
+            Some(_) | None => {}
         }
         if !self.is_current(asked.broker, asked.broker_epoch) {
             return refused(Refusal::Stale);
