@@ -7,21 +7,20 @@
 //! once.
 
 use std::fmt::Display;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use broker_admin::v1::admin_server::{Admin, AdminServer};
 use broker_admin::v1::{
     AcquireRestartPermitRequest, AcquireRestartPermitResponse, DescribeSettingsRequest,
-    DescribeSettingsResponse, GetIdentityRequest, Health, Identity, ReleaseRestartPermitRequest,
-    ReleaseRestartPermitResponse, WatchHealthRequest,
+    DescribeSettingsResponse, Fence, GetIdentityRequest, Health, Identity,
+    ReleaseRestartPermitRequest, ReleaseRestartPermitResponse, WatchHealthRequest,
 };
 use broker_config::broker::BrokerConfig;
 use broker_zookeeper::store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -33,6 +32,7 @@ use tracing::{error, info};
 use crate::clock::SharedClock;
 use crate::context::Context;
 use crate::metrics::health::Health as Stage;
+use crate::net::side_port;
 use crate::tasks::Tasks;
 
 mod about;
@@ -76,26 +76,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `host` and `port` (0 takes a free one) and answers from now on.
+    /// Binds a host and a port (0 takes a free one) and answers from now on.
     ///
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(
-        (host, port): (&str, u16),
+        address: (&str, u16),
         config: BrokerConfig,
         process_id: String,
         stage: Arc<Stage>,
         clock: SharedClock,
         tasks: &Tasks,
     ) -> Result<Self> {
-        let asked = format!(
-            "admin.listener: cannot listen on {host}:{port}; is another broker running there? \
-             --set admin.listener=HOST:PORT gives it another place, an empty value none"
-        );
-        let address = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
-        let address = address.with_context(|| asked.clone())?;
-        let listener = TcpListener::bind(address).await.with_context(|| asked.clone())?;
-        let address = listener.local_addr().context(asked)?;
+        let (listener, address) = side_port::bind("admin.listener", address).await?;
         let shared = Arc::new(Shared {
             config,
             process_id,
@@ -142,12 +135,14 @@ impl Shared {
         self.parts.get().map(|parts| &*parts.context)
     }
 
-    /// The broker's parts, for calls that need them.
-    fn parts(&self) -> Result<&Parts, Status> {
-        self.parts.get().ok_or_else(|| {
+    /// Lets a call through that changes something, once the broker's parts are there.
+    async fn admit(&self, fence: Option<Fence>) -> Result<&Context, Status> {
+        let parts = self.parts.get().ok_or_else(|| {
             let reason = self.stage.phase().reason().unwrap_or("starting");
             Status::unavailable(format!("the broker is not ready: {reason}; ask again"))
-        })
+        })?;
+        fence::admit(&*parts.store, fence).await?;
+        Ok(&parts.context)
     }
 
     fn health(&self) -> Health {
@@ -218,19 +213,17 @@ impl Admin for Service {
         &self,
         request: Request<AcquireRestartPermitRequest>,
     ) -> Result<Response<AcquireRestartPermitResponse>, Status> {
-        let parts = self.0.parts()?;
         let mut request = request.into_inner();
-        fence::admit(&*parts.store, request.fence.take()).await?;
-        permit::acquire(&parts.context, request).await.map(Response::new)
+        let context = self.0.admit(request.fence.take()).await?;
+        permit::acquire(context, request).await.map(Response::new)
     }
 
     async fn release_restart_permit(
         &self,
         request: Request<ReleaseRestartPermitRequest>,
     ) -> Result<Response<ReleaseRestartPermitResponse>, Status> {
-        let parts = self.0.parts()?;
         let mut request = request.into_inner();
-        fence::admit(&*parts.store, request.fence.take()).await?;
-        permit::release(&parts.context, request).await.map(Response::new)
+        let context = self.0.admit(request.fence.take()).await?;
+        permit::release(context, request).await.map(Response::new)
     }
 }

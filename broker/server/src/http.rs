@@ -5,17 +5,16 @@
 //! for a scrape. At most [`SCRAPES`] pages are made at once; the next scraper waits. What a client
 //! may take, `connections` says.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{error, info};
 
@@ -23,6 +22,7 @@ use crate::context::Context;
 use crate::metrics::collect;
 use crate::metrics::health::Health;
 use crate::metrics::render::{Scope, render};
+use crate::net::side_port;
 use crate::tasks::Tasks;
 
 mod connections;
@@ -58,23 +58,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `host` and `port` (0 takes a free one) and answers from now on.
+    /// Binds a host and a port (0 takes a free one) and answers from now on.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn start(
-        (host, port): (&str, u16),
-        health: Arc<Health>,
-        tasks: &Tasks,
-    ) -> Result<Self> {
-        let asked = format!(
-            "metrics.listener: cannot listen on {host}:{port}; is another broker running there? \
-             --set metrics.listener=HOST:PORT gives it another place, an empty value none"
-        );
-        let address = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
-        let address = address.with_context(|| asked.clone())?;
-        let listener = TcpListener::bind(address).await.with_context(|| asked.clone())?;
-        let address = listener.local_addr().context(asked)?;
+    pub async fn start(address: (&str, u16), health: Arc<Health>, tasks: &Tasks) -> Result<Self> {
+        let (listener, address) = side_port::bind("metrics.listener", address).await?;
         let scrapes = Semaphore::new(SCRAPES);
         let shared = Arc::new(Shared { health, context: OnceLock::new(), scrapes });
         let served = connections::serve(listener, router(Arc::clone(&shared)), Limits::DEFAULT);

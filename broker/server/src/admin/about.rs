@@ -1,9 +1,10 @@
 //! Who this broker is, and how it is.
 
-use broker_admin::v1::{Health, Identity, Phase as PhaseCode};
-use broker_config::broker::BrokerConfig;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+use broker_admin::v1::{Health, Identity, Phase as PhaseCode};
+use broker_config::broker::BrokerConfig;
 
 use crate::context::Context;
 use crate::metrics::health::Phase;

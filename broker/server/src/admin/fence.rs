@@ -11,7 +11,7 @@ use tonic::Status;
 use tracing::info;
 
 use super::unavailable;
-use crate::controller::membership::ensure_with_parents;
+use crate::controller::membership::ensure;
 
 /// Lets a caller through whose term is the highest, and remembers it.
 ///
@@ -31,8 +31,9 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<(),
                 (Operator::decode(path::OPERATOR, &data).map_err(unavailable)?, stat)
             }
             Err(StoreError::NoNode { .. }) => {
-                let parent = path::OPERATOR.rsplit_once('/').map_or("/", |(parent, _)| parent);
-                ensure_with_parents(store, parent).await.map_err(unavailable)?;
+                for parent in path::parents(path::OPERATOR) {
+                    ensure(store, parent, &[]).await.map_err(unavailable)?;
+                }
                 match store.create(path::OPERATOR, &ours.encode(), CreateMode::Persistent).await {
                     Ok(_) => break,
                     Err(StoreError::NodeExists { .. }) => continue,
