@@ -16,7 +16,7 @@ use broker_protocol::message::incremental_alter_configs::{
 use super::client::await_that;
 use super::metrics::value;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create, produce};
+use super::topic::{acknowledged, await_consumed, await_in_sync, create, produce};
 
 /// What systemd and Kubernetes wait for at least before they kill.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -43,8 +43,8 @@ fn a_broker_stops_in_time_though_the_tree_is_away() {
         cluster.expire(id);
         cluster.begin(id);
     }
-    let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a"]);
+    await_in_sync(&cluster, "t", 0, 3);
+    await_consumed(&cluster, ("t", 0), &["a"]);
 }
 
 /// An acknowledgement that waits for a follower which is gone, at a leader that stops: it cannot come any more,

@@ -72,7 +72,7 @@ fn what_a_failed_directory_led_is_led_elsewhere_and_nothing_else_moves() {
     std::fs::rename(&aside, &failing).unwrap();
     cluster.begin(1);
     for (topic, _) in topics {
-        let leader = await_in_sync(&cluster, topic, 0, 3);
-        await_consumed(&cluster, leader, (topic, 0), &[&record(0), &record(2)]);
+        await_in_sync(&cluster, topic, 0, 3);
+        await_consumed(&cluster, (topic, 0), &[&record(0), &record(2)]);
     }
 }

@@ -1,18 +1,23 @@
 //! Leaders and controllers that go: what was acknowledged stays, and what was not is the same everywhere.
 
+use std::ops::Range;
+
 use broker_zookeeper::node::partition_state::PartitionState;
 use broker_zookeeper::path;
 
+use super::client::await_that;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create, described, produce};
+use super::topic::{
+    acknowledged, await_consumed, await_in_sync, consumed, create, described, produce,
+};
 
 const SAFE: [(&str, &str); 1] = [("min.insync.replicas", "2")];
 
-fn numbers(range: std::ops::Range<i32>) -> Vec<String> {
+fn numbers(range: Range<i32>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
-fn write(cluster: &Cluster, topic: &str, range: std::ops::Range<i32>) {
+fn write(cluster: &Cluster, topic: &str, range: Range<i32>) {
     for number in numbers(range) {
         acknowledged(cluster, topic, 0, &[&number]);
     }
@@ -52,7 +57,7 @@ fn survives_its_leader(release: &str) {
     let next = await_in_sync(&cluster, "t", 0, 2);
     assert_ne!(next, leader);
     write(&cluster, "t", 20..40);
-    assert_eq!(consumed(&mut cluster.client(next), "t", 0), numbers(0..40));
+    await_consumed(&cluster, ("t", 0), &numbers(0..40));
     cluster.begin(leader);
     await_in_sync(&cluster, "t", 0, 3);
     write(&cluster, "t", 40..50);
@@ -60,9 +65,19 @@ fn survives_its_leader(release: &str) {
     assert_same(&cluster, "t", 1);
 }
 
+/// Waits for these records: a producer that is not idempotent sends again what a leader took in and could not
+/// acknowledge.
+fn await_repeated(cluster: &Cluster, range: Range<i32>) {
+    await_that(&format!("{range:?}, each once or more"), || {
+        let mut records = consumed(cluster, "t", 0);
+        records.dedup();
+        records == numbers(range.clone())
+    });
+}
+
 /// Kills the controller, which `ends` may end the session of too, and has it back once another has taken
-/// over; returns who leads then.
-fn lose_the_controller(cluster: &mut Cluster, ends: impl Fn(&Cluster, i32)) -> i32 {
+/// over.
+fn lose_the_controller(cluster: &mut Cluster, ends: impl Fn(&Cluster, i32)) {
     create(cluster, "t", 3, &SAFE);
     write(cluster, "t", 0..5);
     let controller = cluster.controller();
@@ -77,7 +92,6 @@ fn lose_the_controller(cluster: &mut Cluster, ends: impl Fn(&Cluster, i32)) -> i
     for partition in 0..3 {
         await_in_sync(cluster, "t", partition, 3);
     }
-    await_in_sync(cluster, "t", 0, 3)
 }
 
 #[test]
@@ -85,18 +99,16 @@ fn the_controller_is_succeeded_and_partitions_go_on() {
     let mut cluster = Cluster::start(3, &[]);
     lose_the_controller(&mut cluster, Cluster::expire);
     create(&cluster, "u", 1, &SAFE);
-    let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..10));
+    await_in_sync(&cluster, "t", 0, 3);
+    await_consumed(&cluster, ("t", 0), &numbers(0..10));
 }
 
 /// A controller whose process is gone is succeeded, and what it led is led, though its session goes on.
 #[test]
 fn nobody_waits_for_the_session_of_a_controller_that_was_killed() {
     let mut cluster = Cluster::start(3, &[]);
-    let leader = lose_the_controller(&mut cluster, |_, _| ());
-    let mut records = consumed(&mut cluster.client(leader), "t", 0);
-    records.dedup();
-    assert_eq!(records, numbers(0..10));
+    lose_the_controller(&mut cluster, |_, _| ());
+    await_repeated(&cluster, 0..10);
 }
 
 /// A leader that stops in order hands over first; nobody waits for a session to end.
@@ -113,8 +125,8 @@ fn every_broker_can_be_stopped_and_started_in_turn() {
         cluster.begin(id);
         await_in_sync(&cluster, "t", 0, 3);
     }
-    let leader = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), numbers(0..60));
+    await_in_sync(&cluster, "t", 0, 3);
+    await_consumed(&cluster, ("t", 0), &numbers(0..60));
     cluster.kill_all();
     assert_same(&cluster, "t", 1);
 }
@@ -174,8 +186,8 @@ fn gives_up_what_the_others_do_not_have(release: &str) {
     await_in_sync(&cluster, "t", 0, 2);
     write(&cluster, "t", 5..7);
     cluster.begin(leader);
-    let next = await_in_sync(&cluster, "t", 0, 3);
-    assert_eq!(consumed(&mut cluster.client(next), "t", 0), numbers(0..7));
+    await_in_sync(&cluster, "t", 0, 3);
+    await_consumed(&cluster, ("t", 0), &numbers(0..7));
     cluster.kill_all();
     assert_same(&cluster, "t", 1);
 }
@@ -195,11 +207,8 @@ fn a_broker_whose_session_ends_registers_anew_and_is_in_sync_again() {
     }
     let said = described(&cluster, "t", 0);
     assert!(said.iter().all(|one| *one == said[0]), "{said:?}");
-    let leader = await_in_sync(&cluster, "t", 0, 3);
-    let mut records = consumed(&mut cluster.client(leader), "t", 0);
-    // A producer that is not idempotent sends again what a leader took in and could not acknowledge.
-    records.dedup();
-    assert_eq!(records, numbers(0..20));
+    await_in_sync(&cluster, "t", 0, 3);
+    await_repeated(&cluster, 0..20);
     cluster.kill_all();
     assert_same(&cluster, "t", 1);
 }

@@ -5,7 +5,7 @@ use broker_zookeeper::path;
 use super::client::await_that;
 use super::metrics::value;
 use super::nodes::Cluster;
-use super::topic::{acknowledged, await_in_sync, consumed, create};
+use super::topic::{acknowledged, await_consumed, await_in_sync, create};
 
 /// Orders that were refused since they are for another registration.
 const REFUSED: &str = "kafka_network_requestmetrics_errors_total{request=\"LeaderAndIsr\",error=\"STALE_BROKER_EPOCH\"}";
@@ -24,7 +24,7 @@ fn the_copy_of_a_disk_does_not_take_the_place_of_the_broker_that_lives() {
         assert!(refused.contains(word), "{refused}");
     }
     acknowledged(&cluster, "t", 0, &["c"]);
-    assert_eq!(consumed(&mut cluster.client(1), "t", 0), ["a", "b", "c"]);
+    await_consumed(&cluster, ("t", 0), &["a", "b", "c"]);
 }
 
 /// A broker that tells the cluster the address of another does not join.
@@ -52,5 +52,5 @@ fn a_broker_that_is_told_what_is_meant_for_another_keeps_its_replicas() {
     await_that("a refused order", || value(&cluster, leader, REFUSED).is_some_and(|it| it > 0.0));
     assert_eq!(cluster.strays(leader), [""; 0]);
     acknowledged(&cluster, "t", 0, &["b"]);
-    assert_eq!(consumed(&mut cluster.client(leader), "t", 0), ["a", "b"]);
+    await_consumed(&cluster, ("t", 0), &["a", "b"]);
 }

@@ -15,6 +15,13 @@ use super::records::{append, configs, each_batch, make};
 /// The last version with topic names.
 const METADATA: i16 = 9;
 
+/// How a broker answers for a partition while leadership moves; clients look again.
+const LEADERLESS: [ErrorCode; 3] = [
+    ErrorCode::LeaderNotAvailable,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::UnknownTopicOrPartition,
+];
+
 /// Who leads a partition, and who is in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Led {
@@ -85,41 +92,59 @@ pub(crate) fn produce(
     append(client, topic, partition, acks, batch)
 }
 
+/// Returns who leads by the first broker that knows the partition, unless that one does not run.
+fn leader(cluster: &Cluster, topic: &str, partition: i32) -> Option<i32> {
+    let led = described(cluster, topic, partition).into_iter().flatten().next()?;
+    cluster.running().contains(&led.leader).then_some(led.leader)
+}
+
 /// Appends records with `acks=all` to whoever leads, until they are acknowledged.
 pub(crate) fn acknowledged(cluster: &Cluster, topic: &str, partition: i32, records: &[&str]) {
     await_that("an acknowledgement", || {
-        let led = described(cluster, topic, partition).into_iter().flatten().next();
-        let leader = led.map_or(-1, |led| led.leader);
-        if !cluster.running().contains(&leader) {
-            return false;
-        }
+        let Some(leader) = leader(cluster, topic, partition) else { return false };
         let (code, _) = produce(&mut cluster.client(leader), topic, partition, -1, records);
-        let retriable = [
-            ErrorCode::None,
-            ErrorCode::NotLeaderOrFollower,
-            ErrorCode::UnknownTopicOrPartition,
-            ErrorCode::NotEnoughReplicas,
-        ];
-        assert!(retriable.contains(&code), "{code:?}");
+        let waits = code == ErrorCode::NotEnoughReplicas || LEADERLESS.contains(&code);
+        assert!(waits || code == ErrorCode::None, "{code:?}");
         code == ErrorCode::None
     });
 }
 
-/// Waits until `leader` shows these records and no others: a new leader shows what it knows to be committed,
+/// Waits until who leads shows these records and no others: a new leader shows what it knows to be committed,
 /// which is all of it once its followers have asked.
 pub(crate) fn await_consumed(
     cluster: &Cluster,
-    leader: i32,
     (topic, partition): (&str, i32),
-    expected: &[&str],
+    expected: &[impl AsRef<str>],
 ) {
+    let expected: Vec<&str> = expected.iter().map(AsRef::as_ref).collect();
     await_that(&format!("{expected:?} in {topic}-{partition}"), || {
-        consumed(&mut cluster.client(leader), topic, partition) == expected
+        consumed(cluster, topic, partition) == expected
     });
 }
 
-/// Reads all records that consumers see.
-pub(crate) fn consumed(client: &mut Client, topic: &str, partition: i32) -> Vec<String> {
+/// Reads all records that consumers see from whoever leads, once that one answers.
+pub(crate) fn consumed(cluster: &Cluster, topic: &str, partition: i32) -> Vec<String> {
+    let mut found = Err(ErrorCode::None);
+    await_that(&format!("a leader of {topic}-{partition} that answers"), || {
+        found = leader(cluster, topic, partition)
+            .ok_or(ErrorCode::LeaderNotAvailable)
+            .and_then(|leader| consumed_from(&mut cluster.client(leader), topic, partition));
+        match &found {
+            Ok(_) => true,
+            Err(refused) => {
+                assert!(LEADERLESS.contains(refused), "{refused:?}");
+                false
+            }
+        }
+    });
+    found.unwrap()
+}
+
+fn consumed_from(
+    client: &mut Client,
+    topic: &str,
+    partition: i32,
+) -> Result<Vec<String>, ErrorCode> {
     let (mut found, mut next) = (Vec::new(), 0);
     each_batch(client, topic, partition, |batch| {
         assert_eq!(batch.header.base_offset.0, next, "no hole and nothing twice");
@@ -128,6 +153,6 @@ pub(crate) fn consumed(client: &mut Client, topic: &str, partition: i32) -> Vec<
             found.push(String::from_utf8(value).unwrap());
         }
         next = batch.header.last_offset().0 + 1;
-    });
-    found
+    })?;
+    Ok(found)
 }

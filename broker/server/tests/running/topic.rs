@@ -68,7 +68,7 @@ pub(crate) fn start_offset(client: &mut Client, topic: &str) -> i64 {
 /// The last offsets of all batches that there are.
 pub(crate) fn batches(client: &mut Client, topic: &str) -> Vec<i64> {
     let mut found = Vec::new();
-    each_batch(client, topic, 0, |batch| found.push(batch.header.last_offset().0));
+    each_batch(client, topic, 0, |batch| found.push(batch.header.last_offset().0)).unwrap();
     found
 }
 

@@ -61,13 +61,13 @@ pub(crate) fn append(
     (ErrorCode::from_code(answer.error_code).unwrap(), answer.base_offset)
 }
 
-/// Shows all batches that consumers see, in order.
+/// Shows all batches that consumers see, in order; fails with the code with which the broker refuses.
 pub(crate) fn each_batch(
     client: &mut Client,
     topic: &str,
     partition: i32,
     mut see: impl FnMut(&Batch<'_>),
-) {
+) -> Result<(), ErrorCode> {
     let mut next = 0;
     loop {
         let wanted = FetchPartition {
@@ -86,7 +86,10 @@ pub(crate) fn each_batch(
         let answer = client.call(&request, FETCH);
         let response: FetchResponse<'_> = answer.read(FETCH);
         let data = &response.responses[0].partitions[0];
-        assert_eq!(data.error_code, 0, "{response:?}");
+        let code = ErrorCode::from_code(data.error_code).unwrap();
+        if code != ErrorCode::None {
+            return Err(code);
+        }
         let bytes = data.records.as_ref().map_or(&[][..], Records::as_bytes);
         let before = next;
         for entry in entries(bytes) {
@@ -95,7 +98,7 @@ pub(crate) fn each_batch(
             next = batch.header.last_offset().0 + 1;
         }
         if next == before {
-            return;
+            return Ok(());
         }
     }
 }
