@@ -16,8 +16,9 @@ use anyhow::Result;
 use broker_admin::v1::admin_server::{Admin, AdminServer};
 use broker_admin::v1::{
     AcquireRestartPermitRequest, AcquireRestartPermitResponse, DescribeSettingsRequest,
-    DescribeSettingsResponse, Fence, GetIdentityRequest, Health, Identity,
-    ReleaseRestartPermitRequest, ReleaseRestartPermitResponse, WatchHealthRequest,
+    DescribeSettingsResponse, DrainLeadershipRequest, DrainLeadershipResponse, Fence,
+    GetIdentityRequest, Health, Identity, ReleaseRestartPermitRequest,
+    ReleaseRestartPermitResponse, WatchHealthRequest,
 };
 use broker_config::broker::BrokerConfig;
 use broker_zookeeper::store::Store;
@@ -28,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server as Transport;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
+
+use fence::Admitted;
 
 use crate::clock::SharedClock;
 use crate::context::Context;
@@ -45,6 +48,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes of a message that is taken.
 const MESSAGE_MAX: usize = 1 << 20;
+
+/// Bytes of a name that is kept: an operator's identity, a roll's.
+const TEXT_MAX: usize = 253;
 
 /// Calls of one connection at once: an operator makes a handful.
 const STREAMS: u32 = 64;
@@ -136,13 +142,13 @@ impl Shared {
     }
 
     /// Lets a call through that changes something, once the broker's parts are there.
-    async fn admit(&self, fence: Option<Fence>) -> Result<&Context, Status> {
+    async fn admit(&self, fence: Option<Fence>) -> Result<(&Context, Admitted), Status> {
         let parts = self.parts.get().ok_or_else(|| {
             let reason = self.stage.phase().reason().unwrap_or("starting");
             Status::unavailable(format!("the broker is not ready: {reason}; ask again"))
         })?;
-        fence::admit(&*parts.store, fence).await?;
-        Ok(&parts.context)
+        let operator = fence::admit(&*parts.store, fence).await?;
+        Ok((&parts.context, operator))
     }
 
     fn health(&self) -> Health {
@@ -214,8 +220,8 @@ impl Admin for Service {
         request: Request<AcquireRestartPermitRequest>,
     ) -> Result<Response<AcquireRestartPermitResponse>, Status> {
         let mut request = request.into_inner();
-        let context = self.0.admit(request.fence.take()).await?;
-        permit::acquire(context, request).await.map(Response::new)
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        permit::acquire(context, &operator, request).await.map(Response::new)
     }
 
     async fn release_restart_permit(
@@ -223,7 +229,16 @@ impl Admin for Service {
         request: Request<ReleaseRestartPermitRequest>,
     ) -> Result<Response<ReleaseRestartPermitResponse>, Status> {
         let mut request = request.into_inner();
-        let context = self.0.admit(request.fence.take()).await?;
-        permit::release(context, request).await.map(Response::new)
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        permit::release(context, &operator, request).await.map(Response::new)
+    }
+
+    async fn drain_leadership(
+        &self,
+        request: Request<DrainLeadershipRequest>,
+    ) -> Result<Response<DrainLeadershipResponse>, Status> {
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        permit::drain(context, &operator, request).await.map(Response::new)
     }
 }

@@ -6,35 +6,49 @@
 use broker_admin::v1::Fence;
 use broker_zookeeper::node::operator::Operator;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{CreateMode, Store, StoreError};
+use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
 use tonic::Status;
 use tracing::info;
 
-use super::unavailable;
+use super::{TEXT_MAX, unavailable};
 use crate::controller::membership::ensure;
 
-/// Lets a caller through whose term is the highest, and remembers it.
+/// An operator that was let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Admitted {
+    /// The term of its lease.
+    pub(super) term: u64,
+    /// Its identity, for people.
+    holder: String,
+}
+
+/// Lets a caller through whose term is the highest, and remembers it. What it read is confirmed by a transaction:
+/// a server of the tree that lags behind the others lets nobody through whom they would not.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` without a term, `PERMISSION_DENIED` for one that is over, `UNAVAILABLE` where the tree does not
 /// answer: nothing is changed then that may not be asked for again.
-pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<(), Status> {
+pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<Admitted, Status> {
     let Some(Fence { term: term @ 1.., holder }) = fence else {
         return Err(Status::invalid_argument(
             "fence.term: the term of the operator's lease, at least 1",
         ));
     };
-    let ours = Operator::new(term, holder);
+    if holder.len() > TEXT_MAX {
+        return Err(Status::invalid_argument(format!(
+            "fence.holder: the operator's identity, at most {TEXT_MAX} bytes"
+        )));
+    }
+    let ours = Admitted { term, holder };
+    let node = || Operator::new(term, ours.holder.clone()).encode();
     loop {
-        let known = match store.get(path::OPERATOR).await {
-            Ok((data, stat)) => {
-                (Operator::decode(path::OPERATOR, &data).map_err(unavailable)?, stat)
-            }
+        let (data, stat) = match store.get(path::OPERATOR).await {
+            Ok(read) => read,
             Err(StoreError::NoNode { .. }) => {
                 for parent in path::parents(path::OPERATOR) {
                     ensure(store, parent, &[]).await.map_err(unavailable)?;
                 }
-                match store.create(path::OPERATOR, &ours.encode(), CreateMode::Persistent).await {
+                match store.create(path::OPERATOR, &node(), CreateMode::Persistent).await {
                     Ok(_) => break,
                     Err(StoreError::NodeExists { .. }) => continue,
                     Err(error) => return Err(unavailable(error)),
@@ -42,24 +56,37 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<(),
             }
             Err(error) => return Err(unavailable(error)),
         };
-        let (Operator { term: known, holder, .. }, stat) = known;
-        if ours.term == known && ours.holder == holder {
-            return Ok(());
+        let known = Operator::decode(path::OPERATOR, &data).map_err(unavailable)?;
+        let is_known = term == known.term && ours.holder == known.holder;
+        if term <= known.term && !is_known {
+            return Err(over(&ours, known.term));
         }
-        if ours.term <= known {
-            return Err(Status::permission_denied(format!(
-                "term {term} of {} is over: {holder} has term {known}; an operator that has lost its lease stops",
-                ours.holder
-            )));
-        }
-        match store.set(path::OPERATOR, &ours.encode(), Some(stat.version)).await {
-            Ok(_) => break,
-            Err(StoreError::BadVersion { .. }) => {}
+        let written = if is_known {
+            let check = Op::Check { path: path::OPERATOR.to_owned(), version: stat.version };
+            store.multi(vec![check]).await.map(drop)
+        } else {
+            store.set(path::OPERATOR, &node(), Some(stat.version)).await.map(drop)
+        };
+        match written {
+            Ok(()) if is_known => return Ok(ours),
+            Ok(()) => break,
+            // Another one has come, of whom this server of the tree may not have heard yet.
+            Err(StoreError::BadVersion { .. } | StoreError::NoNode { .. }) => {
+                store.sync(path::OPERATOR).await.map_err(unavailable)?;
+            }
             Err(error) => return Err(unavailable(error)),
         }
     }
-    info!(term = ours.term, holder = ours.holder, "another operator");
-    Ok(())
+    info!(term, holder = ours.holder, "another operator");
+    Ok(ours)
+}
+
+/// Refuses an operator that has been replaced by one with the term `known`.
+pub(super) fn over(operator: &Admitted, known: u64) -> Status {
+    let Admitted { term, holder } = operator;
+    Status::permission_denied(format!(
+        "term {term} of {holder} is over: another operator has term {known}; one that has lost its lease stops"
+    ))
 }
 
 #[cfg(test)]
@@ -92,6 +119,9 @@ mod tests {
             let code = admit(&store, fence.clone()).await.err().map(|status| status.code());
             assert_eq!(code, expected, "{fence:?}");
         }
+        let long = fence(4, &"x".repeat(TEXT_MAX + 1));
+        let refused = admit(&store, Some(long)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
         let (data, _) = store.get(path::OPERATOR).await.unwrap();
         assert_eq!(Operator::decode(path::OPERATOR, &data).unwrap().term, 3);
     }

@@ -3,6 +3,7 @@
 //! | leader | then |
 //! |---|---|
 //! | is up and proven | stays, unless the first replica is asked for and can lead |
+//! | is drained, and another member of the ISR can lead | the first such replica leads; the drained one stays in the ISR |
 //! | is leaving, and another member of the ISR can lead | the first such replica leads |
 //! | is leaving and proven, and no other can | stays: nothing is moved |
 //! | is gone, unproven, or not to be kept | the first replica in the ISR that is up and proven leads |
@@ -58,6 +59,8 @@ pub struct Facts<'a> {
     pub presence: &'a dyn Fn(BrokerId) -> Presence,
     /// Whether the first replica is to lead if it can.
     pub prefers_first: bool,
+    /// Who is to lead only if nobody else can, and stays in the ISR.
+    pub drained: Option<BrokerId>,
     /// Whether a replica outside of the ISR may lead.
     pub is_unclean: bool,
     /// Where the logs end of those who were asked and have answered; `None` of one that does not say.
@@ -95,7 +98,7 @@ impl Facts<'_> {
     fn stays(&self, any_other: bool) -> Option<BrokerId> {
         let leader = self.leader?;
         let stays = match (self.presence)(leader) {
-            Presence::Up { proven } => proven,
+            Presence::Up { proven } => proven && !(any_other && self.drained == Some(leader)),
             Presence::Leaving { proven } => proven && !any_other,
             Presence::Gone => false,
         };
@@ -112,10 +115,12 @@ pub fn first(replicas: &[BrokerId], is_up: impl Fn(BrokerId) -> bool) -> Option<
 
 /// Decides who leads and who stays in the ISR.
 pub fn elect(facts: &Facts<'_>) -> Elected {
-    let first = facts.replicas.iter().copied().find(|id| facts.can_lead(*id));
-    let preferred = facts.replicas.first().copied().filter(|id| facts.can_lead(*id));
-    let preferred = preferred.filter(|_| facts.prefers_first);
-    let Some(leader) = preferred.or_else(|| facts.stays(first.is_some())).or(first) else {
+    let able = || facts.replicas.iter().copied().filter(|id| facts.can_lead(*id));
+    let first = able().find(|id| facts.drained != Some(*id));
+    let preferred = facts.replicas.first().copied().filter(|_| facts.prefers_first);
+    let preferred = preferred.filter(|id| facts.can_lead(*id) && facts.drained != Some(*id));
+    let stays = || facts.stays(first.is_some());
+    let Some(leader) = preferred.or_else(stays).or(first).or_else(|| able().next()) else {
         return without_proof(facts);
     };
     let stays = |id: &BrokerId| match (facts.presence)(*id) {
@@ -212,6 +217,7 @@ mod tests {
             isr: &isr,
             presence: &presence,
             prefers_first: false,
+            drained: None,
             is_unclean: false,
             ends: &ends,
         };
@@ -306,6 +312,27 @@ mod tests {
         assert_eq!(run([UP; 3], 3, &[3, 1], prefer), (1, vec![3, 1], vec![]));
         assert_eq!(run([UP; 3], 3, &[3, 2], prefer), (3, vec![3, 2], vec![]));
         assert_eq!(run([LEAVING, UP, UP], 3, &[3, 1], prefer), (3, vec![3], vec![]));
+    }
+
+    /// A broker that is drained leads what nobody else can, and stays in sync.
+    #[test]
+    fn a_drained_broker_hands_over_and_stays() {
+        let rows: [([Presence; 3], i32, &[i32], bool, i32, &[i32]); 6] = [
+            ([UP; 3], 1, &[1, 2, 3], false, 2, &[1, 2, 3]),
+            ([UP; 3], 1, &[1], false, 1, &[1]),
+            ([UP, DOUBTED, UP], 1, &[1, 2], false, 1, &[1, 2]),
+            ([UP; 3], 2, &[1, 2], true, 2, &[1, 2]),
+            ([UP, UP, GONE], 3, &[1, 2, 3], false, 2, &[1, 2]),
+            ([UP, GONE, GONE], 3, &[1, 2, 3], false, 1, &[1]),
+        ];
+        for (presence, leader, isr, prefers_first, then, isr_then) in rows {
+            let drain = |facts: &mut Facts<'_>| {
+                facts.drained = Some(BrokerId(1));
+                facts.prefers_first = prefers_first;
+            };
+            let (leader, isr, _) = run(presence, leader, isr, drain);
+            assert_eq!((leader, isr.as_slice()), (then, isr_then), "{presence:?}");
+        }
     }
 
     /// If no member can prove its log, all who are up are asked, and who has most leads alone.

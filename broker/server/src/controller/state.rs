@@ -157,6 +157,8 @@ pub struct State {
     waiting: Vec<Waiting>,
     /// Leave to restart a broker, which may be over.
     permit: Option<Permit>,
+    /// The highest term of an operator that was seen.
+    operator_term: u64,
     has_resigned: bool,
     elected: Elected,
     story: Story,
@@ -260,6 +262,7 @@ impl State {
             altering: None,
             waiting: Vec::new(),
             permit: None,
+            operator_term: 0,
             has_resigned: false,
             elected: Elected::default(),
             story: Story::default(),
@@ -338,7 +341,8 @@ impl State {
                 self.allocate_producer_ids(token, broker, broker_epoch);
             }
             Request::AcquirePermit(asked) => self.acquire_permit(token, &asked),
-            Request::ReleasePermit(broker) => self.release_permit(token, broker),
+            Request::ReleasePermit { term, broker } => self.release_permit(token, term, broker),
+            Request::Drain { term, broker } => self.drain(token, term, broker),
         }
     }
 

@@ -3,7 +3,8 @@
 use broker_admin::v1::admin_client::AdminClient;
 use broker_admin::v1::{
     AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, DescribeSettingsRequest,
-    Fence, GetIdentityRequest, Health, Identity, Phase, Refusal, WatchHealthRequest,
+    DrainLeadershipRequest, DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity,
+    Phase, Refusal, ReleaseRestartPermitRequest, WatchHealthRequest,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
@@ -42,15 +43,38 @@ impl Operator {
         identity: &Identity,
     ) -> Result<AcquireRestartPermitResponse, tonic::Status> {
         let request = AcquireRestartPermitRequest {
-            fence: Some(Fence { term: self.term, holder: format!("operator-{}", self.term) }),
+            fence: Some(self.fence()),
             broker_id: identity.broker_id,
             broker_epoch: identity.broker_epoch,
             roll_id: "roll".to_owned(),
-            accept_unavoidable: false,
+            accept: 0,
         };
         let mut client = self.client(cluster, at);
         let answer = self.runtime.block_on(client.acquire_restart_permit(request));
         answer.map(tonic::Response::into_inner)
+    }
+
+    /// Asks broker `at` to have another hand over.
+    fn drain(
+        &self,
+        cluster: &Cluster,
+        at: i32,
+        broker_id: i32,
+    ) -> Result<DrainLeadershipResponse, tonic::Status> {
+        let request = DrainLeadershipRequest { fence: Some(self.fence()), broker_id };
+        let mut client = self.client(cluster, at);
+        let answer = self.runtime.block_on(client.drain_leadership(request));
+        answer.map(tonic::Response::into_inner)
+    }
+
+    fn release(&self, cluster: &Cluster, at: i32, broker_id: i32) -> Result<(), tonic::Status> {
+        let request = ReleaseRestartPermitRequest { fence: Some(self.fence()), broker_id };
+        let mut client = self.client(cluster, at);
+        self.runtime.block_on(client.release_restart_permit(request)).map(drop)
+    }
+
+    fn fence(&self) -> Fence {
+        Fence { term: self.term, holder: format!("operator-{}", self.term) }
     }
 }
 
@@ -153,6 +177,26 @@ fn one_broker_at_a_time_may_be_restarted() {
         answer.granted
     });
     assert_eq!(operator.acquire(&cluster, controller, one).unwrap().refusal(), Refusal::Held);
+
+    // Who has leave hands over, and stays in sync meanwhile.
+    let led = |cluster: &Cluster| {
+        let all = (0..3).map(|partition| await_in_sync(cluster, "t", partition, 3));
+        all.filter(|leader| *leader == second).count()
+    };
+    assert!(led(&cluster) > 0);
+    assert_eq!(operator.drain(&cluster, controller, second).unwrap().left, 0);
+    await_that("it leads nothing", || led(&cluster) == 0);
+    let refused = operator.drain(&cluster, controller, first).unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("acquire one first"), "{refused}");
+    operator.release(&cluster, controller, second).unwrap();
+    assert!(
+        operator
+            .acquire(&cluster, controller, &operator.identity(&cluster, first))
+            .unwrap()
+            .granted
+    );
+    operator.release(&cluster, controller, first).unwrap();
 
     // An operator that has been replaced is let through by no broker.
     let newer = Operator::new(8);

@@ -62,7 +62,7 @@ impl State {
         self.facts.ready.remove(partition);
         let is_asked = |waiting: &Waiting| match waiting {
             Waiting::Reassign(waiting) => waiting.left.contains(partition),
-            Waiting::Shutdown { .. } | Waiting::Elect(_) => false,
+            Waiting::Shutdown { .. } | Waiting::Drain { .. } | Waiting::Elect(_) => false,
         };
         if self.waiting.iter().any(is_asked) {
             // It is answered that this cannot be.
@@ -118,6 +118,7 @@ impl State {
             isr: &view.isr,
             presence,
             prefers_first: self.facts.prefer.contains(partition),
+            drained: self.drained(),
             is_unclean,
             ends: &ends,
         };

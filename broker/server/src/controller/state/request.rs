@@ -10,7 +10,7 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::topic_partition::TopicPartition;
 use broker_protocol::uuid::Uuid;
 
-use super::permit::{PermitAnswer, PermitRequest};
+use super::permit::{PermitAnswer, PermitRequest, Refusal};
 
 /// Names a request, so that its answer finds the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,19 @@ pub enum Request {
     /// A broker is to be restarted.
     AcquirePermit(PermitRequest),
     /// A broker need not be restarted any more.
-    ReleasePermit(BrokerId),
+    ReleasePermit {
+        /// The term of the operator that says so.
+        term: u64,
+        /// Which.
+        broker: BrokerId,
+    },
+    /// A broker that may be restarted is to lead nothing that another can.
+    Drain {
+        /// The term of the operator that asks.
+        term: u64,
+        /// Which.
+        broker: BrokerId,
+    },
 }
 
 /// A topic as a request names it.
@@ -113,8 +125,10 @@ pub enum Reply {
     AllocateProducerIds(Result<i64, ErrorCode>),
     /// To `AcquirePermit`.
     Permit(PermitAnswer),
-    /// To `ReleasePermit`.
-    PermitReleased,
+    /// To `ReleasePermit`: whether the operator is heard.
+    PermitReleased(Result<(), Refusal>),
+    /// To `Drain`: the partitions with other replicas that it still leads; `None` where it has no leave.
+    Drained(Result<Option<Vec<TopicPartition>>, Refusal>),
 }
 
 /// A partition's state after an ISR was changed.

@@ -509,6 +509,10 @@ impl State {
                     let reply = Reply::ControlledShutdown(Ok(self.still_led(broker)));
                     self.turn.reply(token, reply);
                 }
+                Waiting::Drain { token, broker } => {
+                    let reply = Reply::Drained(Ok(Some(self.still_led(broker))));
+                    self.turn.reply(token, reply);
+                }
                 Waiting::Elect(waiting) => {
                     if let Some(waiting) = self.answer_election(waiting) {
                         self.waiting.push(Waiting::Elect(waiting));

@@ -13,6 +13,7 @@ use super::request::{ElectionKind, Token};
 #[derive(Debug)]
 pub(super) enum Waiting {
     Shutdown { token: Token, broker: BrokerId },
+    Drain { token: Token, broker: BrokerId },
     Elect(ElectWaiting),
     Reassign(ReassignWaiting),
 }
