@@ -3,8 +3,7 @@
 //! It answers from the moment that the address is bound: who this is, and how far the start has come. What needs the
 //! broker's parts is UNAVAILABLE until they are there. It runs on the control side: no record waits for it.
 //!
-//! Whatever changes something passes the fence first. Bounds: a message of 1 MiB, [`STREAMS`] calls of one connection at
-//! once.
+//! Whatever changes something passes the fence first. What a client may take, `connections` says.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -24,27 +23,28 @@ use broker_config::broker::BrokerConfig;
 use broker_zookeeper::store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Server as Transport;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use tracing::{error, info};
-
-use fence::Admitted;
+use tracing::info;
 
 use crate::clock::SharedClock;
 use crate::context::Context;
 use crate::metrics::health::Health as Stage;
-use crate::net::side_port;
+use crate::net::side_port::{self, Terms};
 use crate::tasks::Tasks;
 
 mod about;
+mod connections;
+mod feed;
 mod fence;
 mod permit;
 mod settings;
+#[cfg(test)]
+mod tests;
 
-/// How often the broker's health is looked at for those who watch it.
-const LOOK: Duration = Duration::from_secs(1);
+use connections::Limits;
+use feed::Feed;
+use fence::Admitted;
 
 /// Bytes of a message that is taken.
 const MESSAGE_MAX: usize = 1 << 20;
@@ -52,8 +52,8 @@ const MESSAGE_MAX: usize = 1 << 20;
 /// Bytes of a name that is kept: an operator's identity, a roll's.
 const TEXT_MAX: usize = 253;
 
-/// Calls of one connection at once: an operator makes a handful.
-const STREAMS: u32 = 64;
+/// How long calls that are under way may take when the broker stops.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What every call can reach.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ struct Shared {
     process_id: String,
     stage: Arc<Stage>,
     clock: SharedClock,
+    feed: Feed,
     tasks: Tasks,
     parts: OnceLock<Parts>,
 }
@@ -94,34 +95,49 @@ impl Server {
         clock: SharedClock,
         tasks: &Tasks,
     ) -> Result<Self> {
+        Self::start_with(Limits::DEFAULT, address, config, process_id, stage, clock, tasks).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+        address: (&str, u16),
+        config: BrokerConfig,
+        process_id: String,
+        stage: Arc<Stage>,
+        clock: SharedClock,
+        tasks: &Tasks,
+    ) -> Result<Self> {
         let (listener, address) = side_port::bind("admin.listener", address).await?;
+        let feed = Feed::new(about::health(&stage, None, clock.now()));
         let shared = Arc::new(Shared {
             config,
             process_id,
             stage,
             clock,
+            feed,
             tasks: tasks.clone(),
             parts: OnceLock::new(),
         });
+        let end = tasks.shutdown_token();
+        let looking = (Arc::clone(&shared), end.clone());
+        tasks.spawn("admin", async move {
+            let (shared, end) = looking;
+            shared.feed.run(|| shared.health(), &end).await;
+        });
+        let terms = Terms {
+            name: "admin",
+            connections: limits.connections,
+            end: end.clone(),
+            linger: LINGER,
+        };
         let service =
             AdminServer::new(Service(Arc::clone(&shared))).max_decoding_message_size(MESSAGE_MAX);
-        let served = Transport::builder()
-            .max_concurrent_streams(STREAMS)
-            .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let shutdown = tasks.shutdown_token();
-        tasks.spawn("admin", async move {
-            // Dropped at shutdown: who watches sees the connection end.
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => {}
-                served = served => {
-                    if let Err(error) = served {
-                        error!(error = &error as &dyn std::error::Error, "the admin port is served no more");
-                    }
-                }
-            }
-        });
+        let spawner = tasks.clone();
+        let connection = move |stream| {
+            let (service, end, tasks) = (service.clone(), end.clone(), spawner.clone());
+            connections::connection(stream, service, limits, end, tasks)
+        };
+        tasks.spawn("admin", side_port::serve(listener, terms, connection));
         info!(%address, listener = "admin", "listening");
         Ok(Self { shared, address })
     }
@@ -152,32 +168,7 @@ impl Shared {
     }
 
     fn health(&self) -> Health {
-        about::health(self.stage.phase(), self.context(), self.clock.now())
-    }
-
-    /// Tells how the broker is, and whenever that changes, until nobody listens.
-    async fn watch(
-        self: Arc<Self>,
-        told: mpsc::Sender<Result<Health, Status>>,
-        end: CancellationToken,
-    ) {
-        let mut last = None;
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            tokio::select! {
-                biased;
-                () = end.cancelled() => return,
-                () = told.closed() => return,
-                _ = looks.tick() => {}
-            }
-            let health = self.health();
-            if last.as_ref() != Some(&health) {
-                last = Some(health.clone());
-                if told.send(Ok(health)).await.is_err() {
-                    return;
-                }
-            }
-        }
+        about::health(&self.stage, self.context(), self.clock.now())
     }
 }
 
@@ -202,10 +193,10 @@ impl Admin for Service {
         &self,
         _: Request<WatchHealthRequest>,
     ) -> Result<Response<Self::WatchHealthStream>, Status> {
-        let (told, stream) = mpsc::channel(1);
-        let watching = Arc::clone(&self.0).watch(told, self.0.tasks.shutdown_token());
-        self.0.tasks.spawn("admin", watching);
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        let (told, heard) = mpsc::channel(1);
+        let watched = self.0.feed.watch(self.0.health());
+        self.0.tasks.spawn("admin", feed::tell(watched, told));
+        Ok(Response::new(Box::pin(ReceiverStream::new(heard))))
     }
 
     async fn describe_settings(

@@ -41,7 +41,7 @@ use crate::membership::presence::Presence;
 use crate::membership::{Joining, Unproven};
 use crate::metadata::Cache;
 use crate::metrics::Metrics;
-use crate::metrics::health::Phase;
+use crate::metrics::health::{Health, Phase};
 use crate::move_coordination::{TREE_FILE, refuse_wrong_tree};
 use crate::net::worker::Workers;
 use crate::order::Orders;
@@ -276,7 +276,9 @@ async fn build(
     metrics.health.enter(Phase::RecoveringLogs);
     let topics = async || topics(&**store, &dynamic_config).await;
     let topics = patiently(&ground.sessions, Renewal::Ours, topics).await?;
-    let replicas = load_logs(store, topics, &config, &clock, fs, *broker_id, cluster_id).await?;
+    let identity = Identity { cluster_id: cluster_id.clone(), broker_id: *broker_id };
+    let health = Arc::clone(&metrics.health);
+    let replicas = load_logs(store, topics, &config, &clock, fs, identity, health).await?;
     if !ground.is_alone {
         let lost = async || lost::find(&**store, &replicas, *broker_id).await;
         lost::note(&replicas, patiently(&ground.sessions, Renewal::Ours, lost).await?).await?;
@@ -460,24 +462,25 @@ async fn load_logs(
     config: &SharedConfig,
     clock: &SharedClock,
     fs: &Arc<dyn Fs>,
-    broker_id: BrokerId,
-    cluster_id: &str,
+    identity: Identity,
+    health: Arc<Health>,
 ) -> Result<Arc<Manager>> {
     let now = config.load();
     let default = Arc::new(TopicConfig::resolve(&now, &BTreeMap::new())?);
-    let identity = Identity { cluster_id: cluster_id.to_owned(), broker_id };
     let dirs = dirs::open(&now.log_dirs, fs, &identity, clock)?;
     let settings = Settings {
         fetch_sessions_max: now.max_incremental_fetch_session_cache_slots.max(0) as usize,
         recovery_threads: now.num_recovery_threads_per_data_dir.max(1) as usize,
         producer_id_expiration_ms: i64::from(now.producer_id_expiration_ms),
     };
-    let producer_ids = producer_ids::claiming(Arc::clone(store), broker_id);
+    let producer_ids = producer_ids::claiming(Arc::clone(store), identity.broker_id);
     let clock = Arc::clone(clock);
     let loaded = tokio::task::spawn_blocking(move || {
         let config = |topic: &str| Arc::clone(topics.get(topic).unwrap_or(&default));
         Manager::load(dirs, settings, producer_ids, clock, &config, &|dir, progress| {
-            // Every tenth log of many, and the last.
+            let (done, total) = (progress.done_count as u64, progress.total_count as u64);
+            health.has_loaded(dir.path(), done, total);
+            // Every hundredth, and the last.
             if progress.done_count % 100 == 0 || progress.done_count == progress.total_count {
                 let dir = dir.path().display();
                 info!(%dir, logs = progress.done_count, of = progress.total_count, "loading logs");

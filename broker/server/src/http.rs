@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::metrics::collect;
 use crate::metrics::health::Health;
 use crate::metrics::render::{Scope, render};
-use crate::net::side_port;
+use crate::net::side_port::{self, Terms};
 use crate::tasks::Tasks;
 
 mod connections;
@@ -66,16 +66,17 @@ impl Server {
         let (listener, address) = side_port::bind("metrics.listener", address).await?;
         let scrapes = Semaphore::new(SCRAPES);
         let shared = Arc::new(Shared { health, context: OnceLock::new(), scrapes });
-        let served = connections::serve(listener, router(Arc::clone(&shared)), Limits::DEFAULT);
-        let shutdown = tasks.shutdown_token();
-        tasks.spawn("http", async move {
-            // Dropped at shutdown: a scrape that is under way is of no use to anyone.
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => {}
-                () = served => {}
-            }
-        });
+        let terms = Terms {
+            name: "metrics",
+            connections: Limits::DEFAULT.connections,
+            end: tasks.shutdown_token(),
+            // A scrape that is under way at shutdown is of no use to anyone.
+            linger: Duration::ZERO,
+        };
+        let router = router(Arc::clone(&shared));
+        let connection =
+            move |stream| connections::connection(stream, router.clone(), Limits::DEFAULT);
+        tasks.spawn("http", side_port::serve(listener, terms, connection));
         info!(%address, listener = "metrics", "listening");
         Ok(Self { shared, address })
     }

@@ -293,6 +293,7 @@ impl Membership {
             Effect::Watch => self.watch().await,
             Effect::Register => self.register().await?,
             Effect::StopLeading => {
+                self.joining.presence.register(false);
                 assign(duties, |done| Duty::StopLeading { done }).await?;
                 None
             }
@@ -451,6 +452,7 @@ impl Membership {
             Ok(epoch) => {
                 info!(broker = id.0, epoch, "registered");
                 self.broker_epoch.store(epoch, Ordering::Release);
+                self.joining.presence.register(true);
                 self.identity.sessions.truncate(1);
                 self.write_identity().await;
                 Ok(Event::Registered)

@@ -7,7 +7,7 @@ use broker_admin::v1::{Health, Identity, Phase as PhaseCode};
 use broker_config::broker::BrokerConfig;
 
 use crate::context::Context;
-use crate::metrics::health::Phase;
+use crate::metrics::health::{Health as Stage, Phase};
 use crate::replica::partition_state::{Role, required_in_sync};
 
 /// What is known from the first moment on, before there is a context.
@@ -17,10 +17,11 @@ pub(super) fn identity(
     context: Option<&Context>,
 ) -> Identity {
     let controller = context.and_then(|context| context.metadata.load().controller);
+    let registered = context.filter(|context| context.presence.is_registered());
     Identity {
         broker_id: context.map_or_else(|| config.id(), |context| context.broker_id.0),
         cluster_id: context.map(|context| context.cluster_id.to_string()).unwrap_or_default(),
-        broker_epoch: context.map_or(-1, |context| context.broker_epoch.load(Ordering::Acquire)),
+        broker_epoch: registered.map_or(-1, |context| context.broker_epoch.load(Ordering::Acquire)),
         process_id: process_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         inter_broker_protocol: config.inter_broker_protocol_version.to_string(),
@@ -31,14 +32,18 @@ pub(super) fn identity(
 }
 
 /// How the broker is now; without a context it has no partitions yet.
-pub(super) fn health(phase: Phase, context: Option<&Context>, now: Instant) -> Health {
+pub(super) fn health(stage: &Stage, context: Option<&Context>, now: Instant) -> Health {
+    let phase = stage.phase();
+    let (logs_loaded, logs_total) = stage.loaded();
     let mut health = Health {
         phase: code(phase).into(),
         reason: phase.reason().unwrap_or_default().to_owned(),
+        logs_loaded,
+        logs_total,
         ..Health::default()
     };
     let Some(context) = context else { return health };
-    health.registered = context.broker_epoch.load(Ordering::Acquire) >= 0;
+    health.registered = context.presence.is_registered();
     let offline = context.replicas.log_dirs().iter().filter(|dir| dir.offline().is_offline());
     health.offline_log_dirs = offline.map(|dir| dir.path().display().to_string()).collect();
     for partition in context.replicas.partitions() {

@@ -1,24 +1,15 @@
 //! Connections of the HTTP listener, bounded: how many, how long, how large a request.
 //!
-//! Who is late, too long or too large is closed; a connection above the cap is closed at once, so
-//! that a flood costs descriptors for no longer than it takes to accept them. Bodies are never
-//! read into memory: no page takes one.
-//!
-//! Concurrency: all connections are tasks of one set, which ends with the task that runs [`serve`].
+//! Who is late, too long or too large is closed. Bodies are never read into memory: no page takes one.
 
-use std::io;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tracing::{debug, warn};
-
-/// How long to wait when the process has no descriptor left for another connection.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+use tokio::net::TcpStream;
+use tracing::debug;
 
 /// What a client of the HTTP listener may take.
 #[derive(Debug, Clone, Copy)]
@@ -44,42 +35,8 @@ impl Limits {
     };
 }
 
-/// Answers connections for ever. Dropped, it drops them all.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((_, peer)) if connections.len() >= limits.connections => {
-                debug!(%peer, "too many HTTP connections, this one is closed");
-            }
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), limits));
-            }
-            Err(error) if is_of_the_peer(&error) => {}
-            Err(error) => {
-                warn!(%error, "no HTTP connection can be accepted");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// A connection that went before it was accepted says nothing about the next.
-fn is_of_the_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
-}
-
-async fn connection(stream: TcpStream, router: Router, limits: Limits) {
+/// Answers the requests of one connection until it ends, or is late, or has lived too long.
+pub(super) async fn connection(stream: TcpStream, router: Router, limits: Limits) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
@@ -100,11 +57,19 @@ mod tests {
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::net::side_port::{self, Terms};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    fn terms(limits: Limits) -> Terms {
+        let end = CancellationToken::new();
+        Terms { name: "test", connections: limits.connections, end, linger: Duration::ZERO }
+    }
 
     async fn start(limits: Limits) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -112,7 +77,8 @@ mod tests {
         // More than a socket takes while nobody reads.
         let large = || async { "x".repeat(64 << 20) };
         let router = Router::new().route("/", get(|| async { "here" })).route("/large", get(large));
-        (address, tokio::task::spawn(serve(listener, router, limits)))
+        let connection = move |stream| connection(stream, router.clone(), limits);
+        (address, tokio::task::spawn(side_port::serve(listener, terms(limits), connection)))
     }
 
     /// Reads until the other side closes; a reset is an end as well.

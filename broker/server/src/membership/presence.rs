@@ -37,12 +37,27 @@ const VERSION: i16 = 0;
 pub(crate) struct Presence {
     name: Arc<str>,
     is_heard: AtomicBool,
+    is_registered: AtomicBool,
 }
 
 impl Presence {
     /// A process that calls itself by what was `drawn` for it.
     pub(crate) fn new(drawn: Uuid) -> Self {
-        Self { name: format!("ottla-start-{drawn}").into(), is_heard: AtomicBool::new(false) }
+        Self {
+            name: format!("ottla-start-{drawn}").into(),
+            is_heard: AtomicBool::new(false),
+            is_registered: AtomicBool::new(false),
+        }
+    }
+
+    /// Says whether this process is registered: from the answer of the tree to the end of the session.
+    pub(crate) fn register(&self, is_registered: bool) {
+        self.is_registered.store(is_registered, Ordering::Release);
+    }
+
+    /// Returns whether it is.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.is_registered.load(Ordering::Acquire)
     }
 
     /// Takes in who asked this process something.

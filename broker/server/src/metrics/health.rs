@@ -1,6 +1,10 @@
 //! How far the broker has come on its way up or down: what `/readyz` says, and Kafka's broker state.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
 
 /// A stage of the broker's life, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,17 +49,32 @@ impl Phase {
 
 /// The phase, as the start and the stop set it and everybody reads it. Shared.
 #[derive(Debug, Default)]
-pub struct Health(AtomicU8);
+pub struct Health {
+    phase: AtomicU8,
+    /// Of each log directory, how many logs are loaded, of how many. One short lock, while logs are loaded.
+    loaded: Mutex<BTreeMap<PathBuf, (u64, u64)>>,
+}
 
 impl Health {
     /// Enters `phase`.
     pub fn enter(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Says how many logs of a directory are loaded, of how many.
+    pub fn has_loaded(&self, dir: &Path, done: u64, total: u64) {
+        self.loaded.lock().insert(dir.to_owned(), (done, total));
+    }
+
+    /// Returns how many logs are loaded, of how many of the directories that were begun.
+    pub fn loaded(&self) -> (u64, u64) {
+        let loaded = self.loaded.lock();
+        loaded.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// Returns the phase.
     pub fn phase(&self) -> Phase {
-        let index = usize::from(self.0.load(Ordering::Acquire));
+        let index = usize::from(self.phase.load(Ordering::Acquire));
         Phase::ALL.get(index).copied().unwrap_or(Phase::Starting)
     }
 }
@@ -63,6 +82,17 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Directories are loaded side by side.
+    #[test]
+    fn loaded_logs_are_those_of_all_directories() {
+        let health = Health::default();
+        assert_eq!(health.loaded(), (0, 0));
+        health.has_loaded(Path::new("/a"), 1, 10);
+        health.has_loaded(Path::new("/b"), 2, 2);
+        health.has_loaded(Path::new("/a"), 5, 10);
+        assert_eq!(health.loaded(), (7, 12));
+    }
 
     /// What was entered is read back; only one phase serves.
     #[test]

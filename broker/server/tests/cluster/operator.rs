@@ -111,7 +111,11 @@ fn a_broker_says_who_it_is_and_how_it_is() {
     let is_under = |health: &Health| health.under_replicated == health.leaders;
     while !is_under(&told().unwrap().unwrap()) {}
     cluster.stop(1);
-    while let Ok(Some(_)) = told() {}
+    let mut last = None;
+    while let Ok(Some(health)) = told() {
+        last = Some(health.phase());
+    }
+    assert_eq!(last, Some(Phase::Stopping));
 
     cluster.begin(1);
     let again = operator.identity(&cluster, 1);
