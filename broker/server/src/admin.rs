@@ -14,13 +14,13 @@ use std::time::Duration;
 use anyhow::Result;
 use broker_admin::v1::admin_server::{Admin, AdminServer};
 use broker_admin::v1::{
-    AcquireRestartPermitRequest, AcquireRestartPermitResponse, DescribeSettingsRequest,
-    DescribeSettingsResponse, DrainLeadershipRequest, DrainLeadershipResponse, Fence,
-    GetIdentityRequest, Health, Identity, ReleaseRestartPermitRequest,
-    ReleaseRestartPermitResponse, WatchHealthRequest,
+    AcquireRestartPermitRequest, AcquireRestartPermitResponse, CheckTopicRequest,
+    CheckTopicResponse, DescribeSettingsRequest, DescribeSettingsResponse, DrainLeadershipRequest,
+    DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
+    MeasureMovesResponse, ReleaseRestartPermitRequest, ReleaseRestartPermitResponse,
+    SetCordonRequest, SetCordonResponse, WatchHealthRequest,
 };
 use broker_config::broker::BrokerConfig;
-use broker_zookeeper::store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,12 +35,14 @@ use crate::tasks::Tasks;
 
 mod about;
 mod connections;
+mod cordon;
 mod feed;
 mod fence;
 mod permit;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 use connections::Limits;
 use feed::Feed;
@@ -64,14 +66,8 @@ struct Shared {
     clock: SharedClock,
     feed: Feed,
     tasks: Tasks,
-    parts: OnceLock<Parts>,
-}
-
-/// What is there once the broker's parts are made.
-#[derive(Debug)]
-struct Parts {
-    context: Arc<Context>,
-    store: Arc<dyn Store>,
+    /// There once the broker's parts are made.
+    context: OnceLock<Arc<Context>>,
 }
 
 /// The server. Shared; ends with the process's tasks.
@@ -116,7 +112,7 @@ impl Server {
             clock,
             feed,
             tasks: tasks.clone(),
-            parts: OnceLock::new(),
+            context: OnceLock::new(),
         });
         let end = tasks.shutdown_token();
         let looking = (Arc::clone(&shared), end.clone());
@@ -143,9 +139,9 @@ impl Server {
     }
 
     /// Has calls reach the broker's parts. To be called once.
-    pub fn attach(&self, context: Arc<Context>, store: Arc<dyn Store>) {
+    pub fn attach(&self, context: Arc<Context>) {
         // A second one would be another broker's.
-        let _ = self.shared.parts.set(Parts { context, store });
+        let _ = self.shared.context.set(context);
     }
 }
 
@@ -154,17 +150,22 @@ struct Service(Arc<Shared>);
 
 impl Shared {
     fn context(&self) -> Option<&Context> {
-        self.parts.get().map(|parts| &*parts.context)
+        self.context.get().map(|context| &**context)
     }
 
     /// Lets a call through that changes something, once the broker's parts are there.
     async fn admit(&self, fence: Option<Fence>) -> Result<(&Context, Admitted), Status> {
-        let parts = self.parts.get().ok_or_else(|| {
+        let context = self.ready()?;
+        let operator = fence::admit(&**context.admin.store(), fence).await?;
+        Ok((context, operator))
+    }
+
+    /// The broker's parts.
+    fn ready(&self) -> Result<&Context, Status> {
+        self.context().ok_or_else(|| {
             let reason = self.stage.phase().reason().unwrap_or("starting");
             Status::unavailable(format!("the broker is not ready: {reason}; ask again"))
-        })?;
-        let operator = fence::admit(&*parts.store, fence).await?;
-        Ok((&parts.context, operator))
+        })
     }
 
     fn health(&self) -> Health {
@@ -222,6 +223,31 @@ impl Admin for Service {
         let mut request = request.into_inner();
         let (context, operator) = self.0.admit(request.fence.take()).await?;
         permit::release(context, &operator, request).await.map(Response::new)
+    }
+
+    async fn set_cordon(
+        &self,
+        request: Request<SetCordonRequest>,
+    ) -> Result<Response<SetCordonResponse>, Status> {
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        let store = context.admin.store();
+        cordon::set(&**store, &operator, &request).await.map(Response::new)
+    }
+
+    async fn measure_moves(
+        &self,
+        request: Request<MeasureMovesRequest>,
+    ) -> Result<Response<MeasureMovesResponse>, Status> {
+        let context = self.0.ready()?;
+        Ok(Response::new(about::moves(context, &request.into_inner())))
+    }
+
+    async fn check_topic(
+        &self,
+        request: Request<CheckTopicRequest>,
+    ) -> Result<Response<CheckTopicResponse>, Status> {
+        topic::check(self.0.ready()?, request.into_inner()).await.map(Response::new)
     }
 
     async fn drain_leadership(

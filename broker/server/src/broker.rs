@@ -173,7 +173,7 @@ impl Broker {
         context.metrics.health.enter(Phase::Announcing);
         let metrics_address = http.map(|http| tell(&http, &context));
         let admin_address = operated.map(|admin| {
-            admin.attach(Arc::clone(&context), Arc::clone(&ground.store));
+            admin.attach(Arc::clone(&context));
             admin.address
         });
         let threads = network_threads(&context.config.load());

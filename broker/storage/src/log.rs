@@ -299,6 +299,19 @@ impl Log {
         self.size
     }
 
+    /// Returns about how many bytes the batches from `offset` on have: within a segment each offset counts alike.
+    pub fn size_from(&self, offset: Offset) -> u64 {
+        let first = self.segment_index(offset);
+        let mut size = self.segments.iter().skip(first + 1).map(|one| u64::from(one.size())).sum();
+        if let Some(segment) = self.segments.get(first) {
+            let (base, next) = (segment.base_offset.0, self.segment_end(first).0);
+            let left = next.saturating_sub(offset.0.max(base)).max(0) as u64;
+            let all = (next.saturating_sub(base)).max(1) as u64;
+            size += (u128::from(segment.size()) * u128::from(left) / u128::from(all)) as u64;
+        }
+        size
+    }
+
     /// Returns how many segments there are; at least one.
     pub fn segment_count(&self) -> usize {
         self.segments.len()

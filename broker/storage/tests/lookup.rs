@@ -93,6 +93,23 @@ fn missing_and_wrong_indexes_are_rebuilt_even_after_a_clean_stop() {
     assert_eq!(found.map(|(_, offset, _)| offset), Some(Offset(30)));
 }
 
+/// About as many bytes as the rest of the log has: less for each later offset, all from the start, none from the end.
+#[test]
+fn what_is_left_from_an_offset_on_is_measured() {
+    let fs = memory();
+    let (_dir, log) = timed(&fs);
+    let (start, end, size) = (log.log_start_offset(), log.log_end_offset(), log.size_in_bytes());
+    assert_eq!((log.size_from(start), log.size_from(end)), (size, 0));
+    assert_eq!((log.size_from(Offset(-1)), log.size_from(Offset(end.0 + 9))), (size, 0));
+    let left: Vec<u64> = (start.0..=end.0).map(|offset| log.size_from(Offset(offset))).collect();
+    assert!(left.is_sorted_by(|one, next| one > next));
+    // All batches are of one size.
+    for (offset, left) in (start.0..).zip(left) {
+        let exact = size * (end.0 - offset) as u64 / end.0 as u64;
+        assert!(left.abs_diff(exact) <= 1 + size / 100, "{left} of {exact} from {offset}");
+    }
+}
+
 #[test]
 fn a_clean_stop_is_loaded_without_a_scan() {
     let fs = memory();

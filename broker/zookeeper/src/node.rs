@@ -9,6 +9,7 @@ pub mod cluster_id;
 pub mod config;
 pub mod controller;
 pub mod controller_epoch;
+pub mod cordon;
 pub mod feature;
 pub mod isr_change;
 pub mod log_dir_event;

@@ -42,6 +42,8 @@ pub const MOVE: &str = "/ottla_move";
 pub const STANDING: &str = "/ottla/standing";
 /// The newest operator that has changed something: ours, not Kafka's. Its parents are made on need.
 pub const OPERATOR: &str = "/ottla/operator";
+/// Brokers that get no new replicas: ours, not Kafka's. It is there before the first is cordoned.
+pub const CORDONED: &str = "/ottla/cordoned";
 /// The name that stands for all entities of a kind.
 pub const DEFAULT_ENTITY: &str = "<default>";
 

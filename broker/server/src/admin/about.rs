@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use broker_admin::v1::{Health, Identity, Phase as PhaseCode};
+use broker_admin::v1::{
+    Health, Identity, MeasureMovesRequest, MeasureMovesResponse, Phase as PhaseCode,
+};
 use broker_config::broker::BrokerConfig;
+use broker_protocol::quantity::BrokerId;
 
 use crate::context::Context;
 use crate::metrics::health::{Health as Stage, Phase};
@@ -59,6 +62,21 @@ pub(super) fn health(stage: &Stage, context: Option<&Context>, now: Instant) -> 
         health.under_min_isr += u64::from(replication.in_sync < required);
     }
     health
+}
+
+/// What is still to be copied of what is led here.
+pub(super) fn moves(context: &Context, request: &MeasureMovesRequest) -> MeasureMovesResponse {
+    let off = request.from_broker_id.map(BrokerId);
+    let mut all = MeasureMovesResponse::default();
+    for partition in context.replicas.partitions() {
+        let is_meant = request.topic.is_empty() || *partition.name().topic == *request.topic;
+        if let Some(moving) = partition.measure_move(off).filter(|_| is_meant) {
+            all.partitions += 1;
+            all.bytes_total += moving.bytes_total;
+            all.bytes_left += moving.bytes_left;
+        }
+    }
+    all
 }
 
 fn code(phase: Phase) -> PhaseCode {

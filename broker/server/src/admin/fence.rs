@@ -3,7 +3,10 @@
 //! The term is kept in the coordination tree, so that a broker that never heard of the new operator refuses the old one,
 //! too. What an old one was doing when the new one came first is of before.
 
+use std::collections::BTreeSet;
+
 use broker_admin::v1::Fence;
+use broker_zookeeper::node::cordon::Cordon;
 use broker_zookeeper::node::operator::Operator;
 use broker_zookeeper::path;
 use broker_zookeeper::store::{CreateMode, Op, Store, StoreError};
@@ -20,6 +23,15 @@ pub(super) struct Admitted {
     pub(super) term: u64,
     /// Its identity, for people.
     holder: String,
+    /// The version of the node that names it.
+    version: i32,
+}
+
+impl Admitted {
+    /// Returns what fails a transaction once another operator has come.
+    pub(super) fn is_newest(&self) -> Op {
+        Op::Check { path: path::OPERATOR.to_owned(), version: self.version }
+    }
 }
 
 /// Lets a caller through whose term is the highest, and remembers it. What it read is confirmed by a transaction:
@@ -39,8 +51,8 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<Adm
             "fence.holder: the operator's identity, at most {TEXT_MAX} bytes"
         )));
     }
-    let ours = Admitted { term, holder };
-    let node = || Operator::new(term, ours.holder.clone()).encode();
+    let mut ours = Admitted { term, holder, version: 0 };
+    let node = Operator::new(term, ours.holder.clone()).encode();
     loop {
         let (data, stat) = match store.get(path::OPERATOR).await {
             Ok(read) => read,
@@ -48,7 +60,10 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<Adm
                 for parent in path::parents(path::OPERATOR) {
                     ensure(store, parent, &[]).await.map_err(unavailable)?;
                 }
-                match store.create(path::OPERATOR, &node(), CreateMode::Persistent).await {
+                // Before anybody is cordoned: whoever places replicas counts on it.
+                let nobody = Cordon::new(BTreeSet::new()).encode();
+                ensure(store, path::CORDONED, &nobody).await.map_err(unavailable)?;
+                match store.create(path::OPERATOR, &node, CreateMode::Persistent).await {
                     Ok(_) => break,
                     Err(StoreError::NodeExists { .. }) => continue,
                     Err(error) => return Err(unavailable(error)),
@@ -62,10 +77,11 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<Adm
             return Err(over(&ours, known.term));
         }
         let written = if is_known {
-            let check = Op::Check { path: path::OPERATOR.to_owned(), version: stat.version };
-            store.multi(vec![check]).await.map(drop)
+            ours.version = stat.version;
+            store.multi(vec![ours.is_newest()]).await.map(drop)
         } else {
-            store.set(path::OPERATOR, &node(), Some(stat.version)).await.map(drop)
+            let set = store.set(path::OPERATOR, &node, Some(stat.version)).await;
+            set.map(|stat| ours.version = stat.version)
         };
         match written {
             Ok(()) if is_known => return Ok(ours),
@@ -83,7 +99,7 @@ pub(super) async fn admit(store: &dyn Store, fence: Option<Fence>) -> Result<Adm
 
 /// Refuses an operator that has been replaced by one with the term `known`.
 pub(super) fn over(operator: &Admitted, known: u64) -> Status {
-    let Admitted { term, holder } = operator;
+    let Admitted { term, holder, .. } = operator;
     Status::permission_denied(format!(
         "term {term} of {holder} is over: another operator has term {known}; one that has lost its lease stops"
     ))

@@ -16,21 +16,25 @@ impl From<&AdminError> for ErrorCode {
             AdminError::Name(_) | AdminError::Collision { .. } => Self::InvalidTopicException,
             AdminError::Exists(_) => Self::TopicAlreadyExists,
             AdminError::Unknown(_) => Self::UnknownTopicOrPartition,
-            AdminError::PartitionCount { .. } | AdminError::NotMore { .. } => {
-                Self::InvalidPartitions
-            }
+            AdminError::PartitionCount { .. }
+            | AdminError::NotMore { .. }
+            | AdminError::Fewer { .. } => Self::InvalidPartitions,
             AdminError::ReplicationFactor { .. }
             | AdminError::Placement(PlacementError::TooFewBrokers { .. }) => {
                 Self::InvalidReplicationFactor
             }
             // Kafka's code for it too.
             AdminError::Placement(PlacementError::Racks { .. }) => Self::UnknownServerError,
-            AdminError::Assignment(_) => Self::InvalidReplicaAssignment,
+            AdminError::Assignment(_) | AdminError::AssignmentCount { .. } => {
+                Self::InvalidReplicaAssignment
+            }
             AdminError::Moving(_) => Self::ReassignmentInProgress,
             AdminError::Both => Self::InvalidRequest,
             AdminError::Config(_) => Self::InvalidConfig,
             AdminError::DeletionDisabled => Self::TopicDeletionDisabled,
-            AdminError::TimedOut(_) | AdminError::Silent(_) => Self::RequestTimedOut,
+            AdminError::TimedOut(_) | AdminError::Silent(_) | AdminError::Cordoned => {
+                Self::RequestTimedOut
+            }
             AdminError::Tree(error) => of_tree(error),
         }
     }

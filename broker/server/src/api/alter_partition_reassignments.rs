@@ -4,7 +4,7 @@
 //! Source: Kafka 3.9 `KafkaApis.handleAlterPartitionReassignmentsRequest`; version 1: KIP-860.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker_protocol::error_code::ErrorCode;
@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::controller::handle::ControllerHandle;
 use crate::controller::state::request::{Reply, Request};
 use crate::metadata::Cache;
+use crate::request_time::RequestTime;
 
 /// The replicas that each partition is to have; none to stop a move.
 type Wanted = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
@@ -32,18 +33,28 @@ pub(crate) async fn alter_partition_reassignments(
     request: AlterPartitionReassignmentsRequest<'_>,
     _: &RequestContext<'_>,
 ) -> AlterPartitionReassignmentsResponse<'static> {
-    reassign(&context.controller, &context.metadata, request).await
+    let mut time = RequestTime::of_ms(request.timeout_ms);
+    match context.admin.cordoned(&mut time).await {
+        Ok(cordoned) => reassign(&context.controller, &context.metadata, &cordoned, request).await,
+        Err(error) => AlterPartitionReassignmentsResponse {
+            error_code: ErrorCode::from(&error).code(),
+            error_message: Some(Cow::Owned(error.to_string())),
+            allow_replication_factor_change: request.allow_replication_factor_change,
+            ..Default::default()
+        },
+    }
 }
 
 /// Has moves begun or stopped; a partition that is refused does not keep the others from moving.
 async fn reassign(
     controller: &ControllerHandle,
     metadata: &Cache,
+    cordoned: &BTreeSet<BrokerId>,
     request: AlterPartitionReassignmentsRequest<'_>,
 ) -> AlterPartitionReassignmentsResponse<'static> {
     let allow_replication_factor_change = request.allow_replication_factor_change;
     let limit = Duration::from_millis(request.timeout_ms.max(0) as u64);
-    let begun = tokio::time::timeout(limit, begin(controller, metadata, &request)).await;
+    let begun = tokio::time::timeout(limit, begin(controller, metadata, cordoned, &request)).await;
     let answer = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change,
         ..Default::default()
@@ -67,6 +78,7 @@ async fn reassign(
 async fn begin(
     controller: &ControllerHandle,
     metadata: &Cache,
+    cordoned: &BTreeSet<BrokerId>,
     request: &AlterPartitionReassignmentsRequest<'_>,
 ) -> Result<BTreeMap<TopicPartition, ErrorCode>, ErrorCode> {
     let mut wanted = Wanted::new();
@@ -78,15 +90,35 @@ async fn begin(
             wanted.insert(TopicPartition { topic, partition }, replicas);
         }
     }
-    let mut outcomes = BTreeMap::new();
+    let mut outcomes = refuse_cordoned(metadata, cordoned, &mut wanted);
     if !request.allow_replication_factor_change {
-        outcomes = refuse_other_counts(controller, metadata, &mut wanted).await?;
+        outcomes.extend(refuse_other_counts(controller, metadata, &mut wanted).await?);
     }
     match controller.ask(Request::Reassign(wanted)).await {
         Some(Reply::Reassign(begun)) => outcomes.extend(begun),
         Some(_) | None => return Err(ErrorCode::NotController),
     }
     Ok(outcomes)
+}
+
+/// Takes out of `wanted` what would put a new replica on a broker that gets none.
+fn refuse_cordoned(
+    metadata: &Cache,
+    cordoned: &BTreeSet<BrokerId>,
+    wanted: &mut Wanted,
+) -> BTreeMap<TopicPartition, ErrorCode> {
+    let newest = metadata.load();
+    let has = |name: &TopicPartition, broker: &BrokerId| {
+        let index = usize::try_from(name.partition).unwrap_or(usize::MAX);
+        let partition = newest.topic(&name.topic).and_then(|topic| topic.partitions.get(index));
+        partition.is_some_and(|partition| partition.replicas.contains(broker))
+    };
+    let lands = |name: &TopicPartition, replicas: &Option<Vec<BrokerId>>| {
+        let mut new = replicas.iter().flatten().filter(|broker| !has(name, broker));
+        new.any(|broker| cordoned.contains(broker))
+    };
+    let refused = wanted.extract_if(.., |name, replicas| lands(name, replicas));
+    refused.map(|(name, _)| (name, ErrorCode::InvalidReplicaAssignment)).collect()
 }
 
 /// Takes out of `wanted` what would give a partition more or fewer replicas than it has, or, while

@@ -26,7 +26,7 @@ pub(super) fn words(code: ErrorCode) -> Option<Cow<'static, str>> {
         ErrorCode::UnknownTopicOrPartition => "the partition does not exist",
         ErrorCode::InvalidTopicException => "the topic is being deleted",
         ErrorCode::InvalidReplicaAssignment => {
-            "the replicas are none, named twice, or new ones of brokers that do not live"
+            "the replicas are none, named twice, or new ones of brokers that do not live or are cordoned"
         }
         ErrorCode::InvalidReplicationFactor => "the number of replicas would change",
         ErrorCode::NoReassignmentInProgress => "no reassignment of the partition is in progress",

@@ -4,17 +4,19 @@
 //! change can be seen in the metadata of this broker, or its time is over: the change may then
 //! still happen. Source: Kafka 3.9 `ZkAdminManager`, `AdminZkClient`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::topic::TopicConfig;
+use broker_protocol::quantity::BrokerId;
 use broker_protocol::uuid::Uuid;
 use broker_zookeeper::node::config::Config;
 use broker_zookeeper::node::topic;
-use broker_zookeeper::store::Store;
+use broker_zookeeper::store::{Op, Store};
 
 use self::assignment::Growth;
+use self::cordon::Open;
 use self::error::AdminError;
 use super::read::fresh_id;
 use super::topic_name;
@@ -23,6 +25,8 @@ use crate::metadata::{self, Cache, Metadata};
 use crate::request_time::{RequestTime, TimedOut};
 
 mod assignment;
+pub mod check;
+mod cordon;
 pub mod error;
 mod write;
 
@@ -90,20 +94,37 @@ impl Admin {
         {
             return Err(AdminError::Collision { name: new.name, with: Arc::clone(with) });
         }
-        let assignment = self.assign(&new, &snapshot)?;
         self.check_config(&new.config)?;
-        let made = Made {
-            id: if validate_only { Uuid::ZERO } else { fresh_id() },
-            partitions: assignment.len(),
-            replication_factor: assignment.values().next().map_or(0, Vec::len),
-        };
-        if !validate_only {
-            let written = self.write_topic(&new, assignment, made.id);
-            time.tree(written).await?;
+        loop {
+            let open = self.open(time, &snapshot).await?;
+            let assignment = self.assign(&new, &open)?;
+            let made = Made {
+                id: if validate_only { Uuid::ZERO } else { fresh_id() },
+                partitions: assignment.len(),
+                replication_factor: assignment.values().next().map_or(0, Vec::len),
+            };
+            if validate_only {
+                return Ok(made);
+            }
+            let written = self.write_topic(&new, assignment, made.id, open.condition.as_ref());
+            match time.tree(written).await {
+                Err(AdminError::Cordoned) => continue,
+                written => written?,
+            }
             let settled = |m: &Metadata| m.topic_by_id(made.id).is_some();
             self.seen(time, settled).await?;
+            return Ok(made);
         }
-        Ok(made)
+    }
+
+    /// Returns the live brokers that get no new replicas.
+    pub async fn cordoned(&self, time: &mut RequestTime) -> Result<BTreeSet<BrokerId>, AdminError> {
+        Ok(self.open(time, &self.metadata.load()).await?.cordoned)
+    }
+
+    /// Reads where replicas may be placed.
+    async fn open(&self, time: &mut RequestTime, snapshot: &Metadata) -> Result<Open, AdminError> {
+        time.tree(async { Ok(Open::read(&*self.store, snapshot).await?) }).await
     }
 
     /// Makes the topics that a client asked about and that do not exist. A name that cannot be
@@ -161,16 +182,12 @@ impl Admin {
     }
 
     /// Decides which brokers hold which partition of a new topic.
-    fn assign(
-        &self,
-        new: &NewTopic,
-        snapshot: &Metadata,
-    ) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
+    fn assign(&self, new: &NewTopic, open: &Open) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
         if let Some(chosen) = &new.assignment {
             if new.partitions.is_some() || new.replication_factor.is_some() {
                 return Err(AdminError::Both);
             }
-            assignment::check(chosen, 0, snapshot)?;
+            assignment::check(chosen, 0, open)?;
             return Ok(chosen.clone());
         }
         let config = self.config.load();
@@ -179,7 +196,7 @@ impl Admin {
         let asked = new.replication_factor.unwrap_or(config.default_replication_factor as i16);
         let factor = usize::try_from(asked).ok().filter(|factor| *factor > 0);
         let factor = factor.ok_or(AdminError::ReplicationFactor { asked })?;
-        assignment::place(snapshot, assignment::start(snapshot), 0, count, factor)
+        assignment::place(open, assignment::start(open), 0, count, factor)
     }
 
     async fn write_topic(
@@ -187,11 +204,12 @@ impl Admin {
         new: &NewTopic,
         partitions: BTreeMap<i32, Vec<i32>>,
         id: Uuid,
+        condition: Option<&Op>,
     ) -> Result<(), AdminError> {
         let node =
             topic::Topic { partitions, topic_id: Some(id.to_string()), ..topic::Topic::default() };
         let config = Config::new(new.config.clone()).encode();
-        write::make(&*self.store, &new.name, &node, &config).await
+        write::make(&*self.store, &new.name, &node, &config, condition).await
     }
 
     /// Gives a topic more partitions, up to `count` in all; `chosen` are the replicas of the new
@@ -209,17 +227,23 @@ impl Admin {
             return Err(AdminError::Unknown(topic.to_owned()));
         }
         let wanted = assignment::partition_count(count)?;
-        let start = assignment::start(&snapshot);
-        let growth = Growth { topic, wanted: count, chosen: chosen.as_deref(), start };
-        let lacks = |node: &topic::Topic| growth.of(node, &snapshot);
-        let grown = async {
-            if validate_only {
-                let (node, _) = write::read(&*self.store, topic).await?;
-                return lacks(&node).map(drop);
+        loop {
+            let open = self.open(time, &snapshot).await?;
+            let start = assignment::start(&open);
+            let growth = Growth { topic, wanted: count, chosen: chosen.as_deref(), start };
+            let lacks = |node: &topic::Topic| growth.of(node, &open);
+            let grown = async {
+                if validate_only {
+                    let (node, _) = write::read(&*self.store, topic).await?;
+                    return lacks(&node).map(drop);
+                }
+                write::grow(&*self.store, topic, lacks, open.condition.as_ref()).await
+            };
+            match time.tree(grown).await {
+                Err(AdminError::Cordoned) => {}
+                grown => break grown?,
             }
-            write::grow(&*self.store, topic, lacks).await
-        };
-        time.tree(grown).await?;
+        }
         if validate_only {
             return Ok(());
         }

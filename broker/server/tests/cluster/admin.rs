@@ -1,5 +1,6 @@
 //! What an administrator asks of the cluster.
 
+use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
     ReassignableTopic,
@@ -13,6 +14,9 @@ use broker_protocol::message::incremental_alter_configs::{
 use super::nodes::Cluster;
 use super::records::{configs, make};
 use super::topic::await_in_sync;
+
+/// The type of a resource that is a topic.
+const TOPIC: i8 = 2;
 
 /// The type of a resource that is a broker.
 const BROKER: i8 = 4;
@@ -42,30 +46,49 @@ pub(crate) fn create_on(
 
 /// Sets a key of one broker.
 pub(crate) fn set_of_broker(cluster: &Cluster, broker: i32, key: &str, value: &str) {
+    set(cluster, broker, (BROKER, &broker.to_string()), (key, value));
+}
+
+/// Sets a key of a topic.
+pub(crate) fn set_of_topic(cluster: &Cluster, topic: &str, key: &str, value: &str) {
+    set(cluster, cluster.controller(), (TOPIC, topic), (key, value));
+}
+
+fn set(cluster: &Cluster, at: i32, (kind, name): (i8, &str), (key, value): (&str, &str)) {
     let configs = vec![AlterableConfig {
         name: key.to_owned().into(),
         value: Some(value.to_owned().into()),
         ..Default::default()
     }];
     let resource = AlterConfigsResource {
-        resource_type: BROKER,
-        resource_name: broker.to_string().into(),
+        resource_type: kind,
+        resource_name: name.to_owned().into(),
         configs,
     };
     let request =
         IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let answer = cluster.client(broker).call(&request, 1);
+    let answer = cluster.client(at).call(&request, 1);
     let response: IncrementalAlterConfigsResponse<'_> = answer.read(1);
     assert_eq!(response.responses[0].error_code, 0, "{response:?}");
 }
 
 /// Begins to give a partition other replicas.
 pub(crate) fn reassign(cluster: &Cluster, topic: &str, partition: i32, replicas: &[i32]) {
+    assert_eq!(try_to_reassign(cluster, topic, partition, replicas), ErrorCode::None);
+}
+
+/// Asks for other replicas of a partition; returns the code.
+pub(crate) fn try_to_reassign(
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    replicas: &[i32],
+) -> ErrorCode {
     let one =
         ReassignablePartition { partition_index: partition, replicas: Some(replicas.to_vec()) };
     let topic = ReassignableTopic { name: topic.to_owned().into(), partitions: vec![one] };
     let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
     let answer = cluster.client(cluster.controller()).call(&request, 0);
     let response: AlterPartitionReassignmentsResponse<'_> = answer.read(0);
-    assert_eq!(response.responses[0].partitions[0].error_code, 0, "{response:?}");
+    ErrorCode::from_code(response.responses[0].partitions[0].error_code).unwrap()
 }

@@ -2,17 +2,22 @@
 
 use broker_admin::v1::admin_client::AdminClient;
 use broker_admin::v1::{
-    AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, DescribeSettingsRequest,
-    DrainLeadershipRequest, DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity,
-    Phase, Refusal, ReleaseRestartPermitRequest, WatchHealthRequest,
+    AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, CheckTopicRequest,
+    CheckTopicResponse, DescribeSettingsRequest, DrainLeadershipRequest, DrainLeadershipResponse,
+    Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest, MeasureMovesResponse, Phase,
+    Refusal, ReleaseRestartPermitRequest, ReplicaList, SetCordonRequest, WatchHealthRequest,
 };
+use broker_protocol::error_code::ErrorCode;
+use broker_protocol::message::create_topics::{CreatableReplicaAssignment, CreatableTopic};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
 use tonic::transport::Channel;
 
+use super::admin::{create_on, reassign, set_of_broker, set_of_topic, try_to_reassign};
 use super::client::await_that;
 use super::nodes::Cluster;
-use super::topic::{await_in_sync, create};
+use super::records::try_to_make;
+use super::topic::{await_in_sync, create, described, produce};
 
 /// An operator, with the term of its lease.
 struct Operator {
@@ -65,6 +70,36 @@ impl Operator {
         let mut client = self.client(cluster, at);
         let answer = self.runtime.block_on(client.drain_leadership(request));
         answer.map(tonic::Response::into_inner)
+    }
+
+    /// Has a broker get no new replicas, or get them again; returns all that get none.
+    fn cordon(
+        &self,
+        cluster: &Cluster,
+        broker_id: i32,
+        cordoned: bool,
+    ) -> Result<Vec<i32>, tonic::Status> {
+        let request = SetCordonRequest { fence: Some(self.fence()), broker_id, cordoned };
+        let mut client = self.client(cluster, 1);
+        let answer = self.runtime.block_on(client.set_cordon(request))?;
+        Ok(answer.into_inner().cordoned_brokers)
+    }
+
+    /// What broker `at` has to copy, of what leaves `from_broker_id` or of all.
+    fn moves(
+        &self,
+        cluster: &Cluster,
+        at: i32,
+        from_broker_id: Option<i32>,
+    ) -> MeasureMovesResponse {
+        let request = MeasureMovesRequest { from_broker_id, topic: String::new() };
+        let mut client = self.client(cluster, at);
+        self.runtime.block_on(client.measure_moves(request)).unwrap().into_inner()
+    }
+
+    fn check(&self, cluster: &Cluster, request: CheckTopicRequest) -> CheckTopicResponse {
+        let mut client = self.client(cluster, 1);
+        self.runtime.block_on(client.check_topic(request)).unwrap().into_inner()
     }
 
     fn release(&self, cluster: &Cluster, at: i32, broker_id: i32) -> Result<(), tonic::Status> {
@@ -146,6 +181,120 @@ fn settings_say_what_a_change_takes() {
     let lag = find("replica.lag.time.max.ms");
     assert_eq!((&*lag.r#type, lag.default.as_deref()), ("LONG", Some("30000")));
     assert!(settings.broker.len() > 200, "{}", settings.broker.len());
+}
+
+/// A broker that is being emptied gets no new replicas, by whatever way, until it is taken out again.
+#[test]
+fn a_cordoned_broker_gets_no_new_replicas() {
+    let cluster = Cluster::start(3, &[]);
+    create_on(&cluster, "t", &[&[1, 2]], &[]);
+    let operator = Operator::new(1);
+    assert_eq!(operator.cordon(&cluster, 3, true).unwrap(), [3]);
+    assert_eq!(operator.cordon(&cluster, 3, true).unwrap(), [3]);
+    let topic = |name: &str, factor| CreatableTopic {
+        name: name.to_owned().into(),
+        num_partitions: 9,
+        replication_factor: factor,
+        ..Default::default()
+    };
+    let client = &mut cluster.client(1);
+    assert_eq!(try_to_make(client, topic("two", 2)).0, ErrorCode::None);
+    for partition in 0..9 {
+        await_in_sync(&cluster, "two", partition, 2);
+        let led = described(&cluster, "two", partition)[0].clone().unwrap();
+        assert_eq!(led.isr, [1, 2]);
+    }
+    assert_eq!(try_to_make(client, topic("three", 3)).0, ErrorCode::InvalidReplicationFactor);
+    let chosen = CreatableTopic {
+        num_partitions: -1,
+        assignments: vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![3] }],
+        ..topic("chosen", -1)
+    };
+    let (code, words) = try_to_make(client, chosen.clone());
+    assert_eq!(code, ErrorCode::InvalidReplicaAssignment);
+    assert!(words.contains("cordoned"), "{words}");
+    let refused = try_to_reassign(&cluster, "t", 0, &[1, 3]);
+    assert_eq!(refused, ErrorCode::InvalidReplicaAssignment);
+
+    let newer = Operator::new(2);
+    assert_eq!(newer.cordon(&cluster, 3, false).unwrap(), [0; 0]);
+    let fenced = operator.cordon(&cluster, 3, true).unwrap_err();
+    assert_eq!(fenced.code(), Code::PermissionDenied);
+    assert_eq!(try_to_make(client, chosen).0, ErrorCode::None);
+    reassign(&cluster, "t", 0, &[1, 3]);
+}
+
+/// The leader of what moves says how much of it is left.
+#[test]
+fn what_is_left_of_a_move_is_measured() {
+    let cluster = Cluster::start(3, &["replica.fetch.max.bytes=10000"]);
+    create_on(&cluster, "t", &[&[1, 2]], &[]);
+    let operator = Operator::new(1);
+    let record = "x".repeat(10_000);
+    for _ in 0..20 {
+        assert_eq!(produce(&mut cluster.client(1), "t", 0, -1, &[&record]).0, ErrorCode::None);
+    }
+    let nothing = MeasureMovesResponse::default();
+    assert_eq!(operator.moves(&cluster, 1, Some(2)), nothing);
+    set_of_topic(&cluster, "t", "leader.replication.throttled.replicas", "*");
+    set_of_broker(&cluster, 1, "leader.replication.throttled.rate", "1");
+    reassign(&cluster, "t", 0, &[1, 3]);
+    await_that("a move", || operator.moves(&cluster, 1, Some(2)) != nothing);
+    let left = operator.moves(&cluster, 1, Some(2));
+    assert_eq!(left.partitions, 1);
+    assert!(left.bytes_total > 200_000 && left.bytes_left > 100_000, "{left:?}");
+    assert!(left.bytes_left <= left.bytes_total, "{left:?}");
+    assert_eq!(operator.moves(&cluster, 1, None), left);
+    assert_eq!(operator.moves(&cluster, 1, Some(1)), nothing, "it stays on 1");
+    assert_eq!(operator.moves(&cluster, 2, Some(2)), nothing, "2 does not lead");
+    set_of_broker(&cluster, 1, "leader.replication.throttled.rate", "100000000");
+    await_that("it is done", || operator.moves(&cluster, 1, None) == nothing);
+}
+
+/// All that is wrong with a topic is said at once, part by part; what is there is named.
+#[test]
+fn a_topic_is_checked_in_words() {
+    let cluster = Cluster::start(3, &[]);
+    create_on(&cluster, "a.b", &[&[1, 2], &[2, 3]], &[]);
+    let operator = Operator::new(1);
+    let right = CheckTopicRequest {
+        name: "t".to_owned(),
+        partitions: 3,
+        replication_factor: 3,
+        configuration: [("retention.ms".to_owned(), "1000".to_owned())].into(),
+        assignment: Vec::new(),
+    };
+    assert_eq!(operator.check(&cluster, right.clone()), CheckTopicResponse::default());
+    let fields = |request| {
+        let problems = operator.check(&cluster, request).problems;
+        problems.into_iter().map(|problem| problem.field).collect::<Vec<_>>()
+    };
+    let settings = [("retention.ms", "long"), ("retention.mss", "1"), ("segment.ms", "1000")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let wrong = CheckTopicRequest {
+        name: "a_b".to_owned(),
+        partitions: -1,
+        replication_factor: 4,
+        configuration: settings.into(),
+        assignment: Vec::new(),
+    };
+    let expected = [
+        "name",
+        "partitions",
+        "replication_factor",
+        "configuration.retention.ms",
+        "configuration.retention.mss",
+    ];
+    assert_eq!(fields(wrong), expected);
+    let replicas = |brokers: &[i32]| ReplicaList { brokers: brokers.to_vec() };
+    let chosen = CheckTopicRequest { assignment: vec![replicas(&[1, 9])], ..right.clone() };
+    assert_eq!(fields(chosen), ["partitions", "assignment"]);
+
+    let grown = CheckTopicRequest { name: "a.b".to_owned(), replication_factor: 0, ..right };
+    let checked = operator.check(&cluster, grown.clone());
+    assert_eq!((checked.problems.len(), checked.existing_topic_id.len()), (0, 22));
+    assert_eq!((checked.existing_partitions, checked.existing_replication_factor), (2, 2));
+    assert_eq!(fields(CheckTopicRequest { partitions: 1, ..grown }), ["partitions"]);
 }
 
 /// One broker at a time may be restarted, until it is back in sync; the next is another's turn.

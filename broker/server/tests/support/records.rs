@@ -34,11 +34,19 @@ pub(crate) fn configs(settings: &[(&str, &str)]) -> Vec<CreatableTopicConfig<'st
 
 /// Makes a topic.
 pub(crate) fn make(client: &mut Client, topic: CreatableTopic<'_>) {
+    let (code, words) = try_to_make(client, topic);
+    assert_eq!(code, ErrorCode::None, "{words}");
+}
+
+/// Asks for a topic; returns the code, and what is said beside it.
+pub(crate) fn try_to_make(client: &mut Client, topic: CreatableTopic<'_>) -> (ErrorCode, String) {
     let request =
         CreateTopicsRequest { topics: vec![topic], timeout_ms: TIMEOUT_MS, ..Default::default() };
     let answer = client.call(&request, CREATE);
     let response: CreateTopicsResponse<'_> = answer.read(CREATE);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    let made = &response.topics[0];
+    let words = made.error_message.as_deref().unwrap_or_default().to_owned();
+    (ErrorCode::from_code(made.error_code).unwrap(), words)
 }
 
 /// Appends a batch with `acks`; returns the code, and the first offset.

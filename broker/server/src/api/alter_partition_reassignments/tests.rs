@@ -14,6 +14,9 @@ use crate::controller::handle::Mail;
 use crate::controller::state::assignment::Assignment;
 use crate::metadata::{Metadata, Partition, Topic};
 
+/// No broker is cordoned.
+static NOBODY: BTreeSet<BrokerId> = BTreeSet::new();
+
 fn name(partition: i32) -> TopicPartition {
     TopicPartition { topic: "t".into(), partition }
 }
@@ -71,7 +74,8 @@ async fn moves_and_their_ends_are_asked_for_as_they_stand() {
     let (handle, cache) = (ControllerHandle::default(), cluster());
     let mut mail = handle.attach();
     let request = request(&[(0, Some(&[2, 3, 4])), (1, None)]);
-    let (response, wanted) = tokio::join!(reassign(&handle, &cache, request), begin_all(&mut mail));
+    let (response, wanted) =
+        tokio::join!(reassign(&handle, &cache, &NOBODY, request), begin_all(&mut mail));
     assert_eq!(wanted, Wanted::from([(name(0), Some(ids(&[2, 3, 4]))), (name(1), None)]));
     assert_eq!(codes(&response), [(0, ErrorCode::None), (1, ErrorCode::None)]);
 }
@@ -98,7 +102,7 @@ async fn the_number_of_replicas_is_kept_where_the_operator_wants_it_kept() {
         reply.send(Reply::ListReassignments(moving)).expect("somebody waits");
         begin_all(&mut mail).await
     };
-    let (response, wanted) = tokio::join!(reassign(&handle, &cache, request), controller);
+    let (response, wanted) = tokio::join!(reassign(&handle, &cache, &NOBODY, request), controller);
     assert_eq!(wanted.keys().map(|name| name.partition).collect::<Vec<_>>(), [0, 2]);
     let expected =
         [(0, ErrorCode::None), (1, ErrorCode::InvalidReplicationFactor), (2, ErrorCode::None)];
@@ -109,8 +113,25 @@ async fn the_number_of_replicas_is_kept_where_the_operator_wants_it_kept() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_the_controller_or_takes_too_long_says_so() {
     let (handle, cache) = (ControllerHandle::default(), cluster());
-    let ask = || reassign(&handle, &cache, request(&[(0, None)]));
+    let ask = || reassign(&handle, &cache, &NOBODY, request(&[(0, None)]));
     assert_eq!(ask().await.error_code, ErrorCode::NotController.code());
     let _silent = handle.attach();
     assert_eq!(ask().await.error_code, ErrorCode::RequestTimedOut.code());
+}
+
+/// A broker that is being emptied keeps what it has and gets nothing new.
+#[tokio::test]
+async fn nothing_is_moved_onto_a_cordoned_broker() {
+    let (handle, cache) = (ControllerHandle::default(), cluster());
+    let mut mail = handle.attach();
+    let request = AlterPartitionReassignmentsRequest {
+        allow_replication_factor_change: true,
+        ..request(&[(0, Some(&[2, 3])), (1, Some(&[1, 4])), (2, None)])
+    };
+    let cordoned = BTreeSet::from([BrokerId(1), BrokerId(3)]);
+    let moves = reassign(&handle, &cache, &cordoned, request);
+    let (response, wanted) = tokio::join!(moves, begin_all(&mut mail));
+    assert_eq!(wanted, Wanted::from([(name(1), Some(ids(&[1, 4]))), (name(2), None)]));
+    let refused = ErrorCode::InvalidReplicaAssignment;
+    assert_eq!(codes(&response), [(0, refused), (1, ErrorCode::None), (2, ErrorCode::None)]);
 }

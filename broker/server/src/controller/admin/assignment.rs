@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use broker_protocol::quantity::BrokerId;
 use broker_zookeeper::node::topic;
 
+use super::cordon::Open;
 use super::error::{AdminError, PARTITIONS_MAX};
 use crate::controller::placement;
-use crate::metadata::{self, Metadata};
+use crate::metadata;
 
 /// More partitions for a topic.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Growth<'_> {
     pub(super) fn of(
         &self,
         node: &topic::Topic,
-        snapshot: &Metadata,
+        open: &Open,
     ) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
         if !node.adding_replicas.is_empty() || !node.removing_replicas.is_empty() {
             return Err(AdminError::Moving(self.topic.to_owned()));
@@ -42,13 +43,13 @@ impl Growth<'_> {
         }
         let Some(chosen) = self.chosen else {
             let factor = node.partitions.values().next().map_or(1, Vec::len);
-            return place(snapshot, self.start, current, wanted - current, factor);
+            return place(open, self.start, current, wanted - current, factor);
         };
         if chosen.len() != wanted - current {
             return Err(AdminError::Assignment("it must name the replicas of each new partition"));
         }
         let new = (current as i32..).zip(chosen.iter().cloned()).collect();
-        check(&new, current, snapshot)?;
+        check(&new, current, open)?;
         Ok(new)
     }
 }
@@ -60,20 +61,20 @@ pub(super) fn partition_count(asked: i32) -> Result<usize, AdminError> {
 }
 
 /// Draws the broker that gets the first of new partitions.
-pub(super) fn start(snapshot: &Metadata) -> usize {
-    fastrand::usize(..snapshot.brokers.len().max(1))
+pub(super) fn start(open: &Open) -> usize {
+    fastrand::usize(..open.brokers.len().max(1))
 }
 
-/// Places `count` partitions, numbered from `first` on, on the live brokers from `start` on.
+/// Places `count` partitions, numbered from `first` on, on the brokers that are open, from `start` on.
 pub(super) fn place(
-    snapshot: &Metadata,
+    open: &Open,
     start: usize,
     first: usize,
     count: usize,
     factor: usize,
 ) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
     let rack_of = |(id, broker): (&BrokerId, &metadata::Broker)| (*id, broker.rack.clone());
-    let brokers: Vec<_> = snapshot.brokers.iter().map(rack_of).collect();
+    let brokers: Vec<_> = open.brokers.iter().map(rack_of).collect();
     let brokers: Vec<_> = brokers.iter().map(|(id, rack)| (*id, rack.as_deref())).collect();
     let placed = placement::place_by_rack(&brokers, first, count, factor, start + first, start)?;
     let ids = |replicas: Vec<BrokerId>| replicas.into_iter().map(|id| id.0).collect();
@@ -84,7 +85,7 @@ pub(super) fn place(
 pub(super) fn check(
     chosen: &BTreeMap<i32, Vec<i32>>,
     first: usize,
-    snapshot: &Metadata,
+    open: &Open,
 ) -> Result<(), AdminError> {
     if chosen.is_empty() {
         return Err(AdminError::Assignment("it names no partition"));
@@ -105,7 +106,12 @@ pub(super) fn check(
         if distinct.len() != replicas.len() {
             return Err(AdminError::Assignment("a broker cannot hold a partition twice"));
         }
-        if replicas.iter().any(|id| !snapshot.brokers.contains_key(&BrokerId(*id))) {
+        if replicas.iter().any(|id| open.cordoned.contains(&BrokerId(*id))) {
+            return Err(AdminError::Assignment(
+                "it names a broker that is cordoned: it is being emptied, and gets no new replicas",
+            ));
+        }
+        if replicas.iter().any(|id| !open.brokers.contains_key(&BrokerId(*id))) {
             return Err(AdminError::Assignment("it names a broker that is not alive"));
         }
     }

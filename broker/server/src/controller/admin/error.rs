@@ -49,6 +49,24 @@ pub enum AdminError {
         /// What was asked for.
         asked: i32,
     },
+    /// The topic cannot shrink.
+    #[error("topic {topic} has {current} partitions and cannot have {asked}: it can only get more")]
+    Fewer {
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        current: usize,
+        /// What was asked for.
+        asked: i32,
+    },
+    /// The chosen replicas are not those of all partitions.
+    #[error("there are to be {asked} partitions, and the replicas of {named} are named")]
+    AssignmentCount {
+        /// What was asked for.
+        asked: i32,
+        /// How many the assignment names.
+        named: usize,
+    },
     /// What the new partitions would be like is being changed.
     #[error("replicas of topic {0} are being moved: it can grow once that is done or stopped")]
     Moving(String),
@@ -61,6 +79,9 @@ pub enum AdminError {
     /// Fewer brokers than replicas.
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    /// Brokers were cordoned, or no longer are, while replicas were placed.
+    #[error("brokers were cordoned meanwhile: ask again")]
+    Cordoned,
     /// The chosen replicas make no sense.
     #[error("replica assignment: {0}")]
     Assignment(&'static str),

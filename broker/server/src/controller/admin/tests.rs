@@ -44,13 +44,13 @@ async fn written(tree: &EmbeddedTree) -> topic::Topic {
 
 /// Gives `t` a second partition with these replicas.
 async fn grow(store: &FaultyStore, replicas: [i32; 2]) -> Result<(), AdminError> {
-    let mut metadata = Metadata::default();
+    let mut open = Open::default();
     for id in [1, 2, 3].map(BrokerId) {
-        metadata.brokers.insert(id, Broker { rack: None, endpoints: Vec::new() });
+        open.brokers.insert(id, Broker { rack: None, endpoints: Vec::new() });
     }
     let chosen = [replicas.to_vec()];
     let growth = Growth { topic: "t", wanted: 2, chosen: Some(&chosen), start: 0 };
-    write::grow(store, "t", |node| growth.of(node, &metadata)).await
+    write::grow(store, "t", |node| growth.of(node, &open), None).await
 }
 
 /// Asserts that one of two calls was done, and the other refused as `refused` says; returns the former's
@@ -113,7 +113,7 @@ async fn of_two_calls_at_once_one_makes_a_topic_whatever_answers_are_lost() {
         let one = session(&tree, faults(seed)).await;
         let other = session(&tree, faults(seed + SEEDS)).await;
         let nodes = [node(fresh_id()), node(fresh_id())];
-        let make = |store, node| write::make(store, "t", node, b"{}");
+        let make = |store, node| write::make(store, "t", node, b"{}", None);
         let outcomes = tokio::join!(make(&one, &nodes[0]), make(&other, &nodes[1])).into();
         let done = done(&outcomes, |error| matches!(error, AdminError::Exists(_)), seed);
         assert_eq!(written(&tree).await, nodes[done], "seed {seed}");
@@ -128,7 +128,7 @@ async fn a_session_that_ends_refuses_no_call() {
     let live = sessions.live();
     tree.expire(live.session_id()).await;
     let new = node(fresh_id());
-    let (made, _) = tokio::join!(write::make(&*live, "u", &new, b"{}"), sessions.renew());
+    let (made, _) = tokio::join!(write::make(&*live, "u", &new, b"{}", None), sessions.renew());
     made.unwrap();
     assert!(live.exists(&path::topic("u")).await.unwrap().is_some());
 }

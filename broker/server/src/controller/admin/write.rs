@@ -26,11 +26,13 @@ pub(super) async fn make(
     name: &str,
     node: &Topic,
     config: &[u8],
+    condition: Option<&Op>,
 ) -> Result<(), AdminError> {
     let (topic, data) = (path::topic(name), node.encode());
     loop {
-        match make_once(store, name, data.clone(), config.to_vec()).await {
+        match make_once(store, name, data.clone(), config.to_vec(), condition.cloned()).await {
             Ok(()) => return Ok(()),
+            Err(error) if is_of_the_cordon(&error) => return Err(AdminError::Cordoned),
             Err(error) if !is_to_be_read(&error).await => return Err(error.into()),
             Err(_) => {}
         }
@@ -47,6 +49,7 @@ async fn make_once(
     name: &str,
     node: Vec<u8>,
     config: Vec<u8>,
+    condition: Option<Op>,
 ) -> Result<(), StoreError> {
     let (path, mode) = (path::topic_config(name), CreateMode::Persistent);
     // What an old tool left behind is replaced, as Kafka does.
@@ -55,7 +58,8 @@ async fn make_once(
         None => Op::Create { path, data: config, mode },
     };
     let topic = Op::Create { path: path::topic(name), data: node, mode };
-    store.multi(vec![config, topic]).await.map(drop)
+    let ops = [config, topic].into_iter().chain(condition).collect();
+    store.multi(ops).await.map(drop)
 }
 
 /// Gives the topic `name` the partitions that `lacks` says of its node.
@@ -63,6 +67,7 @@ pub(super) async fn grow(
     store: &dyn Store,
     name: &str,
     lacks: impl Fn(&Topic) -> Result<BTreeMap<i32, Vec<i32>>, AdminError>,
+    condition: Option<&Op>,
 ) -> Result<(), AdminError> {
     let path = path::topic(name);
     // What was written, unless its answer was lost before it was done.
@@ -75,8 +80,12 @@ pub(super) async fn grow(
         }
         let new = lacks(&node)?;
         node.partitions.extend(new.clone());
-        match store.set(&path, &node.encode(), Some(stat.version)).await {
+        let (path, version) = (path.clone(), Some(stat.version));
+        let set = Op::Set { path, data: node.encode(), version };
+        let ops = [set].into_iter().chain(condition.cloned()).collect();
+        match store.multi(ops).await {
             Ok(_) => return Ok(()),
+            Err(error) if is_of_the_cordon(&error) => return Err(AdminError::Cordoned),
             // Not done, now.
             Err(StoreError::BadVersion { .. }) => {}
             Err(error) if is_to_be_read(&error).await => asked = new,
@@ -147,6 +156,11 @@ async fn current(store: &dyn Store, path: &str) -> Result<Option<(Vec<u8>, Stat)
             answered => return answered,
         }
     }
+}
+
+/// Returns whether nothing was written because what replicas were placed by no longer holds.
+fn is_of_the_cordon(error: &StoreError) -> bool {
+    matches!(error, StoreError::BadVersion { path, .. } if path == path::CORDONED)
 }
 
 /// Returns whether another look says what became of a write: its answer was lost, or the nodes are others than

@@ -16,6 +16,7 @@ use broker_storage::producer_state::ProducerEntry;
 use super::read::Isolation;
 use super::{EpochEndOffset, Partition};
 use crate::replica::partition_state::{Replication, Role, StateError};
+use crate::replica::progress::Progress;
 
 /// The offsets and sizes of a partition at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +112,15 @@ impl RequestedSync {
     }
 }
 
+/// What a reassignment copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moving {
+    /// The log's bytes, once for each replica that is added.
+    pub bytes_total: u64,
+    /// Of those, about what the added replicas lack.
+    pub bytes_left: u64,
+}
+
 impl Partition {
     /// Returns where the partition stands.
     pub fn offsets(&self) -> Offsets {
@@ -127,6 +137,26 @@ impl Partition {
             leader_epoch: inner.state.leader_epoch(),
             role: inner.state.role(),
         }
+    }
+
+    /// Measures a reassignment of what this broker leads; `None` where nothing moves or another leads. `off`: only if
+    /// it takes the partition off that broker.
+    pub fn measure_move(&self, off: Option<BrokerId>) -> Option<Moving> {
+        let inner = self.inner.lock();
+        let leadership = inner.state.leadership().filter(|_| inner.state.role() == Role::Leader)?;
+        let is_meant = match off {
+            None => !leadership.adding.is_empty() || !leadership.removing.is_empty(),
+            Some(broker) => leadership.removing.contains(&broker),
+        };
+        let left = |broker: &BrokerId| {
+            let known = inner.state.followers().iter().find(|known| known.broker() == *broker);
+            let vouched = known.and_then(Progress::vouched_end);
+            inner.log.size_from(vouched.unwrap_or(inner.log.log_start_offset()))
+        };
+        is_meant.then(|| Moving {
+            bytes_total: inner.log.size_in_bytes() * leadership.adding.len() as u64,
+            bytes_left: leadership.adding.iter().map(left).sum(),
+        })
     }
 
     /// Tells how this replica and the others stand to each other.
