@@ -114,9 +114,26 @@ pub fn resize(
         for id in chosen.iter().filter(|id| !partition.contains(id)) {
             *load.replicas.entry(*id).or_default() += 1;
         }
-        resized.push(chosen);
+        resized.push(led(chosen, partition.first(), &mut load));
     }
     Ok(resized)
+}
+
+/// Has a partition keep its preferred leader; where that one goes, whoever leads least takes its place.
+fn led(mut chosen: Vec<i32>, before: Option<&i32>, load: &mut Load) -> Vec<i32> {
+    if before == chosen.first() {
+        return chosen;
+    }
+    if let Some(before) = before {
+        load.leaders.entry(*before).and_modify(|count| *count = count.saturating_sub(1));
+    }
+    let next = chosen.iter().copied().min_by_key(|id| (load.leaders(*id), *id));
+    if let Some(next) = next {
+        *load.leaders.entry(next).or_default() += 1;
+        // The others keep their order.
+        chosen.sort_by_key(|id| *id != next);
+    }
+    chosen
 }
 
 /// Takes `kept`, and as many more as are wanted: of the racks that are used least, then the brokers that hold least.
@@ -211,13 +228,13 @@ mod tests {
         assert_eq!(resize(&brokers, Load::of(&current), &current, 1).unwrap(), [[1]]);
     }
 
-    /// A broker that may not be used any more gives its replicas to others; where it led, the next in line does.
+    /// A broker that may not be used any more gives its replicas to others; where it led, whoever leads least does.
     #[test]
     fn a_broker_that_leaves_is_replaced() {
         let current = place(&unracked(4), Load::default(), 8, 2).unwrap();
         assert_eq!(current[..4], [[1, 2], [3, 4], [2, 1], [4, 3]]);
         let moved = resize(&unracked(3), Load::of(&current), &current, 2).unwrap();
-        assert_eq!(moved[..4], [[1, 2], [3, 1], [2, 1], [3, 2]]);
+        assert_eq!(moved[..4], [[1, 2], [3, 1], [2, 1], [2, 3]]);
         assert_eq!(moved[4..], [[1, 2], [3, 1], [2, 1], [3, 2]]);
     }
 

@@ -5,3 +5,4 @@
 
 pub mod assignment;
 pub mod crd;
+pub mod topic;
