@@ -3,6 +3,7 @@
 //! What one object alone can know is wrong is refused by the API server, by the schema and the rules here; what needs
 //! the cluster is told in the status.
 
+pub mod cluster;
 pub mod condition;
 pub mod topic;
 
@@ -15,7 +16,7 @@ const HEAD: &str =
 
 /// Returns every custom resource definition.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![topic::Topic::crd()]
+    vec![cluster::Cluster::crd(), topic::Topic::crd()]
 }
 
 /// Returns the files of `crds/`: the name of each, and what it holds.

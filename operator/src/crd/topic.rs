@@ -59,17 +59,16 @@ pub struct TopicSpec {
     #[x_kube(validation = Rule::new("self >= oldSelf").message("partitions can only be added: a topic cannot lose some"))]
     pub partitions: i32,
     /// How many brokers hold each partition.
-    #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
     /// Settings of the topic, each a text, such as `retention.ms: "86400000"`. What is not here has the brokers' value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[x_kube(validation = Rule::new("self.size() <= 100").message("at most 100 settings"))]
+    #[schemars(extend("maxProperties" = 100))]
     pub config: BTreeMap<String, String>,
     /// The brokers that hold each partition, the preferred leader first. Without it the operator chooses, spread over
     /// brokers and racks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10_000), inner(length(max = 100)))]
+    #[schemars(length(max = 10_000), inner(length(max = 100), inner(range(min = 0))))]
     pub assignment: Option<Vec<Vec<i32>>>,
     /// What becomes of the topic when this object is deleted.
     #[serde(default)]
@@ -97,7 +96,7 @@ pub enum DeletionPolicy {
     Delete,
     /// It stays, and belongs to nobody.
     Retain,
-    /// The object cannot be deleted while this stands.
+    /// It stays, and so does the object, until this says something else.
     Protect,
 }
 
@@ -111,7 +110,7 @@ pub struct Approval {
 }
 
 /// What is known of the topic.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicStatus {
     /// The generation of the spec that was looked at last.
@@ -119,6 +118,7 @@ pub struct TopicStatus {
     pub observed_generation: i64,
     /// Ready, Progressing, Degraded and Paused.
     #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
     /// The topic's name in the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
