@@ -4,5 +4,6 @@
 //! replica).
 
 pub mod assignment;
+pub mod cluster;
 pub mod crd;
 pub mod topic;

@@ -1,0 +1,443 @@
+//! Which broker is restarted now, if one is. Pure: the same facts have the same answer, and nothing is remembered but
+//! what the facts say, so that whoever takes over goes on where it was.
+//!
+//! A pod that is not what the spec says is deleted, and comes back as it should be. One at a time; first those that do
+//! not serve, last the controller. Before each, the controller gives leave (see `AcquireRestartPermit`), and what the
+//! broker leads is handed over.
+//!
+//! | there is | then |
+//! |---|---|
+//! | a pod that is going | it is waited for |
+//! | a pod as it should be that does not serve | it is waited for: what hurt it would hurt the next one. Only pods that do not serve either, and are not as they should be, are replaced meanwhile |
+//! | no leave | it is asked for; why it is refused is told, with the partitions |
+//! | leave refused for partitions with too few replicas | it is asked for again; after a while that is accepted |
+//! | leave | leadership goes, then the pod |
+
+use crate::crd::cluster::Restarts;
+
+/// What is known of a cluster's brokers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Each broker that is to be, in the order of ids.
+    pub brokers: Vec<Broker>,
+    /// What the controller has said in this pass; none before it was asked.
+    pub said: Option<Said>,
+    /// How restarts are to be.
+    pub restarts: Restarts,
+    /// For how many seconds partitions with too few replicas alone have stood in the way.
+    pub put_off_seconds: i64,
+}
+
+/// One broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Its id.
+    pub id: i32,
+    /// What its pod is to be: another text for whatever needs a restart.
+    pub revision: String,
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// The broker epoch of the process in that pod; none while it is not registered.
+    pub broker_epoch: Option<i64>,
+    /// Whether it is the controller.
+    pub is_controller: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its uid.
+    pub uid: String,
+    /// What it is.
+    pub revision: String,
+    /// Whether it serves.
+    pub is_ready: bool,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+    /// What keeps it from serving, where Kubernetes says that; empty otherwise.
+    pub trouble: String,
+}
+
+/// What the controller has said about a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Of which broker.
+    pub broker: i32,
+    /// What.
+    pub verdict: Verdict,
+}
+
+/// What is said to a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be; so many partitions that others could lead are still led by it, if it was asked to hand over.
+    Granted {
+        /// None before it was asked.
+        still_led: Option<u32>,
+    },
+    /// Not now.
+    Refused {
+        /// Why, in words.
+        message: String,
+        /// The first partitions that stand in the way.
+        partitions: Vec<String>,
+        /// Whether only partitions with too few replicas do: they do so for ever.
+        is_for_ever: bool,
+    },
+}
+
+/// What may fall below `min.insync.replicas`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// Nothing.
+    Nothing,
+    /// Partitions with too few replicas.
+    Unavoidable,
+    /// Whatever falls.
+    Everything,
+}
+
+/// What is done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: all pods are what they should be, and serve.
+    Done,
+    /// Nothing now.
+    Wait(Wait),
+    /// Ask for leave to restart a broker; ask again with what is said.
+    Acquire {
+        /// Which.
+        broker: i32,
+        /// Its broker epoch; none of one that is not registered.
+        broker_epoch: Option<i64>,
+        /// What may fall.
+        accepts: Accepts,
+    },
+    /// Have a broker hand over; ask again with what is left.
+    Drain {
+        /// Which.
+        broker: i32,
+    },
+    /// Delete a pod, if it is still this one.
+    Delete {
+        /// Of which broker.
+        broker: i32,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The broker that it is about.
+    pub broker: i32,
+    /// Why, in one word: the reason of an event.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+    /// Partitions that stand in the way.
+    pub partitions: Vec<String>,
+    /// Whether only partitions with too few replicas do.
+    pub is_for_ever: bool,
+}
+
+impl Broker {
+    fn is_outdated(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| pod.revision != self.revision)
+    }
+
+    fn serves(&self) -> bool {
+        self.broker_epoch.is_some() && self.pod.as_ref().is_some_and(|pod| pod.is_ready)
+    }
+}
+
+/// How many of the brokers' pods are what they should be, and serve.
+pub fn done(brokers: &[Broker]) -> usize {
+    brokers.iter().filter(|broker| !broker.is_outdated() && broker.serves()).count()
+}
+
+/// Says what is done next.
+pub fn next(facts: &Facts) -> Next {
+    if let Some(going) = facts.brokers.iter().find(|broker| is_going(broker)) {
+        return wait(going.id, "Restarting", format!("broker {} is being restarted", going.id));
+    }
+    let sick = facts.brokers.iter().find(|broker| !broker.is_outdated() && !broker.serves());
+    let outdated = facts.brokers.iter().filter(|broker| broker.is_outdated());
+    let candidates = outdated.filter(|broker| sick.is_none() || !broker.serves());
+    let first = candidates.min_by_key(|broker| (broker.serves(), broker.is_controller, broker.id));
+    match (first, sick) {
+        (Some(first), _) => restart(facts, first),
+        (None, Some(sick)) => starting(sick),
+        (None, None) => Next::Done,
+    }
+}
+
+fn is_going(broker: &Broker) -> bool {
+    broker.pod.as_ref().is_some_and(|pod| pod.is_going)
+}
+
+/// A broker that is as it should be and does not serve: nothing else is touched before it does.
+fn starting(broker: &Broker) -> Next {
+    let id = broker.id;
+    match &broker.pod {
+        None => wait(id, "PodMissing", format!("the pod of broker {id} is not there yet")),
+        Some(pod) if !pod.trouble.is_empty() => {
+            let words = format!(
+                "broker {id} does not start: {}. The others are left as they are until it does, or the spec is corrected",
+                pod.trouble
+            );
+            wait(id, "PodFailing", words)
+        }
+        Some(_) => wait(id, "Starting", format!("broker {id} starts")),
+    }
+}
+
+fn restart(facts: &Facts, broker: &Broker) -> Next {
+    let id = broker.id;
+    let said = facts.said.as_ref().filter(|said| said.broker == id);
+    let Some(said) = said else {
+        let accepts = accepts(facts, id);
+        return Next::Acquire { broker: id, broker_epoch: broker.broker_epoch, accepts };
+    };
+    match &said.verdict {
+        Verdict::Refused { message, partitions, is_for_ever } => Next::Wait(Wait {
+            broker: id,
+            reason: "RestartRefused",
+            message: format!("broker {id} may not restart yet: {message}"),
+            partitions: partitions.clone(),
+            is_for_ever: *is_for_ever,
+        }),
+        Verdict::Granted { still_led: None } if broker.broker_epoch.is_some() => {
+            Next::Drain { broker: id }
+        }
+        // What nobody else can lead is handed over to nobody; a stop does not wait for it either.
+        Verdict::Granted { .. } => match &broker.pod {
+            Some(pod) => Next::Delete { broker: id, uid: pod.uid.clone() },
+            None => wait(id, "PodMissing", format!("the pod of broker {id} is not there yet")),
+        },
+    }
+}
+
+fn accepts(facts: &Facts, broker: i32) -> Accepts {
+    let is_alone = facts.brokers.len() == 1;
+    let is_over = facts.put_off_seconds >= i64::from(facts.restarts.unavoidable_wait_seconds);
+    if facts.restarts.force.contains(&broker) {
+        Accepts::Everything
+    } else if is_alone || is_over {
+        Accepts::Unavoidable
+    } else {
+        Accepts::Nothing
+    }
+}
+
+fn wait(broker: i32, reason: &'static str, message: String) -> Next {
+    Next::Wait(Wait { broker, reason, message, partitions: Vec::new(), is_for_ever: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A broker that serves, and is what it should be.
+    fn well(id: i32) -> Broker {
+        Broker {
+            id,
+            revision: "new".to_owned(),
+            pod: Some(Pod {
+                uid: format!("uid-{id}"),
+                revision: "new".to_owned(),
+                is_ready: true,
+                is_going: false,
+                trouble: String::new(),
+            }),
+            broker_epoch: Some(100 + i64::from(id)),
+            is_controller: false,
+        }
+    }
+
+    fn outdated(id: i32) -> Broker {
+        let mut broker = well(id);
+        pod(&mut broker).revision = "old".to_owned();
+        broker
+    }
+
+    fn pod(broker: &mut Broker) -> &mut Pod {
+        broker.pod.as_mut().unwrap()
+    }
+
+    /// It cannot start.
+    fn fails(mut broker: Broker) -> Broker {
+        pod(&mut broker).is_ready = false;
+        pod(&mut broker).trouble = "ImagePullBackOff: no such image".to_owned();
+        Broker { broker_epoch: None, ..broker }
+    }
+
+    fn facts(brokers: &[Broker]) -> Facts {
+        Facts {
+            brokers: brokers.to_vec(),
+            said: None,
+            restarts: Restarts::default(),
+            put_off_seconds: 0,
+        }
+    }
+
+    fn said(facts: &Facts, broker: i32, verdict: Verdict) -> Next {
+        next(&Facts { said: Some(Said { broker, verdict }), ..facts.clone() })
+    }
+
+    fn acquire(broker: i32) -> Next {
+        let broker_epoch = Some(100 + i64::from(broker));
+        Next::Acquire { broker, broker_epoch, accepts: Accepts::Nothing }
+    }
+
+    fn waits_for(next: &Next) -> (i32, &'static str) {
+        let Next::Wait(wait) = next else { panic!("{next:?}") };
+        (wait.broker, wait.reason)
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_left_alone() {
+        let brokers = [well(0), well(1), well(2)];
+        assert_eq!((next(&facts(&brokers)), done(&brokers)), (Next::Done, 3));
+    }
+
+    /// Leave first, then leadership, then the pod, then the next broker once this one serves.
+    #[test]
+    fn a_broker_is_restarted_in_steps() {
+        let first = facts(&[outdated(0), outdated(1), well(2)]);
+        assert_eq!(next(&first), acquire(0));
+        let granted = |still_led| Verdict::Granted { still_led };
+        assert_eq!(said(&first, 0, granted(None)), Next::Drain { broker: 0 });
+        let delete = Next::Delete { broker: 0, uid: "uid-0".to_owned() };
+        assert_eq!(said(&first, 0, granted(Some(0))), delete);
+        assert_eq!(said(&first, 0, granted(Some(2))), delete, "nobody else can lead those");
+        // What was said of another broker says nothing of this one.
+        assert_eq!(said(&first, 1, granted(Some(0))), acquire(0));
+
+        let mut going = outdated(0);
+        pod(&mut going).is_going = true;
+        let going = next(&facts(&[going, outdated(1), well(2)]));
+        assert_eq!(waits_for(&going), (0, "Restarting"));
+        let missing = Broker { pod: None, broker_epoch: None, ..well(0) };
+        let missing = next(&facts(&[missing, outdated(1), well(2)]));
+        assert_eq!(waits_for(&missing), (0, "PodMissing"));
+        let starting = Broker { broker_epoch: None, ..well(0) };
+        let starting = next(&facts(&[starting, outdated(1), well(2)]));
+        assert_eq!(waits_for(&starting), (0, "Starting"));
+        assert_eq!(next(&facts(&[well(0), outdated(1), well(2)])), acquire(1));
+    }
+
+    #[test]
+    fn who_does_not_serve_is_first_and_the_controller_is_last() {
+        let controller = Broker { is_controller: true, ..outdated(0) };
+        let brokers = [controller.clone(), outdated(1), outdated(2)];
+        assert_eq!(next(&facts(&brokers)), acquire(1));
+        let brokers = [controller.clone(), outdated(1), fails(outdated(2))];
+        let mend = Next::Acquire { broker: 2, broker_epoch: None, accepts: Accepts::Nothing };
+        assert_eq!(next(&facts(&brokers)), mend);
+        // It leads nothing that could be handed over.
+        let granted = Verdict::Granted { still_led: None };
+        let delete = Next::Delete { broker: 2, uid: "uid-2".to_owned() };
+        assert_eq!(said(&facts(&brokers), 2, granted), delete);
+        assert_eq!(next(&facts(&[controller, well(1), well(2)])), acquire(0));
+    }
+
+    /// What hurts a broker that is as it should be would hurt the next one; a corrected spec heals it.
+    #[test]
+    fn a_broker_that_fails_stops_the_others_and_is_healed_by_another_spec() {
+        let stopped = next(&facts(&[fails(well(0)), outdated(1), outdated(2)]));
+        assert_eq!(waits_for(&stopped), (0, "PodFailing"));
+        let Next::Wait(wait) = stopped else { unreachable!("it was one") };
+        assert!(wait.message.contains("no such image"), "{}", wait.message);
+        let corrected = next(&facts(&[fails(outdated(0)), outdated(1), outdated(2)]));
+        let mend = Next::Acquire { broker: 0, broker_epoch: None, accepts: Accepts::Nothing };
+        assert_eq!(corrected, mend);
+        // Another that fails and is not as it should be is replaced, too; one that serves is not.
+        let both = next(&facts(&[fails(well(0)), fails(outdated(1)), outdated(2)]));
+        let mend = Next::Acquire { broker: 1, broker_epoch: None, accepts: Accepts::Nothing };
+        assert_eq!(both, mend);
+    }
+
+    /// Why leave is refused is told; what is for ever is accepted after a while, anything by who says so.
+    #[test]
+    fn a_refusal_is_told_and_waits_are_bounded() {
+        let refused = Verdict::Refused {
+            message: "3 partitions".to_owned(),
+            partitions: vec!["t-0".to_owned()],
+            is_for_ever: true,
+        };
+        let mut facts = facts(&[outdated(0), well(1)]);
+        let told = said(&facts, 0, refused);
+        assert_eq!(waits_for(&told), (0, "RestartRefused"));
+        let Next::Wait(wait) = told else { unreachable!("it was one") };
+        assert_eq!((wait.partitions, wait.is_for_ever), (vec!["t-0".to_owned()], true));
+        assert!(wait.message.contains("may not restart yet: 3 partitions"), "{}", wait.message);
+
+        let accepts = |facts: &Facts| match next(facts) {
+            Next::Acquire { accepts, .. } => accepts,
+            other => panic!("{other:?}"),
+        };
+        facts.put_off_seconds = 59;
+        assert_eq!(accepts(&facts), Accepts::Nothing);
+        facts.put_off_seconds = 60;
+        assert_eq!(accepts(&facts), Accepts::Unavoidable);
+        facts.restarts.force = vec![0];
+        assert_eq!(accepts(&facts), Accepts::Everything);
+        // A broker that is alone waits for nobody.
+        assert_eq!(accepts(&super::tests::facts(&[outdated(0)])), Accepts::Unavoidable);
+    }
+
+    fn any_broker(id: i32) -> impl Strategy<Value = Broker> {
+        let pod = proptest::option::weighted(
+            0.9,
+            (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1)),
+        );
+        (pod, any::<bool>()).prop_map(move |(pod, is_registered)| {
+            let pod = pod.map(|(is_new, is_ready, is_going)| Pod {
+                uid: format!("uid-{id}"),
+                revision: if is_new { "new" } else { "old" }.to_owned(),
+                is_ready,
+                is_going,
+                trouble: String::new(),
+            });
+            let broker_epoch = is_registered.then_some(i64::from(id));
+            Broker { id, revision: "new".to_owned(), pod, broker_epoch, is_controller: id == 0 }
+        })
+    }
+
+    proptest! {
+        /// Whatever is granted, no pod that is as it should be goes, none that is gone already, and none that serves
+        /// while another does not and could not be replaced.
+        #[test]
+        fn nothing_is_deleted_that_should_stay(
+            brokers in (any_broker(0), any_broker(1), any_broker(2), any_broker(3)),
+        ) {
+            let brokers = [brokers.0, brokers.1, brokers.2, brokers.3];
+            let mut facts = facts(&brokers);
+            // Everything is granted until something else is to be done.
+            let ended = loop {
+                let (broker, still_led) = match next(&facts) {
+                    Next::Acquire { broker, .. } => (broker, None),
+                    Next::Drain { broker } => (broker, Some(0)),
+                    other => break other,
+                };
+                facts.said = Some(Said { broker, verdict: Verdict::Granted { still_led } });
+            };
+            let serving = |broker: &Broker| broker.serves();
+            if let Next::Delete { broker, uid } = &ended {
+                let gone = &brokers[*broker as usize];
+                prop_assert!(gone.is_outdated());
+                prop_assert_eq!(uid, &gone.pod.as_ref().unwrap().uid);
+                prop_assert!(!brokers.iter().any(is_going));
+                let others = brokers.iter().filter(|other| other.id != gone.id);
+                prop_assert!(!gone.serves() || others.cloned().all(|other| serving(&other)));
+            }
+            if ended == Next::Done {
+                prop_assert_eq!(done(&brokers), brokers.len());
+            }
+        }
+    }
+}
