@@ -33,6 +33,11 @@ impl Properties {
         Ok(properties)
     }
 
+    /// Takes in another file's pairs: they win over what was read before.
+    pub fn extend(&mut self, other: Self) {
+        self.pairs.extend(other.pairs);
+    }
+
     /// Sets `key=value` as given on a command line; wins over what was read before.
     ///
     /// # Errors

@@ -19,11 +19,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "ottla-broker", version)]
 pub struct Arguments {
-    /// A `server.properties` file, as Kafka's.
+    /// A `server.properties` file, as Kafka's; may be repeated, and a later one wins over those before it.
     #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
+    pub config: Vec<PathBuf>,
 
-    /// One setting; may be repeated, and wins over the file.
+    /// One setting; may be repeated, and wins over the files.
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     pub settings: Vec<String>,
 
@@ -68,18 +68,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads the file and the settings into a configuration.
+/// Reads the files and the settings into a configuration.
 ///
 /// # Errors
 /// Every fault at once, each with its place.
 pub fn configuration(arguments: &Arguments) -> anyhow::Result<BrokerConfig> {
-    let mut properties = match &arguments.config {
-        Some(file) => {
-            let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            Properties::parse(&file.display().to_string(), &text)?
-        }
-        None => Properties::default(),
-    };
+    let mut properties = Properties::default();
+    for file in &arguments.config {
+        let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        properties.extend(Properties::parse(&file.display().to_string(), &text)?);
+    }
     for setting in &arguments.settings {
         properties.set(setting)?;
     }
@@ -132,6 +130,25 @@ mod tests {
 
     /// A reader that has seen enough, as `head` has.
     struct Gone;
+
+    /// What is given later wins: of two files the second, over both what is set by itself.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "it writes the files that are read")]
+    fn later_files_win_over_earlier_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let first = file("first", "num.partitions=2\nbroker.rack=a\nlog.retention.hours=1\n");
+        let second = file("second", "num.partitions=3\nbroker.rack=b\n");
+        let line = ["ottla-broker", "--config", &first, "--config", &second, "--set"];
+        let arguments = Arguments::parse_from(line.into_iter().chain(["num.partitions=4"]));
+        let config = configuration(&arguments).unwrap();
+        assert_eq!((config.num_partitions, config.broker_rack.as_deref()), (4, Some("b")));
+        assert_eq!(config.static_settings()["broker.rack"], "b");
+    }
 
     impl Write for Gone {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
