@@ -1,3 +1,6 @@
-//! What is done about one `Cluster`. So far: `roll`, which says which broker may restart now.
+//! What is done about one `Cluster`. So far: what its parts are called (`names`), what its brokers read (`settings`),
+//! and which of them may restart now (`roll`).
 
+pub mod names;
 pub mod roll;
+pub mod settings;
