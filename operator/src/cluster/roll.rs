@@ -376,9 +376,9 @@ mod tests {
         assert_eq!((wait.partitions, wait.is_for_ever), (vec!["t-0".to_owned()], true));
         assert!(wait.message.contains("may not restart yet: 3 partitions"), "{}", wait.message);
 
-        let accepts = |facts: &Facts| match next(facts) {
-            Next::Acquire { accepts, .. } => accepts,
-            other => panic!("{other:?}"),
+        let accepts = |facts: &Facts| {
+            let Next::Acquire { accepts, .. } = next(facts) else { panic!("nothing is asked") };
+            accepts
         };
         facts.put_off_seconds = 59;
         assert_eq!(accepts(&facts), Accepts::Nothing);
@@ -422,18 +422,17 @@ mod tests {
                 let (broker, still_led) = match next(&facts) {
                     Next::Acquire { broker, .. } => (broker, None),
                     Next::Drain { broker } => (broker, Some(0)),
-                    other => break other,
+                    ended @ (Next::Done | Next::Wait(_) | Next::Delete { .. }) => break ended,
                 };
                 facts.said = Some(Said { broker, verdict: Verdict::Granted { still_led } });
             };
-            let serving = |broker: &Broker| broker.serves();
             if let Next::Delete { broker, uid } = &ended {
                 let gone = &brokers[*broker as usize];
                 prop_assert!(gone.is_outdated());
                 prop_assert_eq!(uid, &gone.pod.as_ref().unwrap().uid);
                 prop_assert!(!brokers.iter().any(is_going));
-                let others = brokers.iter().filter(|other| other.id != gone.id);
-                prop_assert!(!gone.serves() || others.cloned().all(|other| serving(&other)));
+                let mut others = brokers.iter().filter(|other| other.id != gone.id);
+                prop_assert!(!gone.serves() || others.all(Broker::serves));
             }
             if ended == Next::Done {
                 prop_assert_eq!(done(&brokers), brokers.len());
