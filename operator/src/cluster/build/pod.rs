@@ -1,0 +1,213 @@
+//! The pod of a broker: no shell, no rights, nothing that can be written but its volumes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecurityContext, TopologySpreadConstraint,
+    Volume, VolumeMount, WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::config_map::{COMMON_FILE, own_file};
+use super::selector;
+use crate::cluster::names::{ADMIN_PORT, BROKER_LABEL, Component, METRICS_PORT, REPLICATION_PORT};
+use crate::cluster::validate::{Valid, mount};
+use crate::crd::cluster::pod::Scheduling;
+
+/// The user and the group of all processes.
+const USER: i64 = 65_532;
+
+/// How long a broker has to hand over, answer and close its logs; it takes 25 seconds at most, but for the disk.
+const GRACE_SECONDS: i64 = 90;
+
+/// Where the files are.
+const FILES: &str = "/etc/ottla";
+
+/// Makes the template of one broker's pod, but for what it is called by its revision.
+pub fn pod_template(valid: &Valid, broker: i32) -> PodTemplateSpec {
+    let metadata = valid.spec.pod_metadata.clone().unwrap_or_default();
+    let mut labels = metadata.labels;
+    labels.extend(valid.names.labels(Component::Broker));
+    labels.insert(BROKER_LABEL.to_owned(), broker.to_string());
+    let mut annotations = BTreeMap::from([
+        ("prometheus.io/scrape".to_owned(), "true".to_owned()),
+        ("prometheus.io/port".to_owned(), METRICS_PORT.to_string()),
+        ("prometheus.io/path".to_owned(), "/metrics".to_owned()),
+    ]);
+    annotations.extend(metadata.annotations);
+    if let Some(token) = &valid.spec.restarts.token {
+        annotations.insert("ottla.dev/restart-token".to_owned(), token.clone());
+    }
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(valid)),
+    }
+}
+
+fn pod(valid: &Valid) -> PodSpec {
+    let scheduling = valid.spec.scheduling.clone().unwrap_or_default();
+    let Scheduling { node_selector, tolerations, affinity, priority_class_name, .. } =
+        scheduling.clone();
+    PodSpec {
+        service_account_name: Some(valid.names.brokers()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // A large volume is not gone through at each start.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(valid)],
+        volumes: Some(vec![Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: valid.names.config(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        }]),
+        node_selector: (!node_selector.is_empty()).then_some(node_selector),
+        tolerations: (!tolerations.is_empty()).then_some(tolerations),
+        affinity: Some(affinity.unwrap_or_else(|| apart(valid))),
+        topology_spread_constraints: spread(valid, scheduling.topology_spread_constraints),
+        priority_class_name,
+        ..PodSpec::default()
+    }
+}
+
+fn container(valid: &Valid) -> Container {
+    let own = own_file("$(BROKER_ID)");
+    let args = [
+        "--config",
+        &format!("{FILES}/{COMMON_FILE}"),
+        "--config",
+        &format!("{FILES}/{own}"),
+        "--set",
+        "admin.instance=$(POD_UID)",
+    ];
+    let volumes = valid.spec.storage.volumes.iter();
+    let mut mounts: Vec<VolumeMount> =
+        volumes.map(|volume| mounted(&volume.name, mount(&volume.name), false)).collect();
+    mounts.push(mounted("config", FILES.to_owned(), true));
+    Container {
+        name: "broker".to_owned(),
+        image: Some(valid.image.name.clone()),
+        command: Some(vec!["/usr/bin/ottla-broker".to_owned()]),
+        args: Some(args.map(str::to_owned).to_vec()),
+        env: Some(vec![
+            field("BROKER_ID", &format!("metadata.labels['{BROKER_LABEL}']")),
+            field("POD_UID", "metadata.uid"),
+        ]),
+        ports: Some(ports(valid)),
+        resources: valid.spec.resources.clone(),
+        volume_mounts: Some(mounts),
+        // A broker that recovers its logs is well, and not ready: nobody kills it for that.
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 3, 2)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+fn ports(valid: &Valid) -> Vec<ContainerPort> {
+    let own = [("replication", REPLICATION_PORT), ("admin", ADMIN_PORT), ("metrics", METRICS_PORT)];
+    let listeners = valid.listeners.iter().map(|one| (one.name.as_str(), one.port));
+    let port = |(name, number): (&str, i32)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    own.into_iter().chain(listeners).map(port).collect()
+}
+
+fn mounted(name: &str, path: String, is_read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path,
+        read_only: is_read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(METRICS_PORT),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(failure_threshold),
+        ..Probe::default()
+    }
+}
+
+/// Brokers of one cluster shun each other, so that a node that dies takes one of them.
+fn apart(valid: &Valid) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(selector(valid.names.selector(Component::Broker))),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm { pod_affinity_term: term, weight: 100 },
+            ]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+/// Brokers are spread over racks where those are known, unless users say how they are to be.
+fn spread(
+    valid: &Valid,
+    users: Vec<TopologySpreadConstraint>,
+) -> Option<Vec<TopologySpreadConstraint>> {
+    if !users.is_empty() {
+        return Some(users);
+    }
+    let rack = valid.spec.rack.as_ref()?;
+    Some(vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: rack.node_label.clone(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector(valid.names.selector(Component::Broker))),
+        ..TopologySpreadConstraint::default()
+    }])
+}

@@ -1,0 +1,192 @@
+//! What is made of a spec, and what changes with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::budget::pod_disruption_budget;
+use super::config_map::config_map;
+use super::network_policy::network_policy;
+use super::service::services;
+use super::stateful_set::stateful_set;
+use crate::cluster::names::{Names, REVISION_ANNOTATION};
+use crate::cluster::settings::{Change, Outside};
+use crate::cluster::validate::{Images, Surroundings, Valid, validate};
+use crate::crd::cluster::ClusterSpec;
+
+/// A cluster of three brokers with two volumes each, changed by what is `given`.
+fn spec(given: &Value) -> ClusterSpec {
+    let mut spec = json!({
+        "brokers": 3,
+        "version": "0.1.0",
+        "zookeeper": {"managed": {}},
+        "storage": {"volumes": [{"name": "a", "size": "1Gi"}, {"name": "b", "size": "2Gi"}]},
+    });
+    let given = given.as_object().unwrap().clone();
+    spec.as_object_mut().unwrap().extend(given);
+    serde_json::from_value(spec).unwrap()
+}
+
+fn validated(given: &Value, around: &Surroundings) -> Result<Valid, Vec<String>> {
+    let names = Names { cluster: "orders".to_owned(), namespace: "shop".to_owned() };
+    let images = Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() };
+    validate(names, "uid".to_owned(), spec(given), &images, around)
+}
+
+fn valid(given: &Value) -> Valid {
+    validated(given, &Surroundings::default()).unwrap()
+}
+
+/// A broker's StatefulSet as the API server gets it.
+fn set(valid: &Valid, broker: i32) -> Value {
+    serde_json::to_value(stateful_set(valid, broker).unwrap().unwrap()).unwrap()
+}
+
+fn revision(valid: &Valid, broker: i32) -> String {
+    let annotations = &set(valid, broker)["spec"]["template"]["metadata"]["annotations"];
+    annotations[REVISION_ANNOTATION].as_str().unwrap().to_owned()
+}
+
+/// A restart is asked for by what needs one, and by nothing else; each broker by its own.
+#[test]
+fn only_what_needs_a_restart_makes_another_revision() {
+    let before = valid(&json!({}));
+    let same = [
+        json!({"brokers": 5}),
+        json!({"config": {"log.cleaner.threads": "2"}}),
+        json!({"paused": true, "deletionProtection": true}),
+        json!({"rebalance": {"throttle": "1Mi"}, "restarts": {"force": [1]}}),
+        json!({"storage": {"volumes": [{"name": "a", "size": "9Gi"}, {"name": "b", "size": "9Gi"}]}}),
+    ];
+    for given in same {
+        assert_eq!(revision(&valid(&given), 1), revision(&before, 1), "{given}");
+    }
+    let other = [
+        json!({"version": "0.2.0"}),
+        json!({"image": "mine:1"}),
+        json!({"config": {"num.partitions": "2"}}),
+        json!({"restarts": {"token": "again"}}),
+        json!({"resources": {"limits": {"memory": "1Gi"}}}),
+        json!({"podMetadata": {"labels": {"team": "a"}}}),
+        json!({"listeners": [{"name": "client", "port": 9192}]}),
+        json!({"protocolVersion": "3.8"}),
+    ];
+    for given in other {
+        assert_ne!(revision(&valid(&given), 1), revision(&before, 1), "{given}");
+    }
+    let told = json!({"listeners": [
+        {"name": "client", "port": 9092, "advertised": [{"broker": 1, "host": "b1.example.com"}]},
+    ]});
+    let told = valid(&told);
+    assert_eq!(revision(&told, 0), revision(&before, 0));
+    assert_ne!(revision(&told, 1), revision(&before, 1));
+}
+
+/// Another operator chooses another image for a release, and restarts nobody by that.
+#[test]
+fn an_image_stays_until_the_spec_says_another() {
+    let image = |given: &Value, before: Option<&Valid>| {
+        let image = before.map(|before| before.image.clone());
+        let around = Surroundings { image, ..Surroundings::default() };
+        validated(given, &around).unwrap()
+    };
+    let mut first = image(&json!({}), None);
+    assert_eq!(first.image.name, "ottla:0.1.0");
+    first.image.name = "elsewhere/ottla:0.1.0".to_owned();
+    assert_eq!(image(&json!({}), Some(&first)).image, first.image);
+    let next = image(&json!({"version": "0.2.0"}), Some(&first));
+    assert_eq!(next.image.name, "ottla:0.2.0");
+    let own = image(&json!({"image": "mine:1"}), Some(&next));
+    assert_eq!(own.image.name, "mine:1");
+    assert_eq!(image(&json!({"version": "0.2.0"}), Some(&own)).image.name, "ottla:0.2.0");
+}
+
+/// What is wrong with settings is said in the words of a broker, all at once; of a newer release its brokers say it.
+#[test]
+fn settings_are_checked_before_anything_is_made() {
+    let wrong = json!({"config": {"num.partitions": "many", "num.partition": "1"}});
+    let errors = validated(&wrong, &Surroundings::default()).unwrap_err();
+    let words = errors.join("\n");
+    assert!(words.contains("num.partitions") && words.contains("num.partition"), "{words}");
+    let schema = BTreeMap::from([("num.partition".to_owned(), Change::Restart)]);
+    let around = Surroundings { schema, ..Surroundings::default() };
+    assert!(validated(&wrong, &around).is_ok());
+}
+
+/// Restarts and volumes are the operator's to decide: the set does neither by itself.
+#[test]
+fn a_set_restarts_nothing_and_deletes_nothing() {
+    let set = set(&valid(&json!({})), 2);
+    assert_eq!(set["metadata"]["name"], "orders-2");
+    assert_eq!(set["spec"]["updateStrategy"], json!({"type": "OnDelete"}));
+    assert_eq!(set["spec"]["persistentVolumeClaimRetentionPolicy"], Value::Null);
+    let claims = set["spec"]["volumeClaimTemplates"].as_array().unwrap();
+    let sizes: Vec<_> =
+        claims.iter().map(|claim| &claim["spec"]["resources"]["requests"]["storage"]).collect();
+    assert_eq!(sizes, ["1Gi", "2Gi"]);
+    assert!(claims.iter().all(|claim| claim["metadata"]["ownerReferences"].is_null()));
+    let labels = &set["spec"]["template"]["metadata"]["labels"];
+    let selector = set["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(selector.iter().all(|(key, value)| labels[key] == *value));
+}
+
+/// A restricted namespace takes the pods.
+#[test]
+fn pods_need_no_rights() {
+    let pod = &set(&valid(&json!({})), 0)["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    for container in pod["containers"].as_array().unwrap() {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+    }
+}
+
+/// A broker that is found from outside has no set before it is known where.
+#[test]
+fn a_broker_waits_until_it_is_known_where_it_is_found() {
+    let given = json!({"brokers": 2, "listeners": [
+        {"name": "client", "port": 9092},
+        {"name": "outside", "port": 9093, "type": "LoadBalancer"},
+    ]});
+    let at = Outside { host: Some("203.0.113.7".to_owned()), port: 9093 };
+    let outside = BTreeMap::from([(0, BTreeMap::from([("outside".to_owned(), at)]))]);
+    let around = Surroundings { outside, ..Surroundings::default() };
+    let valid = validated(&given, &around).unwrap();
+    assert!(stateful_set(&valid, 0).unwrap().is_some());
+    assert!(stateful_set(&valid, 1).unwrap().is_none());
+    let files: Vec<String> = config_map(&valid).data.unwrap().into_keys().collect();
+    assert_eq!(files, ["broker-0.properties", "broker.properties"]);
+    let names: BTreeSet<String> =
+        services(&valid).into_iter().filter_map(|service| service.metadata.name).collect();
+    let expected =
+        ["orders", "orders-brokers", "orders-outside", "orders-outside-0", "orders-outside-1"];
+    assert_eq!(names, expected.map(str::to_owned).into());
+}
+
+/// Nobody is evicted while a broker is away or about to go.
+#[test]
+fn evictions_wait_for_restarts() {
+    let valid = valid(&json!({}));
+    for (may_go, most) in [(true, 1), (false, 0)] {
+        let budget = serde_json::to_value(pod_disruption_budget(&valid, may_go)).unwrap();
+        assert_eq!(budget["spec"]["maxUnavailable"], most);
+        assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+    }
+}
+
+/// Clients reach listeners; what is the brokers' and the operator's own nobody else does.
+#[test]
+fn each_port_is_reached_by_whom_it_is_for() {
+    let policy = serde_json::to_value(network_policy(&valid(&json!({})))).unwrap();
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let ports = |rule: &Value| {
+        let ports = rule["ports"].as_array().unwrap().iter();
+        ports.map(|port| port["port"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let reached: Vec<_> = rules.iter().map(|rule| (ports(rule), rule["from"].is_null())).collect();
+    assert_eq!(reached, [(vec![9092, 9404], true), (vec![9091], false), (vec![9095], false)]);
+}

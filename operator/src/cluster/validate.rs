@@ -1,0 +1,165 @@
+//! A spec that can be built, or why it cannot. Pure.
+//!
+//! What one object alone can know the API server has refused already (`crd/cluster`). Here: what follows from the spec,
+//! and what the table of settings says of it before a broker can be asked.
+
+use std::collections::BTreeMap;
+
+use broker_config::broker::BrokerConfig;
+use broker_config::raw::Properties;
+
+use super::names::{Names, broker_ids, listeners};
+use super::settings::{Common, Outside, Schema, Settings, broker_file, file, sort};
+use crate::crd::cluster::ClusterSpec;
+use crate::crd::cluster::listener::Listener;
+use crate::crd::cluster::status::Image;
+
+/// Where the volumes of a broker are mounted.
+const MOUNTS: &str = "/var/lib/ottla";
+
+/// Which images there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// The brokers', without a tag: that is the release.
+    pub broker: String,
+    /// ZooKeeper's.
+    pub zookeeper: String,
+}
+
+/// A spec that can be built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Valid {
+    /// What things are called.
+    pub names: Names,
+    /// The uid of the object, which owns all that is made for it.
+    pub uid: String,
+    /// What was asked for.
+    pub spec: ClusterSpec,
+    /// The brokers that are to be.
+    pub broker_ids: Vec<i32>,
+    /// What they run.
+    pub image: Image,
+    /// What the ensemble runs, if it is managed.
+    pub zookeeper_image: String,
+    /// Where clients find them.
+    pub listeners: Vec<Listener>,
+    /// Settings that need no restart.
+    pub dynamic: Settings,
+    /// The file of all brokers.
+    pub file: String,
+    /// The file of each broker; none of one that does not know yet where it is found.
+    pub broker_files: BTreeMap<i32, Option<String>>,
+}
+
+/// What a spec is looked at with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// What brokers say of their settings; empty where none was asked.
+    pub schema: Schema,
+    /// Where each broker is found at each listener that is found from outside.
+    pub outside: BTreeMap<i32, BTreeMap<String, Outside>>,
+    /// The image that was chosen last, and the release that it was chosen for.
+    pub image: Option<Image>,
+}
+
+/// Makes of a spec what can be built.
+///
+/// # Errors
+/// What is wrong with it, each with what to do.
+pub fn validate(
+    names: Names,
+    uid: String,
+    spec: ClusterSpec,
+    images: &Images,
+    surroundings: &Surroundings,
+) -> Result<Valid, Vec<String>> {
+    let listeners = listeners(&spec.listeners);
+    let dynamic = sort(&spec.config, &surroundings.schema);
+    let connect = zookeeper_connect(&names, &spec);
+    let log_dirs: Vec<String> = spec.storage.volumes.iter().map(|one| mount(&one.name)).collect();
+    let common = Common {
+        listeners: &listeners,
+        zookeeper_connect: connect.as_deref(),
+        log_dirs: &log_dirs,
+        protocol_version: spec.protocol_version.as_deref(),
+    };
+    let file = file(&common, &dynamic.file);
+    let broker_ids = broker_ids(spec.brokers, &spec.removed);
+    let nowhere = BTreeMap::new();
+    let own = |id: &i32| {
+        let outside = surroundings.outside.get(id).unwrap_or(&nowhere);
+        (*id, broker_file(&names, *id, &listeners, outside))
+    };
+    let broker_files: BTreeMap<_, _> = broker_ids.iter().map(own).collect();
+    // A release that this operator does not know may know more settings: its brokers speak for themselves.
+    if surroundings.schema.is_empty() {
+        check(&spec, &file, &example(&names, &listeners))?;
+    }
+    let image = image(&spec, images, surroundings.image.as_ref());
+    let managed = spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
+    let zookeeper_image = managed.and_then(|managed| managed.image.clone());
+    let zookeeper_image = zookeeper_image.unwrap_or_else(|| images.zookeeper.clone());
+    Ok(Valid {
+        names,
+        uid,
+        spec,
+        broker_ids,
+        image,
+        zookeeper_image,
+        listeners,
+        dynamic,
+        file,
+        broker_files,
+    })
+}
+
+/// Where a volume is mounted.
+pub fn mount(volume: &str) -> String {
+    format!("{MOUNTS}/{volume}")
+}
+
+fn zookeeper_connect(names: &Names, spec: &ClusterSpec) -> Option<String> {
+    let zookeeper = spec.zookeeper.as_ref()?;
+    let managed = || zookeeper.managed.as_ref().map(|one| names.zookeeper_connect(one.replicas));
+    zookeeper.connect.clone().or_else(managed)
+}
+
+/// The image that was chosen last stays for as long as the spec says what it said then: another operator, which would
+/// choose another, restarts nobody.
+fn image(spec: &ClusterSpec, images: &Images, before: Option<&Image>) -> Image {
+    let of_version = spec.version.clone().unwrap_or_default();
+    if let Some(image) = &spec.image {
+        return Image { name: image.clone(), of_version: String::new() };
+    }
+    match before {
+        Some(before) if before.of_version == of_version => before.clone(),
+        Some(_) | None => Image { name: format!("{}:{of_version}", images.broker), of_version },
+    }
+}
+
+/// The file of a broker that is found everywhere, whichever it is.
+fn example(names: &Names, listeners: &[Listener]) -> String {
+    let found = |one: &Listener| {
+        (one.name.clone(), Outside { host: Some("broker".to_owned()), port: one.port })
+    };
+    let outside = listeners.iter().map(found).collect();
+    broker_file(names, 0, listeners, &outside).unwrap_or_default()
+}
+
+/// Reads the settings as a broker of this operator's release does.
+fn check(spec: &ClusterSpec, common: &str, own: &str) -> Result<(), Vec<String>> {
+    let parse = |text| Properties::parse("spec", text).map_err(|error| vec![error]);
+    let read = || {
+        let mut properties = parse(common)?;
+        properties.extend(parse(own)?);
+        for (key, value) in &spec.config {
+            // What is dynamic is not in the file.
+            if properties.get(key).is_none() {
+                properties.set(&format!("{key}={value}")).map_err(|error| vec![error])?;
+            }
+        }
+        BrokerConfig::from_properties(&properties)
+    };
+    let words = |error: &broker_config::error::ConfigError| format!("spec.config: {error}");
+    read().map(drop).map_err(|errors| errors.iter().map(words).collect())
+}
