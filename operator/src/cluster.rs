@@ -1,6 +1,8 @@
 //! What is done about one `Cluster`. So far: what its parts are called (`names`), what its brokers read (`settings`),
 //! and which of them may restart now (`roll`).
 
+pub mod build;
 pub mod names;
 pub mod roll;
 pub mod settings;
+pub mod validate;

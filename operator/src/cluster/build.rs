@@ -10,6 +10,7 @@ pub mod service;
 pub mod stateful_set;
 #[cfg(test)]
 mod tests;
+pub mod zookeeper;
 
 use std::collections::BTreeMap;
 

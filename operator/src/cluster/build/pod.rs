@@ -84,7 +84,7 @@ fn pod(valid: &Valid) -> PodSpec {
         }]),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
-        affinity: Some(affinity.unwrap_or_else(|| apart(valid))),
+        affinity: Some(affinity.unwrap_or_else(|| apart(valid, Component::Broker))),
         topology_spread_constraints: spread(valid, scheduling.topology_spread_constraints),
         priority_class_name,
         ..PodSpec::default()
@@ -151,7 +151,8 @@ fn mounted(name: &str, path: String, is_read_only: bool) -> VolumeMount {
     }
 }
 
-fn field(name: &str, path: &str) -> EnvVar {
+/// A variable that Kubernetes sets.
+pub(super) fn field(name: &str, path: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
@@ -176,10 +177,10 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-/// Brokers of one cluster shun each other, so that a node that dies takes one of them.
-fn apart(valid: &Valid) -> Affinity {
+/// Pods of one component shun each other, so that a node that dies takes one of them.
+pub(super) fn apart(valid: &Valid, component: Component) -> Affinity {
     let term = PodAffinityTerm {
-        label_selector: Some(selector(valid.names.selector(Component::Broker))),
+        label_selector: Some(selector(valid.names.selector(component))),
         topology_key: "kubernetes.io/hostname".to_owned(),
         ..PodAffinityTerm::default()
     };

@@ -9,6 +9,7 @@ use super::config_map::config_map;
 use super::network_policy::network_policy;
 use super::service::services;
 use super::stateful_set::stateful_set;
+use super::zookeeper::ensemble;
 use crate::cluster::names::{Names, REVISION_ANNOTATION};
 use crate::cluster::settings::{Change, Outside};
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
@@ -165,6 +166,25 @@ fn a_broker_waits_until_it_is_known_where_it_is_found() {
     let expected =
         ["orders", "orders-brokers", "orders-outside", "orders-outside-0", "orders-outside-1"];
     assert_eq!(names, expected.map(str::to_owned).into());
+}
+
+/// Servers find each other by the names that brokers find them by, and count from 1; one alone is no ensemble.
+#[test]
+fn an_ensemble_is_made_where_it_is_managed() {
+    let made = |replicas: i32| {
+        ensemble(&valid(&json!({"zookeeper": {"managed": {"replicas": replicas}}}))).unwrap()
+    };
+    let three = made(3);
+    let settings = &three.config_map.data.as_ref().unwrap()["zoo.cfg"];
+    let servers = settings.lines().filter(|line| line.starts_with("server.")).collect::<Vec<_>>();
+    let last = "server.3=orders-zookeeper-2.orders-zookeeper.shop.svc:2888:3888";
+    assert_eq!((servers.len(), servers[2]), (3, last));
+    assert_eq!(three.stateful_set.spec.unwrap().replicas, Some(3));
+    let alone = made(1).config_map.data.unwrap().remove("zoo.cfg").unwrap();
+    assert!(!alone.contains("server."), "{alone}");
+    let elsewhere = valid(&json!({"zookeeper": {"connect": "zk:2181"}}));
+    assert_eq!(ensemble(&elsewhere), None);
+    assert!(elsewhere.file.contains("zookeeper.connect=zk:2181"), "{}", elsewhere.file);
 }
 
 /// Nobody is evicted while a broker is away or about to go.
