@@ -78,7 +78,7 @@ fn thing(spec: &Value) -> Value {
 async fn objects_are_held_against_their_schema() {
     let fake = Fake::new();
     assert_eq!(fake.try_create(thing(&json!({}))).unwrap_err().code, 404);
-    fake.define(&definition());
+    fake.create(definition());
     let made = fake.create(thing(&json!({ "color": "red", "taste": "sweet" })));
     assert_eq!(made["spec"], json!({ "color": "red", "brokers": 3 }));
     for (pointer, wrong) in [("/spec/brokers", json!(0)), ("/spec/color", json!("green"))] {
@@ -95,7 +95,7 @@ async fn objects_are_held_against_their_schema() {
 #[tokio::test(start_paused = true)]
 async fn conditions_have_owners_each() {
     let fake = Fake::new();
-    fake.define(&definition());
+    fake.create(definition());
     fake.create(thing(&json!({})));
     let things = api(&fake.connect("a").client(), "example.dev", "v1", "Thing");
     let say = |name: &str, status: Option<&str>| {
@@ -122,7 +122,7 @@ async fn conditions_have_owners_each() {
 #[tokio::test(start_paused = true)]
 async fn scale_is_another_view() {
     let fake = Fake::new();
-    fake.define(&definition());
+    fake.create(definition());
     fake.create(thing(&json!({})));
     let things = api(&fake.connect("a").client(), "example.dev", "v1", "Thing");
     assert_eq!(things.get_scale("t").await.unwrap().spec.unwrap().replicas, Some(3));
@@ -144,7 +144,7 @@ async fn scale_is_another_view() {
 async fn what_the_operator_defines_is_served() {
     let fake = Fake::new();
     for definition in operator::crd::all() {
-        fake.define(&serde_json::to_value(definition).unwrap());
+        fake.create(serde_json::to_value(definition).unwrap());
     }
     let topic = json!({
         "apiVersion": "ottla.dev/v1alpha1",

@@ -73,7 +73,7 @@ async fn on_delete_rolls_nothing_by_itself() {
     fake.settle();
     assert_eq!(revisions(&fake), [old.clone(), old.clone()]);
     let status = set(&fake)["status"].clone();
-    assert_eq!(status["updatedReplicas"], 0);
+    assert!(status.get("updatedReplicas").is_none(), "zero is left out");
     let new = status["updateRevision"].as_str().unwrap().to_owned();
     for (pod, expected) in [("broker-1", [&old, &new]), ("broker-0", [&new, &new])] {
         fake.delete("pods", "default", pod);
@@ -203,7 +203,9 @@ async fn pods_are_what_the_test_says() {
         fake.pods(move |_| said.clone());
         fake.create(stateful_set(1, "OnDelete", "Parallel"));
         // A failed pod is replaced for ever, so it is not waited for.
-        (0..4).for_each(|_| drop(fake.step()));
+        for _ in 0..4 {
+            fake.step();
+        }
         let pod = fake.get("pods", "default", "broker-0");
         let is_replaced = pod.is_none() && pod_is == PodIs::Failed;
         assert!(is_replaced || pod.unwrap()["status"]["phase"] == phase, "{pod_is:?}");

@@ -116,7 +116,7 @@ async fn a_watcher_of_the_client_keeps_up() {
     while seen.len() < 4 {
         match events.next().await.unwrap() {
             Ok(Event::InitApply(map)) => {
-                seen.push(format!("there is {}", map.metadata.name.unwrap()))
+                seen.push(format!("there is {}", map.metadata.name.unwrap()));
             }
             Ok(Event::InitDone) => {
                 if seen.len() == 1 {

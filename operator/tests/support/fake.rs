@@ -118,28 +118,6 @@ impl Fake {
         fake
     }
 
-    /// Serves the resource of a `CustomResourceDefinition`, and stores the definition as established.
-    pub(crate) fn define(&self, definition: &Value) {
-        self.create(definition.clone());
-        let key = self.key("customresourcedefinitions", "", text(definition, "/metadata/name"));
-        self.with(|state| {
-            state.kinds.define(definition);
-            let now = state.clock.now();
-            let established = state.update(&key, Who::status(USER), |definition| {
-                cluster::condition::say(definition, "NamesAccepted", true, "NoConflicts", &now);
-                cluster::condition::say(
-                    definition,
-                    "Established",
-                    true,
-                    "InitialNamesAccepted",
-                    &now,
-                );
-                Ok(())
-            });
-            established.unwrap();
-        });
-    }
-
     /// Opens a connection for one client.
     pub(crate) fn connect(&self, name: &str) -> Connection {
         let mut connections = self.shared.connections.lock().unwrap();
@@ -267,7 +245,7 @@ impl Fake {
             if self.mark() == before {
                 return;
             }
-            if self.clock().elapsed() > start + Duration::from_secs(86_400) {
+            if self.clock().elapsed() > start + Duration::from_hours(24) {
                 let calls = self.calls();
                 let last: Vec<String> = calls.iter().rev().take(20).map(Call::to_string).collect();
                 panic!("no rest within a day; the last calls:\n{}", last.join("\n"));

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::json::{drop_nulls, items, put_default, text};
+use super::json::{drop_empty, drop_nulls, items, put_default, text};
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::schema::{Wrong, conform};
@@ -26,13 +26,17 @@ pub(crate) fn admit(
     object: &mut Value,
     before: Option<&Value>,
 ) -> Result<(), Refusal> {
-    let wrong = match &kind.schema {
-        Some(schema) => conform(object, schema),
-        None => {
-            drop_nulls(object);
-            put_defaults(kind, object);
-            before.map_or_else(Vec::new, |before| immutable(kind, before, object))
-        }
+    if let Some(metadata) = object.get_mut("metadata") {
+        drop_nulls(metadata);
+        drop_empty(metadata);
+    }
+    let wrong = if let Some(schema) = &kind.schema {
+        conform(object, schema)
+    } else {
+        drop_nulls(object);
+        drop_empty(object);
+        put_defaults(kind, object);
+        before.map_or_else(Vec::new, |before| immutable(kind, before, object))
     };
     let name = text(object, "/metadata/name").to_owned();
     if wrong.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, &name, &wrong)) }
@@ -43,6 +47,10 @@ fn put_defaults(kind: &Kind, object: &mut Value) {
         "StatefulSet" => stateful_set(object),
         "Pod" => pod_spec(&mut object["spec"]),
         "Service" => service(object),
+        "Namespace" => {
+            let name = object["metadata"]["name"].clone();
+            put_default(object, "/metadata/labels/kubernetes.io~1metadata.name", name);
+        }
         "PersistentVolumeClaim" => put_default(object, "/spec/volumeMode", "Filesystem"),
         "Secret" => put_default(object, "/type", "Opaque"),
         _ => {}
@@ -53,8 +61,10 @@ fn stateful_set(object: &mut Value) {
     put_default(object, "/spec/replicas", 1);
     put_default(object, "/spec/podManagementPolicy", "OrderedReady");
     put_default(object, "/spec/revisionHistoryLimit", 10);
+    // The partition has a default where nothing is said of the strategy, or something of the partition's parent.
+    let is_unset = text(object, "/spec/updateStrategy/type").is_empty();
     put_default(object, "/spec/updateStrategy/type", "RollingUpdate");
-    if text(object, "/spec/updateStrategy/type") == "RollingUpdate" {
+    if is_unset || object.pointer("/spec/updateStrategy/rollingUpdate").is_some() {
         put_default(object, "/spec/updateStrategy/rollingUpdate/partition", 0);
     }
     let policy = "/spec/persistentVolumeClaimRetentionPolicy";

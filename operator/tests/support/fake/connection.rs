@@ -200,11 +200,12 @@ async fn carry(connection: Connection, request: Request<Body>) -> Result<Respons
     if line.is_dead() {
         return pending().await;
     }
-    if let Some(kind @ (Fault::Refused | Fault::AnswerLost)) = fault {
-        let kind = match kind {
-            Fault::Refused => io::ErrorKind::ConnectionRefused,
-            _ => io::ErrorKind::ConnectionReset,
-        };
+    let lost = match fault {
+        Some(Fault::Refused) => Some(io::ErrorKind::ConnectionRefused),
+        Some(Fault::AnswerLost) => Some(io::ErrorKind::ConnectionReset),
+        Some(Fault::Code(_) | Fault::KilledBefore | Fault::KilledAfter) | None => None,
+    };
+    if let Some(kind) = lost {
         return Err(io::Error::from(kind).into());
     }
     fake.travel().await;

@@ -70,15 +70,19 @@ impl Deletion {
 
     /// Holds the preconditions against the object.
     pub(super) fn admit(&self, kind: &Kind, object: &Value) -> Result<(), Refusal> {
-        let wanted =
-            [("UID", &self.uid, "uid"), ("ResourceVersion", &self.version, "resourceVersion")];
-        for (word, wanted, field) in wanted {
+        let name = text(object, "/metadata/name");
+        let rules = [
+            ("UID", &self.uid, "uid", "deleted and then recreated"),
+            ("ResourceVersion", &self.version, "resourceVersion", "modified"),
+        ];
+        for (word, wanted, field, what) in rules {
             let found = text(object, &format!("/metadata/{field}"));
             if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != found) {
                 let why = format!(
-                    "Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}"
+                    "the {word} in the precondition ({wanted}) does not match the {word} in record \
+                     ({found}). The object might have been {what}"
                 );
-                return Err(Refusal::conflict(kind, text(object, "/metadata/name"), &why));
+                return Err(Refusal::precondition(kind, name, &why));
             }
         }
         Ok(())

@@ -39,9 +39,11 @@ pub(crate) fn evict(state: &mut State, key: &Key, body: &Value) -> Result<(), Re
         _ if is_over => {}
         _ => {
             let mut refusal = Refusal::planted(500);
-            refusal.message = "This pod has more than one PodDisruptionBudget, which the eviction \
-                               subresource does not support."
-                .to_owned();
+            refusal.message.replace_range(
+                ..,
+                "This pod has more than one PodDisruptionBudget, which the eviction \
+                               subresource does not support.",
+            );
             return Err(refusal);
         }
     }

@@ -67,6 +67,33 @@ pub(crate) fn drop_nulls(value: &mut Value) {
     }
 }
 
+/// Maps that a typed object loses where they are empty.
+const OMITTED_MAPS: [&str; 9] = [
+    "annotations",
+    "binaryData",
+    "data",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "stringData",
+];
+
+/// Removes the lists and maps that a typed object loses where they are empty.
+pub(crate) fn drop_empty(value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.values_mut().for_each(drop_empty);
+        let is_empty_map = |name: &str, below: &Value| {
+            OMITTED_MAPS.contains(&name) && below.as_object().is_some_and(Map::is_empty)
+        };
+        let is_empty_list = |below: &Value| below.as_array().is_some_and(Vec::is_empty);
+        map.retain(|name, below| !is_empty_list(below) && !is_empty_map(name, below));
+    } else if let Some(list) = value.as_array_mut() {
+        list.iter_mut().for_each(drop_empty);
+    }
+}
+
 /// Changes `target` by a merge patch (RFC 7386).
 pub(crate) fn merge_patch(target: &mut Value, patch: &Value) {
     let Some(changes) = patch.as_object() else {

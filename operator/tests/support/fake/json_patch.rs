@@ -5,12 +5,13 @@ use serde_json::Value;
 use super::json::text;
 use super::refusal::Refusal;
 
-/// Changes `object` by the operations in `patch`.
-pub(crate) fn patch(object: &mut Value, patch: &Value) -> Result<(), Refusal> {
-    let operations = patch.as_array().ok_or_else(|| Refusal::bad_request("a list is expected"))?;
+/// Changes `object` by the operations given.
+pub(crate) fn change(object: &mut Value, operations: &Value) -> Result<(), Refusal> {
+    let operations =
+        operations.as_array().ok_or_else(|| Refusal::bad_request("a list is expected"))?;
     for operation in operations {
-        let (op, path) = (text(operation, "/op"), text(operation, "/path"));
-        let done = match op {
+        let (verb, path) = (text(operation, "/op"), text(operation, "/path"));
+        let done = match verb {
             "test" => object.pointer(path) == Some(&operation["value"]),
             "add" => add(object, path, operation["value"].clone()),
             "replace" => {
@@ -18,11 +19,11 @@ pub(crate) fn patch(object: &mut Value, patch: &Value) -> Result<(), Refusal> {
                 place.map(|place| *place = operation["value"].clone()).is_some()
             }
             "remove" => remove(object, path),
-            _ => return Err(Refusal::bad_request(format!("unexpected kind: {op}"))),
+            _ => return Err(Refusal::bad_request(format!("unexpected kind: {verb}"))),
         };
         if !done {
-            let mut refusal =
-                Refusal::bad_request(format!("the server rejected our request: {op} {path}"));
+            let said = "the server rejected our request due to an error in our request";
+            let mut refusal = Refusal::bad_request(said);
             (refusal.code, refusal.reason) = (422, "Invalid");
             return Err(refusal);
         }

@@ -9,6 +9,8 @@ use super::json::{items, text};
 
 /// One resource.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "a kind has a kind: Kubernetes says so")]
+#[allow(clippy::struct_excessive_bools, reason = "a row of a table")]
 pub(crate) struct Kind {
     /// Empty for the core group.
     pub(crate) group: String,

@@ -140,15 +140,41 @@ pub(crate) fn merge(live: &Value, config: &Value, shape: &Shape<'_>) -> Value {
     if how == List::Atomic {
         return config.clone();
     }
-    let mut merged = old.clone();
-    for element in wanted {
-        let step = how.step(element);
-        match merged.iter_mut().find(|known| how.step(known) == step) {
-            Some(known) => *known = merge(known, element, &shape.element()),
-            None => merged.push(element.clone()),
+    Value::Array(merge_lists(old, wanted, &how, shape))
+}
+
+/// Merges two lists by their keys. The applied order holds; what is only in the live list stays before the element that
+/// it stood before.
+fn merge_lists(live: &[Value], applied: &[Value], how: &List, shape: &Shape<'_>) -> Vec<Value> {
+    let steps = |list: &[Value]| list.iter().map(|element| how.step(element)).collect::<Vec<_>>();
+    let (old, new) = (steps(live), steps(applied));
+    let merged = |at: usize| match old.iter().position(|step| *step == new[at]) {
+        Some(known) => merge(&live[known], &applied[at], &shape.element()),
+        None => applied[at].clone(),
+    };
+    let mut list = Vec::new();
+    let (mut in_old, mut in_new) = (0, 0);
+    while in_old < old.len() || in_new < new.len() {
+        let next_shared = new[in_new..].iter().find(|step| old.contains(step));
+        if let Some(step) = old.get(in_old) {
+            if !new.contains(step) {
+                list.push(live[in_old].clone());
+                in_old += 1;
+                continue;
+            }
+            let is_met = new.get(in_new) == Some(step);
+            if is_met || next_shared != Some(step) {
+                // Met here, or taken before, or due later in the applied order.
+                in_old += 1;
+            }
+            if !is_met && next_shared != Some(step) {
+                continue;
+            }
         }
+        list.push(merged(in_new));
+        in_new += 1;
     }
-    Value::Array(merged)
+    list
 }
 
 /// Takes from `value` what `gone` names and nobody in `owned` has, nor anything below it.

@@ -37,6 +37,20 @@ struct Owner {
     fields: Fields,
 }
 
+impl Owner {
+    /// Returns who it is as a conflict names it.
+    fn name(&self, kind: &Kind) -> String {
+        let mut name = format!("\"{}\"", self.manager);
+        if !self.subresource.is_empty() {
+            name.push_str(&format!(" with subresource \"{}\"", self.subresource));
+        }
+        if self.operation == "Update" {
+            name.push_str(&format!(" using {}", kind.api_version()));
+        }
+        name
+    }
+}
+
 /// A writer: the manager's name, and the subresource it writes through (empty for none).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer<'a> {
@@ -124,10 +138,14 @@ fn field(name: &str) -> Step {
 }
 
 /// Returns what a set has besides the places that are in every object.
-fn without_roots(mut fields: Fields) -> Fields {
+fn without_roots(kind: &Kind, mut fields: Fields) -> Fields {
     fields.here = false;
-    if let Some(metadata) = fields.below.get_mut(&field("metadata")) {
-        metadata.here = false;
+    let is_typed = kind.schema.is_none();
+    for (name, is_everywhere) in [("metadata", true), ("spec", is_typed), ("status", is_typed)] {
+        let found = fields.below.get_mut(&field(name)).filter(|found| !found.below.is_empty());
+        if let Some(found) = found.filter(|_| is_everywhere) {
+            found.here = false;
+        }
     }
     fields
 }
@@ -135,8 +153,8 @@ fn without_roots(mut fields: Fields) -> Fields {
 fn changes(kind: &Kind, before: &Value, after: &Value) -> Difference {
     let shape = Shape::root(kind);
     let mut difference = compare(&owned_part(before), &owned_part(after), &shape);
-    difference.added = without_roots(difference.added);
-    difference.removed = without_roots(difference.removed);
+    difference.added = without_roots(kind, difference.added);
+    difference.removed = without_roots(kind, difference.removed);
     difference
 }
 
@@ -179,7 +197,7 @@ pub(crate) fn apply(
     let shape = Shape::root(kind);
     let mut owners = read(live);
     let config_part = owned_part(config);
-    let applied = without_roots(fields_of(&config_part, &shape));
+    let applied = without_roots(kind, fields_of(&config_part, &shape));
     let mut after = merge(live, &config_part, &shape);
     let mine = owners.iter().position(|owner| writer.is("Apply", owner));
     let gone = mine.map(|at| owners[at].fields.clone()).unwrap_or_default();
@@ -190,7 +208,9 @@ pub(crate) fn apply(
         Some(_) => {}
         None => owners.push(writer.owner("Apply", applied.clone())),
     }
-    let owned = owners.iter().fold(Fields::default(), |all, owner| all.union(&owner.fields));
+    let mut owned = owners.iter().fold(Fields::default(), |all, owner| all.union(&owner.fields));
+    // Every object keeps its name.
+    owned.insert(&[field("metadata"), field("name")]);
     prune(&mut after, &gone, &owned, &shape);
 
     let difference = changes(kind, live, &after);
@@ -199,7 +219,8 @@ pub(crate) fn apply(
     for owner in owners.iter_mut().filter(|owner| !writer.is("Apply", owner)) {
         let taken = owner.fields.intersection(&won);
         let paths = taken.paths().into_iter();
-        conflicts.extend(paths.map(|path| (owner.manager.clone(), path)));
+        let who = owner.name(kind);
+        conflicts.extend(paths.map(|path| (who.clone(), path)));
         owner.fields = owner.fields.difference(&taken).difference(&difference.removed);
     }
     if !force && !conflicts.is_empty() {

@@ -65,27 +65,84 @@ impl Refusal {
         let cause = |(manager, field): &(String, String)| {
             json!({
                 "reason": "FieldManagerConflict",
-                "message": format!("conflict with \"{manager}\""),
+                "message": format!("conflict with {manager}"),
                 "field": field,
             })
         };
-        let count = conflicts.len();
-        let (noun, first) = (if count == 1 { "conflict" } else { "conflicts" }, &conflicts[0]);
-        let message =
-            format!("Apply failed with {count} {noun}: conflict with \"{}\": {}", first.0, first.1);
         let causes = conflicts.iter().map(cause).collect();
-        Self::new(409, "Conflict", message).with_causes(causes)
+        let mut said = format!("Apply failed with {} conflict", conflicts.len());
+        if let [(manager, field)] = conflicts {
+            said.push_str(&format!(": conflict with {manager}: {field}"));
+            return Self::new(409, "Conflict", said).with_causes(causes);
+        }
+        said.push_str("s: ");
+        let mut last = None;
+        for (manager, field) in conflicts {
+            if last != Some(manager) {
+                said.push_str(if last.is_some() { "\n" } else { "" });
+                said.push_str(&format!("conflicts with {manager}:"));
+                last = Some(manager);
+            }
+            said.push_str(&format!("\n- {field}"));
+        }
+        Self::new(409, "Conflict", said).with_causes(causes)
     }
 
     /// What was sent breaks a rule; a pair is (field, why).
     pub(crate) fn invalid(kind: &Kind, name: &str, errors: &[(String, String)]) -> Self {
-        let cause = |(field, why): &(String, String)| json!({ "reason": "FieldValueInvalid", "message": why, "field": field });
+        let dot = if kind.group.is_empty() { "" } else { "." };
+        let subject = format!("{}{dot}{} \"{name}\"", kind.kind, kind.group);
+        let mut refusal = Self::broken_rule(&subject, errors);
+        refusal.details["kind"] = kind.kind.clone().into();
+        refusal.details["group"] = kind.group.clone().into();
+        refusal.details["name"] = name.into();
+        refusal
+    }
+
+    /// An update of a kind that takes none without the version that was read.
+    pub(crate) fn no_version(kind: &Kind, name: &str) -> Self {
+        let why = "Invalid value: 0: must be specified for an update".to_owned();
+        let subject = format!("{} \"{name}\"", kind.resource());
+        let wrong = ("metadata.resourceVersion".to_owned(), why);
+        let causes = Self::broken_rule(&subject, &[wrong]);
+        let details = causes.details["causes"].clone();
+        let mut refusal = Self::new(422, "Invalid", causes.message).about(kind, name);
+        refusal.details["causes"] = details;
+        refusal
+    }
+
+    /// An apply that does not say who applies.
+    pub(crate) fn no_manager() -> Self {
+        let why = "Required value: is required for apply patch".to_owned();
+        let mut refusal =
+            Self::broken_rule("PatchOptions.meta.k8s.io \"\"", &[("fieldManager".to_owned(), why)]);
+        refusal.details["group"] = "meta.k8s.io".into();
+        refusal.details["kind"] = "PatchOptions".into();
+        refusal
+    }
+
+    fn broken_rule(subject: &str, errors: &[(String, String)]) -> Self {
+        let cause = |(field, why): &(String, String)| {
+            let reason = match why.split_once(['v', ':']).map(|(word, _)| word.trim()) {
+                Some("Forbidden") => "FieldValueForbidden",
+                Some("Required") => "FieldValueRequired",
+                Some("Unsupported") => "FieldValueNotSupported",
+                _ => "FieldValueInvalid",
+            };
+            json!({ "reason": reason, "message": why, "field": field })
+        };
         let said: Vec<String> =
             errors.iter().map(|(field, why)| format!("{field}: {why}")).collect();
-        let message =
-            format!("{}.{} \"{name}\" is invalid: {}", kind.kind, kind.group, said.join(", "));
-        let causes = errors.iter().map(cause).collect();
-        Self::new(422, "Invalid", message).about(kind, name).with_causes(causes)
+        let message = format!("{subject} is invalid: {}", said.join(", "));
+        Self::new(422, "Invalid", message).with_causes(errors.iter().map(cause).collect())
+    }
+
+    /// A deletion that is meant for another object than the one that is there.
+    pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.kind);
+        let mut refusal = Self::new(409, "Conflict", message).about(kind, name);
+        refusal.details["kind"] = kind.kind.clone().into();
+        refusal
     }
 
     pub(crate) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
@@ -103,6 +160,11 @@ impl Refusal {
             "field": "metadata.namespace",
         });
         Self::forbidden(kind, name, &why).with_causes(vec![cause])
+    }
+
+    pub(crate) fn created_with_version() -> Self {
+        let message = "resourceVersion should not be set on objects to be created".to_owned();
+        Self::new(500, "", message)
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -150,6 +212,9 @@ impl Refusal {
 
     /// Returns the body of the answer.
     pub(crate) fn status(&self) -> Value {
+        let mut details = self.details.clone();
+        let is_said = |_: &String, said: &mut Value| *said != "";
+        details.as_object_mut().unwrap().retain(is_said);
         json!({
             "kind": "Status",
             "apiVersion": "v1",
@@ -157,7 +222,7 @@ impl Refusal {
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            "details": self.details,
+            "details": details,
             "code": self.code,
         })
     }

@@ -62,7 +62,9 @@ fn walk(value: &mut Value, schema: &Value, path: &str, wrong: &mut Vec<Wrong>) {
             }
         } else if let Some(below) = additional {
             let names: Vec<String> = map.keys().cloned().collect();
-            names.iter().for_each(|name| field(map, name, below, path, wrong));
+            for name in &names {
+                field(map, name, below, path, wrong);
+            }
         }
     } else if let Some(list) = value.as_array_mut() {
         for (index, element) in list.iter_mut().enumerate() {

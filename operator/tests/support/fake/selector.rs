@@ -81,7 +81,11 @@ fn label(part: &str) -> Result<Requirement, Refusal> {
         Ok(Requirement { name: name.trim().to_owned(), values, negated })
     };
     if let Some((head, list)) = part.split_once('(') {
-        let values = list.trim_end_matches(')').split(',').map(|value| value.trim().to_owned());
+        let Some(list) = list.strip_suffix(')') else {
+            let message = "unable to parse requirement: found '', expected: ',' or ')'";
+            return Err(Refusal::bad_request(message));
+        };
+        let values = list.split(',').map(|value| value.trim().to_owned());
         let (name, operator) = head.trim().split_once(' ').unwrap_or((head, ""));
         return match operator.trim() {
             "in" => requirement(name, Some(values.collect()), false),
@@ -105,7 +109,11 @@ fn field(kind: &Kind, part: &str) -> Result<Requirement, Refusal> {
     let path = format!(".{name}");
     let known = ["metadata.name", "metadata.namespace"].contains(&name);
     if !known && !kind.selectable.contains(&path) {
-        return Err(Refusal::bad_request(format!("field label not supported: {name}")));
+        let mut paths = vec!["\"metadata.name\"".to_owned(), "\"metadata.namespace\"".to_owned()];
+        paths.extend(kind.selectable.iter().map(|path| format!("\"{}\"", &path[1..])));
+        let message =
+            format!("\"{name}\" is not a known field selector: only {}", paths.join(", "));
+        return Err(Refusal::bad_request(message));
     }
     let values = Some(vec![value.to_owned()]);
     Ok(Requirement { name: path.replace('.', "/"), values, negated })

@@ -45,11 +45,10 @@ pub(crate) fn serve(state: &mut State, request: &Request) -> Result<Answer, Refu
         "deletecollection" => Answer::Object(200, delete_all(state, request)?),
         verb => return Err(Refusal::not_allowed(verb)),
     };
+    let shows_less = request.metadata_only && request.verb != "list";
     Ok(match answer {
-        Answer::Object(code, object) if request.metadata_only && request.verb != "list" => {
-            Answer::Object(code, metadata_of(&object))
-        }
-        other => other,
+        Answer::Object(code, object) if shows_less => Answer::Object(code, metadata_of(&object)),
+        Answer::Object(..) | Answer::Watch(_) => answer,
     })
 }
 
@@ -84,10 +83,11 @@ fn write(state: &mut State, key: &Key, request: &Request) -> Result<Answer, Refu
     if request.subresource == "scale" {
         return scale(state, key, request);
     }
+    admit_media_type(request)?;
     let who = who(request);
     if is_apply {
         if request.parameter("fieldManager").is_empty() {
-            return Err(Refusal::bad_request("fieldManager is required for apply patch"));
+            return Err(Refusal::no_manager());
         }
         let force = request.parameter("force") == "true";
         let (object, is_new) = state.apply(key, &request.body, who, force)?;
@@ -95,6 +95,25 @@ fn write(state: &mut State, key: &Key, request: &Request) -> Result<Answer, Refu
     }
     let object = state.update(key, who, |object| change(request, object))?;
     Ok(Answer::Object(200, object))
+}
+
+const PATCHES: [&str; 3] =
+    ["application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"];
+
+/// Refuses a patch of another form, and an object with another name than that in the path.
+fn admit_media_type(request: &Request) -> Result<(), Refusal> {
+    let media_type = request.content_type.split(';').next().unwrap_or_default();
+    if request.verb == "patch" && !PATCHES.contains(&media_type) {
+        return Err(Refusal::unsupported_patch(media_type));
+    }
+    let sent = text(&request.body, "/metadata/name");
+    if request.verb == "update" && sent != request.name {
+        let path = &request.name;
+        return Err(Refusal::bad_request(format!(
+            "the name of the object ({sent}) does not match the name on the URL ({path})"
+        )));
+    }
+    Ok(())
 }
 
 /// Changes `object` as the body of an update or a patch says.
@@ -105,7 +124,7 @@ fn change(request: &Request, object: &mut Value) -> Result<(), Refusal> {
     }
     match request.content_type.split(';').next().unwrap_or_default() {
         "application/merge-patch+json" => merge_patch(object, &request.body),
-        "application/json-patch+json" => super::json_patch::patch(object, &request.body)?,
+        "application/json-patch+json" => super::json_patch::change(object, &request.body)?,
         other => return Err(Refusal::unsupported_patch(other)),
     }
     Ok(())
@@ -118,14 +137,22 @@ fn scale_of(request: &Request, object: &Value) -> Value {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": {},
-        "spec": { "replicas": number(object, &paths.replicas).unwrap_or(0) },
+        "spec": {},
         "status": { "replicas": number(object, &paths.status_replicas).unwrap_or(0) },
     });
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         copy(&mut scale, object, &format!("/metadata/{field}"));
     }
+    if let Some(replicas) = number(object, &paths.replicas).filter(|replicas| *replicas != 0) {
+        put(&mut scale, "/spec/replicas", replicas);
+    }
     if let Some(selector) = &paths.selector {
         put(&mut scale, "/status/selector", text(object, selector));
+    } else {
+        let labels = super::json::pairs(object, "/spec/selector/matchLabels");
+        let labels: Vec<String> =
+            labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        put(&mut scale, "/status/selector", labels.join(","));
     }
     scale
 }
@@ -144,7 +171,7 @@ fn scale(state: &mut State, key: &Key, request: &Request) -> Result<Answer, Refu
         if !version.is_empty() {
             put(object, "/metadata/resourceVersion", version);
         }
-        put(object, &pointer, scale["spec"]["replicas"].clone());
+        put(object, &pointer, number(&scale, "/spec/replicas").unwrap_or(0));
         Ok(())
     })?;
     Ok(Answer::Object(200, scale_of(request, &object)))

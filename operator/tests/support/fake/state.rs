@@ -79,15 +79,15 @@ impl State {
         mut object: Value,
         who: Who<'_>,
     ) -> Result<Value, Refusal> {
-        let key = self.admit_new(kind, namespace, &mut object)?;
         if !text(&object, "/metadata/resourceVersion").is_empty() {
-            let message = "resourceVersion should not be set on objects to be created";
-            return Err(Refusal::bad_request(message));
+            return Err(Refusal::created_with_version());
         }
         take(&mut object, "/metadata/managedFields");
+        let key = self.admit_new(kind, namespace, &mut object)?;
         let now = self.clock.now();
         let writer = Writer { manager: who.manager, subresource: who.subresource, now: &now };
         owners::update(kind, &skeleton(&object), &mut object, writer);
+        initial(kind, &mut object);
         Ok(self.commit(key, object, who))
     }
 
@@ -115,7 +115,8 @@ impl State {
         }
         let name = text(object, "/metadata/name").to_owned();
         if name.is_empty() {
-            let wrong = ("metadata.name".to_owned(), "Required value".to_owned());
+            let why = "Required value: name or generateName is required".to_owned();
+            let wrong = ("metadata.name".to_owned(), why);
             return Err(Refusal::invalid(kind, "", &[wrong]));
         }
         if kind.namespaced {
@@ -133,7 +134,6 @@ impl State {
         if kind.has_status {
             take(object, "/status");
         }
-        initial(kind, object);
         admit(kind, object, None)?;
         let id = self.next_id();
         put(object, "/metadata/uid", format!("00000000-0000-4000-8000-{id:012x}"));
@@ -212,13 +212,17 @@ impl State {
                 return Err(Refusal::not_found(&kind, &key.name));
             }
             if !text(&config, "/metadata/uid").is_empty() {
-                let why = "uid mismatch: the provided object specified a uid, and no existing \
-                           object was found";
-                return Err(Refusal::conflict(&kind, &key.name, why));
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was \
+                     found",
+                    text(&config, "/metadata/uid")
+                );
+                return Err(Refusal::conflict(&kind, &key.name, &why));
             }
             put(&mut config, "/metadata/name", key.name.clone());
             let mut made = owners::apply(&kind, &skeleton(&config), &config, writer, force)?;
             let key = self.admit_new(&kind, &key.namespace, &mut made)?;
+            initial(&kind, &mut made);
             return Ok((self.commit(key, made, who), true));
         };
         let version = text(&config, "/metadata/resourceVersion").to_owned();
@@ -245,7 +249,10 @@ impl State {
     ) -> Result<(), Refusal> {
         let name = text(before, "/metadata/name");
         if text(after, "/metadata/name") != name {
-            let message = "the name of the object does not match the name on the URL";
+            let message = format!(
+                "the name of the object ({}) does not match the name on the URL ({name})",
+                text(after, "/metadata/name")
+            );
             return Err(Refusal::bad_request(message));
         }
         let uid = text(after, "/metadata/uid");
@@ -258,20 +265,13 @@ impl State {
         }
         let version = text(after, "/metadata/resourceVersion");
         if version.is_empty() && kind.needs_version {
-            let why = "Invalid value: 0: must be specified for an update".to_owned();
-            let wrong = ("metadata.resourceVersion".to_owned(), why);
-            return Err(Refusal::invalid(kind, name, &[wrong]));
+            return Err(Refusal::no_version(kind, name));
         }
         if !version.is_empty() && version != text(before, "/metadata/resourceVersion") {
             return Err(Refusal::modified(kind, name));
         }
         if who.subresource == "status" {
-            let status = after.get("status").cloned();
-            *after = before.clone();
-            match status {
-                Some(status) => put(after, "/status", status),
-                None => drop(take(after, "/status")),
-            }
+            keep_all_but_status(kind, before, after);
         } else if kind.has_status {
             copy(after, before, "/status");
         }
@@ -298,7 +298,14 @@ impl State {
             Key::new("storageclasses.storage.k8s.io", "", text(after, "/spec/storageClassName"));
         let allowed =
             self.store.get(&class).is_some_and(|class| class["allowVolumeExpansion"] == true);
+        let is_bound = text(before, "/status/phase") == "Bound";
         match grows(before, after) {
+            Some(true) if !is_bound => {
+                let why = "Forbidden: spec is immutable after creation except resources.requests \
+                           and volumeAttributesClassName for bound claims";
+                let wrong = ("spec".to_owned(), why.to_owned());
+                Err(Refusal::invalid(kind, name, &[wrong]))
+            }
             Some(true) if !allowed => {
                 let why = "only dynamically provisioned pvc can be resized and the storageclass \
                            that provisions the pvc must support resize";
@@ -366,7 +373,13 @@ impl State {
     }
 
     fn commit(&mut self, key: Key, object: Value, who: Who<'_>) -> Value {
-        if who.dry_run { object } else { self.store.put(key, object) }
+        if who.dry_run {
+            return object;
+        }
+        if key.resource == "customresourcedefinitions.apiextensions.k8s.io" {
+            self.kinds.define(&object);
+        }
+        self.store.put(key, object)
     }
 }
 
@@ -389,6 +402,16 @@ fn skeleton(object: &Value) -> Value {
     } })
 }
 
+/// Takes from `after` what a write of the status does not change; of a built-in kind it changes the metadata too.
+fn keep_all_but_status(kind: &Kind, before: &Value, after: &mut Value) {
+    let sent = after.clone();
+    *after = before.clone();
+    copy(after, &sent, "/status");
+    if kind.schema.is_none() {
+        copy(after, &sent, "/metadata");
+    }
+}
+
 /// Leaves in an applied `config` what the subresource writes.
 fn keep_part(kind: &Kind, config: &mut Value, subresource: &str) {
     let is_status = subresource == "status";
@@ -398,7 +421,9 @@ fn keep_part(kind: &Kind, config: &mut Value, subresource: &str) {
     } else if kind.has_status {
         take(config, "/status");
     }
-    if let Some(metadata) = config["metadata"].as_object_mut().filter(|_| is_status) {
+    let is_custom = kind.schema.is_some();
+    let metadata = config["metadata"].as_object_mut();
+    if let Some(metadata) = metadata.filter(|_| is_status && is_custom) {
         metadata.retain(|name, _| {
             ["name", "namespace", "uid", "resourceVersion"].contains(&name.as_str())
         });
@@ -415,14 +440,49 @@ fn initial(kind: &Kind, object: &mut Value) {
             kept.push("kubernetes.io/pvc-protection".to_owned());
             put(object, "/metadata/finalizers", kept);
         }
+        "StatefulSet" => {
+            put(object, "/status", json!({ "replicas": 0, "availableReplicas": 0 }));
+        }
+        "Service" => put(object, "/status", json!({ "loadBalancer": {} })),
+        "PodDisruptionBudget" => {
+            let none = json!({
+                "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+            });
+            put(object, "/status", none);
+        }
         "Namespace" => {
             put(object, "/spec/finalizers", json!(["kubernetes"]));
             put(object, "/status", json!({ "phase": "Active" }));
-            let name = object["metadata"]["name"].clone();
-            put(object, "/metadata/labels/kubernetes.io~1metadata.name", name);
+        }
+        "CustomResourceDefinition" => {
+            let now = object["metadata"]["creationTimestamp"].clone();
+            let condition = |name: &str, reason: &str| {
+                json!({
+                    "type": name,
+                    "status": "True",
+                    "reason": reason,
+                    "lastTransitionTime": now,
+                })
+            };
+            let conditions = [
+                condition("NamesAccepted", "NoConflicts"),
+                condition("Established", "InitialNamesAccepted"),
+            ];
+            put(object, "/status/conditions", json!(conditions));
+            copy_names(object);
         }
         _ => {}
     }
+}
+
+/// Says in a definition's status under which names it is served.
+fn copy_names(definition: &mut Value) {
+    let names = definition["spec"]["names"].clone();
+    put(definition, "/status/acceptedNames", names);
+    let versions = items(definition, "/spec/versions").iter();
+    let stored = versions.filter(|version| version["storage"] == true);
+    let stored: Vec<Value> = stored.map(|version| version["name"].clone()).collect();
+    put(definition, "/status/storedVersions", stored);
 }
 
 /// Returns the part whose changes count as a generation.
@@ -443,9 +503,11 @@ fn refuse_late_finalizers(kind: &Kind, before: &Value, after: &Value) -> Result<
     if new.is_empty() {
         return Ok(());
     }
+    let new: Vec<String> = new.iter().map(|name| format!("\"{name}\"")).collect();
     let why = format!(
         "Forbidden: no new finalizers can be added if the object is being deleted, found new \
-         finalizers {new:?}"
+         finalizers []string{{{}}}",
+        new.join(", ")
     );
     let wrong = ("metadata.finalizers".to_owned(), why);
     Err(Refusal::invalid(kind, text(after, "/metadata/name"), &[wrong]))

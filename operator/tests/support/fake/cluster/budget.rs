@@ -86,7 +86,7 @@ fn count(state: &mut State, key: &Key, budget: &Value) {
         put(budget, "/status/desiredHealthy", desired);
         put(budget, "/status/expectedPods", expected);
         put(budget, "/status/disruptionsAllowed", allowed);
-        put(budget, "/status/observedGeneration", generation);
+        put(budget, "/status/observedGeneration", generation.clone());
         if disrupted.is_empty() {
             super::super::json::take(budget, "/status/disruptedPods");
         } else {
@@ -94,6 +94,8 @@ fn count(state: &mut State, key: &Key, budget: &Value) {
         }
         let reason = if allowed > 0 { "SufficientPods" } else { "InsufficientPods" };
         say(budget, "DisruptionAllowed", allowed > 0, reason, &now);
+        put(&mut budget["status"]["conditions"][0], "/message", "");
+        put(&mut budget["status"]["conditions"][0], "/observedGeneration", generation);
         Ok(())
     });
 }

@@ -25,13 +25,12 @@ pub(super) fn provide(state: &mut State, set: &Value, ordinal: i64) -> bool {
     let kind = state.kind(CLAIMS);
     let mut are_there = true;
     for (key, template) in keys(set, ordinal) {
-        match state.store.get(&key) {
-            Some(found) => are_there &= !is_ending(found),
-            None => {
-                let made = claim(set, template, ordinal);
-                let namespace = key.namespace.clone();
-                are_there &= state.create(&kind, &namespace, made, Who::whole(CONTROLLERS)).is_ok();
-            }
+        if let Some(found) = state.store.get(&key) {
+            are_there &= !is_ending(found);
+        } else {
+            let made = claim(set, template, ordinal);
+            let namespace = key.namespace.clone();
+            are_there &= state.create(&kind, &namespace, made, Who::whole(CONTROLLERS)).is_ok();
         }
         own(state, set, &key);
     }
@@ -44,8 +43,8 @@ fn own(state: &mut State, set: &Value, key: &Key) {
     let goes_with_set = text(set, policy) == "Delete";
     let Some(found) = state.store.get(key) else { return };
     let is_owner = |reference: &Value| reference["uid"] == set["metadata"]["uid"];
-    let is_owned = items(found, "/metadata/ownerReferences").iter().any(is_owner);
-    if is_owned == goes_with_set {
+    let has_owner = items(found, "/metadata/ownerReferences").iter().any(is_owner);
+    if has_owner == goes_with_set {
         return;
     }
     let _ = state.update(key, Who::whole(CONTROLLERS), |claim| {

@@ -29,9 +29,9 @@ pub(super) fn step(state: &mut State) {
         let uid = text(owner, "/metadata/uid");
         let dependents = all.iter().filter(|(_, object)| owner_of(object, uid).is_some());
         if waits_for.iter().any(|name| name == "orphan") {
-            dependents.for_each(|(key, _)| {
-                disown(state, key, &|reference| text(reference, "/uid") == uid)
-            });
+            for (key, _) in dependents {
+                disown(state, key, &|reference| text(reference, "/uid") == uid);
+            }
             release(state, key, "orphan");
         } else if waits_for.iter().any(|name| name == "foregroundDeletion") {
             let mut is_blocked = false;

@@ -75,8 +75,7 @@ fn place(state: &State, pod: &Value) -> Option<String> {
             && !is_repelled(pod, node, &nodes, &pods)
     };
     let fitting = nodes.iter().filter(|(_, node)| takes(node));
-    let name = fitting.map(|(key, _)| key.name.clone()).min_by_key(|name| (on(name), name.clone()));
-    name
+    fitting.map(|(key, _)| key.name.clone()).min_by_key(|name| (on(name), name.clone()))
 }
 
 /// Whether a required anti-affinity keeps `pod` from the place that `node` is in.

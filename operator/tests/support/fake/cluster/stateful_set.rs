@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::super::deletion::Deletion;
-use super::super::json::{number, put, text};
+use super::super::json::{number, put, take, text};
 use super::super::selector::chooses;
 use super::super::state::{State, Who};
 use super::super::store::Key;
@@ -160,19 +160,27 @@ impl Turn<'_> {
         let is_complete =
             is_rolling && updated == replicas && ready == replicas && replicas == wanted;
         let current = if is_complete { self.update } else { self.current };
-        let status = json!({
-            "observedGeneration": self.set["metadata"]["generation"],
-            "replicas": replicas,
-            "readyReplicas": ready,
-            "availableReplicas": ready,
-            "currentReplicas": count(&|pod| lives(pod) && revision_of(pod) == current),
-            "updatedReplicas": updated,
-            "currentRevision": current,
-            "updateRevision": self.update,
-            "collisionCount": 0,
-        });
+        let of_current = count(&|pod| lives(pod) && revision_of(pod) == current);
+        // Counts of zero are left out, as the server leaves them out.
+        let counts = [
+            ("readyReplicas", ready),
+            ("currentReplicas", of_current),
+            ("updatedReplicas", updated),
+        ];
         let _ = state.update(key, Who::status(CONTROLLERS), |set| {
-            put(set, "/status", status);
+            for (name, count) in counts {
+                if count == 0 {
+                    take(set, &format!("/status/{name}"));
+                } else {
+                    put(set, &format!("/status/{name}"), count);
+                }
+            }
+            put(set, "/status/observedGeneration", self.set["metadata"]["generation"].clone());
+            put(set, "/status/replicas", replicas);
+            put(set, "/status/availableReplicas", ready);
+            put(set, "/status/currentRevision", current);
+            put(set, "/status/updateRevision", self.update);
+            put(set, "/status/collisionCount", 0);
             Ok(())
         });
     }
