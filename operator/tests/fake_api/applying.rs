@@ -133,6 +133,36 @@ async fn each_part_is_applied_through_its_own_path() {
     assert_eq!(parts, [&Value::Null, &json!("status")]);
 }
 
+/// A row is (live, applied, merged), each by the names of containers: the applied order holds, others keep their place.
+#[tokio::test(start_paused = true)]
+async fn the_applied_order_of_a_list_holds() {
+    let cases: [(&[&str], &[&str], &[&str]); 5] = [
+        (&["a"], &["b", "a"], &["b", "a"]),
+        (&["x", "a"], &["a"], &["x", "a"]),
+        (&["a", "b", "x"], &["b", "a"], &["b", "x", "a"]),
+        (&["a", "x", "b"], &["a", "b"], &["a", "x", "b"]),
+        (&["x"], &["a", "b"], &["x", "a", "b"]),
+    ];
+    let containers = |names: &[&str]| {
+        let mut set = stateful_set(1, "OnDelete", "Parallel");
+        let container = |name: &&str| json!({ "name": name, "image": "localhost/a:1" });
+        let containers: Vec<Value> = names.iter().map(container).collect();
+        set["spec"]["template"]["spec"]["containers"] = containers.into();
+        set
+    };
+    for (live, applied, expected) in cases {
+        let fake = Fake::new();
+        fake.create(containers(live));
+        let sets = api(&fake.connect("a").client(), "apps", "v1", "StatefulSet");
+        // By force: claim templates are one value, and with their defaults another one than applied.
+        let merged = apply(&sets, &by("operator").force(), &containers(applied)).await;
+        let merged = merged["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+        let names: Vec<&str> =
+            merged.iter().map(|container| container["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected, "{live:?} {applied:?}");
+    }
+}
+
 /// A dry run answers what would be, and stores nothing.
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_stores_nothing() {

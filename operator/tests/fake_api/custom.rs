@@ -118,6 +118,23 @@ async fn conditions_have_owners_each() {
     assert_eq!(left["status"]["conditions"][0]["type"], "Rolling");
 }
 
+/// An apply is stricter than other writes: an unknown field is an error of the server, a null where a value must be is
+/// invalid.
+#[tokio::test(start_paused = true)]
+async fn an_apply_must_fit_the_schema() {
+    let fake = Fake::new();
+    fake.create(definition());
+    fake.create(thing(&json!({})));
+    let things = api(&fake.connect("a").client(), "example.dev", "v1", "Thing");
+    let unknown = thing(&json!({ "taste": "sweet" }));
+    assert_eq!(code(things.patch("t", &by("a"), &Patch::Apply(&unknown)).await), 500);
+    let mut null = thing(&json!({}));
+    null["status"] = json!({ "brokers": null });
+    assert_eq!(code(things.patch_status("t", &by("a"), &Patch::Apply(&null)).await), 422);
+    let params = PatchParams::default();
+    assert!(things.patch("t", &params, &Patch::Merge(&unknown)).await.is_ok(), "it is pruned");
+}
+
 /// `scale` reads and writes where the definition says.
 #[tokio::test(start_paused = true)]
 async fn scale_is_another_view() {

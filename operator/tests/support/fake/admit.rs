@@ -4,10 +4,11 @@
 
 use serde_json::{Value, json};
 
-use super::json::{drop_empty, drop_nulls, items, put_default, text};
+use super::json::{drop_empty, drop_nulls, items, put, put_default, take, text};
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::schema::{Wrong, conform};
+use super::selector::chooses;
 
 /// Fields of a `StatefulSet`'s spec that may change.
 const STATEFUL_SET_MUTABLE: [&str; 7] = [
@@ -36,7 +37,11 @@ pub(crate) fn admit(
         drop_nulls(object);
         drop_empty(object);
         put_defaults(kind, object);
-        before.map_or_else(Vec::new, |before| immutable(kind, before, object))
+        let mut wrong = unselected(kind, object);
+        if let Some(before) = before {
+            wrong.extend(immutable(kind, before, object));
+        }
+        wrong
     };
     let name = text(object, "/metadata/name").to_owned();
     if wrong.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, &name, &wrong)) }
@@ -47,6 +52,7 @@ fn put_defaults(kind: &Kind, object: &mut Value) {
         "StatefulSet" => stateful_set(object),
         "Pod" => pod_spec(&mut object["spec"]),
         "Service" => service(object),
+        "NetworkPolicy" => network_policy(object),
         "Namespace" => {
             let name = object["metadata"]["name"].clone();
             put_default(object, "/metadata/labels/kubernetes.io~1metadata.name", name);
@@ -57,7 +63,20 @@ fn put_defaults(kind: &Kind, object: &mut Value) {
     }
 }
 
+fn network_policy(object: &mut Value) {
+    for direction in ["ingress", "egress"] {
+        let rules = object["spec"].get_mut(direction).and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten() {
+            let ports = rule.get_mut("ports").and_then(Value::as_array_mut);
+            ports.into_iter().flatten().for_each(|port| put_default(port, "/protocol", "TCP"));
+        }
+    }
+}
+
 fn stateful_set(object: &mut Value) {
+    if object["spec"]["minReadySeconds"] == 0 {
+        take(object, "/spec/minReadySeconds");
+    }
     put_default(object, "/spec/replicas", 1);
     put_default(object, "/spec/podManagementPolicy", "OrderedReady");
     put_default(object, "/spec/revisionHistoryLimit", 10);
@@ -86,6 +105,12 @@ fn pod_spec(spec: &mut Value) {
     put_default(spec, "/dnsPolicy", "ClusterFirst");
     put_default(spec, "/schedulerName", "default-scheduler");
     put_default(spec, "/securityContext", json!({}));
+    // The old name of the account follows the new one, and stands in for it where that is missing.
+    if let Some(account) = spec.get("serviceAccountName").cloned() {
+        put(spec, "/serviceAccount", account);
+    } else if let Some(account) = spec.get("serviceAccount").cloned() {
+        put(spec, "/serviceAccountName", account);
+    }
     for list in ["containers", "initContainers"] {
         spec[list].as_array_mut().into_iter().flatten().for_each(container);
         if spec[list].is_null() {
@@ -97,6 +122,12 @@ fn pod_spec(spec: &mut Value) {
         for source in ["configMap", "secret", "projected"] {
             if volume.get(source).is_some() {
                 put_default(volume, &format!("/{source}/defaultMode"), 420);
+            }
+        }
+        let sources = volume.pointer_mut("/projected/sources").and_then(Value::as_array_mut);
+        for source in sources.into_iter().flatten() {
+            if source.get("serviceAccountToken").is_some() {
+                put_default(source, "/serviceAccountToken/expirationSeconds", 3_600);
             }
         }
     }
@@ -151,6 +182,8 @@ fn service(object: &mut Value) {
     put_default(object, "/spec/ipFamilyPolicy", "SingleStack");
     if text(object, "/spec/type") != "ClusterIP" {
         put_default(object, "/spec/externalTrafficPolicy", "Cluster");
+    }
+    if text(object, "/spec/type") == "LoadBalancer" {
         put_default(object, "/spec/allocateLoadBalancerNodePorts", true);
     }
     // The address is of the name, so that two runs give the same one.
@@ -173,13 +206,28 @@ fn service(object: &mut Value) {
     }
 }
 
+/// A set must select the pods that it makes.
+fn unselected(kind: &Kind, object: &Value) -> Vec<Wrong> {
+    let template = &object["spec"]["template"];
+    if kind.kind != "StatefulSet" || chooses(&object["spec"]["selector"], template) {
+        return Vec::new();
+    }
+    let labels = &template["metadata"]["labels"];
+    let why = format!("Invalid value: {labels}: `selector` does not match template `labels`");
+    vec![("spec.template.metadata.labels".to_owned(), why)]
+}
+
 /// Returns the changes from `before` to `after` that the kind does not allow.
 fn immutable(kind: &Kind, before: &Value, after: &Value) -> Vec<Wrong> {
     let changed = |pointer: &str| before.pointer(pointer) != after.pointer(pointer);
     let refuse = |pointer: &str, why: &str| (pointer[1..].replace('/', "."), why.to_owned());
     let fixed = |pointers: &[&str]| -> Vec<Wrong> {
         let wrong = pointers.iter().filter(|pointer| changed(pointer));
-        wrong.map(|pointer| refuse(pointer, "Invalid value: field is immutable")).collect()
+        let why = match kind.kind.as_str() {
+            "ConfigMap" | "Secret" => "Forbidden: field is immutable when `immutable` is set",
+            _ => "Invalid value: field is immutable",
+        };
+        wrong.map(|pointer| refuse(pointer, why)).collect()
     };
     match kind.kind.as_str() {
         "StatefulSet" => stateful_set_change(before, after),

@@ -64,9 +64,8 @@ fn needs_allowance(budget: &Value, pod: &Value) -> bool {
 
 /// Takes one disruption from the budget.
 fn spend(state: &mut State, pod: &Key, key: &Key, budget: &Value) -> Result<(), Refusal> {
-    let kind = state.kind("pods");
     let count = |pointer: &str| number(budget, pointer).unwrap_or(0);
-    let refuse = |why: String| Err(Refusal::disruption_budget(&kind, &pod.name, &why));
+    let refuse = |why: String| Err(Refusal::disruption_budget(&why));
     if count("/status/observedGeneration") < count("/metadata/generation") {
         return refuse(format!(
             "The disruption budget {} is still being processed by the server.",
@@ -83,7 +82,7 @@ fn spend(state: &mut State, pod: &Key, key: &Key, budget: &Value) -> Result<(), 
         ));
     }
     let now = state.clock.now();
-    state.update(key, Who::status("unknown"), |budget| {
+    state.update(key, Who::status("kube-apiserver"), |budget| {
         put(budget, "/status/disruptionsAllowed", allowed - 1);
         put(budget, &format!("/status/disruptedPods/{}", pod.name), now);
         Ok(())

@@ -55,7 +55,7 @@ impl Kind {
 
 /// (group, version, plural, kind, flags): `n` namespaced, `s` status, `g` generation, `c` scale, `v` needs a version.
 const BUILTIN: [(&str, &str, &str, &str, &str); 24] = [
-    ("", "v1", "pods", "Pod", "ns"),
+    ("", "v1", "pods", "Pod", "nsg"),
     ("", "v1", "services", "Service", "ns"),
     ("", "v1", "configmaps", "ConfigMap", "n"),
     ("", "v1", "secrets", "Secret", "n"),

@@ -40,14 +40,15 @@ struct Owner {
 impl Owner {
     /// Returns who it is as a conflict names it.
     fn name(&self, kind: &Kind) -> String {
-        let mut name = format!("\"{}\"", self.manager);
-        if !self.subresource.is_empty() {
-            name.push_str(&format!(" with subresource \"{}\"", self.subresource));
-        }
-        if self.operation == "Update" {
-            name.push_str(&format!(" using {}", kind.api_version()));
-        }
-        name
+        let through = match self.subresource.as_str() {
+            "" => String::new(),
+            subresource => format!(" with subresource \"{subresource}\""),
+        };
+        let using = match self.operation.as_str() {
+            "Update" => format!(" using {}", kind.api_version()),
+            _ => String::new(),
+        };
+        format!("\"{}\"{through}{using}", self.manager)
     }
 }
 

@@ -70,22 +70,22 @@ impl Refusal {
             })
         };
         let causes = conflicts.iter().map(cause).collect();
-        let mut said = format!("Apply failed with {} conflict", conflicts.len());
-        if let [(manager, field)] = conflicts {
-            said.push_str(&format!(": conflict with {manager}: {field}"));
-            return Self::new(409, "Conflict", said).with_causes(causes);
-        }
-        said.push_str("s: ");
-        let mut last = None;
-        for (manager, field) in conflicts {
-            if last != Some(manager) {
-                said.push_str(if last.is_some() { "\n" } else { "" });
-                said.push_str(&format!("conflicts with {manager}:"));
-                last = Some(manager);
+        let said = if let [(manager, field)] = conflicts {
+            format!("1 conflict: conflict with {manager}: {field}")
+        } else {
+            let mut lines = Vec::new();
+            let mut last = None;
+            for (manager, field) in conflicts {
+                if last != Some(manager) {
+                    lines.push(format!("conflicts with {manager}:"));
+                    last = Some(manager);
+                }
+                lines.push(format!("- {field}"));
             }
-            said.push_str(&format!("\n- {field}"));
-        }
-        Self::new(409, "Conflict", said).with_causes(causes)
+            format!("{} conflicts: {}", conflicts.len(), lines.join("\n"))
+        };
+        let message = format!("Apply failed with {said}");
+        Self::new(409, "Conflict", message).with_causes(causes)
     }
 
     /// What was sent breaks a rule; a pair is (field, why).
@@ -133,7 +133,9 @@ impl Refusal {
         };
         let said: Vec<String> =
             errors.iter().map(|(field, why)| format!("{field}: {why}")).collect();
-        let message = format!("{subject} is invalid: {}", said.join(", "));
+        let said = said.join(", ");
+        let said = if errors.len() > 1 { format!("[{said}]") } else { said };
+        let message = format!("{subject} is invalid: {said}");
         Self::new(422, "Invalid", message).with_causes(errors.iter().map(cause).collect())
     }
 
@@ -162,6 +164,20 @@ impl Refusal {
         Self::forbidden(kind, name, &why).with_causes(vec![cause])
     }
 
+    /// An apply of a field that the schema does not know; an internal error, says the server.
+    pub(crate) fn not_in_schema(kind: &Kind, config: &Value, path: &str) -> Self {
+        let name = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+        let message = format!(
+            "failed to create typed patch object ({}/{}; {}, Kind={}): {path}: field not declared in \
+             schema",
+            name("/metadata/namespace"),
+            name("/metadata/name"),
+            kind.api_version(),
+            kind.kind
+        );
+        Self::new(500, "", message)
+    }
+
     pub(crate) fn created_with_version() -> Self {
         let message = "resourceVersion should not be set on objects to be created".to_owned();
         Self::new(500, "", message)
@@ -188,11 +204,11 @@ impl Refusal {
     }
 
     /// An eviction that a disruption budget does not allow now.
-    pub(crate) fn disruption_budget(kind: &Kind, name: &str, why: &str) -> Self {
+    pub(crate) fn disruption_budget(why: &str) -> Self {
         let message =
             "Cannot evict pod as it would violate the pod's disruption budget.".to_owned();
         let cause = json!({ "reason": "DisruptionBudget", "message": why });
-        Self::new(429, "TooManyRequests", message).about(kind, name).with_causes(vec![cause])
+        Self::new(429, "TooManyRequests", message).with_causes(vec![cause])
     }
 
     /// Any code that a test wants to see handled.

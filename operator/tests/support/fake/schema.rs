@@ -9,6 +9,49 @@ use super::json::{items, text};
 /// A field, and what is wrong with it.
 pub(crate) type Wrong = (String, String);
 
+/// Returns the first field of an applied `config` that the schema does not know.
+pub(crate) fn undeclared(config: &Value, schema: &Value, path: &str) -> Option<String> {
+    if let Some(list) = config.as_array() {
+        return list.iter().find_map(|element| undeclared(element, &schema["items"], path));
+    }
+    let is_open = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let properties = schema["properties"].as_object().filter(|_| !is_open)?;
+    config.as_object()?.iter().find_map(|(name, below)| {
+        let is_root =
+            path.is_empty() && ["apiVersion", "kind", "metadata"].contains(&name.as_str());
+        let path = format!("{path}.{name}");
+        match properties.get(name) {
+            _ if is_root => None,
+            Some(schema) => undeclared(below, schema, &path),
+            None => Some(path),
+        }
+    })
+}
+
+/// Returns the nulls of an applied `config` where the schema wants a value: there they are not read as nothing.
+pub(crate) fn nulls(config: &Value, schema: &Value, path: &str, wrong: &mut Vec<Wrong>) {
+    if let Some(list) = config.as_array() {
+        for (index, element) in list.iter().enumerate() {
+            nulls(element, &schema["items"], &format!("{path}[{index}]"), wrong);
+        }
+    }
+    for (name, below) in config.as_object().into_iter().flatten() {
+        let declared =
+            schema["properties"].get(name).or_else(|| schema.get("additionalProperties"));
+        let Some(schema) = declared else { continue };
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if below.is_null() && schema["nullable"] != true && schema.get("default").is_none() {
+            let wanted = text(schema, "/type");
+            let why = format!(
+                "Invalid value: \"null\": {path} in body must be of type {wanted}: \"null\""
+            );
+            wrong.push((path, why));
+        } else {
+            nulls(below, schema, &path, wrong);
+        }
+    }
+}
+
 /// Makes `object` what the server stores; returns what is wrong with it.
 pub(crate) fn conform(object: &mut Value, schema: &Value) -> Vec<Wrong> {
     let mut wrong = Vec::new();
@@ -25,7 +68,8 @@ pub(crate) fn conform(object: &mut Value, schema: &Value) -> Vec<Wrong> {
         }
     }
     check_required(object, schema, "", &mut wrong);
-    wrong
+    // Messages name fields without the dot before the first.
+    wrong.into_iter().map(|(path, why)| (path[1..].to_owned(), why)).collect()
 }
 
 fn field(
@@ -106,10 +150,17 @@ fn check(value: &Value, schema: &Value, path: &str, wrong: &mut Vec<Wrong>) {
         .or(value.as_array().map(|list| (list.len() as f64, "minItems", "maxItems")))
         .or(value.as_object().map(|map| (map.len() as f64, "minProperties", "maxProperties")));
     let Some((size, least, most)) = size else { return };
+    let (name, what) = (&path[1..], if value.is_number() { "" } else { "the size of " });
     if schema[least].as_f64().is_some_and(|least| size < least) {
-        find(format!("Invalid value: {value}: {least} is {}", schema[least]));
+        let bound = &schema[least];
+        find(format!(
+            "Invalid value: {value}: {what}{name} in body should be greater than or equal to {bound}"
+        ));
     }
     if schema[most].as_f64().is_some_and(|most| size > most) {
-        find(format!("Invalid value: {value}: {most} is {}", schema[most]));
+        let bound = &schema[most];
+        find(format!(
+            "Invalid value: {value}: {what}{name} in body should be less than or equal to {bound}"
+        ));
     }
 }

@@ -152,7 +152,9 @@ fn scale_of(request: &Request, object: &Value) -> Value {
         let labels = super::json::pairs(object, "/spec/selector/matchLabels");
         let labels: Vec<String> =
             labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        put(&mut scale, "/status/selector", labels.join(","));
+        if !labels.is_empty() {
+            put(&mut scale, "/status/selector", labels.join(","));
+        }
     }
     scale
 }

@@ -15,6 +15,7 @@ use super::json::{copy, items, number, put, take, text};
 use super::kind::{Kind, Kinds};
 use super::owners::{self, Writer};
 use super::refusal::Refusal;
+use super::schema::{nulls, undeclared};
 use super::store::{Key, Store};
 use super::watch::Watches;
 use super::world::World;
@@ -203,6 +204,9 @@ impl State {
         }
         if kind.schema.is_none() {
             super::json::drop_nulls(&mut config);
+        }
+        if let Some(schema) = &kind.schema {
+            admit_applied(&kind, &key.name, &config, schema)?;
         }
         keep_part(&kind, &mut config, who.subresource);
         let now = self.clock.now();
@@ -395,6 +399,16 @@ const SYSTEM: [&str; 8] = [
     "managedFields",
 ];
 
+/// Refuses a `config` with fields that the schema does not know, or with nulls where it wants values.
+fn admit_applied(kind: &Kind, name: &str, config: &Value, schema: &Value) -> Result<(), Refusal> {
+    if let Some(path) = undeclared(config, schema, "") {
+        return Err(Refusal::not_in_schema(kind, config, &path));
+    }
+    let mut wrong = Vec::new();
+    nulls(config, schema, "", &mut wrong);
+    if wrong.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, name, &wrong)) }
+}
+
 /// Returns what an object is before anything was said of it.
 fn skeleton(object: &Value) -> Value {
     json!({ "apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {
@@ -420,13 +434,6 @@ fn keep_part(kind: &Kind, config: &mut Value, subresource: &str) {
         map.retain(|name, _| is_root(name));
     } else if kind.has_status {
         take(config, "/status");
-    }
-    let is_custom = kind.schema.is_some();
-    let metadata = config["metadata"].as_object_mut();
-    if let Some(metadata) = metadata.filter(|_| is_status && is_custom) {
-        metadata.retain(|name, _| {
-            ["name", "namespace", "uid", "resourceVersion"].contains(&name.as_str())
-        });
     }
 }
 

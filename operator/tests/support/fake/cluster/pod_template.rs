@@ -39,6 +39,7 @@ pub(super) fn pod(set: &Value, template: &Value, revision: &str, ordinal: i64) -
         "spec": template["spec"],
     });
     put(&mut pod, "/metadata/name", name.clone());
+    put(&mut pod, "/metadata/generateName", format!("{}-", text(set, "/metadata/name")));
     put(&mut pod, "/metadata/ownerReferences", json!([controller_of(set)]));
     put(&mut pod, "/metadata/labels/controller-revision-hash", revision);
     put(&mut pod, "/metadata/labels/apps.kubernetes.io~1pod-index", ordinal.to_string());

@@ -61,7 +61,7 @@ pub(super) fn revisions(state: &mut State, set: &Value) -> (String, String) {
                 "kind": "ControllerRevision",
                 "metadata": {
                     "name": update,
-                    "labels": set["spec"]["selector"]["matchLabels"],
+                    "labels": set["spec"]["template"]["metadata"]["labels"],
                     "ownerReferences": [controller_of(set)],
                 },
                 "data": { "spec": { "template": template } },

@@ -28,7 +28,10 @@ pub(super) fn claims_of(pod: &Value) -> Vec<Key> {
 /// Lets unused claims and released volumes go, and grows what was asked to grow.
 pub(super) fn step(state: &mut State) {
     let pods = listed(state, "pods", "");
-    let is_used = |claim: &Key| pods.iter().any(|(_, pod)| claims_of(pod).contains(claim));
+    // Only a pod that has a node uses its claims.
+    let runs = |pod: &Value| !text(pod, "/spec/nodeName").is_empty();
+    let is_used =
+        |claim: &Key| pods.iter().any(|(_, pod)| runs(pod) && claims_of(pod).contains(claim));
     for (key, claim) in listed(state, CLAIMS, "") {
         let is_protected = finalizers(&claim).iter().any(|name| name == PROTECTION);
         if is_ending(&claim) && is_protected && !is_used(&key) {
