@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::objects::{api, by, code, config_map, stateful_set};
 use super::support::fake::Fake;
 use super::support::fake::connection::{Connection, Fault, Nth};
+use super::support::fake::exhaustive::Scenario;
 
 /// Three changes one after the other, each of which can be made again.
 async fn operate(connection: Connection) {
@@ -49,39 +50,43 @@ async fn a_lost_call_and_a_lost_answer_look_the_same() {
     assert_eq!(code(maps.get("m").await), 503);
 }
 
-/// A client that is killed at any call, before or after it is done, and a new one after it, end where an undisturbed
+/// An operator that is killed at any call, before or after it is done, and a new one after it, end where an undisturbed
 /// one ends.
-#[tokio::test(start_paused = true)]
-async fn a_client_killed_at_any_call_is_followed_by_another() {
-    let run = async |kill: Option<(u64, Fault)>| {
-        let fake = Fake::new();
-        let first = fake.connect("first");
-        if let Some((nth, fault)) = kill {
-            first.plan(Nth::Call(nth), fault);
-        }
-        let operators = async {
-            tokio::select! {
-                () = operate(first.clone()) => {}
-                () = first.killed() => operate(fake.connect("second")).await,
-            }
-            fake.rest(Duration::from_secs(30)).await;
-        };
-        tokio::select! {
-            () = operators => {}
-            () = fake.run() => {}
-        }
-        (fake.snapshot(&[]), first.calls(), fake)
+#[test]
+fn an_operator_killed_at_any_call_is_followed_by_another() {
+    let scenario = Scenario {
+        world: Fake::new,
+        operator: operate,
+        user: async |_| {},
+        quiet: Duration::from_secs(30),
+        ignored: &[],
     };
-    let (expected, calls, _) = run(None).await;
+    let calls = scenario.kill_at_every_call(|end| {
+        let set = end.fake.get("statefulsets", "default", "broker").unwrap();
+        assert_eq!(set["status"]["readyReplicas"], 2);
+        assert_eq!(set["metadata"]["generation"], 1);
+    });
     assert_eq!(calls, 3);
-    for nth in 1..=calls {
-        for fault in [Fault::KilledBefore, Fault::KilledAfter] {
-            let (end, _, fake) = run(Some((nth, fault))).await;
-            assert_eq!(expected.difference(&end), [""; 0], "{fault:?} {nth}");
-            let of_first = fake.calls().iter().filter(|call| call.client == "first").count() as u64;
-            assert_eq!(of_first, nth - u64::from(fault == Fault::KilledBefore));
-        }
-    }
+}
+
+/// One that makes its object anew where the first of it was lost ends elsewhere, and is found out.
+#[test]
+#[should_panic(expected = "only in the second")]
+fn an_operator_that_leaves_something_behind_is_found_out() {
+    let scenario = Scenario {
+        world: Fake::new,
+        operator: async |connection: Connection| {
+            let maps = api(&connection.client(), "", "v1", "ConfigMap");
+            let mut map = config_map("", &json!({}));
+            map["metadata"] = json!({ "generateName": "m-" });
+            let map = serde_json::from_value(map).unwrap();
+            maps.create(&PostParams::default(), &map).await.unwrap();
+        },
+        user: async |_| {},
+        quiet: Duration::from_secs(30),
+        ignored: &[],
+    };
+    scenario.kill_at_every_call(|_| {});
 }
 
 /// The difference of two ends names the object, the field and both values.

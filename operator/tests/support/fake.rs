@@ -19,6 +19,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod deletion;
 mod eviction;
+pub(crate) mod exhaustive;
 mod fields;
 pub(crate) mod json;
 mod json_patch;
@@ -65,7 +66,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Who writes for the test.
 const USER: &str = "user";
 /// Written all the time, and no progress.
-const RESTLESS: [&str; 2] = ["leases.coordination.k8s.io", "events.events.k8s.io"];
+const RESTLESS: [&str; 3] = ["leases.coordination.k8s.io", "events.events.k8s.io", "events"];
 
 /// The server and its cluster.
 #[derive(Clone)]
