@@ -148,7 +148,7 @@ impl Fake {
     }
 
     async fn travel(&self) {
-        tokio::time::sleep(ONE_WAY).await;
+        Clock::pass(ONE_WAY).await;
     }
 
     /// Does what a call asks, unless `fault` keeps it from arriving, and records it.
@@ -242,7 +242,7 @@ impl Fake {
         let start = self.clock().elapsed();
         loop {
             let before = self.mark();
-            tokio::time::sleep(quiet).await;
+            Clock::pass(quiet).await;
             if self.mark() == before {
                 return;
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{self, Instant, Sleep};
 
 /// 2026-01-01T00:00:00Z.
 const FIRST_SECOND: i64 = 1_767_225_600;
@@ -18,6 +18,11 @@ impl Clock {
     /// Starts at the fixed date. Must be called in a runtime whose time is enabled.
     pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
+    }
+
+    /// Lets time pass: of the paused clock, so nobody waits.
+    pub(crate) fn pass(time: Duration) -> Sleep {
+        time::sleep(time)
     }
 
     /// Returns the time since the start.

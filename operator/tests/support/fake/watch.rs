@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::clock::Clock;
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::selector::Selector;
@@ -231,7 +232,7 @@ impl Reply {
         timeout: Duration,
         is_dead: impl Fn() -> bool + Send + 'static,
     ) -> Self {
-        let ends = Box::pin(tokio::time::sleep(timeout));
+        let ends = Box::pin(Clock::pass(timeout));
         Self::Events { lines, ends, is_dead: Box::new(is_dead) }
     }
 }
