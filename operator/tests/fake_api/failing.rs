@@ -69,6 +69,25 @@ fn an_operator_killed_at_any_call_is_followed_by_another() {
     assert_eq!(calls, 3);
 }
 
+/// The same scenario is the same run: every call, its body and its answer, and every object with its times.
+#[test]
+fn a_run_is_the_same_run_every_time() {
+    let run = || {
+        let scenario = Scenario {
+            world: Fake::new,
+            operator: operate,
+            user: async |_| {},
+            quiet: Duration::from_secs(30),
+            ignored: &[],
+        };
+        let end = scenario.run(Some((Nth::Call(2), Fault::KilledAfter)));
+        let calls: Vec<String> = end.fake.calls().iter().map(ToString::to_string).collect();
+        let set = end.fake.get("statefulsets", "default", "broker").unwrap();
+        (calls, set.to_string(), end.snapshot.json())
+    };
+    assert_eq!(run(), run());
+}
+
 /// One that makes its object anew where the first of it was lost ends elsewhere, and is found out.
 #[test]
 #[should_panic(expected = "only in the second")]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod applying;
+mod controlling;
 mod custom;
 mod evicting;
 mod failing;

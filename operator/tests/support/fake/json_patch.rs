@@ -12,7 +12,8 @@ pub(crate) fn change(object: &mut Value, operations: &Value) -> Result<(), Refus
     for operation in operations {
         let (verb, path) = (text(operation, "/op"), text(operation, "/path"));
         let done = match verb {
-            "test" => object.pointer(path) == Some(&operation["value"]),
+            // A place that is not there is null, as the server has it.
+            "test" => *object.pointer(path).unwrap_or(&Value::Null) == operation["value"],
             "add" => add(object, path, operation["value"].clone()),
             "replace" => {
                 let place = object.pointer_mut(path);
