@@ -151,7 +151,12 @@ async fn volumes_grow_in_place() {
     let ask = |size: &str| {
         fake.edit("persistentvolumeclaims", "default", "data-broker-0", path, size).map(drop)
     };
+    fake.set_volumes_grow(false);
     ask("2Gi").unwrap();
+    fake.settle();
+    let claim = fake.get("persistentvolumeclaims", "default", "data-broker-0").unwrap();
+    assert_eq!(claim["status"]["capacity"]["storage"], "1Gi", "not yet");
+    fake.set_volumes_grow(true);
     fake.settle();
     let claim = fake.get("persistentvolumeclaims", "default", "data-broker-0").unwrap();
     assert_eq!(claim["status"]["capacity"]["storage"], "2Gi");

@@ -276,6 +276,16 @@ impl Fake {
         self.with(|state| state.world.ends = Box::new(ends));
     }
 
+    /// Says whether volumes grow as soon as their claims ask for it.
+    pub(crate) fn set_volumes_grow(&self, do_grow: bool) {
+        self.with(|state| state.world.volumes_grow = do_grow);
+    }
+
+    /// Lets controllers and nodes stand still, or go on.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.with(|state| state.world.is_frozen = is_frozen);
+    }
+
     /// Says whether a node is there; one that is lost leaves its pods as they are, and unready.
     pub(crate) fn set_node(&self, node: &str, is_there: bool) {
         let key = self.key("nodes", "", node);

@@ -182,6 +182,9 @@ impl State {
         };
         let mut after = before.clone();
         change(&mut after)?;
+        if after == before {
+            return Ok(before);
+        }
         let now = self.clock.now();
         let writer = Writer { manager: who.manager, subresource: who.subresource, now: &now };
         self.settle_update(&kind, &before, &mut after, who)?;

@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) volumes_grow: bool,
     /// Addresses that pods have had.
     pub(crate) addresses: u32,
+    /// The revision at which the last step moved nothing.
+    pub(crate) rested_at: Option<u64>,
     /// Whether what controllers and nodes do stands still.
     pub(crate) is_frozen: bool,
 }
@@ -41,6 +43,7 @@ impl Default for World {
             ends: Box::new(|_| true),
             volumes_grow: true,
             addresses: 0,
+            rested_at: None,
             is_frozen: false,
         }
     }

@@ -17,10 +17,17 @@ const COLLECTOR: &str = "kube-controller-manager";
 
 /// Deletes what has lost every owner, lets owners go whose dependents are gone, and empties namespaces.
 pub(super) fn step(state: &mut State) {
-    let all: Vec<(Key, Value)> =
-        state.store.all().map(|(key, object)| (key.clone(), object.clone())).collect();
-    let uids: BTreeSet<&str> =
-        all.iter().map(|(_, object)| text(object, "/metadata/uid")).collect();
+    let uids: BTreeSet<String> =
+        state.store.all().map(|(_, object)| text(object, "/metadata/uid").to_owned()).collect();
+    let concerned = |object: &Value| {
+        is_ending(object) || !items(object, "/metadata/ownerReferences").is_empty()
+    };
+    let all: Vec<(Key, Value)> = state
+        .store
+        .all()
+        .filter(|(_, object)| concerned(object))
+        .map(|(key, object)| (key.clone(), object.clone()))
+        .collect();
     for (key, object) in &all {
         collect(state, key, object, &uids);
     }
@@ -55,7 +62,7 @@ fn owner_of<'a>(object: &'a Value, uid: &str) -> Option<&'a Value> {
 }
 
 /// Deletes `object` where all its owners are gone, and drops the owners that are gone where some are not.
-fn collect(state: &mut State, key: &Key, object: &Value, uids: &BTreeSet<&str>) {
+fn collect(state: &mut State, key: &Key, object: &Value, uids: &BTreeSet<String>) {
     let references = items(object, "/metadata/ownerReferences");
     let is_gone = |reference: &Value| !uids.contains(text(reference, "/uid"));
     if references.is_empty() || !references.iter().any(is_gone) {
