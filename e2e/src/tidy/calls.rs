@@ -55,6 +55,7 @@ const EXCEPTIONS: &[Exception] = &[
     allow("broker/server/src/metrics/threads.rs", "time::sleep", "idle time is what is measured"),
     allow("broker/storage/src/fs/", "std::fs", "the seam of the disk"),
     allow("operator/src/bin/crdgen.rs", "std::fs", "it writes the files of crds/"),
+    allow("operator/tests/support/fake/clock.rs", "time::sleep", "tokio's clock, which is paused"),
     allow("broker/zookeeper/src/embedded", "std::fs", "the tree's own two files, below storage"),
     allow("broker/zookeeper/src/embedded", "SystemTime::now", "the creation time of a node"),
     allow("broker/zookeeper/src/faulty.rs", "tokio::spawn", "it ends with the watch"),

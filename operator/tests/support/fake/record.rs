@@ -1,0 +1,58 @@
+//! What clients asked, in order, and what they were answered.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// The connection that it came over.
+    pub(crate) client: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; empty where not understood.
+    pub(crate) verb: &'static str,
+    /// `statefulsets.apps`.
+    pub(crate) resource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) subresource: String,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) manager: String,
+    pub(crate) content_type: String,
+    pub(crate) body: Value,
+    /// Stands for the body: two calls with the same one said the same.
+    pub(crate) digest: u64,
+    /// What was answered, or would have been; `None` where the call never arrived.
+    pub(crate) code: Option<u16>,
+    /// Whether the client did not get the answer.
+    pub(crate) is_answer_lost: bool,
+    /// Whether anything was stored.
+    pub(crate) has_changed: bool,
+}
+
+/// Verbs that ask for a change.
+pub(crate) const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+
+impl Call {
+    /// Whether it asked for a change.
+    pub(crate) fn is_write(&self) -> bool {
+        WRITES.contains(&self.verb)
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, verb, target, digest, .. } = self;
+        write!(formatter, "{client}: {verb} {target}")?;
+        if self.is_write() {
+            write!(formatter, " ({digest:016x})")?;
+        }
+        match self.code {
+            Some(code) => write!(formatter, " -> {code}")?,
+            None => write!(formatter, " -> refused")?,
+        }
+        formatter.write_str(if self.is_answer_lost { ", answer lost" } else { "" })?;
+        formatter.write_str(if self.has_changed { ", changed" } else { "" })
+    }
+}

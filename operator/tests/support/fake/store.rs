@@ -1,0 +1,108 @@
+//! The objects, the revision that counts their changes, and the changes themselves, for those who watch.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::json::{put, text};
+use super::kind::Kind;
+
+/// Names one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// `statefulsets.apps`.
+    pub(crate) resource: String,
+    /// Empty for what is in no namespace.
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(resource: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The key of `object`, which is of `kind`.
+    pub(crate) fn of(kind: &Kind, object: &Value) -> Self {
+        let namespace = if kind.namespaced { text(object, "/metadata/namespace") } else { "" };
+        Self::new(&kind.resource(), namespace, text(object, "/metadata/name"))
+    }
+}
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) revision: u64,
+    pub(crate) key: Key,
+    pub(crate) before: Option<Value>,
+    /// `None` for what was removed; what it was last, with the revision of its removal, is in `before`.
+    pub(crate) after: Option<Value>,
+}
+
+/// Everything that etcd would hold.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    objects: BTreeMap<Key, Value>,
+    /// Counts the changes.
+    pub(crate) revision: u64,
+    /// Watches from below it are too old.
+    pub(crate) floor: u64,
+    history: Vec<Change>,
+}
+
+impl Store {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Value> {
+        self.objects.get(key)
+    }
+
+    /// Returns the objects of `resource` in `namespace` (of every one where it is empty), by name.
+    pub(crate) fn list<'a>(
+        &'a self,
+        resource: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+        self.objects.iter().filter(move |(key, _)| {
+            key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
+        })
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter()
+    }
+
+    /// Stores `object` under a new revision, and returns it with that.
+    pub(crate) fn put(&mut self, key: Key, mut object: Value) -> Value {
+        self.revision += 1;
+        put(&mut object, "/metadata/resourceVersion", self.revision.to_string());
+        let before = self.objects.insert(key.clone(), object.clone());
+        let after = Some(object.clone());
+        self.history.push(Change { revision: self.revision, key, before, after });
+        object
+    }
+
+    /// Removes an object under a new revision.
+    pub(crate) fn remove(&mut self, key: &Key) {
+        let Some(mut object) = self.objects.remove(key) else { return };
+        self.revision += 1;
+        put(&mut object, "/metadata/resourceVersion", self.revision.to_string());
+        let change =
+            Change { revision: self.revision, key: key.clone(), before: Some(object), after: None };
+        self.history.push(change);
+    }
+
+    /// Returns the changes after `revision`.
+    pub(crate) fn since(&self, revision: u64) -> &[Change] {
+        let from = self.history.partition_point(|change| change.revision <= revision);
+        &self.history[from..]
+    }
+
+    /// Forgets every change so far.
+    pub(crate) fn compact(&mut self) {
+        self.floor = self.revision;
+        self.history.clear();
+    }
+}
