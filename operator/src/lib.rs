@@ -4,6 +4,7 @@
 //! replica).
 
 pub mod assignment;
+pub mod brokers;
 pub mod cluster;
 pub mod crd;
 pub mod topic;
