@@ -4,4 +4,6 @@
 //! replica).
 
 pub mod assignment;
+pub mod clock;
 pub mod crd;
+pub mod lease;
