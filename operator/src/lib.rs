@@ -4,6 +4,18 @@
 //! replica).
 
 pub mod assignment;
+pub mod backoff;
+pub mod client;
 pub mod clock;
 pub mod crd;
+pub mod crds;
+pub mod error;
+pub mod health;
+pub mod http;
+pub mod kind;
 pub mod lease;
+pub mod logging;
+pub mod metrics;
+pub mod progress;
+pub mod reason;
+pub mod settings;
