@@ -3,6 +3,7 @@
 //! Reading path: `crd` (what a user may say, and what is said back), `assignment` (which broker holds which
 //! replica).
 
+pub mod apply;
 pub mod assignment;
 pub mod backoff;
 pub mod client;
@@ -10,6 +11,7 @@ pub mod clock;
 pub mod crd;
 pub mod crds;
 pub mod error;
+pub mod event;
 pub mod health;
 pub mod http;
 pub mod kind;
@@ -19,3 +21,6 @@ pub mod metrics;
 pub mod progress;
 pub mod reason;
 pub mod settings;
+
+#[cfg(test)]
+mod tests;
