@@ -116,8 +116,12 @@ where
     let mut looks = pin!(looks);
     while let Some(look) = looks.next().await {
         match look {
-            // Gone meanwhile: nothing to look at.
-            Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
+            Ok(_) => {}
+            // Gone meanwhile, or never there: nothing to look at.
+            Err(controller::Error::ObjectNotFound(object)) => {
+                let key = (object.namespace.unwrap_or_default(), object.name);
+                ground.progress.gone(shared.kind, key);
+            }
             Err(error) => warn!(%error, kind = shared.kind.name(), "the queue of a controller"),
         }
     }

@@ -40,8 +40,7 @@ pub async fn run(
     let config = Config::infer().await.context(
         "no Kubernetes cluster is configured: run it in a pod with a service account, or with a kubeconfig",
     )?;
-    let namespace =
-        settings.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = settings.lease_namespace().unwrap_or_else(|| config.default_namespace.clone());
     let client = crate::client::client(config, Arc::clone(&metrics))
         .context("the cluster's address or certificates cannot be used")?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {

@@ -74,10 +74,16 @@ pub enum LogFormat {
 impl Settings {
     /// Returns the name of this process in the Lease.
     pub fn identity(&self) -> String {
-        self.identity.clone().unwrap_or_else(|| {
+        // An empty variable is as good as none, and an empty holder is nobody.
+        self.identity.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
             format!("{host}-{}", Uuid::new_v4().simple())
         })
+    }
+
+    /// Returns the namespace of the Lease, where one is named.
+    pub fn lease_namespace(&self) -> Option<String> {
+        self.lease_namespace.clone().filter(|name| !name.is_empty())
     }
 
     /// Returns the namespaces to look after, each once; `None` is all of them.
@@ -118,6 +124,14 @@ mod tests {
         let settings = settings(&["--namespace", "b", "--namespace", "a,b", "--identity", "x"]);
         let names = ["a", "b"].map(|name| Some(name.to_owned()));
         assert_eq!((settings.namespaces(), settings.identity()), (names.to_vec(), "x".to_owned()));
+    }
+
+    /// A chart leaves variables empty that nobody set.
+    #[test]
+    fn what_is_empty_is_not_set() {
+        let settings = settings(&["--namespace", "", "--identity", "", "--lease-namespace", ""]);
+        assert_eq!((settings.namespaces(), settings.lease_namespace()), (vec![None], None));
+        assert!(!settings.identity().is_empty());
     }
 
     /// A flag that a pod cannot set by its environment, or that says nothing of itself, is found here.

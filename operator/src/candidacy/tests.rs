@@ -62,6 +62,12 @@ async fn one_leader_follows_the_other() {
     let (mut a_leads, mut b_leads) = (a.subscribe(), b.subscribe());
     let (stop_a, stop_b) = (CancellationToken::new(), CancellationToken::new());
     let begun = clock.now();
+    let mut first = a.subscribe();
+    let second = async {
+        // After the first one, so that it is known which one leads.
+        drop(first.wait_for(Option::is_some).await.unwrap());
+        b.run(stop_b).await;
+    };
     let story = async {
         assert_eq!(term(&mut a_leads).await, Some(1));
         pass(Duration::from_mins(1)).await;
@@ -76,7 +82,7 @@ async fn one_leader_follows_the_other() {
     };
     tokio::select! {
         ((), ()) = async { tokio::join!(a.run(stop_a.clone()), story) } => {}
-        () = b.run(stop_b) => panic!("nobody stopped it"),
+        () = second => panic!("nobody stopped it"),
         () = too_long() => panic!("it takes too long"),
     }
     // It died without a word.

@@ -184,6 +184,38 @@ async fn a_look_follows_a_change_that_matters() {
     assert!(names.iter().filter(|name| *name == "gone").count() <= 1, "{names:?}");
 }
 
+/// Each namespace is watched by itself, and what is not there is not waited for.
+#[tokio::test(start_paused = true)]
+async fn only_the_named_namespaces_are_watched() {
+    let mut bed = Bed::new(with(vec![topic("orders", 1)]));
+    bed.ground.namespaces = ["shop", "store"].map(|name| Some(name.to_owned())).to_vec();
+    let looks = Looks::default();
+    let reconcile = reconcile(&looks, bed.ground.clock, |_| Ok(CONVERGED));
+    let triggers: Triggers<Topic> = Arc::new(|_, namespace| {
+        let absent = ObjectRef::new("absent").within(&namespace.unwrap_or_default());
+        stream::once(std::future::ready(absent)).chain(stream::pending()).boxed()
+    });
+    let controllers = [plug(Kind::Topic, reconcile, Some(triggers))];
+    let story = async {
+        pass(Duration::from_mins(1)).await;
+        assert_eq!(bed.ground.progress.depth(Kind::Topic), 0);
+        bed.ground.health.served();
+        assert_eq!(bed.ground.health.unready(), None);
+        bed.stop.cancel();
+    };
+    tokio::join!(session::run(&bed.ground, &controllers, &bed.stop), story);
+    let lists: Vec<String> = bed
+        .log
+        .lock()
+        .iter()
+        .filter(|asked| !asked.query.contains("watch=true"))
+        .map(|asked| asked.path.clone())
+        .collect();
+    let path = |name: &str| format!("/apis/ottla.dev/v1alpha1/namespaces/{name}/topics");
+    assert_eq!(lists, [path("shop"), path("store")]);
+    assert_eq!(looks.lock().len(), 2);
+}
+
 /// When leadership is over a look is dropped where it is; the next term looks at everything anew.
 #[tokio::test(start_paused = true)]
 async fn a_term_ends_at_once_and_the_next_begins_anew() {
