@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, sleep_until};
+use crate::error::chain;
 use crate::health::Health;
 use crate::lease::Leadership;
 use crate::lease::decide::{Answer, Candidate, Step, Timing, Write};
@@ -112,7 +113,7 @@ impl Election {
                 self.present = found;
             }
             Ok(Err(error)) => {
-                self.fails("read", &error.to_string());
+                self.fails("read", &chain(&error));
                 self.candidate.unread(self.clock.now());
             }
             Err(_) => {
@@ -149,7 +150,7 @@ impl Election {
                 Answer::Refused
             }
             Ok(Err(error)) => {
-                self.fails("write", &error.to_string());
+                self.fails("write", &chain(&error));
                 Answer::Unknown
             }
             Err(_) => {

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use crate::apply::Pass;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::kind::Kind;
 use crate::progress::Key;
 use crate::session::{Boxed, Plug, Session};
@@ -150,7 +150,8 @@ where
             }
             Err(error) => {
                 // It is tried again, less and less often.
-                warn!(%error, kind = shared.kind.name(), "objects cannot be watched");
+                let error = chain(&error);
+                warn!(error, kind = shared.kind.name(), "objects cannot be watched");
                 None
             }
         };

@@ -6,6 +6,7 @@ use kube::Client;
 use tracing::{info, warn};
 
 use crate::crd;
+use crate::error::chain;
 
 /// How often it is asked.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ pub async fn wait(client: &Client) {
                 return;
             }
             Ok(missing) => missing.join(", "),
-            Err(error) => error.to_string(),
+            Err(error) => chain(&error),
         };
         if !std::mem::replace(&mut told, true) {
             warn!(

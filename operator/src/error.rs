@@ -76,6 +76,12 @@ impl Class {
 /// What lies below an error; for the log alone.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
+/// Returns `error` with all that lies below it, in one line for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let below = std::iter::successors(error.source(), |error| error.source());
+    below.fold(error.to_string(), |line, error| format!("{line}: {error}"))
+}
+
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Done, Shared, key};
 use crate::apply::{Pass, named};
-use crate::error::{Again, Class, Error};
+use crate::error::{Again, Class, Error, chain};
 use crate::event::Tale;
 use crate::lease::Deposed;
 use crate::metrics::Outcome;
@@ -90,7 +90,7 @@ where
 
 /// Told once, in the log alone, with all that lies below.
 fn log(object: &str, class: Class, error: &Error, failures: u32) {
-    let (cause, class_name) = (error.source(), class.label());
+    let (cause, class_name) = (error.source().map(chain), class.label());
     match class {
         Class::Bug => error!(object, %error, cause, "the operator does not know what to do"),
         Class::Transient => warn!(object, %error, cause, failures, "a reconcile failed"),
