@@ -1,4 +1,4 @@
-//! Which crate may use which, which layer of the server may use which, and what pure files leave out.
+//! Which crate may use which, which layer of the server or the operator may use which, and what pure files leave out.
 
 use super::{Finding, Source};
 
@@ -95,6 +95,21 @@ const LAYERS: [&[&str]; 7] = [
     ],
 ];
 
+/// The layers of the operator, likewise. Whoever looks at objects lies above what runs looks, and has no siblings to call.
+const OPERATOR_LAYERS: [&[&str]; 11] = [
+    &["main", "lib"],
+    &["process"],
+    &["cluster", "topic"],
+    &["controller"],
+    &["session"],
+    &["http", "apply"],
+    &["event", "candidacy"],
+    &["health", "client", "crds", "admin"],
+    &["metrics"],
+    &["progress", "error"],
+    &["assignment", "backoff", "clock", "crd", "kind", "lease", "logging", "reason", "settings"],
+];
+
 /// The layer whose members do not see each other.
 const DOMAIN: usize = 5;
 
@@ -106,6 +121,13 @@ const PARTITION_USERS: [&str; 2] = ["group", "txn"];
 const PURE: [&str; 7] =
     ["partition_state", "election", "state", "roll", "assignment", "plan", "version"];
 
+/// More of them in the operator, where what is built is decided too.
+const OPERATOR_PURE: [&str; 7] =
+    ["decide", "validate", "backoff", "known", "quantity", "same", "series"];
+
+/// What those of the operator leave out besides.
+const CLIENT: [&str; 5] = ["kube::Api", "kube::Client", "kube::client", "kube::runtime", "Api<"];
+
 /// What pure files leave out.
 const IMPURE: [&str; 6] =
     ["tokio::", "tracing::", "std::fs", "crate::clock", "Instant::now", "std::net"];
@@ -114,8 +136,12 @@ const IMPURE: [&str; 6] =
 pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
     let walls = WALLS.iter().filter(|wall| source.path.starts_with(wall.directory));
     let walls: Vec<_> = walls.flat_map(|wall| wall.forbidden).collect();
-    let server = source.path.strip_prefix("broker/server/src/");
+    let (server, operator) = (
+        source.path.strip_prefix("broker/server/src/"),
+        source.path.strip_prefix("operator/src/").filter(|file| !file.starts_with("bin/")),
+    );
     let pure = is_pure(&source.path);
+    let pure_of_operator = pure && operator.is_some();
     for (index, line) in source.code_lines() {
         if source.is_test(index) {
             continue;
@@ -131,7 +157,13 @@ pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
         if let Some(word) = IMPURE.iter().find(|word| pure && line.contains(**word)) {
             find(format!("{word} in a pure file: take what it tells as an argument"));
         }
-        if let Some(what) = server.and_then(|file| upward(file, line)) {
+        if let Some(word) = CLIENT.iter().find(|word| pure_of_operator && line.contains(**word)) {
+            find(format!("{word} in a pure file: take what it reads as an argument"));
+        }
+        if let Some(what) = server.and_then(|file| upward(file, line, &LAYERS, Some(DOMAIN))) {
+            find(what);
+        }
+        if let Some(what) = operator.and_then(|file| upward(file, line, &OPERATOR_LAYERS, None)) {
             find(what);
         }
     }
@@ -141,11 +173,15 @@ fn is_pure(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let product = path.starts_with("broker/server/src/") || path.starts_with("operator/src/");
     let is_of_state = path.contains("/controller/state/");
-    product && (is_of_state || PURE.contains(&name.trim_end_matches(".rs")))
+    let name = name.trim_end_matches(".rs");
+    let of_operator = path.starts_with("operator/src/")
+        && (path.contains("/build/") || OPERATOR_PURE.contains(&name));
+    product && (is_of_state || of_operator || PURE.contains(&name))
 }
 
-/// What is wrong with the modules of the server that `line` of `file` names.
-fn upward(file: &str, line: &str) -> Option<String> {
+/// What is wrong with the modules of one crate that `line` of `file` names; members of `domain` do not see each other.
+fn upward(file: &str, line: &str, layers: &[&[&str]], domain: Option<usize>) -> Option<String> {
+    let layer = |module: &str| layers.iter().position(|names| names.contains(&module));
     let own = module(file);
     let Some(own_layer) = layer(own) else {
         let first = line.contains("use ");
@@ -161,7 +197,12 @@ fn upward(file: &str, line: &str) -> Option<String> {
             Some(used_layer) if used_layer < own_layer && !excepted(file, used) => {
                 return Some(format!("{own} uses {used}, a layer above its own"));
             }
-            Some(DOMAIN) if own_layer == DOMAIN && used != own && !keeps_records(own, used) => {
+            Some(used_layer)
+                if domain == Some(used_layer)
+                    && own_layer == used_layer
+                    && used != own
+                    && !keeps_records(own, used) =>
+            {
                 return Some(format!("{own} uses its sibling {used}: meet through messages"));
             }
             _ => {}
@@ -189,11 +230,7 @@ fn keeps_records(own: &str, used: &str) -> bool {
     used == "replica" && PARTITION_USERS.contains(&own)
 }
 
-/// The module of the server that a file belongs to.
+/// The module of its crate that a file belongs to.
 fn module(file: &str) -> &str {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|names| names.contains(&module))
 }

@@ -1,0 +1,45 @@
+//! The operator process: reads the command line, works until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use operator::logging;
+use operator::process::{self, Plug};
+use operator::settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    match run(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: &Settings) -> Result<()> {
+    logging::start(&settings.log, settings.log_format).context("--log is no filter")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let worked = runtime.block_on(async {
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let told = async || {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
+        Box::pin(process::run(settings, controllers(), told)).await
+    });
+    // A request that nobody waits for any more is not waited for either.
+    runtime.shutdown_background();
+    worked
+}
+
+/// What runs while this operator leads.
+fn controllers() -> Vec<Plug> {
+    Vec::new()
+}
