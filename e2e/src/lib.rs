@@ -24,6 +24,7 @@ pub mod capture;
 pub mod clients;
 pub mod cluster;
 pub mod deadline;
+pub mod image;
 pub mod java;
 pub mod kafka;
 pub mod logs;
