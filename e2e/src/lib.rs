@@ -27,6 +27,7 @@ pub mod deadline;
 pub mod image;
 pub mod java;
 pub mod kafka;
+pub mod kubernetes;
 pub mod logs;
 pub mod matrix;
 pub mod peer;
