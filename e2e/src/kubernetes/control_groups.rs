@@ -15,16 +15,23 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// What the kernel needs to forget the processes that were killed.
 const REMOVAL_SECONDS: u64 = 20;
 
-/// The hierarchies of the first version.
-fn hierarchies() -> Result<Vec<PathBuf>> {
+/// Every hierarchy: of the first version, and of the second where it is mounted beside them.
+fn all() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(ROOT).with_context(|| format!("list {ROOT}"))? {
         let path = entry?.path();
         // Some are linked to under a second name.
-        if !path.is_symlink() && path.join("tasks").exists() {
+        if !path.is_symlink() && path.join("cgroup.procs").exists() {
             found.push(path);
         }
     }
+    Ok(found)
+}
+
+/// Those of the first version.
+fn hierarchies() -> Result<Vec<PathBuf>> {
+    let mut found = all()?;
+    found.retain(|path| path.join("tasks").exists());
     ensure!(
         !found.is_empty(),
         "{ROOT} has no hierarchy of the first version of control groups, which the nodes are made with: \
@@ -61,7 +68,7 @@ fn inherit(from: &Path, to: &Path) -> Result<()> {
 /// Removes the group `cluster` and all below it, once the processes in it are gone.
 pub(super) fn remove(cluster: &str) -> Result<()> {
     let deadline = Deadline::seconds(REMOVAL_SECONDS);
-    for hierarchy in hierarchies()? {
+    for hierarchy in all()? {
         let group = hierarchy.join(cluster);
         let what = format!("the processes in {} to be gone", group.display());
         deadline.poll(&what, || {
