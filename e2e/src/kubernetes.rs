@@ -15,9 +15,9 @@
 //! * components that are killed and hosts that go away, by calls ([`Component`], `faults`);
 //! * an end of everything with the value, and with its program when that is killed ([`leftover`]).
 //!
-//! What is absent: enforcement of network policies, growth of volumes (the provisioner cannot), load balancers,
-//! a second API server, and etcd that survives a power cut. A volume takes any size, and `fsGroup` changes
-//! nothing: everybody may write to it.
+//! What is absent: enforcement of network policies, load balancers, a second API server, and etcd that
+//! survives a power cut. A volume takes any size, grows when a test says so ([`Kubernetes::grow_claims`]), and
+//! everybody may write to it, whatever `fsGroup` says.
 //!
 //! Reading path: [`layout`] (addresses and directories), [`cell`], [`control_plane`] and [`node`] (what is
 //! started with what), [`part`] (a component that is kept up), `client` (kubectl, waiting), `faults`.

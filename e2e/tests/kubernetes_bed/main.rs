@@ -20,10 +20,11 @@ use left::Machine;
 type Look = (&'static str, fn(&Kubernetes) -> Result<()>);
 
 /// In their order; each leaves the cluster as it was.
-const LOOKS: [Look; 13] = [
+const LOOKS: [Look; 14] = [
     ("nodes are in zones of their own", nodes_are_in_zones_of_their_own),
     ("a set of three pods is ready", set::create),
     ("volumes outlive pods", set::volumes_outlive_pods),
+    ("claims grow", set::claims_grow),
     ("names lead to pods", set::names_lead_to_pods),
     ("ports lead to pods", set::ports_lead_to_pods),
     ("a budget refuses and allows", set::a_budget_refuses_and_allows),

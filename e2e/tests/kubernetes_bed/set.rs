@@ -112,6 +112,19 @@ pub(crate) fn volumes_outlive_pods(cluster: &Kubernetes) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn claims_grow(cluster: &Kubernetes) -> Result<()> {
+    let size = || {
+        let path = "jsonpath={.status.capacity.storage}";
+        cluster.kubectl(&["get", "pvc", "-n", NAMESPACE, "data-set-1", "-o", path])
+    };
+    ensure!(cluster.grow_claims(NAMESPACE)? == 0 && size()? == "1Gi");
+    let patch = "{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"2Gi\"}}}}";
+    cluster.kubectl(&["patch", "pvc", "-n", NAMESPACE, "data-set-1", "-p", patch])?;
+    ensure!(size()? == "1Gi", "it grew by itself");
+    ensure!(cluster.grow_claims(NAMESPACE)? == 1 && size()? == "2Gi", "{}", size()?);
+    Ok(())
+}
+
 pub(crate) fn names_lead_to_pods(cluster: &Kubernetes) -> Result<()> {
     let address = field(cluster, "set-2", ".status.podIP")?;
     let name = "set-2.set.bed.svc.cluster.local";
@@ -149,8 +162,8 @@ pub(crate) fn a_budget_refuses_and_allows(cluster: &Kubernetes) -> Result<()> {
     let refused = evict().err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(refused.contains("TooManyRequests"), "it was not refused: {refused}");
     let before = field(cluster, "set-0", ".metadata.uid")?;
-    let patch = "{\"spec\":{\"maxUnavailable\":1}}";
-    cluster.kubectl(&["patch", "pdb", "-n", NAMESPACE, "set", "--type=merge", "-p", patch])?;
+    let looser = "{\"spec\":{\"maxUnavailable\":1}}";
+    cluster.kubectl(&["patch", "pdb", "-n", NAMESPACE, "set", "--type=merge", "-p", looser])?;
     cluster.wait("the eviction to be allowed", SECONDS, || evict().map(Some))?;
     successor(cluster, "set-0", &before)
 }
