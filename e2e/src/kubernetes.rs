@@ -153,6 +153,7 @@ impl Kubernetes {
                 .map(|number| scope.spawn(move || self.boot_runtime(number)))
                 .collect();
             let served = self.boot_control_plane();
+            println!("kubernetes: the control plane serves, the nodes follow");
             for runtime in booting {
                 runtime.join().map_err(|_| anyhow!("the start of a node panicked"))??;
             }

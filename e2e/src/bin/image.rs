@@ -19,15 +19,19 @@ struct Arguments {
     /// Where the archive goes
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// The name of the image; one without a host is another in a pod's specification
+    #[arg(long, default_value = "localhost/ottla")]
+    name: String,
     /// The tag of the image
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
 }
 
 fn main() -> Result<()> {
-    let Arguments { broker, operator, output, tag } = Arguments::parse();
-    let size = ottla::write(&Parts { broker, operator, tag: tag.clone() }, &output)?;
+    let Arguments { broker, operator, output, name, tag } = Arguments::parse();
+    let name = format!("{name}:{tag}");
+    let size = ottla::write(&Parts { broker, operator, name: name.clone() }, &output)?;
     let megabytes = size as f64 / f64::from(1 << 20);
-    println!("ottla:{tag} in {}: {megabytes:.1} MiB", output.display());
+    println!("{name} in {}: {megabytes:.1} MiB", output.display());
     Ok(())
 }

@@ -20,8 +20,8 @@ pub struct Parts {
     pub broker: PathBuf,
     /// The operator's binary, if it is to be in it.
     pub operator: Option<PathBuf>,
-    /// The tag after `ottla:`.
-    pub tag: String,
+    /// Name and tag. A name without a host is not what containerd takes it for.
+    pub name: String,
 }
 
 /// Writes the image to `output`, and returns its size in bytes.
@@ -29,7 +29,7 @@ pub struct Parts {
 /// Fails when it is larger than [`SIZE_LIMIT`]; the archive is left for a look.
 pub fn write(parts: &Parts, output: &Path) -> Result<u64> {
     let directory = tempfile::tempdir().context("create a directory for stripped binaries")?;
-    let mut image = Image::new(&format!("ottla:{}", parts.tag), &["/bin/ottla-broker"]);
+    let mut image = Image::new(&parts.name, &["/bin/ottla-broker"]);
     DATA.clone_into(&mut image.working_directory);
     image.compression = 9;
     image.files.base();

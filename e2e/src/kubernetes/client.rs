@@ -74,6 +74,11 @@ impl Kubernetes {
         Relay::open(&self.hub, to)
     }
 
+    /// The same from a node, where the addresses of services and the ports of nodes lead somewhere too.
+    pub fn forward_from(&self, node: u8, to: SocketAddrV4) -> Result<Relay> {
+        Relay::open(self.node(node)?.cell(), to)
+    }
+
     /// Calls `look` until it finds something. What fails is tried again: an API server may be down.
     ///
     /// When `seconds` have passed, the error names `what` and how the last look failed.

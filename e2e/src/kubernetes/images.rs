@@ -14,9 +14,9 @@ pub const PAUSE: &str = "localhost/pause:1";
 pub const TOOLS: &str = "localhost/tools:1";
 
 /// The tools of busybox that have a name of their own in `/bin`.
-const NAMES: [&str; 16] = [
-    "cat", "date", "echo", "grep", "head", "hostname", "id", "ls", "nc", "nslookup", "sed", "sh",
-    "sleep", "tail", "test", "wget",
+const NAMES: [&str; 24] = [
+    "awk", "cat", "cut", "date", "df", "echo", "grep", "head", "hostname", "id", "ls", "mkdir",
+    "nc", "nslookup", "rm", "sed", "seq", "sh", "sleep", "tail", "test", "tr", "wc", "wget",
 ];
 
 /// Writes the archives for node `number` into `directory`.

@@ -87,3 +87,31 @@ impl Places {
         self.root.join("volumes")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_node_has_an_address_of_the_hub_and_no_two_have_the_same_pods() {
+        for number in 1..=super::super::MOST_NODES {
+            let address = node_address(number);
+            assert!(address != HUB && address != DNS, "{address}");
+            for other in 1..number {
+                assert_ne!(pods_of(number), pods_of(other));
+            }
+        }
+    }
+
+    #[test]
+    fn everything_of_a_cluster_is_in_its_directory() {
+        let all = Path::new("/clusters");
+        let places = Places::new(all, "7-1");
+        for path in
+            [places.key("ca.crt"), places.kubeconfig("admin"), places.host("hub"), places.volumes()]
+        {
+            assert!(path.starts_with("/clusters/7-1"), "{}", path.display());
+        }
+        assert_ne!(places.control_group(), Places::new(all, "7-2").control_group());
+    }
+}

@@ -47,6 +47,8 @@ impl Node {
         self.cell.open()?;
         let name = &self.cell.name;
         let first = self.cell.first_process()?.to_string();
+        // The kernel may still be taking the link of an earlier life apart.
+        let _ = cell::run(hub.with_its_network("ip")?.args(["link", "del", name]));
         let mut link = hub.with_its_network("ip")?;
         link.args(["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &first]);
         cell::run(&mut link)?;

@@ -26,7 +26,7 @@ const LOOKS: [Look; 14] = [
     ("volumes outlive pods", set::volumes_outlive_pods),
     ("claims grow", set::claims_grow),
     ("names lead to pods", set::names_lead_to_pods),
-    ("ports lead to pods", set::ports_lead_to_pods),
+    ("ports lead to pods and services", set::ports_lead_to_pods_and_services),
     ("a budget refuses and allows", set::a_budget_refuses_and_allows),
     ("a node is drained", set::a_node_is_drained),
     ("a root pod is refused", set::a_root_pod_is_refused),

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 
 use anyhow::{Context, Result, ensure};
+use e2e::kubernetes::relay::Relay;
 use e2e::kubernetes::{Kubernetes, images};
 
 /// The namespace of all that is made here.
@@ -37,6 +38,13 @@ apiVersion: v1
 kind: Service
 metadata: { name: set, namespace: bed }
 spec: { clusterIP: None, selector: { app: set }, ports: [{ port: 7000 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: first, namespace: bed }
+spec:
+  selector: { statefulset.kubernetes.io/pod-name: set-0 }
+  ports: [{ port: 7001, targetPort: 7000 }]
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -134,15 +142,24 @@ pub(crate) fn names_lead_to_pods(cluster: &Kubernetes) -> Result<()> {
     })
 }
 
-pub(crate) fn ports_lead_to_pods(cluster: &Kubernetes) -> Result<()> {
+pub(crate) fn ports_lead_to_pods_and_services(cluster: &Kubernetes) -> Result<()> {
     let mut server = cluster.kubectl_command();
     server.args(["exec", "-n", NAMESPACE, "set-0", "--", "nc", "-ll", "-p", "7000", "-e", "cat"]);
     let log = e2e::logs::file("kubernetes-bed-echo");
     let _server = e2e::process::Process::spawn("echo", &mut server, &log)?;
     let address = field(cluster, "set-0", ".status.podIP")?;
-    let to = SocketAddrV4::new(address.parse().context("the address of a pod")?, 7000);
-    let relay = cluster.forward(to)?;
-    cluster.wait("an echo from a pod", SECONDS, || {
+    let address = address.parse().context("the address of a pod")?;
+    let pod = cluster.forward(SocketAddrV4::new(address, 7000))?;
+    echoes(cluster, "an echo from a pod", &pod)?;
+    let service = cluster.get(&["service", "-n", NAMESPACE, "first"])?;
+    let address = service["spec"]["clusterIP"].as_str().context("the address of a service")?;
+    let address = address.parse().context("the address of a service")?;
+    let service = cluster.forward_from(2, SocketAddrV4::new(address, 7001))?;
+    echoes(cluster, "an echo from a service", &service)
+}
+
+fn echoes(cluster: &Kubernetes, what: &str, relay: &Relay) -> Result<()> {
+    cluster.wait(what, SECONDS, || {
         let mut stream = TcpStream::connect(relay.address())?;
         stream.write_all(b"there and back")?;
         stream.shutdown(std::net::Shutdown::Write)?;
