@@ -179,7 +179,8 @@ impl Kubernetes {
         node.open(&self.hub)?;
         let containerd = self.part(Component::Containerd(number))?;
         containerd.release()?;
-        node.wait_for_runtime().map_err(|error| containerd.complain(&error))?;
+        let what = format!("containerd on {}", node.cell().name);
+        self.wait_on(containerd.component, &what, || node.asks_runtime().map(Some))?;
         for image in images::make(self.claim.places.root(), number, &self.programs)? {
             node.import(&image)?;
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::layout::Places;
 use crate::deadline::Deadline;
@@ -70,11 +70,17 @@ impl Cell {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork"]);
         command.args(["--kill-child=KILL", "--mount-proc"]).arg(&self.pause);
-        let process = Process::spawn(&self.name, &mut command, &self.log)?;
+        let mut process = Process::spawn(&self.name, &mut command, &self.log)?;
         let what = format!("the namespaces of {}, which need root", self.name);
-        let first = Deadline::seconds(OPEN_SECONDS)
-            .poll(&what, || Ok(child_called(process.id(), "pause")))
-            .map_err(|error| process.complain(&error.to_string()))?;
+        let first = Deadline::seconds(OPEN_SECONDS).poll(&what, || {
+            ensure!(!process.has_ended()?, "got none of {what}");
+            Ok(child_called(process.id(), "pause"))
+        });
+        let first = first.map_err(|error| {
+            // What it said last is read by then.
+            let _ = process.wait(Deadline::seconds(1));
+            process.complain(&error.to_string())
+        })?;
         super::leftover::note(&self.places, &self.name, first)?;
         *self.lock() = Some(Holder { _process: process, first });
         let host = self.places.host(&self.name);

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::relay::Relay;
@@ -14,6 +14,9 @@ use crate::deadline::Deadline;
 
 /// How long a call may take that waits for nothing.
 const CALL_SECONDS: u64 = 60;
+
+/// A component that ends so often while a cluster starts has something that it will not get.
+const MOST_ENDS: u32 = 10;
 
 impl Kubernetes {
     /// kubectl as an administrator, without arguments; for what goes on beside a test.
@@ -88,15 +91,23 @@ impl Kubernetes {
         seconds: u64,
         mut look: impl FnMut() -> Result<Option<T>>,
     ) -> Result<T> {
-        let mut last = String::new();
-        let found = Deadline::seconds(seconds).poll(what, || match look() {
-            Ok(found) => Ok(found),
-            Err(error) => {
-                last = format!(", since {error:#}");
-                Ok(None)
-            }
-        });
-        found.map_err(|error| anyhow!("{error} for {seconds} s{last}"))
+        wait_unless(what, seconds, || Ok(()), &mut look)
+    }
+
+    /// Waits, in the start of a cluster, for what a component does; the error has its last words.
+    pub(super) fn wait_on<T>(
+        &self,
+        component: Component,
+        what: &str,
+        mut look: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let part = self.part(component)?;
+        let hopeless = || {
+            ensure!(part.ends() < MOST_ENDS, "{component} does not stay up: no {what}");
+            Ok(())
+        };
+        let found = wait_unless(what, START_SECONDS, hopeless, &mut look);
+        found.map_err(|error| part.complain(&error))
     }
 
     /// Whether a node is ready, as the API server has it.
@@ -111,29 +122,47 @@ impl Kubernetes {
 
     /// Waits until the API server answers that it is ready.
     pub(super) fn wait_until_it_serves(&self) -> Result<()> {
-        let served = self.wait("the API server", START_SECONDS, || {
+        let etcd = self.part(Component::Etcd)?;
+        let served = self.wait_on(Component::ApiServer, "the API server", || {
             Ok((self.kubectl(&["get", "--raw=/readyz"])? == "ok").then_some(()))
         });
-        served.or_else(|error| {
-            let error = self.part(Component::Etcd)?.complain(&error);
-            Err(self.part(Component::ApiServer)?.complain(&error))
-        })
+        served.map_err(|error| etcd.complain(&error))
     }
 
     /// Waits until every node is ready, and pods can be made.
     pub(super) fn wait_for_nodes(&self) -> Result<()> {
         for number in self.numbers() {
             let node = super::layout::node_name(number);
-            let what = format!("{node} to be ready");
-            let ready = self.wait(&what, START_SECONDS, || Ok(self.is_ready(&node)?.then_some(())));
-            ready.or_else(|error| Err(self.part(Component::Kubelet(number))?.complain(&error)))?;
+            self.wait_on(Component::Kubelet(number), &format!("{node} to be ready"), || {
+                Ok(self.is_ready(&node)?.then_some(()))
+            })?;
         }
         // No pod is admitted before it is there.
-        let account = self.wait("the default service account", START_SECONDS, || {
+        self.wait_on(Component::ControllerManager, "the default service account", || {
             self.get(&["serviceaccount", "default", "-n", "default"]).map(|_| Some(()))
-        });
-        account.or_else(|error| Err(self.part(Component::ControllerManager)?.complain(&error)))
+        })
     }
+}
+
+/// [`Kubernetes::wait`] that ends at once when `hopeless` says that there is nothing to wait for.
+fn wait_unless<T>(
+    what: &str,
+    seconds: u64,
+    hopeless: impl Fn() -> Result<()>,
+    look: &mut impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let mut last = String::new();
+    let found = Deadline::seconds(seconds).poll(what, || {
+        hopeless()?;
+        match look() {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                last = format!(", since {error:#}");
+                Ok(None)
+            }
+        }
+    });
+    found.map_err(|error| anyhow!("{error} (at most {seconds} s){last}"))
 }
 
 /// Whether a condition of an object's status holds.
