@@ -57,6 +57,10 @@ pub const STAGES: &[Stage] = &[
         only_by_name: true,
         ..stage("planted", "faults planted in the broker are found in minutes", planted)
     },
+    Stage {
+        only_by_name: true,
+        ..stage("kubernetes", "a real Kubernetes, built once, and its faults", kubernetes)
+    },
 ];
 
 /// The tests of the `clients` stage.
@@ -247,6 +251,12 @@ fn mixed(options: &Options) -> Result<()> {
 /// What the bed finds when there is something to find, and how soon.
 fn planted(_: &Options) -> Result<()> {
     bed(&["--planted", "all"])
+}
+
+/// Builds Kubernetes where it is not there yet, which takes minutes, and sees that it does what tests need.
+fn kubernetes(options: &Options) -> Result<()> {
+    tools::kubernetes::install()?;
+    end_to_end(&["kubernetes_bed"], options)
 }
 
 fn bed(arguments: &[&str]) -> Result<()> {

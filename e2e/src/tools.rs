@@ -8,6 +8,7 @@
 pub mod debian;
 pub mod deny;
 pub mod go;
+pub mod kubernetes;
 pub mod maven;
 pub mod npm;
 pub mod pypi;
@@ -38,7 +39,8 @@ fn fingerprint(parts: &[&[u8]]) -> String {
 fn installed(name: &str) -> Result<PathBuf> {
     let place = workspace::tools_dir().join(name);
     if !place.is_dir() {
-        bail!("{} is not installed: run `cargo ci tools`", place.display());
+        let stage = if name.starts_with(kubernetes::PREFIX) { "kubernetes" } else { "tools" };
+        bail!("{} is not installed: run `cargo ci {stage}`", place.display());
     }
     Ok(place)
 }
@@ -61,13 +63,18 @@ fn install(name: &str, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Path
 
 /// Runs one step of an installation and logs what it prints.
 fn step(name: &str, command: &mut Command) -> Result<()> {
+    step_within(INSTALL_SECONDS, name, command)
+}
+
+/// The same, for a step that takes longer than most.
+fn step_within(seconds: u64, name: &str, command: &mut Command) -> Result<()> {
     let log = workspace::output_dir().join("tools").join(format!("{name}.log"));
-    process::run(name, command, &log, Deadline::seconds(INSTALL_SECONDS)).map(drop)
+    process::run(name, command, &log, Deadline::seconds(seconds)).map(drop)
 }
 
 /// Installs every tool that is missing, and prints a line for each.
 pub fn install_all() -> Result<()> {
-    debian::install()?;
+    debian::install(&debian::NEEDED)?;
     for release in maven::RELEASES {
         let jars = maven::install(release)?;
         println!("tools: kafka {} in {}", release.version, jars.display());

@@ -7,14 +7,15 @@ use anyhow::{Result, bail};
 use super::step;
 
 /// A command and the Debian package that brings it.
-struct Needed {
+#[derive(Debug)]
+pub struct Needed {
     command: &'static str,
     probe: &'static [&'static str],
     package: &'static str,
 }
 
-/// Every command that a test runs, with an invocation that succeeds when it is there.
-const NEEDED: [Needed; 11] = [
+/// Every command that most tests run, with an invocation that succeeds when it is there.
+pub const NEEDED: [Needed; 11] = [
     // Pinned: its librdkafka decides which protocol versions the kcat row of the matrix speaks.
     Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
     Needed { command: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" },
@@ -31,11 +32,30 @@ const NEEDED: [Needed; 11] = [
     Needed { command: "prometheus", probe: &["--version"], package: "prometheus" },
 ];
 
-/// Installs what is missing, or says what to install where there is no apt.
-pub fn install() -> Result<()> {
-    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !runs(needed)).collect();
+/// What the nodes of a Kubernetes are made of, and what its images are made from.
+pub const KUBERNETES: [Needed; 15] = [
+    Needed { command: "containerd", probe: &["--version"], package: "containerd" },
+    Needed { command: "runc", probe: &["--version"], package: "runc" },
+    Needed { command: "/usr/lib/cni/bridge", probe: &[], package: "containernetworking-plugins" },
+    Needed { command: "iptables", probe: &["--version"], package: "iptables" },
+    Needed { command: "nft", probe: &["--version"], package: "nftables" },
+    Needed { command: "conntrack", probe: &["--version"], package: "conntrack" },
+    Needed { command: "ethtool", probe: &["--version"], package: "ethtool" },
+    Needed { command: "socat", probe: &["-V"], package: "socat" },
+    Needed { command: "ip", probe: &["-V"], package: "iproute2" },
+    Needed { command: "kmod", probe: &["--version"], package: "kmod" },
+    Needed { command: "openssl", probe: &["version"], package: "openssl" },
+    Needed { command: "unshare", probe: &["--version"], package: "util-linux" },
+    Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
+    Needed { command: "busybox", probe: &["true"], package: "busybox-static" },
+    Needed { command: "strip", probe: &["--version"], package: "binutils" },
+];
+
+/// Installs what is missing of `all`, or says what to install where there is no apt.
+pub fn install(all: &[Needed]) -> Result<()> {
+    let missing: Vec<&Needed> = all.iter().filter(|needed| !runs(needed)).collect();
     if missing.is_empty() {
-        println!("tools: {} system commands present", NEEDED.len());
+        println!("tools: {} system commands present", all.len());
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|needed| needed.package).collect();
