@@ -77,11 +77,15 @@ mod tests {
         let server = tower::service_fn(move |request: Request<Body>| {
             assert_eq!(request.uri().path(), "/apis/ottla.dev/v1alpha1");
             let count = counter.fetch_add(1, Ordering::Relaxed);
-            let resources = if count < 3 { "things" } else { "topics" };
+            assert!(count < 100, "it is asked for ever");
+            let served: &[&str] = if count < 3 { &["topics"] } else { &["clusters", "topics"] };
+            let resource = |name| {
+                json!({ "name": name, "singularName": "", "namespaced": true, "kind": "X",
+                    "verbs": [] })
+            };
             let list = json!({
                 "groupVersion": "ottla.dev/v1alpha1",
-                "resources": [{ "name": resources, "singularName": "", "namespaced": true,
-                    "kind": "X", "verbs": [] }],
+                "resources": served.iter().map(resource).collect::<Vec<_>>(),
             });
             let (code, body) = match count {
                 0 => (404, json!({ "code": 404, "message": "page not found" })),
@@ -92,6 +96,7 @@ mod tests {
             async move { Response::builder().status(code).body(body) }
         });
         wait(&Client::new(server, "default")).await;
-        assert_eq!(asked.load(Ordering::Relaxed), 4);
+        // Of each definition once: the first look ends at the error, two more go through.
+        assert_eq!(asked.load(Ordering::Relaxed), 6);
     }
 }

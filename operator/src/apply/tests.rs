@@ -146,7 +146,7 @@ fn topic() -> Topic {
     let topic = json!({
         "apiVersion": "ottla.dev/v1alpha1", "kind": "Topic",
         "metadata": { "name": "orders", "namespace": "shop", "uid": "9", "generation": 4 },
-        "spec": { "cluster": "main" },
+        "spec": { "cluster": "main", "replicas": 1 },
         "status": { "observedGeneration": 4, "conditions": [], "topicName": "orders" },
     });
     serde_json::from_value(topic).unwrap()

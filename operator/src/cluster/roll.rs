@@ -13,6 +13,7 @@
 //! | leave refused for partitions with too few replicas | it is asked for again; after a while that is accepted |
 //! | leave | leadership goes, then the pod |
 
+use crate::admin::{Accepts, Verdict};
 use crate::crd::cluster::Restarts;
 
 /// What is known of a cluster's brokers.
@@ -65,36 +66,6 @@ pub struct Said {
     pub broker: i32,
     /// What.
     pub verdict: Verdict,
-}
-
-/// What is said to a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may be; so many partitions that others could lead are still led by it, if it was asked to hand over.
-    Granted {
-        /// None before it was asked.
-        still_led: Option<u32>,
-    },
-    /// Not now.
-    Refused {
-        /// Why, in words.
-        message: String,
-        /// The first partitions that stand in the way.
-        partitions: Vec<String>,
-        /// Whether only partitions with too few replicas do: they do so for ever.
-        is_for_ever: bool,
-    },
-}
-
-/// What may fall below `min.insync.replicas`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepts {
-    /// Nothing.
-    Nothing,
-    /// Partitions with too few replicas.
-    Unavoidable,
-    /// Whatever falls.
-    Everything,
 }
 
 /// What is done next.

@@ -9,21 +9,8 @@ use broker_config::key::{self, Scope};
 use broker_config::render::render;
 
 use super::names::{ADMIN_PORT, METRICS_PORT, Names, REPLICATION_PORT};
+use crate::admin::{Change, Schema};
 use crate::crd::cluster::listener::{Listener, ListenerType};
-
-/// What a change of a setting takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A restart.
-    Restart,
-    /// Nothing; it is set for each broker.
-    PerBroker,
-    /// Nothing; it is set for all.
-    Cluster,
-}
-
-/// What brokers say of their settings: what a change of each takes, by name; empty where nobody was asked.
-pub type Schema = BTreeMap<String, Change>;
 
 /// The settings of a spec, by where they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use broker_config::broker::BrokerConfig;
 use broker_config::raw::Properties;
 
 use super::names::{Names, broker_ids, listeners};
-use super::settings::{Common, Outside, Schema, Settings, broker_file, file, sort};
+use super::settings::{Common, Outside, Settings, broker_file, file, sort};
+use crate::admin::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::listener::Listener;
 use crate::crd::cluster::status::Image;

@@ -67,7 +67,7 @@ fn topic(name: &str, generation: i64) -> Value {
         "apiVersion": "ottla.dev/v1alpha1", "kind": "Topic",
         "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": generation,
             "resourceVersion": generation.to_string() },
-        "spec": { "cluster": "main" },
+        "spec": { "cluster": "main", "replicas": 1 },
     })
 }
 

@@ -10,8 +10,9 @@ use super::network_policy::network_policy;
 use super::service::services;
 use super::stateful_set::stateful_set;
 use super::zookeeper::ensemble;
+use crate::admin::Change;
 use crate::cluster::names::{Names, REVISION_ANNOTATION};
-use crate::cluster::settings::{Change, Outside};
+use crate::cluster::settings::Outside;
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
 use crate::crd::cluster::ClusterSpec;
 
