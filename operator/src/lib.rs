@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod controller;
 pub mod crd;
 pub mod crds;
+pub mod digest;
 pub mod error;
 pub mod event;
 pub mod health;

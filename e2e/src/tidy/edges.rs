@@ -107,7 +107,18 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
     &["health", "client", "crds", "admin"],
     &["metrics"],
     &["progress", "error"],
-    &["assignment", "backoff", "clock", "crd", "kind", "lease", "logging", "reason", "settings"],
+    &[
+        "assignment",
+        "backoff",
+        "clock",
+        "crd",
+        "digest",
+        "kind",
+        "lease",
+        "logging",
+        "reason",
+        "settings",
+    ],
 ];
 
 /// The layer whose members do not see each other.

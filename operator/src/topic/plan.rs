@@ -2,6 +2,7 @@
 
 use super::decide::Step;
 use crate::crd::topic::Plan;
+use crate::digest;
 
 /// Steps that a plan names.
 const STEPS_MAX: usize = 100;
@@ -12,7 +13,7 @@ const NAMED_MAX: usize = 5;
 /// Describes steps.
 pub(super) fn plan(topic: &str, steps: &[Step]) -> Plan {
     let lines: Vec<String> = steps.iter().flat_map(|step| lines(topic, step)).collect();
-    let digest = digest(topic, steps);
+    let digest = named(topic, steps);
     let left = lines.len().saturating_sub(STEPS_MAX);
     let mut steps: Vec<String> = lines.into_iter().take(STEPS_MAX).collect();
     if left > 0 {
@@ -59,11 +60,11 @@ fn list(brokers: &[i32]) -> String {
     brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// 16 hexadecimal digits. It tells plans of one object apart, and guards against nobody: FNV-1a is enough.
+/// Names what is approved.
 ///
 /// The id of a topic that is to be made is another in each plan, and where new partitions are placed depends on what
 /// others have placed since: neither is part of what is approved. Which replicas move is.
-fn digest(topic: &str, steps: &[Step]) -> String {
+fn named(topic: &str, steps: &[Step]) -> String {
     let approved = |step: &Step| match step {
         Step::Create { assignment, config, .. } => {
             let replicas = assignment.first().map_or(0, Vec::len);
@@ -77,9 +78,5 @@ fn digest(topic: &str, steps: &[Step]) -> String {
         Step::Hold | Step::Name { .. } | Step::Bury { .. } | Step::LetGo => None,
     };
     let lines = std::iter::once(topic.to_owned()).chain(steps.iter().filter_map(approved));
-    let text = lines.collect::<Vec<_>>().join("\n");
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    digest::of(lines.collect::<Vec<_>>().join("\n").bytes())
 }
