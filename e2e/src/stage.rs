@@ -179,7 +179,7 @@ fn deny(_: &Options) -> Result<()> {
 }
 
 fn unit(_: &Options) -> Result<()> {
-    shown(&mut cargo(&["test", "--workspace", "--exclude", "e2e", "--quiet"]))
+    shown(&mut cargo(&["test", "--workspace", "--exclude", "e2e", "--quiet", "--no-fail-fast"]))
 }
 
 fn install(_: &Options) -> Result<()> {
