@@ -1,7 +1,8 @@
 //! What `cargo ci` runs: the stages in order, each a list of commands, and the table at the end.
 //!
 //! A stage that fails does not stop those after it: one run shows everything that is wrong. Nothing
-//! is skipped unless it was left out by name, and the table says so.
+//! is skipped unless it was left out by name, and the table says so. What compiles has the machine to itself; what waits
+//! for servers and clients runs beside another stage.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::deadline::Stopwatch;
 use crate::{matrix, peer, tools, workspace};
+
+mod lanes;
 
 /// A named part of the run.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Stage {
     pub about: &'static str,
     /// Whether it is left out unless it is named: what it checks changes rarely, and takes long.
     pub only_by_name: bool,
+    /// Whether it waits more than it works, and may run beside another such stage.
+    waits: bool,
     run: fn(&Options) -> Result<()>,
 }
 
@@ -31,10 +36,15 @@ pub struct Options {
 }
 
 const fn stage(name: &'static str, about: &'static str, run: fn(&Options) -> Result<()>) -> Stage {
-    Stage { name, about, only_by_name: false, run }
+    Stage { name, about, only_by_name: false, waits: false, run }
 }
 
-/// Every stage, in the order of a whole run: cheap and telling ones first.
+/// One that may run beside another.
+const fn waits(name: &'static str, about: &'static str, run: fn(&Options) -> Result<()>) -> Stage {
+    Stage { waits: true, ..stage(name, about, run) }
+}
+
+/// Every stage, in the order of a whole run: cheap and telling ones first, then those that run side by side.
 pub const STAGES: &[Stage] = &[
     stage("fmt", "rustfmt changes nothing", fmt),
     stage("tidy", "sources keep the rules of the house", tidy),
@@ -42,13 +52,15 @@ pub const STAGES: &[Stage] = &[
     stage("deny", "licences, bans and sources of dependencies", deny),
     stage("unit", "tests beside the code, in every broker crate", unit),
     stage("tools", "installs what the stages below need", install),
-    stage("zookeeper", "both stores and a ZooKeeper agree; a broker lives in one", zookeeper),
-    stage("clients", "real clients, and the matrix of what they did", clients),
-    stage("kafka-disk", "Kafka reads our disk and we read Kafka's", kafka_disk),
-    stage("knocks", "kill -9 under load, bad frames", knocks),
-    stage("cluster", "faults that lose nothing acknowledged", cluster),
+    stage("build", "what is seen from outside, compiled at once", build),
     stage("syscalls", "what a Produce costs in system calls", syscalls),
-    stage("metrics", "known dashboards get answers from Prometheus", metrics),
+    // The longest first: two of them run at a time.
+    waits("cluster", "faults that lose nothing acknowledged", cluster),
+    waits("zookeeper", "both stores and a ZooKeeper agree; a broker lives in one", zookeeper),
+    waits("clients", "real clients, and the matrix of what they did", clients),
+    waits("knocks", "kill -9 under load, bad frames", knocks),
+    waits("kafka-disk", "Kafka reads our disk and we read Kafka's", kafka_disk),
+    waits("metrics", "known dashboards get answers from Prometheus", metrics),
     Stage {
         only_by_name: true,
         ..stage("mixed", "one broker of Kafka among ours, and two", mixed)
@@ -93,21 +105,33 @@ pub fn run(chosen: &[String], options: &Options) -> Result<()> {
         }
     }
     let whole = Stopwatch::start();
-    let mut lines = Vec::new();
-    for (number, stage) in STAGES.iter().enumerate() {
-        let is_named = chosen.iter().any(|name| name == stage.name);
-        let wanted = is_named || (chosen.is_empty() && !stage.only_by_name);
-        let time = Stopwatch::start();
-        let outcome = wanted.then(|| {
-            println!("\n== {}/{} {}: {}", number + 1, STAGES.len(), stage.name, stage.about);
-            (stage.run)(options).map_err(|error| format!("{error:#}"))
-        });
-        if let Some(Err(error)) = &outcome {
-            println!("-- {} failed: {error}", stage.name);
-        }
-        lines.push(Line { name: stage.name, outcome, time: time.elapsed() });
-    }
+    let is_wanted = |stage: &Stage| match chosen {
+        [] => !stage.only_by_name,
+        chosen => chosen.iter().any(|name| name == stage.name),
+    };
+    let wanted: Vec<&'static Stage> = STAGES.iter().filter(|stage| is_wanted(stage)).collect();
+    // One alone shows what it prints as it prints it.
+    let (beside, in_turn): (Vec<_>, Vec<_>) =
+        wanted.iter().partition(|stage| stage.waits && wanted.len() > 1);
+    let mut lines: Vec<Line> = in_turn.into_iter().map(|stage| alone(stage, options)).collect();
+    lines.extend(lanes::run(&beside, options));
+    let left_out = STAGES.iter().filter(|stage| !is_wanted(stage));
+    lines.extend(left_out.map(|stage| Line {
+        name: stage.name,
+        outcome: None,
+        time: Duration::ZERO,
+    }));
     conclude(&lines, whole.elapsed())
+}
+
+fn alone(stage: &'static Stage, options: &Options) -> Line {
+    let time = Stopwatch::start();
+    println!("\n== {}: {}", stage.name, stage.about);
+    let outcome = (stage.run)(options).map_err(|error| format!("{error:#}"));
+    if let Err(error) = &outcome {
+        println!("-- {} failed: {error}", stage.name);
+    }
+    Line { name: stage.name, outcome: Some(outcome), time: time.elapsed() }
 }
 
 fn conclude(lines: &[Line], time: Duration) -> Result<()> {
@@ -184,6 +208,14 @@ fn unit(_: &Options) -> Result<()> {
 
 fn install(_: &Options) -> Result<()> {
     tools::install_all()
+}
+
+/// Compiles every test and program of this crate, and what they start, so that no stage waits for another's compiler.
+fn build(_: &Options) -> Result<()> {
+    // The broker alone: with others beside it, its dependencies would have other features.
+    let broker = ["build", "--quiet", "--package", "broker-server", "--bin", "ottla-broker"];
+    shown(&mut cargo(&broker))?;
+    shown(&mut cargo(&["test", "--quiet", "--package", "e2e", "--no-run"]))
 }
 
 fn zookeeper(options: &Options) -> Result<()> {
