@@ -71,7 +71,7 @@ impl Bed {
     /// A client of a broker.
     pub(crate) fn broker(&self, broker: i32) -> Broker {
         let address = format!("{}:9095", names().host(broker));
-        Broker::new(dial(std::slice::from_ref(&self.model), &self.line)(&address), address)
+        Broker::new(dial(std::slice::from_ref(&self.model), &self.line)(&address).unwrap(), address)
     }
 
     /// Makes a topic, of whose partitions the replicas are these.

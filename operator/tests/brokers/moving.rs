@@ -28,7 +28,7 @@ async fn a_broker_is_emptied_and_forgotten() {
         left.push(bytes >> 20);
         bed.pass(1).await;
     }
-    assert!(left[0] == 30 && left.is_sorted_by(|one, next| one >= next), "{left:?}");
+    assert!(left[0] > 20 && left.is_sorted_by(|one, next| one >= next), "{left:?}");
     assert_eq!(left.last(), Some(&0), "{left:?}");
     let t = controller.topics(&["t"]).await.unwrap().remove(0);
     assert_eq!((&*t.partitions[0].replicas, &*t.partitions[0].in_sync), (&[0, 1][..], &[0, 1][..]));

@@ -30,6 +30,7 @@ async fn one_broker_at_a_time_has_leave() {
     });
     assert_eq!(leaders, [Some(2), Some(2)]);
 
+    bed.apply(3, "0.2.0", &[]);
     bed.fake.delete("pods", "default", "orders-1-0");
     bed.pass(7).await;
     assert_eq!(bed.in_sync("t"), [[0, 2], [0, 2]]);

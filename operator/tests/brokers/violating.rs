@@ -14,6 +14,7 @@ async fn bed() -> Bed {
 #[tokio::test(start_paused = true)]
 async fn pods_that_are_deleted_without_leave_are_told() {
     let bed = bed().await;
+    bed.apply(3, "0.2.0", &[]);
     bed.fake.delete("pods", "default", "orders-1-0");
     bed.pass(3).await;
     let alone = "orders: broker 1 was deleted without a permit, with 1 replicas";

@@ -1,6 +1,7 @@
 //! Connections to brokers: pipes in this process, one server for each.
 
 use std::io;
+use std::sync::Arc;
 
 use broker_admin::v1::admin_server::AdminServer;
 use hyper::body::Incoming;
@@ -8,9 +9,10 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use operator::admin::pool::Dial;
 use tokio::io::DuplexStream;
 use tonic::codegen::Service as _;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::Model;
 use super::port::Port;
@@ -21,20 +23,17 @@ const PIPE: usize = 1 << 20;
 
 /// Opens channels to the brokers of `models`, by `host:port`, in the name of the client that has `line`. A channel connects
 /// with its first call, and again after its broker has restarted.
-pub(crate) fn dial(
-    models: &[Model],
-    line: &Connection,
-) -> impl Fn(&str) -> Channel + Clone + Send + Sync + 'static {
+pub(crate) fn dial(models: &[Model], line: &Connection) -> Dial {
     let (models, line) = (models.to_vec(), line.clone());
-    move |address: &str| {
+    Arc::new(move |address: &str| {
         let (models, line, address) = (models.clone(), line.clone(), address.to_owned());
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
             let stream = models.iter().find_map(|model| model.open(&line, &address));
             let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, address.clone());
             std::future::ready(stream.map(TokioIo::new).ok_or_else(refused))
-        }))
-    }
+        })))
+    })
 }
 
 impl Model {

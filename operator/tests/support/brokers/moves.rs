@@ -4,6 +4,7 @@ use broker_admin::v1::{MeasureMovesRequest, MeasureMovesResponse, ReassignPartit
 use tonic::Status;
 
 use super::state::State;
+use super::tree::Partition;
 
 impl State {
     /// Gives partitions other replicas; all of them or none.
@@ -76,7 +77,7 @@ impl State {
     pub(crate) fn clear_throttles(&mut self) -> u32 {
         let topics = &self.tree.topics;
         let moves = |name: &String| {
-            topics.get(name).is_some_and(|topic| topic.partitions.iter().any(|one| one.moves()))
+            topics.get(name).is_some_and(|topic| topic.partitions.iter().any(Partition::moves))
         };
         let before = self.tree.topic_throttles.len() + self.tree.broker_throttles.len();
         self.tree.topic_throttles.retain(moves);

@@ -136,7 +136,7 @@ impl State {
             Some(permit) if permit.broker != asked.broker_id => {
                 let mut answer = refused(Refusal::Held, "another broker may restart");
                 answer.holder_broker_id = permit.broker;
-                answer.holder_roll_id = permit.roll.clone();
+                answer.holder_roll_id.clone_from(&permit.roll);
                 answer.holder_ms = self.now.saturating_sub(permit.since).as_millis() as i64;
                 return answer;
             }
@@ -162,9 +162,10 @@ impl State {
             Accept::Unavoidable => !harm.falls.is_empty(),
             Accept::Everything => false,
         };
-        let mut answer = match is_refused {
-            true => refused(Refusal::MinIsr, "partitions would fall below min.insync.replicas"),
-            false => given,
+        let mut answer = if is_refused {
+            refused(Refusal::MinIsr, "partitions would fall below min.insync.replicas")
+        } else {
+            given
         };
         answer.blocked_total = harm.falls.len() as u32;
         answer.unavoidable_total = harm.falls_anyway.len() as u32;

@@ -1,6 +1,6 @@
 //! Processes come and go with their pods; and what must never happen to pods is noticed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker_admin::v1::Accept;
@@ -151,7 +151,9 @@ impl State {
         for other in self.restarting.iter().filter(|other| **other != broker) {
             wrong.push(format!("broker {broker} {how} while broker {other} is not back"));
         }
-        wrong.into_iter().for_each(|words| self.violate(words));
+        for words in wrong {
+            self.violate(&words);
+        }
         self.restarting.insert(broker);
     }
 
@@ -161,7 +163,7 @@ impl State {
         let has_node = store.get(&node).is_some_and(|node| condition::is(node, "Ready"));
         if let Some(process) = self.processes.get(&broker) {
             if process.uid != uid {
-                self.violate(format!("broker {broker} runs twice"));
+                self.violate(&format!("broker {broker} runs twice"));
             } else if !has_node {
                 self.end(broker);
             }
@@ -215,10 +217,10 @@ impl State {
             Files::Settings(settings) => {
                 let is_refused =
                     |(name, value): (&String, &String)| settings.get(name) == Some(value);
-                match self.refused_settings.iter().any(is_refused) {
-                    true => Err(PodIs::Waiting("CrashLoopBackOff")),
-                    false => Ok((settings, release)),
+                if self.refused_settings.iter().any(is_refused) {
+                    return Err(PodIs::Waiting("CrashLoopBackOff"));
                 }
+                Ok((settings, release))
             }
         }
     }
@@ -227,7 +229,7 @@ impl State {
         let Some(past) = self.past.remove(&broker) else { return };
         if past.was_ended && past.made_of == made_of(pod) && !self.is_dismissed {
             let words = format!("broker {broker} was restarted and is made of the same");
-            self.violate(words);
+            self.violate(&words);
         }
     }
 
@@ -237,33 +239,38 @@ impl State {
             return;
         }
         let namespace = self.namespace.clone();
-        let known: Vec<i32> = self.disks.keys().copied().collect();
+        let ids: BTreeSet<i32> = self.disks.keys().chain(self.processes.keys()).copied().collect();
         let claims = |broker: i32| -> Vec<String> {
             let suffix = format!("-{}-{broker}-0", self.name);
             let all = store.list("persistentvolumeclaims", &namespace);
             let own = all.filter(|(key, _)| key.name.ends_with(&suffix));
             own.map(|(_, claim)| text(claim, "/metadata/uid").to_owned()).collect()
         };
-        let mut now = BTreeMap::new();
-        for broker in known.iter().copied().chain(self.processes.keys().copied()) {
-            now.insert(broker, claims(broker));
-        }
-        for broker in known {
-            let held = self.tree.replicas_of(broker);
+        let has_set = |broker: i32| {
             let key = Key::new("statefulsets.apps", &namespace, &format!("{}-{broker}", self.name));
-            let is_there = store.get(&key).is_some_and(|set| {
+            store.get(&key).is_some_and(|set| {
                 !is_going(set) && set.pointer("/spec/replicas").is_none_or(|count| *count == 1)
-            });
-            let lost = self.disks[&broker].iter().any(|uid| !now[&broker].contains(uid));
-            if held > 0 && lost {
-                self.violate(format!("a disk of broker {broker} is gone, with {held} replicas"));
+            })
+        };
+        let mut now = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for broker in ids {
+            let (held, claims) = (self.tree.replicas_of(broker), claims(broker));
+            let before = self.disks.get(&broker);
+            let is_lost = before.is_some_and(|uids| uids.iter().any(|uid| !claims.contains(uid)));
+            let is_there = has_set(broker);
+            if held > 0 && is_lost {
+                wrong.push(format!("a disk of broker {broker} is gone, with {held} replicas"));
             }
-            if held > 0 && !is_there {
-                self.violate(format!("broker {broker} was taken away with {held} replicas"));
+            if held > 0 && !is_there && before.is_some() {
+                wrong.push(format!("broker {broker} was taken away with {held} replicas"));
             }
-            if !is_there || lost {
-                now.remove(&broker);
+            if is_there {
+                now.insert(broker, claims);
             }
+        }
+        for words in wrong {
+            self.violate(&words);
         }
         self.disks = now;
     }

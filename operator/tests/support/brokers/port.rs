@@ -147,10 +147,8 @@ impl Port {
             let is_here =
                 state.processes.get(&self.broker).is_some_and(|one| one.id == self.process);
             let before = state.revision;
-            let answer = match is_here {
-                true => act(state),
-                false => Err(Status::unavailable("the broker has ended")),
-            };
+            let answer =
+                if is_here { act(state) } else { Err(Status::unavailable("the broker has ended")) };
             let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
             self.note(state, call, is_write, code, is_lost, state.revision != before);
             answer

@@ -68,9 +68,10 @@ impl State {
             partition.copied.get(broker).is_some_and(|copied| *copied >= partition.size)
         };
         for broker in partition.replicas.clone() {
-            let is_due = match adding.contains(&broker) {
-                true => self.is_up(broker) && has_all(partition, &broker),
-                false => self.is_caught_up(broker),
+            let is_due = if adding.contains(&broker) {
+                self.is_up(broker) && has_all(partition, &broker)
+            } else {
+                self.is_caught_up(broker)
             };
             if is_due && !partition.isr.contains(&broker) {
                 partition.isr.push(broker);

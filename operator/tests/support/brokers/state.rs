@@ -109,7 +109,7 @@ impl State {
     }
 
     /// Says that what must never happen has happened.
-    pub(crate) fn violate(&mut self, words: String) {
+    pub(crate) fn violate(&mut self, words: &str) {
         self.violations.push(format!("{}: {words}", self.name));
     }
 

@@ -36,10 +36,9 @@ impl State {
     pub(crate) fn create(&mut self, asked: CreateTopicRequest) -> Result<(), Status> {
         let CreateTopicRequest { fence, name, topic_id, assignment, configuration } = asked;
         if let Some(there) = self.tree.topics.get(&name) {
-            return match there.id == topic_id && there.deleting.is_none() {
-                true => Ok(()),
-                false => Err(Status::already_exists(format!("there is another topic {name}"))),
-            };
+            let is_same = there.id == topic_id && there.deleting.is_none();
+            let other = || Status::already_exists(format!("there is another topic {name}"));
+            return is_same.then_some(()).ok_or_else(other);
         }
         if topic_id.len() != 22 || self.tree.ids.contains(&topic_id) {
             return Err(Status::invalid_argument(format!("topic_id: {topic_id} is no new id")));
@@ -180,9 +179,10 @@ impl State {
     }
 
     pub(crate) fn cordon(&mut self, broker: i32, is_cordoned: bool) -> Vec<i32> {
-        let has_changed = match is_cordoned {
-            true => self.tree.cordoned.insert(broker),
-            false => self.tree.cordoned.remove(&broker),
+        let has_changed = if is_cordoned {
+            self.tree.cordoned.insert(broker)
+        } else {
+            self.tree.cordoned.remove(&broker)
         };
         if has_changed {
             self.touch();

@@ -43,8 +43,8 @@ impl Snapshot {
                 (text(object, "/metadata/uid").to_owned(), identity)
             },
         );
-        let names = companions.iter().flat_map(|companion| companion.names());
-        let uids: Vec<(String, String)> = uids.chain(names).collect();
+        let others = companions.iter().flat_map(|companion| companion.names());
+        let uids: Vec<(String, String)> = uids.chain(others).collect();
         let named = |mut text: String| {
             for (uid, identity) in &uids {
                 if text.contains(uid.as_str()) {
