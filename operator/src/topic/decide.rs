@@ -396,7 +396,7 @@ fn carry_out(
         return Decision { steps, plan: None, findings, again: Again::OnChange };
     }
     if steps == [Step::Unthrottle] && !here.is_paused {
-        let progress = Some((Reason::Moving, "replicas have moved".to_owned()));
+        let progress = Some((Reason::Changing, "replicas have moved".to_owned()));
         let findings = findings(Some(true), Reason::Ready, "", progress, None, false);
         return Decision { steps, plan: None, findings, again: Again::Soon };
     }
