@@ -28,7 +28,7 @@ use crate::kind::Kind;
 use crate::lease::{Deposed, Fence};
 use crate::metrics::Metrics;
 
-mod quantity;
+pub mod quantity;
 mod same;
 
 pub use same::is_applied;
@@ -144,6 +144,22 @@ impl Pass {
         self.send(object, Some(object), patch, "status").await
     }
 
+    /// As [`Self::status`], where `object` is still the version that it was read as: for what follows from what it said.
+    ///
+    /// # Errors
+    /// As [`Self::status`]; a conflict where anybody has written the object since.
+    pub async fn status_of_version<K, S>(&self, object: &K, status: &S) -> Result<Applied<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+        S: Serialize,
+    {
+        let mut patch = identity(object);
+        patch["metadata"]["resourceVersion"] = json!(object.resource_version());
+        patch["status"] = value(object, status)?;
+        self.send(object, Some(object), patch, "status").await
+    }
+
     /// Has `object` have just these finalizers of this controller; those of others stay.
     ///
     /// # Errors
@@ -156,6 +172,38 @@ impl Pass {
         let mut patch = identity(object);
         patch["metadata"]["finalizers"] = json!(ours);
         self.send(object, Some(object), patch, "").await
+    }
+
+    /// Takes this controller's finalizer from `object`, whoever else has applied it, too, with a copy of the object.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn release<K>(&self, object: &K, finalizer: &str) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let left = match self.finalizers(object, &[]).await? {
+            Applied::Unchanged => object.clone(),
+            Applied::Written(written) => *written,
+        };
+        if !left.finalizers().iter().any(|one| one == finalizer) {
+            return Ok(());
+        }
+        let others: Vec<_> = left.finalizers().iter().filter(|one| *one != finalizer).collect();
+        let patch = json!({ "metadata": {
+            "finalizers": others, "uid": left.uid(), "resourceVersion": left.resource_version(),
+        } });
+        let (name, api) = (left.name_any(), self.api::<K>(object));
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match self.guarded(api.patch(&name, &parameters, &patch)).await? {
+            Ok(_) => {
+                self.wrote(object, "released");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(Error::of_api("write", named(object), error)),
+        }
     }
 
     /// Deletes `live`, and no other object of its name; returns whether there was anything to delete.

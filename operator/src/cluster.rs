@@ -2,7 +2,8 @@
 //! and which of them may restart now (`roll`).
 
 pub mod build;
-pub mod names;
 pub mod roll;
 pub mod settings;
 pub mod validate;
+
+pub use crate::names;

@@ -8,6 +8,11 @@ pub(super) fn are_equal(one: &str, other: &str) -> bool {
     }
 }
 
+/// The size of a quantity of bytes, such as `50Mi`, in whole ones; `None` where it is none.
+pub fn bytes(text: &str) -> Option<u64> {
+    u64::try_from(nanos(text)? / 1_000_000_000).ok()
+}
+
 /// The size in thousand-millionths, as far as it can be told exactly.
 fn nanos(text: &str) -> Option<i128> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+'));
@@ -51,6 +56,14 @@ fn nanos(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_so_many_bytes() {
+        let cases = [("50Mi", Some(50 << 20)), ("1.5k", Some(1_500)), ("0", Some(0)), ("-1", None)];
+        for (text, size) in cases {
+            assert_eq!(bytes(text), size, "{text}");
+        }
+    }
 
     #[test]
     fn the_same_size_may_be_written_in_many_ways() {

@@ -55,6 +55,7 @@ pub struct ClusterStatus {
     pub drains: Vec<Drain>,
     /// Topics whose objects were deleted while nobody answered: they are deleted once somebody does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topicId".to_string()]))]
     pub tombstones: Vec<Tombstone>,
 }
 
