@@ -199,11 +199,9 @@ impl Act<'_> {
             async move { broker.clear_throttles(fence).await }
         });
         self.done("take throttles from", cleared.await)?;
-        if self.decision.steps == [Step::Unthrottle] {
-            let now = self.context.session.ground.clock.wall();
-            let said = status::status(&self.observed.facts, self.decision, now);
-            self.say(&said).await?;
-        }
+        // From here on nothing says that there may be some.
+        let now = self.context.session.ground.clock.wall();
+        self.say(&status::status(&self.observed.facts, self.decision, now)).await?;
         self.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
         Ok(())
     }
