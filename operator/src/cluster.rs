@@ -2,7 +2,10 @@
 //! and which of them may restart now (`roll`).
 
 pub mod build;
+pub mod drain;
+pub mod layout;
 pub mod names;
+pub mod rebalance;
 pub mod roll;
 pub mod settings;
 pub mod validate;
