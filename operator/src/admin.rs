@@ -1,6 +1,7 @@
-//! What brokers say, as decisions look at it; `client` asks them.
+//! What brokers say, as decisions look at it; `client` asks one of them, `pool` whichever of a cluster can answer.
 
 pub mod client;
+pub mod pool;
 
 use std::collections::BTreeMap;
 

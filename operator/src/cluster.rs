@@ -4,8 +4,10 @@
 pub mod build;
 pub mod drain;
 pub mod layout;
-pub mod names;
+pub mod members;
 pub mod rebalance;
 pub mod roll;
 pub mod settings;
 pub mod validate;
+
+pub use crate::names;

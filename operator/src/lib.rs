@@ -24,6 +24,7 @@ pub mod kind;
 pub mod lease;
 pub mod logging;
 pub mod metrics;
+pub mod names;
 pub mod process;
 pub mod progress;
 pub mod reason;

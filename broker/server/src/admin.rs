@@ -7,24 +7,14 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
-use broker_admin::v1::admin_server::{Admin, AdminServer};
-use broker_admin::v1::{
-    AcquireRestartPermitRequest, AcquireRestartPermitResponse, CheckTopicRequest,
-    CheckTopicResponse, DescribeSettingsRequest, DescribeSettingsResponse, DrainLeadershipRequest,
-    DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
-    MeasureMovesResponse, ReleaseRestartPermitRequest, ReleaseRestartPermitResponse,
-    SetCordonRequest, SetCordonResponse, WatchHealthRequest,
-};
+use broker_admin::v1::admin_server::AdminServer;
+use broker_admin::v1::{Fence, Health};
 use broker_config::broker::BrokerConfig;
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 use tracing::info;
 
 use crate::clock::SharedClock;
@@ -38,7 +28,9 @@ mod connections;
 mod cordon;
 mod feed;
 mod fence;
+mod office;
 mod permit;
+mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -47,9 +39,10 @@ mod topic;
 use connections::Limits;
 use feed::Feed;
 use fence::Admitted;
+use service::Service;
 
-/// Bytes of a message that is taken.
-const MESSAGE_MAX: usize = 1 << 20;
+/// Bytes of a message that is taken: the replicas of a topic of 100,000 partitions stay below.
+const MESSAGE_MAX: usize = 4 << 20;
 
 /// Bytes of a name that is kept: an operator's identity, a roll's.
 const TEXT_MAX: usize = 253;
@@ -145,9 +138,6 @@ impl Server {
     }
 }
 
-#[derive(Debug)]
-struct Service(Arc<Shared>);
-
 impl Shared {
     fn context(&self) -> Option<&Context> {
         self.context.get().map(|context| &**context)
@@ -176,86 +166,4 @@ impl Shared {
 /// What stands in the way now, and may not when it is asked again.
 fn unavailable(error: impl Display) -> Status {
     Status::unavailable(format!("the coordination tree: {error}"))
-}
-
-#[tonic::async_trait]
-impl Admin for Service {
-    type WatchHealthStream = Pin<Box<dyn Stream<Item = Result<Health, Status>> + Send>>;
-
-    async fn get_identity(
-        &self,
-        _: Request<GetIdentityRequest>,
-    ) -> Result<Response<Identity>, Status> {
-        let shared = &self.0;
-        Ok(Response::new(about::identity(&shared.config, &shared.process_id, shared.context())))
-    }
-
-    async fn watch_health(
-        &self,
-        _: Request<WatchHealthRequest>,
-    ) -> Result<Response<Self::WatchHealthStream>, Status> {
-        let (told, heard) = mpsc::channel(1);
-        let watched = self.0.feed.watch(self.0.health());
-        self.0.tasks.spawn("admin", feed::tell(watched, told));
-        Ok(Response::new(Box::pin(ReceiverStream::new(heard))))
-    }
-
-    async fn describe_settings(
-        &self,
-        _: Request<DescribeSettingsRequest>,
-    ) -> Result<Response<DescribeSettingsResponse>, Status> {
-        Ok(Response::new(settings::describe()))
-    }
-
-    async fn acquire_restart_permit(
-        &self,
-        request: Request<AcquireRestartPermitRequest>,
-    ) -> Result<Response<AcquireRestartPermitResponse>, Status> {
-        let mut request = request.into_inner();
-        let (context, operator) = self.0.admit(request.fence.take()).await?;
-        permit::acquire(context, &operator, request).await.map(Response::new)
-    }
-
-    async fn release_restart_permit(
-        &self,
-        request: Request<ReleaseRestartPermitRequest>,
-    ) -> Result<Response<ReleaseRestartPermitResponse>, Status> {
-        let mut request = request.into_inner();
-        let (context, operator) = self.0.admit(request.fence.take()).await?;
-        permit::release(context, &operator, request).await.map(Response::new)
-    }
-
-    async fn set_cordon(
-        &self,
-        request: Request<SetCordonRequest>,
-    ) -> Result<Response<SetCordonResponse>, Status> {
-        let mut request = request.into_inner();
-        let (context, operator) = self.0.admit(request.fence.take()).await?;
-        let store = context.admin.store();
-        cordon::set(&**store, &operator, &request).await.map(Response::new)
-    }
-
-    async fn measure_moves(
-        &self,
-        request: Request<MeasureMovesRequest>,
-    ) -> Result<Response<MeasureMovesResponse>, Status> {
-        let context = self.0.ready()?;
-        Ok(Response::new(about::moves(context, &request.into_inner())))
-    }
-
-    async fn check_topic(
-        &self,
-        request: Request<CheckTopicRequest>,
-    ) -> Result<Response<CheckTopicResponse>, Status> {
-        topic::check(self.0.ready()?, request.into_inner()).await.map(Response::new)
-    }
-
-    async fn drain_leadership(
-        &self,
-        request: Request<DrainLeadershipRequest>,
-    ) -> Result<Response<DrainLeadershipResponse>, Status> {
-        let mut request = request.into_inner();
-        let (context, operator) = self.0.admit(request.fence.take()).await?;
-        permit::drain(context, &operator, request).await.map(Response::new)
-    }
 }

@@ -116,6 +116,7 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
         "kind",
         "lease",
         "logging",
+        "names",
         "reason",
         "settings",
     ],

@@ -14,58 +14,27 @@ use broker_admin::v1::{
     ReleaseRestartPermitRequest, SetCordonRequest,
 };
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Response, Status};
 
 use super::{Accepts, Change, Schema, Verdict};
+
+mod changes;
+mod error;
+
+pub use changes::TopicWatch;
+pub use error::BrokerError;
+use error::refused;
 
 /// How long a connection may take, and then an answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a broker has not answered.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    /// Its address is none.
-    #[error("{address} is no address of an admin port")]
-    Address {
-        /// What was given.
-        address: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// It cannot be reached.
-    #[error("the broker at {address} cannot be reached")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// It is older than this operator, and lacks the call.
-    #[error("the broker at {address} is too old: it lacks {call}")]
-    Lacks {
-        /// Where.
-        address: String,
-        /// What.
-        call: &'static str,
-    },
-    /// Another operator has taken over.
-    #[error("another operator has taken over: {words}")]
-    Fenced {
-        /// What the broker says.
-        words: String,
-    },
-    /// It refuses, or cannot just now.
-    #[error("{call} at {address}: {words}")]
-    Refused {
-        /// Where.
-        address: String,
-        /// What.
-        call: &'static str,
-        /// What the broker says.
-        words: String,
-    },
-}
+/// How often a connection is looked after that has a call under way: who watches hears of no broker that has gone
+/// without a word.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Bytes of a message that is taken: a topic of 100,000 partitions, and a cluster with as many brokers, stay below.
+const MESSAGE_MAX: usize = 64 << 20;
 
 /// A broker that is asked. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,13 +51,27 @@ impl Broker {
     pub async fn connect(address: &str) -> Result<Self, BrokerError> {
         let address = address.to_owned();
         let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
-            Ok(endpoint) => endpoint.connect_timeout(CONNECT_LIMIT).timeout(CALL_LIMIT),
+            Ok(endpoint) => endpoint
+                .connect_timeout(CONNECT_LIMIT)
+                .http2_keep_alive_interval(KEEPALIVE)
+                .keep_alive_timeout(CALL_LIMIT),
             Err(source) => return Err(BrokerError::Address { address, source }),
         };
         match endpoint.connect().await {
-            Ok(channel) => Ok(Self { address, client: AdminClient::new(channel) }),
+            Ok(channel) => Ok(Self::new(channel, address)),
             Err(source) => Err(BrokerError::Unreachable { address, source }),
         }
+    }
+
+    /// Takes a channel that is there, or that connects with the first call; errors name the address.
+    pub fn new(channel: Channel, address: impl Into<String>) -> Self {
+        let client = AdminClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+        Self { address: address.into(), client }
+    }
+
+    /// Where it is asked: `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Asks who it is.
@@ -96,8 +79,8 @@ impl Broker {
     /// # Errors
     /// Where it does not answer.
     pub async fn identity(&mut self) -> Result<Identity, BrokerError> {
-        let answer = self.client.get_identity(GetIdentityRequest {}).await;
-        self.answered("GetIdentity", answer)
+        let answer = self.client.get_identity(GetIdentityRequest {});
+        answered(&self.address, "GetIdentity", answer).await
     }
 
     /// Asks for its settings; one that lacks the call has every change need a restart, which is what an empty schema of
@@ -106,8 +89,8 @@ impl Broker {
     /// # Errors
     /// Where it does not answer.
     pub async fn schema(&mut self) -> Result<Schema, BrokerError> {
-        let answer = self.client.describe_settings(DescribeSettingsRequest {}).await;
-        match self.answered("DescribeSettings", answer) {
+        let answer = self.client.describe_settings(DescribeSettingsRequest {});
+        match answered(&self.address, "DescribeSettings", answer).await {
             Err(BrokerError::Lacks { .. }) => Ok(Schema::new()),
             answer => answer.map(|settings| schema(&settings)),
         }
@@ -132,8 +115,8 @@ impl Broker {
             roll_id: roll_id.to_owned(),
             accept: accept(accepts).into(),
         };
-        let answer = self.client.acquire_restart_permit(request).await;
-        match self.answered("AcquireRestartPermit", answer) {
+        let answer = self.client.acquire_restart_permit(request);
+        match answered(&self.address, "AcquireRestartPermit", answer).await {
             Err(error @ BrokerError::Lacks { .. }) => Ok(Verdict::Refused {
                 message: error.to_string(),
                 partitions: Vec::new(),
@@ -149,8 +132,8 @@ impl Broker {
     /// Where it does not answer, or is no controller.
     pub async fn release(&mut self, fence: Fence, broker_id: i32) -> Result<(), BrokerError> {
         let request = ReleaseRestartPermitRequest { fence: Some(fence), broker_id };
-        let answer = self.client.release_restart_permit(request).await;
-        match self.answered("ReleaseRestartPermit", answer) {
+        let answer = self.client.release_restart_permit(request);
+        match answered(&self.address, "ReleaseRestartPermit", answer).await {
             // Then nothing was given.
             Ok(_) | Err(BrokerError::Lacks { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -163,8 +146,8 @@ impl Broker {
     /// Where it does not answer, is no controller, or the broker has no leave.
     pub async fn drain(&mut self, fence: Fence, broker_id: i32) -> Result<u32, BrokerError> {
         let request = DrainLeadershipRequest { fence: Some(fence), broker_id };
-        let answer = self.client.drain_leadership(request).await;
-        match self.answered("DrainLeadership", answer) {
+        let answer = self.client.drain_leadership(request);
+        match answered(&self.address, "DrainLeadership", answer).await {
             // It hands over when it stops.
             Err(BrokerError::Lacks { .. }) => Ok(0),
             answer => answer.map(|answer| answer.left),
@@ -182,8 +165,8 @@ impl Broker {
         cordoned: bool,
     ) -> Result<Vec<i32>, BrokerError> {
         let request = SetCordonRequest { fence: Some(fence), broker_id, cordoned };
-        let answer = self.client.set_cordon(request).await;
-        self.answered("SetCordon", answer).map(|answer| answer.cordoned_brokers)
+        let answer = self.client.set_cordon(request);
+        answered(&self.address, "SetCordon", answer).await.map(|answer| answer.cordoned_brokers)
     }
 
     /// Asks how many bytes are still to be copied of what it leads: of what leaves a broker, or of a topic.
@@ -196,8 +179,8 @@ impl Broker {
         topic: &str,
     ) -> Result<Option<u64>, BrokerError> {
         let request = MeasureMovesRequest { from_broker_id, topic: topic.to_owned() };
-        let answer = self.client.measure_moves(request).await;
-        match self.answered("MeasureMoves", answer) {
+        let answer = self.client.measure_moves(request);
+        match answered(&self.address, "MeasureMoves", answer).await {
             Err(BrokerError::Lacks { .. }) => Ok(None),
             answer => answer.map(|answer| Some(answer.bytes_left)),
         }
@@ -211,8 +194,8 @@ impl Broker {
         &mut self,
         topic: CheckTopicRequest,
     ) -> Result<Vec<(String, String)>, BrokerError> {
-        let answer = self.client.check_topic(topic).await;
-        match self.answered("CheckTopic", answer) {
+        let answer = self.client.check_topic(topic);
+        match answered(&self.address, "CheckTopic", answer).await {
             Err(BrokerError::Lacks { .. }) => Ok(Vec::new()),
             answer => answer.map(|answer| {
                 let problems = answer.problems.into_iter();
@@ -220,29 +203,17 @@ impl Broker {
             }),
         }
     }
-
-    fn answered<T>(
-        &self,
-        call: &'static str,
-        answer: Result<tonic::Response<T>, Status>,
-    ) -> Result<T, BrokerError> {
-        let status = match answer {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => status,
-        };
-        Err(refused(&self.address, call, &status))
-    }
 }
 
-fn refused(address: &str, call: &'static str, status: &Status) -> BrokerError {
-    let (address, words) = (address.to_owned(), status.message().to_owned());
-    if status.code() == Code::Unimplemented {
-        BrokerError::Lacks { address, call }
-    } else if status.code() == Code::PermissionDenied {
-        BrokerError::Fenced { words }
-    } else {
-        BrokerError::Refused { address, call, words }
-    }
+/// Waits for an answer for so long.
+async fn answered<T>(
+    address: &str,
+    call: &'static str,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, BrokerError> {
+    let answer = tokio::time::timeout(CALL_LIMIT, answer).await;
+    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer")));
+    answer.map(Response::into_inner).map_err(|status| refused(address, call, &status))
 }
 
 fn schema(settings: &DescribeSettingsResponse) -> Schema {
@@ -293,91 +264,4 @@ fn partition(blocked: &BlockedPartition) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use broker_admin::v1::Setting;
-
-    use super::*;
-
-    fn blocked(partition: i32) -> BlockedPartition {
-        BlockedPartition {
-            topic: "t".to_owned(),
-            partition,
-            replicas: vec![1, 2],
-            in_sync: vec![1],
-            min_in_sync: 2,
-        }
-    }
-
-    /// A refusal names partitions; it is for ever only where nothing else stands in the way.
-    #[test]
-    fn an_answer_is_a_verdict() {
-        let granted = AcquireRestartPermitResponse { granted: true, ..Default::default() };
-        assert_eq!(verdict(granted), Verdict::Granted { still_led: None });
-        let refused = |refusal: Refusal, falls: u32, anyway: u32| AcquireRestartPermitResponse {
-            refusal: refusal.into(),
-            message: "why".to_owned(),
-            blocked: (0..falls as i32).map(blocked).collect(),
-            unavoidable: (0..anyway as i32).map(blocked).collect(),
-            blocked_total: falls,
-            unavoidable_total: anyway,
-            ..Default::default()
-        };
-        let cases = [
-            (refused(Refusal::MinIsr, 0, 2), true),
-            (refused(Refusal::MinIsr, 1, 2), false),
-            (refused(Refusal::Held, 0, 0), false),
-            (refused(Refusal::NewController, 0, 0), false),
-        ];
-        for (answer, expected) in cases {
-            let named = answer.blocked.len() + answer.unavoidable.len();
-            let Verdict::Refused { message, partitions, is_for_ever } = verdict(answer) else {
-                panic!("it was refused")
-            };
-            assert_eq!((&*message, partitions.len(), is_for_ever), ("why", named, expected));
-            let all = partitions
-                .iter()
-                .all(|one| one.ends_with("(in sync 1 of 1,2, min.insync.replicas 2)"));
-            assert!(all, "{partitions:?}");
-        }
-    }
-
-    #[test]
-    fn settings_say_what_a_change_takes() {
-        let setting = |name: &str, change: ChangeCode| Setting {
-            name: name.to_owned(),
-            change: change.into(),
-            ..Default::default()
-        };
-        let settings = DescribeSettingsResponse {
-            broker: vec![
-                setting("a", ChangeCode::Restart),
-                setting("b", ChangeCode::DynamicCluster),
-                setting("c", ChangeCode::DynamicPerBroker),
-                setting("d", ChangeCode::Unspecified),
-            ],
-            topic: Vec::new(),
-        };
-        let expected = [Change::Restart, Change::Cluster, Change::PerBroker, Change::Restart];
-        assert_eq!(schema(&settings).into_values().collect::<Vec<_>>(), expected);
-    }
-
-    /// An older broker, and one that has heard of another operator, are told apart from what may pass.
-    #[test]
-    fn a_refused_call_says_what_is_to_be_done() {
-        let error = |code| refused("b:9095", "SetCordon", &Status::new(code, "words"));
-        assert!(matches!(error(Code::Unimplemented), BrokerError::Lacks { call: "SetCordon", .. }));
-        assert!(matches!(error(Code::PermissionDenied), BrokerError::Fenced { .. }));
-        assert_eq!(error(Code::Unavailable).to_string(), "SetCordon at b:9095: words");
-    }
-
-    #[tokio::test]
-    async fn a_broker_that_is_not_there_is_named() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let error = Broker::connect(&address).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("the broker at {address} cannot be reached"));
-        let error = Broker::connect("no address").await.unwrap_err();
-        assert!(matches!(error, BrokerError::Address { .. }), "{error}");
-    }
-}
+mod tests;

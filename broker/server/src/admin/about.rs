@@ -31,6 +31,8 @@ pub(super) fn identity(
         static_settings: config.static_settings().into_iter().collect(),
         instance: config.admin_instance.clone(),
         controller_id: controller.map_or(-1, |controller| controller.0),
+        configuration_digest: String::new(),
+        inter_broker_protocols: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::Status;
 use tracing::info;
 
 use super::fence::{Admitted, over};
+use super::office::not_controller;
 use super::{TEXT_MAX, unavailable};
 use crate::context::Context;
 use crate::controller::state::permit::{
@@ -114,21 +115,6 @@ pub(super) async fn drain(
         left: left.len() as u32,
         partitions: left.iter().take(NAMED_MAX).map(ToString::to_string).collect(),
     })
-}
-
-fn not_controller(context: &Context) -> Status {
-    let words = match context.metadata.load().controller {
-        Some(controller) if controller != context.broker_id => {
-            format!("broker {} is no controller: ask broker {}", context.broker_id.0, controller.0)
-        }
-        Some(_) | None => {
-            format!(
-                "broker {} is no controller, and knows none yet: ask again",
-                context.broker_id.0
-            )
-        }
-    };
-    Status::failed_precondition(words)
 }
 
 /// `min.insync.replicas` of the topics that have a replica on the broker, as far as this one knows them;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use broker_admin::v1::Phase as PhaseCode;
 use broker_admin::v1::admin_client::AdminClient;
+use broker_admin::v1::{
+    GetIdentityRequest, Phase as PhaseCode, ReleaseRestartPermitRequest, WatchHealthRequest,
+};
 use broker_config::raw::Properties;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

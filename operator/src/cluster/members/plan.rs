@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::Layout;
-use super::rebalance::Moves;
 use crate::assignment::Broker;
+use crate::cluster::layout::Layout;
+use crate::cluster::rebalance::Moves;
 use crate::crd::topic::Plan;
 use crate::digest;
 

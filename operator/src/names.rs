@@ -42,7 +42,7 @@ impl Component {
 }
 
 /// The names of what is made for one cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Names {
     /// The name of the `Cluster`.
     pub cluster: String,
