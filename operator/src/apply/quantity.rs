@@ -1,11 +1,23 @@
 //! Quantities of Kubernetes (`1Gi`, `1024Mi`, `0.5`, `500m`): the API server writes them its own way. Pure.
 
+use std::cmp::Ordering;
+
 /// Whether both are quantities, and of the same size.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
     match (nanos(one), nanos(other)) {
         (Some(one), Some(other)) => one == other,
         (None, _) | (_, None) => false,
     }
+}
+
+/// Which of both is larger; `None` where one is no quantity.
+pub fn order(one: &str, other: &str) -> Option<Ordering> {
+    Some(nanos(one)?.cmp(&nanos(other)?))
+}
+
+/// A quantity as a whole number, such as bytes; `None` where it is none, or negative.
+pub fn whole(text: &str) -> Option<u64> {
+    u64::try_from(nanos(text)? / 1_000_000_000).ok()
 }
 
 /// The size in thousand-millionths, as far as it can be told exactly.

@@ -49,11 +49,7 @@ impl Ground<'_> {
         ))
     }
 
-    fn has_no_room<'a>(
-        &self,
-        topic: &'a Topic,
-        partition: &Partition,
-    ) -> Option<(&'a str, usize)> {
+    fn has_no_room<'a>(&self, topic: &'a Topic, partition: &Partition) -> Option<(&'a str, usize)> {
         let targets = partition.targets();
         if !targets.iter().any(|id| self.leaving.contains(id)) {
             return None;
@@ -66,7 +62,9 @@ impl Ground<'_> {
 
     fn named(&self, id: i32) -> Option<String> {
         let (object, _) = self.assigned.iter().find(|(_, brokers)| brokers.contains(&id))?;
-        Some(format!("Topic {object} assigns partitions to broker {id}: change its assignment first"))
+        Some(format!(
+            "Topic {object} assigns partitions to broker {id}: change its assignment first"
+        ))
     }
 }
 

@@ -55,6 +55,10 @@ pub struct Facts {
 
 /// What there is of a broker in Kubernetes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each of the four is there or not, whatever the others are"
+)]
 pub struct Own {
     /// Its StatefulSet.
     pub has_set: bool,
@@ -129,9 +133,7 @@ pub struct Decision {
 impl Decision {
     /// What the status is to note once all steps are taken: who is forgotten is noted no more.
     pub fn drains_after(&self) -> Vec<Drain> {
-        let is_over = |drain: &&Drain| {
-            self.steps.iter().any(|step| *step == Step::Forget { broker: drain.broker })
-        };
+        let is_over = |drain: &&Drain| self.steps.contains(&Step::Forget { broker: drain.broker });
         self.drains.iter().filter(|drain| !is_over(drain)).cloned().collect()
     }
 }
@@ -352,7 +354,8 @@ fn spread(facts: &Facts, said: &Said, decision: &mut Decision) {
         decision.plan = Some(noted.clone());
         return;
     }
-    decision.plan = Some(plan::carried_out(noted, &moves, &said.layout, facts.may_move.as_ref().err()));
+    decision.plan =
+        Some(plan::carried_out(noted, &moves, &said.layout, facts.may_move.as_ref().err()));
     if facts.may_move.is_err() {
         return;
     }

@@ -127,10 +127,14 @@ impl<'a> Board<'a> {
         self.count(index, 1);
         let slot = &self.slots[index];
         for id in &slot.replicas {
-            self.held.entry(*id).and_modify(|held| drop(held.insert(index)));
+            self.held.entry(*id).and_modify(|held| {
+                held.insert(index);
+            });
         }
         if let Some(leader) = slot.replicas.first() {
-            self.led.entry(*leader).and_modify(|led| drop(led.insert(index)));
+            self.led.entry(*leader).and_modify(|led| {
+                led.insert(index);
+            });
         }
     }
 
@@ -139,10 +143,14 @@ impl<'a> Board<'a> {
         self.count(index, -1);
         let slot = &self.slots[index];
         for id in &slot.replicas {
-            self.held.entry(*id).and_modify(|held| drop(held.remove(&index)));
+            self.held.entry(*id).and_modify(|held| {
+                held.remove(&index);
+            });
         }
         if let Some(leader) = slot.replicas.first() {
-            self.led.entry(*leader).and_modify(|led| drop(led.remove(&index)));
+            self.led.entry(*leader).and_modify(|led| {
+                led.remove(&index);
+            });
         }
     }
 

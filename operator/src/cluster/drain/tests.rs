@@ -33,7 +33,8 @@ fn brokers_of_another_hand_keep_what_they_have() {
     let layout = layout(&[0, 1, 9], vec![topic("t", &[&[0, 1, 9]], 1)]);
     let refused = refusals(&layout, &[0], &[1]);
     assert!(refused[&1].contains("has 3 replicas"), "{refused:?}");
-    let layout = super::super::layout::tests::layout(&[0, 1, 2, 9], vec![topic("t", &[&[1, 9]], 1)]);
+    let layout =
+        super::super::layout::tests::layout(&[0, 1, 2, 9], vec![topic("t", &[&[1, 9]], 1)]);
     assert!(refusals(&layout, &[0, 2], &[1]).is_empty());
     let moved = moves(&layout, &[1], &usable(&[0, 2]), 10).resting;
     assert_eq!(moved[0].to, [0, 9]);
@@ -43,8 +44,7 @@ fn brokers_of_another_hand_keep_what_they_have() {
 fn a_broker_stays_that_a_topic_names() {
     let layout = layout(&[0, 1, 2], vec![]);
     let assigned = BTreeMap::from([("payments".to_owned(), BTreeSet::from([2]))]);
-    let ground =
-        Ground { layout: &layout, wanted: &[0], leaving: &[1, 2], assigned: &assigned };
+    let ground = Ground { layout: &layout, wanted: &[0], leaving: &[1, 2], assigned: &assigned };
     let refused = ground.refusals();
     assert_eq!(refused.keys().copied().collect::<Vec<_>>(), [2]);
     assert!(refused[&2].contains("Topic payments assigns partitions to broker 2"), "{refused:?}");

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::assignment::Broker;
-use crate::cluster::layout::Layout;
+use crate::cluster::layout::{Layout, Move};
 use crate::cluster::rebalance::Moves;
 use crate::crd::topic::Plan;
 use crate::digest;
@@ -39,13 +39,18 @@ pub(super) fn propose(brokers: &str, moves: &Moves) -> Plan {
     if more > 0 {
         steps.push(format!("and {more} more"));
     }
-    let moved = all.map(|one| format!("{} {} {:?}\n", one.topic_id, one.partition, one.to));
-    let digest = format!("{brokers}-{}", digest::of(moved.collect::<String>().bytes()));
+    let goals = all.map(|one| format!("{} {} {:?}\n", one.topic_id, one.partition, one.to));
+    let digest = format!("{brokers}-{}", digest::of(goals.collect::<String>().bytes()));
     Plan { digest, steps }
 }
 
 /// Describes what is left of a plan.
-pub(super) fn carried_out(noted: &Plan, moves: &Moves, now: &Layout, wait: Option<&String>) -> Plan {
+pub(super) fn carried_out(
+    noted: &Plan,
+    moves: &Moves,
+    now: &Layout,
+    wait: Option<&String>,
+) -> Plan {
     let moving = now.partitions().filter(|(_, _, partition)| partition.is_moving()).count();
     let mut steps = vec![in_short(moves), format!("{moving} partitions move now")];
     steps.extend(wait.map(|why| format!("no more are begun: {why}")));
@@ -53,7 +58,7 @@ pub(super) fn carried_out(noted: &Plan, moves: &Moves, now: &Layout, wait: Optio
 }
 
 fn in_short(moves: &Moves) -> String {
-    let bytes: u64 = moves.replicas.iter().filter_map(|one| one.bytes()).sum();
+    let bytes: u64 = moves.replicas.iter().filter_map(Move::bytes).sum();
     let unknown = moves.replicas.iter().filter(|one| one.bytes().is_none()).count();
     let unknown = match unknown {
         0 => String::new(),
@@ -65,8 +70,7 @@ fn in_short(moves: &Moves) -> String {
     }
     let gets: Vec<String> =
         gets.iter().map(|(id, count)| format!("{count} to broker {id}")).collect();
-    let gets =
-        if gets.is_empty() { String::new() } else { format!(": {}", gets.join(", ")) };
+    let gets = if gets.is_empty() { String::new() } else { format!(": {}", gets.join(", ")) };
     format!(
         "{} replicas are to move, {bytes} bytes{unknown}{gets}; {} partitions get another preferred leader",
         moves.replicas.len(),

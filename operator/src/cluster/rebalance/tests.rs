@@ -7,10 +7,8 @@ use super::super::layout::{Layout, Topic, batch};
 use super::*;
 
 fn members(racks: &[Option<u8>]) -> Vec<Broker> {
-    let member = |(id, rack): (i32, &Option<u8>)| Broker {
-        id,
-        rack: rack.map(|rack| format!("r{rack}")),
-    };
+    let member =
+        |(id, rack): (i32, &Option<u8>)| Broker { id, rack: rack.map(|rack| format!("r{rack}")) };
     (0..).zip(racks).map(member).collect()
 }
 
@@ -63,8 +61,16 @@ fn carry_out(layout: &mut Layout, members: &[Broker]) -> (Vec<Move>, Vec<Move>) 
 #[test]
 fn new_brokers_get_a_share_of_each_topic() {
     let three: [&[i32]; 10] = [
-        &[0, 1, 2], &[1, 2, 0], &[2, 0, 1], &[0, 2, 1], &[1, 0, 2],
-        &[2, 1, 0], &[0, 1, 2], &[1, 2, 0], &[2, 0, 1], &[0, 1, 2],
+        &[0, 1, 2],
+        &[1, 2, 0],
+        &[2, 0, 1],
+        &[0, 2, 1],
+        &[1, 0, 2],
+        &[2, 1, 0],
+        &[0, 1, 2],
+        &[1, 2, 0],
+        &[2, 0, 1],
+        &[0, 1, 2],
     ];
     let topics = vec![topic("cold", &three, 1), topic("hot", &three, 1 << 30)];
     let mut layout = layout(&[0, 1, 2, 3, 4], topics);
@@ -196,7 +202,7 @@ proptest! {
         old in 3..6_usize,
         new in 1..4_usize,
     ) {
-        let placed = crate::assignment::place(&unracked(old), Default::default(), partitions, replicas);
+        let placed = crate::assignment::place(&unracked(old), crate::assignment::Load::default(), partitions, replicas);
         let placed = placed.unwrap();
         let lists: Vec<&[i32]> = placed.iter().map(Vec::as_slice).collect();
         let ids: Vec<i32> = (0..(old + new) as i32).collect();
