@@ -144,6 +144,22 @@ impl Pass {
         self.send(object, Some(object), patch, "status").await
     }
 
+    /// As [`Self::status`], where `object` is still the version that it was read as: for what follows from what it said.
+    ///
+    /// # Errors
+    /// As [`Self::status`]; a conflict where anybody has written the object since.
+    pub async fn status_of_version<K, S>(&self, object: &K, status: &S) -> Result<Applied<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+        S: Serialize,
+    {
+        let mut patch = identity(object);
+        patch["metadata"]["resourceVersion"] = json!(object.resource_version());
+        patch["status"] = value(object, status)?;
+        self.send(object, Some(object), patch, "status").await
+    }
+
     /// Has `object` have just these finalizers of this controller; those of others stay.
     ///
     /// # Errors

@@ -48,7 +48,18 @@ impl Load {
         load
     }
 
-    fn add(&mut self, partition: &[i32]) {
+    /// Counts what brokers say that they hold: of each the replicas, and those of which it is the preferred leader.
+    pub fn held(by: impl IntoIterator<Item = (i32, usize, usize)>) -> Self {
+        let mut load = Self::default();
+        for (broker, replicas, leaders) in by {
+            load.replicas.insert(broker, replicas);
+            load.leaders.insert(broker, leaders);
+        }
+        load
+    }
+
+    /// Counts one partition more.
+    pub fn add(&mut self, partition: &[i32]) {
         for broker in partition {
             *self.replicas.entry(*broker).or_default() += 1;
         }

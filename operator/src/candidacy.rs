@@ -19,7 +19,7 @@ use crate::error::chain;
 use crate::health::Health;
 use crate::lease::Leadership;
 use crate::lease::decide::{Answer, Candidate, Step, Timing, Write};
-use crate::lease::record::{lease, observed};
+use crate::lease::record::{identity, lease, observed};
 use crate::metrics::Metrics;
 
 const NO_ANSWER: &str = "no answer in time";
@@ -142,9 +142,9 @@ impl Election {
         match tokio::time::timeout(self.timing.request, sent).await {
             Ok(Ok(written)) => {
                 self.works();
-                let version = written.metadata.resource_version.clone().unwrap_or_default();
+                let made = identity(&written);
                 self.present = Some(written);
-                Answer::Written(version)
+                Answer::Written(made)
             }
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
                 Answer::Refused

@@ -54,28 +54,61 @@ pub type Reconcile<K> = Arc<dyn Fn(Arc<K>, Arc<Pass>) -> Boxed<Result<Done, Erro
 pub type Triggers<K> =
     Arc<dyn Fn(Client, Option<String>) -> BoxStream<'static, ObjectRef<K>> + Send + Sync>;
 
+/// What becomes known of objects.
+#[derive(Debug)]
+pub enum Sight<'a, K> {
+    /// It is there, as it is now.
+    There(&'a K),
+    /// It is not there, or cannot be read.
+    Gone(&'a Key),
+}
+
+/// Is shown every object before any of them is looked at, and every change before the look that follows from it.
+pub type Witness<K> = Arc<dyn Fn(Sight<'_, K>) + Send + Sync>;
+
+/// What a controller is made of.
+pub struct Parts<K: Resource<DynamicType = ()> + 'static> {
+    /// What is done about one object.
+    pub reconcile: Reconcile<K>,
+    /// When, besides its own changes.
+    pub triggers: Option<Triggers<K>>,
+    /// Who else is to know of all objects.
+    pub witness: Option<Witness<K>>,
+}
+
 /// Makes a controller of the objects `K`, which are of `kind`.
 pub fn plug<K>(kind: Kind, reconcile: Reconcile<K>, triggers: Option<Triggers<K>>) -> Plug
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    plug_parts(kind, Parts { reconcile, triggers, witness: None })
+}
+
+/// Makes a controller of its parts.
+pub fn plug_parts<K>(kind: Kind, parts: Parts<K>) -> Plug
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let Parts { reconcile, triggers, witness } = parts;
     Box::new(move |session| {
         let namespace = session.namespace.clone();
         let triggers = triggers.as_ref().map_or_else(
             || stream::pending().boxed(),
             |triggers| triggers(session.ground.client.clone(), namespace),
         );
-        let shared =
-            Shared { kind, reconcile: Arc::clone(&reconcile), known: Mutex::default(), session };
+        let (reconcile, witness) = (Arc::clone(&reconcile), witness.clone());
+        let shared = Shared { kind, reconcile, witness, known: Mutex::default(), session };
         Box::pin(run(Arc::new(shared), triggers))
     })
 }
 
 /// One controller in one session.
-struct Shared<K> {
+struct Shared<K: Resource<DynamicType = ()> + 'static> {
     kind: Kind,
     reconcile: Reconcile<K>,
+    witness: Option<Witness<K>>,
     /// What is remembered of objects. Short locks, never over a request.
     known: Mutex<Known>,
     session: Session,
@@ -165,6 +198,7 @@ where
 {
     fn changed(&self, object: &DeserializeGuard<K>) -> Option<ObjectRef<DeserializeGuard<K>>> {
         let key = key(object.meta());
+        self.show(object.0.as_ref().map_or(Sight::Gone(&key), Sight::There));
         if !self.known.lock().is_news(key.clone(), object.meta()) {
             return None;
         }
@@ -172,7 +206,14 @@ where
         Some(ObjectRef::from_obj(object))
     }
 
+    fn show(&self, sight: Sight<'_, K>) {
+        if let Some(witness) = &self.witness {
+            witness(sight);
+        }
+    }
+
     fn gone(&self, key: Key) {
+        self.show(Sight::Gone(&key));
         self.known.lock().forget(&key);
         self.session.ground.progress.gone(self.kind, key);
     }
@@ -181,7 +222,9 @@ where
     fn listed(&self, store: &Store<DeserializeGuard<K>>) {
         let there: std::collections::HashSet<Key> =
             store.state().iter().map(|object| key(object.meta())).collect();
-        for gone in self.known.lock().retain(|key| there.contains(key)) {
+        let gone = self.known.lock().retain(|key| there.contains(key));
+        for gone in gone {
+            self.show(Sight::Gone(&gone));
             self.session.ground.progress.gone(self.kind, gone);
         }
         let namespace = self.session.namespace.as_deref().unwrap_or_default();

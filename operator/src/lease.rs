@@ -4,9 +4,9 @@
 //! Lease; `candidacy` talks to the API server. Clocks of two machines are never compared: a holder is over once its
 //! record has not changed for its whole duration on the clock of who looks, and it has stopped before on its own.
 //!
-//! The term is the Lease's `leaseTransitions`, at least 1, raised by every take-over, and goes with every call that
-//! changes a broker. Deleting the Lease while no operator runs begins at 1 again, which brokers that remember a
-//! higher term refuse.
+//! The term goes with every call that changes a broker: the second of the Lease's creation times 2^20, and its
+//! `leaseTransitions`, which every take-over raises. So whoever deletes the Lease has later holders in higher terms.
+//! Both are of the API server, whose clock is taken to go on from one Lease to the next.
 
 pub mod decide;
 pub mod record;

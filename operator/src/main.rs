@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use operator::logging;
+use operator::admin::pool::{Pool, network};
+use operator::clock::Clock;
 use operator::process::{self, Plug};
 use operator::settings::Settings;
+use operator::{logging, topic};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ fn run(settings: &Settings) -> Result<()> {
 
 /// What runs while this operator leads.
 fn controllers() -> Vec<Plug> {
-    Vec::new()
+    let pool = Pool::new(network(), Clock::system());
+    vec![topic::controller(pool)]
 }

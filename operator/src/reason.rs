@@ -2,23 +2,6 @@
 //!
 //! The README's table has the same words; a test compares.
 
-/// A reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// Something did not work that is tried again.
-    Retrying,
-    /// Somebody else is to do something first.
-    Waiting,
-    /// What the object says cannot be.
-    InvalidSpec,
-    /// Somebody else changed the same thing.
-    Conflict,
-    /// The operator itself is wrong.
-    InternalError,
-    /// The object cannot be read.
-    Unreadable,
-}
-
 /// How an event is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Weight {
@@ -38,48 +21,127 @@ impl Weight {
     }
 }
 
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 6] = [
-        Self::Retrying,
-        Self::Waiting,
-        Self::InvalidSpec,
-        Self::Conflict,
-        Self::InternalError,
-        Self::Unreadable,
-    ];
-
-    /// The word.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Retrying => "Retrying",
-            Self::Waiting => "Waiting",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::Conflict => "Conflict",
-            Self::InternalError => "InternalError",
-            Self::Unreadable => "Unreadable",
+/// Makes the type of rows: the word, whether conditions give it, and how an event of it is shown, if there are any.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident: $is_of_conditions:expr, $event:expr;)*) => {
+        /// A reason.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
         }
-    }
 
-    /// How an event of it is shown; `None` where there are no such events.
-    pub const fn event(self) -> Option<Weight> {
-        match self {
-            Self::Waiting | Self::Conflict => None,
-            Self::Retrying | Self::InvalidSpec | Self::InternalError | Self::Unreadable => {
-                Some(Weight::Warning)
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The word.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// How an event of it is shown; `None` where there are no such events.
+            pub const fn event(self) -> Option<Weight> {
+                match self {
+                    $(Self::$name => $event,)*
+                }
+            }
+
+            /// Whether conditions give it.
+            pub const fn is_of_conditions(self) -> bool {
+                match self {
+                    $(Self::$name => $is_of_conditions,)*
+                }
             }
         }
-    }
+    };
+}
 
-    /// Whether conditions give it.
-    pub const fn is_of_conditions(self) -> bool {
-        match self {
-            Self::Retrying
-            | Self::Waiting
-            | Self::InvalidSpec
-            | Self::Conflict
-            | Self::InternalError => true,
-            Self::Unreadable => false,
-        }
+reasons! {
+    /// Something did not work that is tried again.
+    Retrying: true, Some(Weight::Warning);
+    /// Somebody else is to do something first.
+    Waiting: true, None;
+    /// What the object says cannot be.
+    InvalidSpec: true, Some(Weight::Warning);
+    /// Somebody else changed the same thing.
+    Conflict: true, None;
+    /// The operator itself is wrong.
+    InternalError: true, Some(Weight::Warning);
+    /// The object cannot be read.
+    Unreadable: false, Some(Weight::Warning);
+    /// All is as the object says.
+    Ready: true, None;
+    /// Nothing is being changed.
+    Idle: true, None;
+    /// Nothing is wrong.
+    AsExpected: true, None;
+    /// Nothing is paused.
+    Running: true, None;
+    /// The cluster is paused.
+    Paused: true, None;
+    /// The object asks for a plan alone.
+    DryRun: true, None;
+    /// The plan is to be approved.
+    AwaitingApproval: true, None;
+    /// The object is looked at for the first time.
+    Beginning: true, None;
+    /// The topic is being made.
+    Creating: true, None;
+    /// The topic is being taken over.
+    Adopting: true, None;
+    /// The topic is being changed.
+    Changing: true, None;
+    /// Replicas move.
+    Moving: true, None;
+    /// The object is being deleted.
+    Deleting: true, None;
+    /// A topic of the name is being deleted.
+    BeingDeleted: true, None;
+    /// Another hand has deleted the topic.
+    TopicGone: true, None;
+    /// The topic has no id yet.
+    NoTopicId: true, None;
+    /// There is no such cluster.
+    ClusterNotFound: true, None;
+    /// Nobody answers.
+    ClusterUnreachable: true, None;
+    /// The object may not be deleted.
+    Protected: true, None;
+    /// An older object has the topic.
+    TopicTaken: true, Some(Weight::Warning);
+    /// The topic is not this object's.
+    TopicExists: true, Some(Weight::Warning);
+    /// There are fewer brokers than replicas.
+    TooFewBrokers: true, None;
+    /// The topic has more partitions than the object says.
+    MorePartitions: true, Some(Weight::Warning);
+    /// A topic was made.
+    TopicCreated: false, Some(Weight::Normal);
+    /// A topic was taken over.
+    TopicAdopted: false, Some(Weight::Normal);
+    /// A topic has grown.
+    PartitionsAdded: false, Some(Weight::Normal);
+    /// A reassignment has begun.
+    ReplicasMoving: false, Some(Weight::Normal);
+    /// A reassignment is over.
+    ReplicasMoved: false, Some(Weight::Normal);
+    /// Settings of a topic were changed.
+    Configured: false, Some(Weight::Normal);
+    /// What another hand had changed was put back.
+    DriftReverted: false, Some(Weight::Warning);
+    /// A topic was marked for deletion.
+    TopicDeleted: false, Some(Weight::Normal);
+    /// A topic stays without its object.
+    TopicRetained: false, Some(Weight::Normal);
+    /// A topic is deleted later.
+    DeletionDeferred: false, Some(Weight::Normal);
+}
+
+impl Reason {
+    /// Returns the reason with this word.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.text() == text)
     }
 }

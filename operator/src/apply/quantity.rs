@@ -15,8 +15,8 @@ pub fn order(one: &str, other: &str) -> Option<Ordering> {
     Some(nanos(one)?.cmp(&nanos(other)?))
 }
 
-/// A quantity as a whole number, such as bytes; `None` where it is none, or negative.
-pub fn whole(text: &str) -> Option<u64> {
+/// The size of a quantity of bytes, such as `50Mi`, in whole ones; `None` where it is none.
+pub fn bytes(text: &str) -> Option<u64> {
     u64::try_from(nanos(text)? / 1_000_000_000).ok()
 }
 
@@ -63,6 +63,14 @@ fn nanos(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_so_many_bytes() {
+        let cases = [("50Mi", Some(50 << 20)), ("1.5k", Some(1_500)), ("0", Some(0)), ("-1", None)];
+        for (text, size) in cases {
+            assert_eq!(bytes(text), size, "{text}");
+        }
+    }
 
     #[test]
     fn the_same_size_may_be_written_in_many_ways() {

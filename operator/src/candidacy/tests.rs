@@ -9,6 +9,9 @@ use super::*;
 use crate::progress::Progress;
 use crate::tests::server::{Asked, pass, server, status};
 
+/// What a term has of the second in which the Lease was created.
+const BASE: u64 = 1_767_225_600 << 20;
+
 /// A server that keeps a Lease, and refuses what replaces another version of it.
 fn keep(lease: &Mutex<Option<Value>>, asked: &Asked) -> (u16, Value) {
     let mut lease = lease.lock();
@@ -25,6 +28,7 @@ fn keep(lease: &Mutex<Option<Value>>, asked: &Asked) -> (u16, Value) {
     });
     let mut written = asked.body.clone();
     written["metadata"]["resourceVersion"] = json!(next.to_string());
+    written["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
     *lease = Some(written.clone());
     (200, written)
 }
@@ -69,7 +73,7 @@ async fn one_leader_follows_the_other() {
         b.run(stop_b).await;
     };
     let story = async {
-        assert_eq!(term(&mut a_leads).await, Some(1));
+        assert_eq!(term(&mut a_leads).await, Some(BASE + 1));
         pass(Duration::from_mins(1)).await;
         assert!(a_leads.borrow_and_update().is_some() && b_leads.borrow().is_none());
         let renewals = log.lock().iter().filter(|asked| asked.method == "PUT").count();
@@ -77,7 +81,7 @@ async fn one_leader_follows_the_other() {
         stop_a.cancel();
         assert_eq!(term(&mut a_leads).await, None);
         let given_back = clock.now();
-        assert_eq!(term(&mut b_leads).await, Some(2));
+        assert_eq!(term(&mut b_leads).await, Some(BASE + 2));
         assert!(clock.now().duration_since(given_back) < Duration::from_secs(3));
     };
     tokio::select! {
@@ -92,7 +96,7 @@ async fn one_leader_follows_the_other() {
     let mut c_leads = c.subscribe();
     tokio::select! {
         () = c.run(CancellationToken::new()) => panic!("nobody stopped it"),
-        term = term(&mut c_leads) => assert_eq!(term, Some(3)),
+        term = term(&mut c_leads) => assert_eq!(term, Some(BASE + 3)),
         () = too_long() => panic!("it takes too long"),
     }
     let waited = clock.now().duration_since(died).as_secs();
@@ -110,7 +114,7 @@ async fn a_leader_without_a_server_stops_in_time() {
     let mut leads = a.subscribe();
     let clock = Clock::system();
     let story = async {
-        assert_eq!(term(&mut leads).await, Some(1));
+        assert_eq!(term(&mut leads).await, Some(BASE + 1));
         let fence = crate::lease::Fence::present(&leads, clock).unwrap();
         *is_up.lock() = false;
         let down = clock.now();
@@ -118,7 +122,7 @@ async fn a_leader_without_a_server_stops_in_time() {
         assert!(clock.now().duration_since(down) <= Duration::from_secs(10));
         assert_eq!(term(&mut leads).await, None);
         *is_up.lock() = true;
-        assert_eq!(term(&mut leads).await, Some(2));
+        assert_eq!(term(&mut leads).await, Some(BASE + 2));
     };
     tokio::select! {
         () = a.run(CancellationToken::new()) => panic!("nobody stopped it"),

@@ -51,17 +51,35 @@ pub struct Record {
     pub acquired: i64,
     /// When it was renewed, likewise. Rises with each renewal, so that each makes another record.
     pub renewed: i64,
-    /// `leaseTransitions`.
-    pub term: u64,
+    /// `leaseTransitions`, raised by every take-over.
+    pub transitions: u64,
 }
 
-/// A record with the version of the object that it stood in.
+/// A record with the object that it stood in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// What stood there.
     pub record: Record,
+    /// Which object.
+    pub lease: Identity,
+}
+
+/// One version of one Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
     /// The `resourceVersion`.
     pub version: String,
+    /// When the Lease was created, in seconds of the server's clock; 0 where it does not say.
+    pub created: u64,
+}
+
+/// Bits of a term that count take-overs: a million of them in one Lease, before one that is created a second later.
+const TRANSITION_BITS: u32 = 20;
+
+/// Returns the term of who holds the Lease that was created at `created`: higher than any before in that Lease, and than
+/// any in one that was created before.
+fn term(created: u64, transitions: u64) -> u64 {
+    (created << TRANSITION_BITS).saturating_add(transitions)
 }
 
 /// A record to be written, over the version that was seen or, without one, where there is no Lease.
@@ -76,8 +94,8 @@ pub struct Write {
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It was made; the object has this version now.
-    Written(String),
+    /// It was made, and this is what it made.
+    Written(Identity),
     /// Something else was there. Where a proxy or client repeated the request, that may have been this very write.
     Refused,
     /// Nobody knows.
@@ -111,13 +129,14 @@ pub struct Candidate {
     attempt: Option<(Record, Instant)>,
     /// Nothing is done before.
     next: Option<Instant>,
-    /// The highest term ever seen.
+    /// The most `leaseTransitions` ever seen.
     highest: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    term: u64,
+    created: u64,
+    transitions: u64,
     until: Instant,
 }
 
@@ -139,7 +158,8 @@ impl Candidate {
 
     /// Returns the term and the end of what this candidate leads, unless it does not.
     pub fn leading(&self, now: Instant) -> Option<(u64, Instant)> {
-        self.held.filter(|held| now < held.until).map(|held| (held.term, held.until))
+        let held = self.held.filter(|held| now < held.until)?;
+        Some((term(held.created, held.transitions), held.until))
     }
 
     /// Returns who holds the Lease, as far as it is known.
@@ -161,8 +181,11 @@ impl Candidate {
                 let renewed = wall.max(observed.record.renewed + 1);
                 let duration = self.timing.duration;
                 let record = Record { duration, renewed, ..observed.record.clone() };
-                debug_assert_eq!(record.term, held.term, "only what is held is renewed");
-                Write { record, over: Some(observed.version.clone()) }
+                debug_assert_eq!(
+                    record.transitions, held.transitions,
+                    "only what is held is renewed"
+                );
+                Write { record, over: Some(observed.lease.version.clone()) }
             }),
             None => self.free_at(now).is_none().then(|| self.take(wall)),
         };
@@ -186,20 +209,25 @@ impl Candidate {
             self.held = None;
             return;
         };
-        self.highest = self.highest.max(seen.record.term);
+        self.highest = self.highest.max(seen.record.transitions);
         if let Some((record, sent)) = self.attempt.as_ref()
             && *record == seen.record
         {
             let until = *sent + self.timing.renew_within;
-            self.held = self.hold(record, until).filter(|held| now < held.until);
+            self.held =
+                self.hold(record, seen.lease.created, until).filter(|held| now < held.until);
             self.attempt = None;
         }
-        let is_ours =
-            |held: &Held| seen.record.holder == self.identity && seen.record.term == held.term;
+        // One that was deleted and made again of a copy is another.
+        let is_ours = |held: &Held| {
+            seen.record.holder == self.identity
+                && seen.record.transitions == held.transitions
+                && seen.lease.created == held.created
+        };
         self.held = self.held.filter(is_ours);
         match &mut self.known {
             // Whoever changes a label renews nothing.
-            Some((known, _)) if known.record == seen.record => known.version = seen.version,
+            Some((known, _)) if known.record == seen.record => known.lease = seen.lease,
             known => *known = Some((seen, now)),
         }
     }
@@ -212,11 +240,11 @@ impl Candidate {
     /// Takes in what became of a write that was sent at `sent`.
     pub fn answered(&mut self, write: Write, sent: Instant, answer: Answer, now: Instant) {
         match answer {
-            Answer::Written(version) => {
+            Answer::Written(lease) => {
                 let until = sent + self.timing.renew_within;
-                self.held = self.hold(&write.record, until);
-                self.highest = self.highest.max(write.record.term);
-                self.known = Some((Observed { record: write.record, version }, now));
+                self.held = self.hold(&write.record, lease.created, until);
+                self.highest = self.highest.max(write.record.transitions);
+                self.known = Some((Observed { record: write.record, lease }, now));
                 (self.attempt, self.absent, self.stale) = (None, false, false);
                 self.next = Some(now + self.timing.retry);
             }
@@ -240,7 +268,7 @@ impl Candidate {
         let (observed, _) = self.known.as_ref()?;
         let renewed = wall.max(observed.record.renewed + 1);
         let record = Record { holder: String::new(), renewed, ..observed.record.clone() };
-        Some(Write { record, over: Some(observed.version.clone()) })
+        Some(Write { record, over: Some(observed.lease.version.clone()) })
     }
 
     fn expire(&mut self, now: Instant) {
@@ -251,8 +279,9 @@ impl Candidate {
         }
     }
 
-    fn hold(&self, record: &Record, until: Instant) -> Option<Held> {
-        (record.holder == self.identity).then_some(Held { term: record.term, until })
+    fn hold(&self, record: &Record, created: u64, until: Instant) -> Option<Held> {
+        let held = Held { created, transitions: record.transitions, until };
+        (record.holder == self.identity).then_some(held)
     }
 
     /// When the Lease may be taken; `None` is at once.
@@ -274,9 +303,9 @@ impl Candidate {
             duration: self.timing.duration,
             acquired: wall,
             renewed,
-            term: self.highest + 1,
+            transitions: self.highest + 1,
         };
-        Write { record, over: known.map(|known| known.version.clone()) }
+        Write { record, over: known.map(|known| known.lease.version.clone()) }
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 
-use super::decide::{Observed, Record};
+use super::decide::{Identity, Observed, Record};
 
 /// Returns what stands in `lease`. What is missing or cannot be is read as nothing: an empty holder, no duration.
 pub fn observed(lease: &Lease) -> Observed {
@@ -19,9 +19,21 @@ pub fn observed(lease: &Lease) -> Observed {
         duration: Duration::from_secs(seconds.unwrap_or(0)),
         acquired: micros(spec.acquire_time),
         renewed: micros(spec.renew_time),
-        term: spec.lease_transitions.and_then(|term| u64::try_from(term).ok()).unwrap_or(0),
+        transitions: spec
+            .lease_transitions
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0),
     };
-    Observed { record, version: lease.metadata.resource_version.clone().unwrap_or_default() }
+    Observed { record, lease: identity(lease) }
+}
+
+/// Returns which version of which Lease this is.
+pub fn identity(lease: &Lease) -> Identity {
+    let created = lease.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    Identity {
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        created: created.and_then(|second| u64::try_from(second).ok()).unwrap_or(0),
+    }
 }
 
 /// Returns the Lease that says `record`: `present` with another content, or a new one called `name`.
@@ -38,7 +50,7 @@ pub fn lease(present: Option<&Lease>, name: &str, record: &Record, over: Option<
         lease_duration_seconds: Some(i32::try_from(record.duration.as_secs()).unwrap_or(i32::MAX)),
         acquire_time: micro(record.acquired),
         renew_time: micro(record.renewed),
-        lease_transitions: Some(i32::try_from(record.term).unwrap_or(i32::MAX)),
+        lease_transitions: Some(i32::try_from(record.transitions).unwrap_or(i32::MAX)),
         ..lease.spec.unwrap_or_default()
     });
     lease
@@ -48,6 +60,8 @@ pub fn lease(present: Option<&Lease>, name: &str, record: &Record, over: Option<
 mod tests {
     use std::collections::BTreeMap;
 
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
 
     fn record() -> Record {
@@ -56,7 +70,7 @@ mod tests {
             duration: Duration::from_secs(15),
             acquired: 1_700_000_000_000_001,
             renewed: 1_700_000_002_000_003,
-            term: 7,
+            transitions: 7,
         }
     }
 
@@ -66,7 +80,8 @@ mod tests {
         let made = lease(None, "ottla-operator", &record(), None);
         let text = serde_json::to_string(&made).unwrap();
         let back: Lease = serde_json::from_str(&text).unwrap();
-        assert_eq!(observed(&back), Observed { record: record(), version: String::new() });
+        let nowhere = Identity { version: String::new(), created: 0 };
+        assert_eq!(observed(&back), Observed { record: record(), lease: nowhere });
         assert_eq!(back.metadata.name.as_deref(), Some("ottla-operator"));
     }
 
@@ -85,8 +100,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_is_known_by_its_version_and_the_second_of_its_creation() {
+        let mut there = lease(None, "x", &record(), None);
+        there.metadata.resource_version = Some("5".to_owned());
+        there.metadata.creation_timestamp =
+            Some(Time(Timestamp::from_second(1_700_000_000).unwrap()));
+        let expected = Identity { version: "5".to_owned(), created: 1_700_000_000 };
+        assert_eq!(observed(&there).lease, expected);
+    }
+
+    #[test]
     fn a_lease_that_somebody_made_empty_is_held_by_nobody() {
         let record = observed(&Lease::default()).record;
-        assert_eq!((record.holder.as_str(), record.term, record.duration), ("", 0, Duration::ZERO));
+        assert_eq!(
+            (record.holder.as_str(), record.transitions, record.duration),
+            ("", 0, Duration::ZERO)
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! | shares its topic with an older object | the older one has it |
 //! | names a topic that is not its own | nothing, unless `adopt` |
 //! | cannot be, as a broker says | nothing, in the broker's words |
+//! | had a topic that another hand has deleted | another one is made, empty, under another id |
 //! | differs from its topic | steps, which are planned, and approved where that is asked for |
 //!
 //! The id of a topic that is to be made is in the status before the topic is in the tree: whoever dies in between finds
@@ -19,10 +20,14 @@ use super::plan;
 use crate::assignment::{self, Assignment, PlacementError};
 use crate::crd::condition::Finding;
 use crate::crd::topic::{DeletionPolicy, Plan};
+use crate::reason::Reason;
 
 /// Settings that a reassignment is throttled by: whoever moves replicas sets them, and takes them away.
 const THROTTLES: [&str; 2] =
     ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+
+/// What a broker finds wrong for the brokers that there are.
+const BROKERS: [&str; 2] = ["replication_factor", "assignment"];
 
 /// One change. Each can be made again when it is not known whether it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +69,8 @@ pub enum Step {
         /// The replicas of each that moves.
         moves: BTreeMap<usize, Vec<i32>>,
     },
+    /// Takes the throttles of moves away that are over.
+    Unthrottle,
     /// Changes settings.
     Configure {
         /// The topic's id.
@@ -127,27 +134,31 @@ pub fn decide(facts: &Facts) -> Decision {
         return delete(object, &facts.cluster);
     }
     if !object.has_finalizer {
-        return act(vec![Step::Hold], "Beginning", "it is looked at for the first time");
+        return act(vec![Step::Hold], Reason::Beginning, "it is looked at for the first time");
     }
     let here = match &facts.cluster {
         Cluster::Gone => {
             let words = format!("there is no Cluster {} in this namespace", object.spec.cluster);
-            return wait("ClusterNotFound", words, Again::OnChange);
+            return wait(Reason::ClusterNotFound, words, Again::OnChange);
         }
-        Cluster::Away(why) => return unknown("ClusterUnreachable", why),
+        Cluster::Away(why) => return unknown(Reason::ClusterUnreachable, why),
         Cluster::Here(here) => &**here,
     };
     if let Some(elder) = &object.elder {
         let words = format!("Topic {elder} is older and names the same topic: delete one of them");
-        return wait("TopicTaken", words, Again::OnChange);
+        return wait(Reason::TopicTaken, words, Again::OnChange);
     }
     if !here.problems.is_empty() {
-        return wait("InvalidSpec", problems(&here.problems), Again::OnChange);
+        // Brokers that come heal some of it.
+        let is_of_brokers = |(field, _): &(String, String)| BROKERS.contains(&&**field);
+        let heals = here.problems.iter().any(is_of_brokers);
+        let again = if heals { Again::Later } else { Again::OnChange };
+        return wait(Reason::InvalidSpec, problems(&here.problems), again);
     }
     match &here.topic {
         None => absent(facts, here),
         Some(topic) if topic.is_going => {
-            wait("BeingDeleted", format!("{} is being deleted", name(object)), Again::Soon)
+            wait(Reason::BeingDeleted, format!("{} is being deleted", name(object)), Again::Soon)
         }
         Some(topic) => present(object, here, topic),
     }
@@ -156,7 +167,7 @@ pub fn decide(facts: &Facts) -> Decision {
 fn delete(object: &Object, cluster: &Cluster) -> Decision {
     let let_go = |mut steps: Vec<Step>| {
         steps.push(Step::LetGo);
-        act(steps, "Deleting", "it is deleted")
+        act(steps, Reason::Deleting, "it is deleted")
     };
     if !object.has_finalizer {
         return Decision {
@@ -176,16 +187,18 @@ fn delete(object: &Object, cluster: &Cluster) -> Decision {
         DeletionPolicy::Protect => {
             let words =
                 "deletionPolicy is Protect: set it to Delete or Retain to have this object go";
-            return wait("Protected", words.to_owned(), Again::OnChange);
+            return wait(Reason::Protected, words.to_owned(), Again::OnChange);
         }
         DeletionPolicy::Delete => {}
     }
     match cluster {
         Cluster::Gone => let_go(Vec::new()),
         Cluster::Away(_) => let_go(vec![Step::Bury { id }]),
-        Cluster::Here(here) if here.is_paused => {
-            wait("Paused", "the Cluster is paused: nothing is deleted".to_owned(), Again::OnChange)
-        }
+        Cluster::Here(here) if here.is_paused => wait(
+            Reason::Paused,
+            "the Cluster is paused: nothing is deleted".to_owned(),
+            Again::OnChange,
+        ),
         Cluster::Here(here) => {
             let topic = here.topic.as_ref().filter(|topic| topic.id.as_ref() == Some(&id));
             let is_to_be_marked = topic.is_some_and(|topic| !topic.is_going);
@@ -197,6 +210,12 @@ fn delete(object: &Object, cluster: &Cluster) -> Decision {
 fn absent(facts: &Facts, here: &Here) -> Decision {
     let object = &facts.object;
     let spec = &object.spec;
+    if object.status.partitions.is_some_and(|partitions| partitions > 0) {
+        // It is believed at the second look: whoever was asked may be a little behind.
+        let words =
+            format!("{} was deleted by another hand: it is made anew, and empty", name(object));
+        return wait(Reason::TopicGone, words, Again::Soon);
+    }
     let assignment = match &spec.assignment {
         Some(chosen) => Ok(chosen.clone()),
         None => assignment::place(
@@ -210,19 +229,21 @@ fn absent(facts: &Facts, here: &Here) -> Decision {
         Ok(assignment) => assignment,
         Err(error) => return too_few(&error),
     };
-    let id = object.status.topic_id.clone().unwrap_or_else(|| facts.fresh_id.clone());
+    // The id of a topic that was there is not used again: brokers that were away may have its records.
+    let noted = object.status.topic_id.clone().filter(|_| object.status.partitions.is_none());
     let mut steps = Vec::new();
-    if object.status.topic_id.is_none() {
-        steps.push(Step::Name { id: id.clone() });
-    }
+    let id = noted.unwrap_or_else(|| {
+        steps.push(Step::Name { id: facts.fresh_id.clone() });
+        facts.fresh_id.clone()
+    });
     steps.push(Step::Create { id, assignment, config: spec.config.clone() });
-    carry_out(object, here, steps, "Creating", "the topic is being made")
+    carry_out(object, here, steps, Reason::Creating, "the topic is being made")
 }
 
 fn present(object: &Object, here: &Here, topic: &Existing) -> Decision {
     let Some(id) = &topic.id else {
         let words = "the topic has no id yet: the controller gives it one".to_owned();
-        return wait("NoTopicId", words, Again::Soon);
+        return wait(Reason::NoTopicId, words, Again::Soon);
     };
     if object.status.topic_id.as_ref() != Some(id) {
         if !object.spec.adopt {
@@ -231,12 +252,15 @@ fn present(object: &Object, here: &Here, topic: &Existing) -> Decision {
                  over and changed to what this object says",
                 name(object)
             );
-            return wait("TopicExists", words, Again::OnChange);
+            return wait(Reason::TopicExists, words, Again::OnChange);
         }
         let steps = vec![Step::Adopt { id: id.clone() }];
-        return carry_out(object, here, steps, "Adopting", "the topic is taken over");
+        return carry_out(object, here, steps, Reason::Adopting, "the topic is taken over");
     }
     let mut steps = Vec::new();
+    if !topic.is_moving() && is_throttled(object, topic) {
+        steps.push(Step::Unthrottle);
+    }
     steps.extend(configure(object, topic, id));
     match reassign(object, here, topic, id) {
         Ok(step) => steps.extend(step),
@@ -244,49 +268,34 @@ fn present(object: &Object, here: &Here, topic: &Existing) -> Decision {
     }
     if topic.is_moving() {
         let left = here.bytes_left.map_or(String::new(), |left| format!(", {left} bytes are left"));
-        let words = format!("replicas of {} partitions move{left}", moving(topic));
+        let (count, throttle) = (moving(topic), &here.throttle);
+        let words = format!("replicas of {count} partitions move{left}, at {throttle} a second");
         // A topic grows once nothing of it moves.
-        return Decision { again: Again::Soon, ..carry_out(object, here, steps, "Moving", &words) };
+        return Decision {
+            again: Again::Soon,
+            ..carry_out(object, here, steps, Reason::Moving, &words)
+        };
     }
     match grow(object, here, topic, id) {
         Ok(step) => steps.extend(step),
         Err(decision) => return *decision,
     }
-    if !steps.is_empty() {
-        return carry_out(
-            object,
-            here,
-            steps,
-            "Changing",
-            "the topic is changed to what the spec says",
-        );
+    if steps.iter().any(|step| matches!(step, Step::Reassign { .. })) {
+        return carry_out(object, here, steps, Reason::Moving, "a reassignment begins");
     }
-    let more = topic.partitions.len().saturating_sub(count(object.spec.partitions));
-    if more > 0 {
-        let has = topic.partitions.len();
+    if !steps.is_empty() {
+        let words = "the topic is changed to what the spec says";
+        return carry_out(object, here, steps, Reason::Changing, words);
+    }
+    let has = topic.partitions.len();
+    let harm = (has > count(object.spec.partitions)).then(|| {
         let words = format!(
             "the topic has {has} partitions, and a topic cannot lose some: set partitions to {has}"
         );
-        return Decision {
-            steps,
-            plan: None,
-            findings: findings(
-                Some(true),
-                "Ready",
-                "",
-                None,
-                Some(("MorePartitions", words)),
-                here.is_paused,
-            ),
-            again: Again::OnChange,
-        };
-    }
-    Decision {
-        steps,
-        plan: None,
-        findings: findings(Some(true), "Ready", "", None, None, here.is_paused),
-        again: Again::OnChange,
-    }
+        (Reason::MorePartitions, words)
+    });
+    let findings = findings(Some(true), Reason::Ready, "", None, harm, here.is_paused);
+    Decision { steps, plan: None, findings, again: Again::OnChange }
 }
 
 /// Settings that differ: what the spec does not name has the brokers' value.
@@ -306,8 +315,20 @@ fn configure(object: &Object, topic: &Existing, id: &str) -> Option<Step> {
             && condition.status == "True"
             && condition.observed_generation == object.generation
     });
-    let drift_of = was_ready.then(|| Drift { author: topic.config_author.clone() });
+    let is_ours = set.is_empty() && reset.iter().all(|key| THROTTLES.contains(&&**key));
+    let is_drift = was_ready && !is_ours;
+    let drift_of = is_drift.then(|| Drift { author: topic.config_author.clone() });
     Some(Step::Configure { id: id.to_owned(), set, reset, drift_of })
+}
+
+/// Whether throttles of a move may be left: this object had one, or the topic's settings say so.
+fn is_throttled(object: &Object, topic: &Existing) -> bool {
+    let moved = Reason::Moving.text();
+    object.status.conditions.iter().any(|condition| {
+        condition.r#type == "Progressing" && condition.status == "True" && condition.reason == moved
+    }) || THROTTLES
+        .iter()
+        .any(|key| topic.config.contains_key(*key) && !object.spec.config.contains_key(*key))
 }
 
 fn grow(
@@ -366,13 +387,18 @@ fn carry_out(
     object: &Object,
     here: &Here,
     steps: Vec<Step>,
-    reason: &'static str,
+    reason: Reason,
     words: &str,
 ) -> Decision {
     if steps.is_empty() {
         let progress = Some((reason, words.to_owned()));
-        let findings = findings(Some(true), "Ready", "", progress, None, here.is_paused);
+        let findings = findings(Some(true), Reason::Ready, "", progress, None, here.is_paused);
         return Decision { steps, plan: None, findings, again: Again::OnChange };
+    }
+    if steps == [Step::Unthrottle] && !here.is_paused {
+        let progress = Some((Reason::Moving, "replicas have moved".to_owned()));
+        let findings = findings(Some(true), Reason::Ready, "", progress, None, false);
+        return Decision { steps, plan: None, findings, again: Again::Soon };
     }
     let plan = plan::plan(name(object), &steps);
     let is_there = matches!(&here.topic, Some(topic) if topic.id == object.status.topic_id);
@@ -383,10 +409,10 @@ fn carry_out(
         again: Again::OnChange,
     };
     if here.is_paused {
-        return told("Paused", "the Cluster is paused: nothing is done".to_owned());
+        return told(Reason::Paused, "the Cluster is paused: nothing is done".to_owned());
     }
     if object.spec.dry_run {
-        return told("DryRun", "dryRun: status.plan says what would be done".to_owned());
+        return told(Reason::DryRun, "dryRun: status.plan says what would be done".to_owned());
     }
     if let Some(approval) = &object.spec.approval
         && approval.digest.as_ref() != Some(&plan.digest)
@@ -395,26 +421,26 @@ fn carry_out(
             "status.plan waits for approval: set approval.digest to {} to have it carried out",
             plan.digest
         );
-        return told("AwaitingApproval", words);
+        return told(Reason::AwaitingApproval, words);
     }
     let progress = Some((reason, words.to_owned()));
     let findings = findings(Some(is_there), reason, words, progress, None, false);
     Decision { steps, plan: Some(plan), findings, again: Again::Soon }
 }
 
-fn act(steps: Vec<Step>, reason: &'static str, words: &str) -> Decision {
+fn act(steps: Vec<Step>, reason: Reason, words: &str) -> Decision {
     let progress = Some((reason, words.to_owned()));
     let findings = findings(Some(false), reason, words, progress, None, false);
     Decision { steps, plan: None, findings, again: Again::Soon }
 }
 
-fn wait(reason: &'static str, words: String, again: Again) -> Decision {
+fn wait(reason: Reason, words: String, again: Again) -> Decision {
     let findings =
         findings(Some(false), reason, &words.clone(), None, Some((reason, words)), false);
     Decision { steps: Vec::new(), plan: None, findings, again }
 }
 
-fn unknown(reason: &'static str, words: &str) -> Decision {
+fn unknown(reason: Reason, words: &str) -> Decision {
     let findings = findings(None, reason, words, None, None, false);
     Decision { steps: Vec::new(), plan: None, findings, again: Again::Later }
 }
@@ -424,30 +450,31 @@ fn too_few(error: &PlacementError) -> Decision {
     let words = format!(
         "{replicas} replicas are wanted, and there are {brokers} brokers that may hold one: lower replicas, or add brokers"
     );
-    wait("TooFewBrokers", words, Again::Later)
+    wait(Reason::TooFewBrokers, words, Again::Later)
 }
 
 /// What is said, always under the same four names.
 fn findings(
     ready: Option<bool>,
-    reason: &'static str,
+    reason: Reason,
     words: &str,
-    progress: Option<(&'static str, String)>,
-    harm: Option<(&'static str, String)>,
+    progress: Option<(Reason, String)>,
+    harm: Option<(Reason, String)>,
     is_paused: bool,
 ) -> Vec<Finding> {
-    let said = |r#type, fact: Option<(&'static str, String)>, otherwise| {
+    let said = |r#type, fact: Option<(Reason, String)>, otherwise: Reason| {
         let holds = Some(fact.is_some());
         let (reason, message) = fact.unwrap_or((otherwise, String::new()));
-        Finding { r#type, holds, reason, message }
+        Finding { r#type, holds, reason: reason.text(), message }
     };
-    let ready = Finding { r#type: "Ready", holds: ready, reason, message: words.to_owned() };
-    let paused = is_paused.then(|| ("Paused", "the Cluster is paused".to_owned()));
+    let ready =
+        Finding { r#type: "Ready", holds: ready, reason: reason.text(), message: words.to_owned() };
+    let paused = is_paused.then(|| (Reason::Paused, "the Cluster is paused".to_owned()));
     vec![
         ready,
-        said("Progressing", progress, "Idle"),
-        said("Degraded", harm, "AsExpected"),
-        said("Paused", paused, "Running"),
+        said("Progressing", progress, Reason::Idle),
+        said("Degraded", harm, Reason::AsExpected),
+        said("Paused", paused, Reason::Running),
     ]
 }
 

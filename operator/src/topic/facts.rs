@@ -59,6 +59,8 @@ pub struct Here {
     pub topic: Option<Existing>,
     /// What a broker finds wrong with the spec: the part of it, and what is wrong.
     pub problems: Vec<(String, String)>,
+    /// Bytes that each broker may copy in a second for the sake of moves, as the cluster's object says it.
+    pub throttle: String,
     /// Bytes of the topic that a reassignment has still to copy, if somebody knows.
     pub bytes_left: Option<u64>,
 }

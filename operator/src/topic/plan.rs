@@ -52,7 +52,9 @@ fn lines(topic: &str, step: &Step) -> Vec<String> {
             set.chain(reset.iter().map(|key| format!("reset {key}"))).collect()
         }
         Step::Delete { id } => vec![format!("delete {topic}, whose id is {id}")],
-        Step::Hold | Step::Name { .. } | Step::Bury { .. } | Step::LetGo => Vec::new(),
+        Step::Hold | Step::Name { .. } | Step::Unthrottle | Step::Bury { .. } | Step::LetGo => {
+            Vec::new()
+        }
     }
 }
 
@@ -75,7 +77,7 @@ fn named(topic: &str, steps: &[Step]) -> String {
         Step::Configure { set, reset, .. } => Some(format!("configure {set:?} {reset:?}")),
         Step::Adopt { id } => Some(format!("adopt {id}")),
         Step::Delete { id } => Some(format!("delete {id}")),
-        Step::Hold | Step::Name { .. } | Step::Bury { .. } | Step::LetGo => None,
+        Step::Hold | Step::Name { .. } | Step::Unthrottle | Step::Bury { .. } | Step::LetGo => None,
     };
     let lines = std::iter::once(topic.to_owned()).chain(steps.iter().filter_map(approved));
     digest::of(lines.collect::<Vec<_>>().join("\n").bytes())

@@ -44,6 +44,7 @@ fn facts() -> Facts {
         load: Load::of(&topic.partitions),
         topic: Some(topic),
         problems: Vec::new(),
+        throttle: "50Mi".to_owned(),
         bytes_left: None,
     };
     let object = Object {
@@ -134,6 +135,23 @@ fn a_topic_is_made_under_an_id_that_is_noted_first() {
     let expected = ["create t with 2 partitions of 2 replicas", "set retention.ms to 1000"];
     assert_eq!(plan.steps, expected);
     assert_eq!(plan.digest, absent(Some(ID)).plan.unwrap().digest);
+}
+
+/// Another hand has deleted it: that is believed at the second look, and the new one is another topic.
+#[test]
+fn a_topic_that_was_deleted_is_made_under_another_id() {
+    let gone = |partitions| {
+        with(|facts| {
+            here(facts).topic = None;
+            facts.object.status.partitions = Some(partitions);
+        })
+    };
+    let first = gone(2);
+    assert_eq!((ready(&first), first.steps.len()), ((Some(false), "TopicGone"), 0));
+    assert_eq!(first.again, Again::Soon);
+    let second = gone(0);
+    assert_eq!(second.steps[0], Step::Name { id: FRESH.to_owned() });
+    assert!(matches!(&second.steps[1], Step::Create { id, .. } if id == FRESH));
 }
 
 #[test]
@@ -240,7 +258,10 @@ fn a_move_is_waited_for() {
     assert_eq!((decision.steps.len(), decision.again), (0, Again::Soon));
     let progress = &decision.findings[1];
     assert_eq!((progress.holds, progress.reason), (Some(true), "Moving"));
-    assert_eq!(progress.message, "replicas of 2 partitions move, 77 bytes are left");
+    assert_eq!(
+        progress.message,
+        "replicas of 2 partitions move, 77 bytes are left, at 50Mi a second"
+    );
 
     let turned = with(|facts| {
         moving(facts);
@@ -256,8 +277,14 @@ fn a_move_is_waited_for() {
     let reset = BTreeSet::from(["leader.replication.throttled.replicas".to_owned()]);
     let configure =
         Step::Configure { id: id(), set: BTreeMap::new(), reset: reset.clone(), drift_of: None };
-    assert_eq!(done.steps[0], configure);
-    assert!(matches!(done.steps[1], Step::Grow { .. }), "{:?}", done.steps);
+    assert_eq!(done.steps[..2], [Step::Unthrottle, configure]);
+    assert!(matches!(done.steps[2], Step::Grow { .. }), "{:?}", done.steps);
+    // Brokers may keep throttles elsewhere: what was said of a move is enough.
+    let over = with(|facts| {
+        let said = with(moving).findings;
+        facts.object.status.conditions = merge(&[], &said, 1, Timestamp::from_second(1).unwrap());
+    });
+    assert_eq!(over.steps, [Step::Unthrottle]);
 }
 
 /// Settings are those of the spec and no others; who changed them is named where nothing of the spec has.

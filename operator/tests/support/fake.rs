@@ -57,7 +57,7 @@ use serve::{Answer, serve};
 use snapshot::Snapshot;
 use state::{State, Who};
 use store::Key;
-use world::PodIs;
+use world::{Companion, PodIs};
 
 /// Half of what a call takes.
 const ONE_WAY: Duration = Duration::from_millis(1);
@@ -259,11 +259,22 @@ impl Fake {
         self.with(|state| {
             let counted =
                 state.store.all().filter(|(key, _)| !RESTLESS.contains(&key.resource.as_str()));
-            let versions: Vec<u64> = counted
+            let mut versions: Vec<u64> = counted
                 .map(|(_, object)| text(object, "/metadata/resourceVersion").parse().unwrap_or(0))
                 .collect();
+            versions.extend(state.world.companions.iter().map(|companion| companion.revision()));
             (versions.len(), versions)
         })
+    }
+
+    /// Lets `companion` say what some pods are, from now on.
+    pub(crate) fn accompany(&self, companion: impl Companion + 'static) {
+        self.with(|state| state.world.companions.push(Box::new(companion)));
+    }
+
+    /// Records a call to somebody else than the server, so that it stands among the others.
+    pub(crate) fn record(&self, call: Call) {
+        self.shared.calls.lock().unwrap().push(call);
     }
 
     /// Says what pods are, from now on.
@@ -400,6 +411,6 @@ impl Fake {
 
     /// Returns everything but `ignored` resources, without what differs from run to run.
     pub(crate) fn snapshot(&self, ignored: &[&str]) -> Snapshot {
-        self.with(|state| Snapshot::of(&state.store, ignored))
+        self.with(|state| Snapshot::of(&state.store, &state.world.companions, ignored))
     }
 }

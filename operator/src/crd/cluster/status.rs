@@ -59,6 +59,7 @@ pub struct ClusterStatus {
     pub volumes: Vec<VolumeState>,
     /// Topics whose objects were deleted while nobody answered: they are deleted once somebody does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topicId".to_string()]))]
     pub tombstones: Vec<Tombstone>,
 }
 

@@ -34,6 +34,9 @@ pub(crate) fn step(state: &mut State) -> bool {
         garbage::step(state);
         stateful_set::step(state);
     }
+    let now = state.clock.elapsed();
+    let super::state::State { world, store, .. } = state;
+    world.companions.iter_mut().for_each(|companion| companion.step(store, now));
     volume::step(state);
     node::schedule(state);
     node::run(state);

@@ -80,13 +80,17 @@ impl Line {
         self.is_dead.send_replace(true);
     }
 
-    /// Counts a call; returns what happens to it.
+    /// Counts a call to the server; returns what happens to it.
     fn begin(&self, is_write: bool) -> Option<Fault> {
+        let is_cut = self.lock().health == Health::Cut;
+        if is_cut { Some(Fault::Refused) } else { self.count(is_write) }
+    }
+
+    /// Counts a call to whomever; returns what happens to it.
+    fn count(&self, is_write: bool) -> Option<Fault> {
         let mut progress = self.lock();
-        match progress.health {
-            Health::Up => {}
-            Health::Cut => return Some(Fault::Refused),
-            Health::Dead => return Some(Fault::KilledBefore),
+        if progress.health == Health::Dead {
+            return Some(Fault::KilledBefore);
         }
         progress.calls += 1;
         progress.writes += u64::from(is_write);
@@ -166,6 +170,18 @@ impl Connection {
     /// Ends the client's watches, as a restart of the server does.
     pub(crate) fn close_watches(&self) {
         self.fake.with(|state| state.watches.close(self.line.id));
+    }
+
+    /// Counts a call to somebody else than the server, and says what happens to it: calls of one client have one order,
+    /// whoever is called. Who carries it does what the fault says. A client that is cut off from the server is not from
+    /// others.
+    pub(crate) fn begin(&self, is_write: bool) -> Option<Fault> {
+        self.line.count(is_write)
+    }
+
+    /// Returns what the client is called, and the server.
+    pub(crate) fn ends(&self) -> (&str, &Fake) {
+        (&self.line.name, &self.fake)
     }
 
     /// Returns how many calls were made so far.

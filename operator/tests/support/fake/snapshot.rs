@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::json::{sorted, take, text};
 use super::store::Store;
+use super::world::Companion;
 
 /// Fields that hold a time, or count what was written.
 const VOLATILE: [&str; 15] = [
@@ -33,20 +34,20 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes what `store` has, but for `ignored` resources (`leases.coordination.k8s.io`).
-    pub(super) fn of(store: &Store, ignored: &[&str]) -> Self {
+    /// Takes what `store` has, but for `ignored` resources (`leases.coordination.k8s.io`), and what `companions` say.
+    pub(super) fn of(store: &Store, companions: &[Box<dyn Companion>], ignored: &[&str]) -> Self {
         // A uid stands in names and references: what it names stands there instead.
-        let uids: Vec<(&str, String)> = store
-            .all()
-            .filter(|(key, _)| key.resource != "persistentvolumes")
-            .map(|(key, object)| {
+        let uids = store.all().filter(|(key, _)| key.resource != "persistentvolumes").map(
+            |(key, object)| {
                 let identity = format!("<{} {}/{}>", key.resource, key.namespace, key.name);
-                (text(object, "/metadata/uid"), identity)
-            })
-            .collect();
+                (text(object, "/metadata/uid").to_owned(), identity)
+            },
+        );
+        let others = companions.iter().flat_map(|companion| companion.names());
+        let uids: Vec<(String, String)> = uids.chain(others).collect();
         let named = |mut text: String| {
             for (uid, identity) in &uids {
-                if text.contains(uid) {
+                if text.contains(uid.as_str()) {
                     text = text.replace(uid, identity);
                 }
             }
@@ -63,6 +64,10 @@ impl Snapshot {
             let object = serde_json::from_str(&named(object.to_string())).unwrap();
             let name = named(format!("{} {}/{}", key.resource, key.namespace, key.name));
             objects.insert(name, object);
+        }
+        for (name, said) in companions.iter().map(|companion| companion.snapshot()) {
+            let said = serde_json::from_str(&named(sorted(&said).to_string())).unwrap();
+            objects.insert(name, said);
         }
         Self { objects }
     }

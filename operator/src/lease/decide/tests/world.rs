@@ -225,7 +225,7 @@ impl World {
             Request::Read => Reply::Read(
                 self.lease
                     .clone()
-                    .map(|record| Observed { record, version: self.version.to_string() }),
+                    .map(|record| Observed { record, lease: lease(&self.version.to_string()) }),
             ),
             Request::Write(write) => {
                 let there = self.lease.is_some().then(|| self.version.to_string());
@@ -234,7 +234,7 @@ impl World {
                 }
                 self.lease = Some(write.record);
                 self.version += 1;
-                Reply::Written(Answer::Written(self.version.to_string()))
+                Reply::Written(Answer::Written(lease(&self.version.to_string())))
             }
         }
     }

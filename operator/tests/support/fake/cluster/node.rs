@@ -22,7 +22,7 @@ pub(super) fn schedule(state: &mut State) {
         if !text(&pod, "/spec/nodeName").is_empty() || is_ending(&pod) || has_ended {
             continue;
         }
-        let why = match (state.world.pods)(&pod) {
+        let why = match state.world.pod_is(&pod) {
             PodIs::Unschedulable(why) => why,
             PodIs::Waiting(_) | PodIs::Running | PodIs::Ready | PodIs::Failed => {
                 match place(state, &pod) {
@@ -115,12 +115,12 @@ pub(super) fn run(state: &mut State) {
             let ends_at = text(&pod, "/metadata/deletionTimestamp");
             let grace = number(&pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
             let is_over = state.clock.now().as_str() >= ends_at && grace > 0;
-            if (state.world.ends)(&pod) || is_over {
+            if state.world.has_ended(&pod) || is_over {
                 let uid = Some(text(&pod, "/metadata/uid").to_owned());
                 let _ = state.delete(&key, &Deletion { uid, ..Deletion::now() }, false);
             }
         } else if !["Failed", "Succeeded"].contains(&text(&pod, "/status/phase")) {
-            let pod_is = (state.world.pods)(&pod);
+            let pod_is = state.world.pod_is(&pod);
             show(state, &key, &pod, &pod_is);
         }
     }

@@ -1,0 +1,333 @@
+//! Carries out steps, one after the other. Each can be made again: brokers know an earlier one by the topic's id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use broker_admin::v1::{
+    ConfigureTopicRequest, CreateTopicRequest, GrowTopicRequest, Move, ReplicaList,
+};
+
+use super::bury::bury;
+use super::context::{Context, cluster_of};
+use super::decide::{self, Decision, Drift, Step};
+use super::index::key;
+use super::observe::{Observed, named};
+use super::{FINALIZER, status, trouble};
+use crate::admin::client::BrokerError;
+use crate::admin::pool::Brokers;
+use crate::apply::{Applied, Pass, quantity};
+use crate::assignment::Assignment;
+use crate::crd::topic::{DeletionPolicy, Topic, TopicStatus};
+use crate::error::Error;
+use crate::event::Tale;
+use crate::reason::Reason;
+
+/// One object that something is done about.
+pub(super) struct Act<'a> {
+    pub(super) context: &'a Context,
+    pub(super) pass: &'a Pass,
+    pub(super) observed: &'a Observed,
+    pub(super) decision: &'a Decision,
+    /// As it was written last.
+    pub(super) topic: Arc<Topic>,
+}
+
+impl Act<'_> {
+    /// Carries out every step of the decision; returns whether the object is let go of.
+    ///
+    /// # Errors
+    /// Of the first step that did not work; what comes after it was not tried.
+    pub(super) async fn all(&mut self) -> Result<bool, Error> {
+        let decision = self.decision;
+        if let Some(placed) = decision.steps.iter().find_map(placed) {
+            let placing = &self.observed.view.placing;
+            placing.lock().begin(key(&self.topic), placed.clone());
+            let done = self.steps(&decision.steps).await;
+            let now = self.context.session.ground.clock.now();
+            let mut placing = placing.lock();
+            placing.end(&key(&self.topic), done.is_ok().then_some(now));
+            if matches!(done, Err(Error::Conflict { .. })) {
+                placing.doubt();
+            }
+            return done;
+        }
+        self.steps(&decision.steps).await
+    }
+
+    /// Has the status say what a decision says.
+    ///
+    /// # Errors
+    /// As the API server answers.
+    pub(super) async fn say(&mut self, status: &TopicStatus) -> Result<(), Error> {
+        match self.pass.status(&*self.topic, status).await? {
+            Applied::Unchanged => {}
+            Applied::Written(written) => {
+                let before = self.topic.status.clone().unwrap_or_default();
+                self.wrote(*written);
+                self.tell_of_harm(&before, status).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn steps(&mut self, steps: &[Step]) -> Result<bool, Error> {
+        for step in steps {
+            if self.step(step).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<bool, Error> {
+        match step {
+            Step::Hold => self.finalizers(&[FINALIZER]).await?,
+            Step::Name { id } => self.name(id).await?,
+            Step::Adopt { id } => {
+                self.name(id).await?;
+                self.tell(Reason::TopicAdopted, format!("{} is taken over", self.title(id))).await;
+            }
+            Step::Create { id, assignment, config } => self.create(id, assignment, config).await?,
+            Step::Grow { id, from, new } => self.grow(id, *from, new).await?,
+            Step::Reassign { id, moves } => self.reassign(id, moves).await?,
+            Step::Unthrottle => self.unthrottle().await?,
+            Step::Configure { id, set, reset, drift_of } => {
+                self.configure(id, set, reset).await?;
+                self.tell_of_settings(set, reset, drift_of.as_ref()).await;
+            }
+            Step::Delete { id } => self.delete(id).await?,
+            Step::Bury { id } => {
+                let name = decide::name(&self.observed.facts.object);
+                bury(self.context, self.pass, &cluster_of(&self.topic), (name, id)).await?;
+                let note =
+                    format!("no broker answers: {} is deleted once one does", self.title(id));
+                self.tell(Reason::DeletionDeferred, note).await;
+            }
+            Step::LetGo => {
+                self.tell_of_end().await;
+                self.finalizers(&[]).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says which id the topic has from now on, and what is being done.
+    async fn name(&mut self, id: &str) -> Result<(), Error> {
+        let now = self.context.session.ground.clock.wall();
+        let said = status::status(&self.observed.facts, self.decision, now);
+        self.say(&status::named(said, id)).await
+    }
+
+    async fn create(
+        &mut self,
+        id: &str,
+        assignment: &Assignment,
+        config: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let request = CreateTopicRequest {
+            fence: Some(self.context.fence()),
+            name: decide::name(&self.observed.facts.object).to_owned(),
+            topic_id: id.to_owned(),
+            assignment: lists(assignment),
+            configuration: config.clone().into_iter().collect(),
+        };
+        let made = self.brokers()?.any(|mut broker| {
+            let request = request.clone();
+            async move { broker.create_topic(request).await }
+        });
+        self.done("create", made.await)?;
+        let replicas = assignment.first().map_or(0, Vec::len);
+        let note = format!(
+            "{} is made, with {} partitions of {replicas} replicas",
+            self.title(id),
+            assignment.len()
+        );
+        self.tell(Reason::TopicCreated, note).await;
+        Ok(())
+    }
+
+    async fn grow(&mut self, id: &str, from: usize, new: &Assignment) -> Result<(), Error> {
+        let request = GrowTopicRequest {
+            fence: Some(self.context.fence()),
+            name: decide::name(&self.observed.facts.object).to_owned(),
+            topic_id: id.to_owned(),
+            from: from as i32,
+            assignment: lists(new),
+        };
+        let grown = self.brokers()?.any(|mut broker| {
+            let request = request.clone();
+            async move { broker.grow_topic(request).await }
+        });
+        self.done("add partitions to", grown.await)?;
+        let note = format!("{} partitions are added to the {from} that there were", new.len());
+        self.tell(Reason::PartitionsAdded, note).await;
+        Ok(())
+    }
+
+    async fn reassign(&mut self, id: &str, moves: &BTreeMap<usize, Vec<i32>>) -> Result<(), Error> {
+        // Whoever comes after this operator takes the throttles away.
+        let now = self.context.session.ground.clock.wall();
+        self.say(&status::status(&self.observed.facts, self.decision, now)).await?;
+        let name = decide::name(&self.observed.facts.object);
+        let moves = moves.iter().map(|(partition, replicas)| Move {
+            topic: name.to_owned(),
+            topic_id: id.to_owned(),
+            partition: *partition as i32,
+            replicas: replicas.clone(),
+        });
+        let moves: Vec<Move> = moves.collect();
+        let cluster = self.observed.cluster.as_ref();
+        let throttle = cluster.map(|cluster| cluster.spec.rebalance.throttle.as_str());
+        let throttle = throttle.unwrap_or_default();
+        let (fence, bytes) = (self.context.fence(), quantity::bytes(throttle).unwrap_or_default());
+        let asked = self.brokers()?.controller(|mut broker| {
+            let (fence, moves) = (fence.clone(), moves.clone());
+            async move { broker.reassign(&fence, &moves, bytes).await }
+        });
+        self.done("move replicas of", asked.await)?;
+        let count = moves.len();
+        let note = format!("replicas of {count} partitions begin to move, at {throttle} a second");
+        self.tell(Reason::ReplicasMoving, note).await;
+        Ok(())
+    }
+
+    async fn unthrottle(&mut self) -> Result<(), Error> {
+        let fence = self.context.fence();
+        let cleared = self.brokers()?.any(|mut broker| {
+            let fence = fence.clone();
+            async move { broker.clear_throttles(fence).await }
+        });
+        self.done("take throttles from", cleared.await)?;
+        self.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
+        Ok(())
+    }
+
+    async fn configure(
+        &mut self,
+        id: &str,
+        set: &BTreeMap<String, String>,
+        reset: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let request = ConfigureTopicRequest {
+            fence: Some(self.context.fence()),
+            name: decide::name(&self.observed.facts.object).to_owned(),
+            topic_id: id.to_owned(),
+            set: set.clone().into_iter().collect(),
+            reset: reset.iter().cloned().collect(),
+        };
+        let configured = self.brokers()?.any(|mut broker| {
+            let request = request.clone();
+            async move { broker.configure_topic(request).await }
+        });
+        self.done("configure", configured.await)
+    }
+
+    async fn delete(&mut self, id: &str) -> Result<(), Error> {
+        let name = decide::name(&self.observed.facts.object);
+        let fence = self.context.fence();
+        let deleted = self.brokers()?.any(|mut broker| {
+            let fence = fence.clone();
+            async move { broker.delete_topic(fence, name, id).await }
+        });
+        match deleted.await {
+            // It is for whoever sets the brokers up to allow it, or for whoever deletes to say that it stays.
+            Err(BrokerError::Precondition { words, .. }) => {
+                Err(Error::Waiting { reason: Reason::Waiting, on: words })
+            }
+            deleted => self.done("delete", deleted),
+        }
+    }
+
+    /// Says why a broker that is answered by an error is no success.
+    fn done<T>(&self, doing: &'static str, answer: Result<T, BrokerError>) -> Result<(), Error> {
+        answer.map(drop).map_err(|error| trouble::of(doing, &named(&self.topic), error))
+    }
+
+    fn brokers(&self) -> Result<&Brokers, Error> {
+        self.observed.brokers.as_ref().ok_or_else(|| Error::Waiting {
+            reason: Reason::Waiting,
+            on: "no broker answers".to_owned(),
+        })
+    }
+
+    async fn finalizers(&mut self, ours: &[&str]) -> Result<(), Error> {
+        if let Applied::Written(written) = self.pass.finalizers(&*self.topic, ours).await? {
+            self.wrote(*written);
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, written: Topic) {
+        let written = Arc::new(written);
+        self.context.latest.lock().wrote(&self.topic, &written);
+        self.topic = written;
+    }
+
+    fn title(&self, id: &str) -> String {
+        format!("topic {}, whose id is {id},", decide::name(&self.observed.facts.object))
+    }
+
+    async fn tell(&self, reason: Reason, note: String) {
+        self.pass.tell(Tale { reason, action: "Reconcile", note }).await;
+    }
+
+    async fn tell_of_settings(
+        &self,
+        set: &BTreeMap<String, String>,
+        reset: &BTreeSet<String>,
+        drift_of: Option<&Drift>,
+    ) {
+        let set = set.iter().map(|(key, value)| format!("{key} is {value}"));
+        let reset = reset.iter().map(|key| format!("{key} is the brokers' value"));
+        let now = set.chain(reset).collect::<Vec<_>>().join(", ");
+        let Some(drift) = drift_of else { return self.tell(Reason::Configured, now).await };
+        let author = drift.author.as_deref().unwrap_or("somebody that brokers do not know");
+        self.tell(Reason::DriftReverted, format!("{author} had changed settings: {now} again"))
+            .await;
+    }
+
+    async fn tell_of_end(&self) {
+        let object = &self.observed.facts.object;
+        let Some(id) = object.status.topic_id.as_deref() else { return };
+        let is_deleted = self.decision.steps.iter().any(|step| matches!(step, Step::Delete { .. }));
+        if is_deleted {
+            self.tell(Reason::TopicDeleted, format!("{} is deleted", self.title(id))).await;
+        } else if object.spec.deletion_policy == DeletionPolicy::Retain {
+            self.tell(Reason::TopicRetained, format!("{} stays", self.title(id))).await;
+        }
+    }
+
+    /// Tells what has come to be wrong, where that is worth an event.
+    async fn tell_of_harm(&self, before: &TopicStatus, now: &TopicStatus) {
+        let harm = |status: &TopicStatus| {
+            let harm = status.conditions.iter().find(|one| one.r#type == "Degraded");
+            harm.filter(|one| one.status == "True")
+                .map(|one| (one.reason.clone(), one.message.clone()))
+        };
+        let Some(harm) = harm(now).filter(|new| harm(before).as_ref() != Some(new)) else { return };
+        if let Some(reason) = Reason::of(&harm.0).filter(|reason| reason.event().is_some()) {
+            self.tell(reason, harm.1).await;
+        }
+    }
+}
+
+/// Replicas that a step places.
+fn placed(step: &Step) -> Option<&Assignment> {
+    match step {
+        Step::Create { assignment: placed, .. } | Step::Grow { new: placed, .. } => Some(placed),
+        Step::Hold
+        | Step::Name { .. }
+        | Step::Adopt { .. }
+        | Step::Reassign { .. }
+        | Step::Unthrottle
+        | Step::Configure { .. }
+        | Step::Delete { .. }
+        | Step::Bury { .. }
+        | Step::LetGo => None,
+    }
+}
+
+fn lists(assignment: &Assignment) -> Vec<ReplicaList> {
+    assignment.iter().map(|brokers| ReplicaList { brokers: brokers.clone() }).collect()
+}

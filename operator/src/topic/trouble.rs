@@ -1,0 +1,42 @@
+//! What an answer of a broker means for the look at an object. Pure.
+
+use crate::admin::client::BrokerError;
+use crate::error::Error;
+use crate::reason::Reason;
+
+/// What somebody was asked for, and what came of it.
+pub(super) fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
+    let what = what.to_owned();
+    match error {
+        BrokerError::Address { .. }
+        | BrokerError::Unreachable { .. }
+        | BrokerError::Unavailable { .. }
+        | BrokerError::Refused { .. }
+        | BrokerError::NotController { .. } => {
+            Error::Transient { doing, what, source: error.into() }
+        }
+        BrokerError::Lacks { call, .. } => Error::Waiting {
+            reason: Reason::Waiting,
+            on: format!("the brokers are too old: they lack {call}; upgrade the Cluster first"),
+        },
+        BrokerError::Fenced { .. } => Error::Waiting {
+            reason: Reason::Waiting,
+            on: "another operator has taken over: brokers take no changes from this one".to_owned(),
+        },
+        BrokerError::Invalid { words, .. } => Error::InvalidSpec { message: words },
+        // It was so a moment ago: the next look sees what is.
+        BrokerError::NotFound { .. }
+        | BrokerError::Exists { .. }
+        | BrokerError::Precondition { .. } => Error::Conflict { what },
+    }
+}
+
+/// Whether nobody said anything.
+pub(super) fn is_silence(error: &BrokerError) -> bool {
+    matches!(
+        error,
+        BrokerError::Address { .. }
+            | BrokerError::Unreachable { .. }
+            | BrokerError::Unavailable { .. }
+    )
+}
