@@ -5,6 +5,7 @@ pub mod build;
 pub mod drain;
 pub mod layout;
 pub mod members;
+pub mod objects;
 pub mod place;
 pub mod rebalance;
 pub mod roll;
