@@ -10,6 +10,7 @@ pub mod place;
 pub mod rebalance;
 pub mod roll;
 pub mod settings;
+pub mod upkeep;
 pub mod validate;
 pub mod volumes;
 

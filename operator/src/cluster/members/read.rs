@@ -26,8 +26,6 @@ pub struct Question<'a> {
     pub leaving: &'a [i32],
     /// Whether a plan is noted, or a volume is lost: then all topics are asked for.
     pub is_all: bool,
-    /// The `Topic` objects of this cluster.
-    pub topics: &'a [Object],
 }
 
 /// Asks.
@@ -44,10 +42,6 @@ pub async fn said(brokers: &Brokers, question: Question<'_>) -> Result<Said, Bro
     if is_all {
         let topics = brokers.any(|mut broker| async move { broker.topics(&[]).await }).await?;
         layout.topics = topics.iter().map(topic).collect();
-        for topic in &mut layout.topics {
-            let object = question.topics.iter().find(|object| name(object) == topic.name);
-            topic.is_fixed = object.is_some_and(|object| is_fixed(object, topic));
-        }
     }
     let mut left = BTreeMap::new();
     for id in question.leaving {
@@ -56,6 +50,14 @@ pub async fn said(brokers: &Brokers, question: Question<'_>) -> Result<Said, Bro
         }
     }
     Ok(Said { layout, left })
+}
+
+/// Notes which topics somebody else decides about, as their objects say.
+pub fn fix(layout: &mut Layout, topics: &[Object]) {
+    for topic in &mut layout.topics {
+        let object = topics.iter().find(|object| name(object) == topic.name);
+        topic.is_fixed = object.is_some_and(|object| is_fixed(object, topic));
+    }
 }
 
 /// Brokers that `Topic` objects assign partitions to, by the object's name.
