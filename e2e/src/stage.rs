@@ -53,6 +53,7 @@ pub const STAGES: &[Stage] = &[
     stage("unit", "tests beside the code, in every broker crate", unit),
     stage("tools", "installs what the stages below need", install),
     stage("build", "what is seen from outside, compiled at once", build),
+    stage("charts", "the Helm chart with every set of values, its alerts", charts),
     stage("syscalls", "what a Produce costs in system calls", syscalls),
     // The longest first: two of them run at a time.
     waits("cluster", "faults that lose nothing acknowledged", cluster),
@@ -218,6 +219,12 @@ fn build(_: &Options) -> Result<()> {
     shown(&mut cargo(&["test", "--quiet", "--package", "e2e", "--no-run"]))
 }
 
+/// Seconds, but for the first time, when Helm is built.
+fn charts(options: &Options) -> Result<()> {
+    tools::kubernetes::install_helm()?;
+    end_to_end(&["charts"], options)
+}
+
 fn zookeeper(options: &Options) -> Result<()> {
     end_to_end(
         &[
@@ -288,7 +295,7 @@ fn planted(_: &Options) -> Result<()> {
 /// Builds Kubernetes where it is not there yet, which takes minutes, and sees that it does what tests need.
 fn kubernetes(options: &Options) -> Result<()> {
     tools::kubernetes::install()?;
-    end_to_end(&["kubernetes_bed"], options)
+    end_to_end(&["kubernetes_bed", "charts_server"], options)
 }
 
 fn bed(arguments: &[&str]) -> Result<()> {
