@@ -4,14 +4,19 @@
 pub mod build;
 pub mod decide;
 pub mod drain;
+pub mod dynamic;
 pub mod facts;
+pub mod kept;
 pub mod layout;
 pub mod members;
 pub mod place;
+pub mod protocol;
 pub mod rebalance;
 pub mod roll;
+pub mod seen;
 pub mod settings;
 pub mod validate;
 pub mod volumes;
+pub mod wanted;
 
 pub use crate::names;

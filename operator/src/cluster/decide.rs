@@ -2,51 +2,74 @@
 //!
 //! | the object | then |
 //! |---|---|
-//! | is being deleted, and may be | its sets go, its claims if the spec says so, then the object |
+//! | is being deleted, and may be | its volumes go, if the spec says so, and the object |
 //! | does not wait for the operator yet | it does, before anything else is done |
-//! | is paused | nothing but its status is written |
 //! | cannot be built | nothing is changed; why is said |
-//! | else | objects are applied in a fixed order, settings that need no restart are set, brokers come and go, one restarts |
+//! | is paused | nothing but its status is written |
+//! | else | settings that need no restart are set, objects are applied in a fixed order, one broker restarts (`roll`) |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt as _;
 
-use super::facts::Facts;
-use super::roll;
-use crate::crd::cluster::status::ClusterStatus;
-use crate::crd::condition::Finding;
+use super::build::revision;
+use super::dynamic::{self, Difference};
+use super::facts::{Facts, Object};
+use super::protocol::{self, Choice, Speaker};
+use super::seen::{self, Seen};
+use super::validate::{Surroundings, Valid, validate};
+use super::wanted::{self, Wanted};
+use super::{kept, place, roll};
+use crate::crd::cluster::VolumePolicy;
+use crate::crd::cluster::listener::ListenerType;
+use crate::crd::cluster::status::Image;
+use crate::digest;
 use crate::reason::Reason;
 
 /// What follows from facts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
+    /// What becomes of the object.
+    pub course: Course,
     /// What is done now, in order.
     pub steps: Vec<Step>,
-    /// What restarts are decided by after that; none where nothing restarts.
-    pub roll: Option<roll::Facts>,
-    /// What the status says, but for conditions, and what comes of the roll.
-    pub status: ClusterStatus,
-    /// What conditions say.
-    pub findings: Vec<Finding>,
-    /// What is told.
-    pub tales: Vec<(Reason, String)>,
-    /// When to look again.
-    pub again: Again,
+    /// What restarts are decided by after that; none where nothing may restart.
+    pub roll: Option<Rolling>,
+    /// What is seen of each broker that is there, or is to be.
+    pub seen: Vec<Seen>,
+    /// The brokers that are to be.
+    pub wanted: Vec<i32>,
+    /// The image that brokers are to run.
+    pub image: Option<Image>,
+    /// What brokers are to speak among themselves.
+    pub protocol: Choice,
+    /// Where clients begin.
+    pub bootstrap: Option<String>,
 }
 
-/// When to look again if nothing changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Again {
-    /// In seconds: something goes on.
-    Soon,
-    /// Once in a while: all is as it should be.
-    Later,
-    /// Never.
-    OnChange,
+/// What becomes of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// It is looked at for the first time.
+    Begins,
+    /// It is being deleted.
+    Ends,
+    /// It cannot be as it says: why, each with what to do.
+    Invalid(Vec<String>),
+    /// Nothing is to be changed.
+    Paused,
+    /// It is made as it says.
+    Goes,
+}
+
+/// Restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rolling {
+    /// Names them: what all brokers are to become.
+    pub id: String,
+    /// What they are decided by.
+    pub facts: roll::Facts,
 }
 
 /// One change. Each can be made again when it is not known whether it was made.
@@ -56,56 +79,278 @@ pub enum Step {
     Hold,
     /// Have the status say what is decided, before anything is done that follows from it.
     Note,
+    /// Have brokers read other settings, which needs no restart: one of them, or all.
+    Configure(Option<i32>, Difference),
     /// Have an object be as it should be.
     Apply(Box<Wanted>),
-    /// Have brokers read other settings, which needs no restart.
-    Configure {
-        /// One broker; all where there is none.
-        broker: Option<i32>,
-        /// What is set.
-        set: BTreeMap<String, String>,
-        /// What has its default again.
-        reset: Vec<String>,
-    },
-    /// Delete a StatefulSet, and its pods with it.
-    DeleteSet {
-        /// Its name.
-        name: String,
-    },
-    /// Delete a claim.
-    DeleteClaim {
-        /// Its name.
-        name: String,
-    },
+    /// Delete an object.
+    Remove(Doomed),
+    /// Tell what was decided.
+    Tell(Reason, String),
     /// Let the object go.
     LetGo,
 }
 
-/// An object as it should be.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
-    /// An account.
-    Account(ServiceAccount),
-    /// Files.
-    ConfigMap(ConfigMap),
-    /// A service.
-    Service(Service),
-    /// A policy.
-    Policy(NetworkPolicy),
-    /// A budget.
-    Budget(PodDisruptionBudget),
-    /// A set.
-    Set(StatefulSet),
+/// An object that is to go, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doomed {
+    /// A Service.
+    Service(String),
+    /// A StatefulSet, and its pods with it.
+    Set(String),
+    /// A claim.
+    Claim(String),
 }
 
 /// Decides.
-pub fn decide(_facts: &Facts) -> Decision {
+///
+/// # Errors
+/// Where a pod cannot be written as JSON.
+pub fn decide(facts: &Facts) -> Result<Decision, serde_json::Error> {
+    let object = &facts.object;
+    if object.is_deleted && !object.spec.deletion_protection {
+        return Ok(ending(facts));
+    }
+    if !object.has_finalizer && !object.is_deleted {
+        return Ok(with(facts, Course::Begins, vec![Step::Hold]));
+    }
+    let before = object.status.protocol_version.as_deref();
+    let valid = match validated(facts, before) {
+        Ok(valid) => valid,
+        Err(words) => return Ok(with(facts, Course::Invalid(words), Vec::new())),
+    };
+    let sets = wanted::sets(&valid, &facts.live)?;
+    let seen = seen::all(facts, &valid.present);
+    let choice = choose(facts, &valid, &sets, &seen);
+    if choice.version == valid.protocol_version {
+        return going(facts, &valid, sets, seen, choice);
+    }
+    // What brokers speak is in their file, and in the name of each pod.
+    match validated(facts, choice.version.as_deref()) {
+        Ok(valid) => {
+            let sets = wanted::sets(&valid, &facts.live)?;
+            going(facts, &valid, sets, seen, choice)
+        }
+        Err(words) => Ok(with(facts, Course::Invalid(words), Vec::new())),
+    }
+}
+
+/// A decision that does no more than these steps.
+fn with(facts: &Facts, course: Course, steps: Vec<Step>) -> Decision {
+    let Object { names, spec, status, .. } = &facts.object;
+    let there = facts.live.broker_sets();
+    let wanted = crate::names::broker_ids(spec.brokers, &spec.removed);
+    let ids: BTreeSet<i32> = wanted.iter().chain(there.keys()).copied().collect();
     Decision {
+        course,
+        steps,
+        roll: None,
+        seen: seen::all(facts, &ids.into_iter().collect::<Vec<_>>()),
+        wanted,
+        image: status.image.clone(),
+        protocol: Choice { version: status.protocol_version.clone(), put_off: String::new() },
+        bootstrap: status.bootstrap.clone().filter(|_| !names.cluster.is_empty()),
+    }
+}
+
+/// Sets first: nobody makes a claim anew that has gone. What the object owns goes with it.
+fn ending(facts: &Facts) -> Decision {
+    let mut steps = Vec::new();
+    if facts.object.spec.storage.on_delete == VolumePolicy::Delete && facts.object.has_finalizer {
+        let sets = facts.live.sets.keys().cloned().map(Doomed::Set);
+        let claims = facts.live.claims.keys().cloned().map(Doomed::Claim);
+        steps.extend(sets.chain(claims).map(Step::Remove));
+        let count = facts.live.claims.len();
+        if count > 0 {
+            steps.push(Step::Tell(Reason::VolumesDeleted, format!("{count} claims are deleted")));
+        }
+    }
+    if facts.object.has_finalizer {
+        steps.push(Step::LetGo);
+    }
+    with(facts, Course::Ends, steps)
+}
+
+fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec<String>> {
+    let Object { names, uid, spec, status, .. } = &facts.object;
+    let present: Vec<i32> = facts.live.broker_sets().into_keys().collect();
+    let around = Surroundings {
+        schema: facts.said.as_ref().map(|said| said.schema.clone()).unwrap_or_default(),
+        outside: outside(facts, &present),
+        image: status.image.clone(),
+        protocol_version: protocol_version.map(str::to_owned),
+        present,
+    };
+    validate(names.clone(), uid.clone(), spec.clone(), &facts.images, &around)
+}
+
+/// Where each broker is found from outside, as its Services say.
+fn outside(
+    facts: &Facts,
+    present: &[i32],
+) -> BTreeMap<i32, BTreeMap<String, super::settings::Outside>> {
+    let Object { names, spec, .. } = &facts.object;
+    let wanted = crate::names::broker_ids(spec.brokers, &spec.removed);
+    let of_broker = |id: &i32| {
+        let listeners = spec.listeners.iter().filter(|one| one.r#type != ListenerType::Internal);
+        let found = listeners.filter_map(|listener| {
+            let service = facts.live.services.get(&names.outside_of(&listener.name, *id))?;
+            Some((listener.name.clone(), place::outside(listener, service)?))
+        });
+        (*id, found.collect())
+    };
+    wanted.iter().chain(present).map(of_broker).collect()
+}
+
+/// Chooses what brokers speak, where all of them run what they should but for that.
+fn choose(
+    facts: &Facts,
+    valid: &Valid,
+    sets: &BTreeMap<i32, StatefulSet>,
+    seen: &[Seen],
+) -> Choice {
+    let is_to_be = |one: &&Seen| valid.broker_ids.contains(&one.id);
+    let speaker = |one: &Seen| {
+        let target = target(sets.get(&one.id)?);
+        let pod = one.pod.as_ref().filter(|_| one.serves())?;
+        let is_settled = revision::parts(&pod.revision).0 == revision::parts(&target).0;
+        let identity = one.heard.as_ref().filter(|_| is_settled)?.identity.clone();
+        Some(Speaker {
+            version: identity.version,
+            speaks: identity.inter_broker_protocol,
+            knows: identity.inter_broker_protocols,
+        })
+    };
+    let all: Option<Vec<Speaker>> = seen.iter().filter(is_to_be).map(speaker).collect();
+    let Object { spec, status, .. } = &facts.object;
+    let before = status.protocol_version.as_deref();
+    protocol::choose(spec.protocol_version.as_deref(), before, all.as_deref())
+}
+
+/// What a pod of a set is called.
+fn target(set: &StatefulSet) -> String {
+    set.spec.as_ref().map(|spec| kept::called(&spec.template)).unwrap_or_default()
+}
+
+fn going(
+    facts: &Facts,
+    valid: &Valid,
+    sets: BTreeMap<i32, StatefulSet>,
+    seen: Vec<Seen>,
+    protocol: Choice,
+) -> Result<Decision, serde_json::Error> {
+    let object = &facts.object;
+    let rolling = rolling(facts, &sets, &seen);
+    let may_go = may_go(valid, &seen, &rolling.facts);
+    let mut decision = Decision {
+        course: if object.spec.paused { Course::Paused } else { Course::Goes },
         steps: Vec::new(),
         roll: None,
-        status: ClusterStatus::default(),
-        findings: Vec::new(),
-        tales: Vec::new(),
-        again: Again::Later,
+        seen,
+        wanted: valid.broker_ids.clone(),
+        image: Some(valid.image.clone()),
+        protocol,
+        bootstrap: bootstrap(facts, valid),
+    };
+    if decision.course == Course::Paused || object.is_emptied {
+        return Ok(decision);
+    }
+    let objects = wanted::objects(valid, &facts.live, sets, may_go)?;
+    decision.steps.extend(choices(facts, &decision));
+    decision.steps.extend(configured(facts, valid));
+    decision.steps.extend(restored(facts, &objects));
+    let left = wanted::leftovers(valid, &facts.live, &objects);
+    decision.steps.extend(objects.into_iter().map(|one| Step::Apply(Box::new(one))));
+    decision.steps.extend(left.into_iter().map(|name| Step::Remove(Doomed::Service(name))));
+    decision.roll = Some(rolling);
+    Ok(decision)
+}
+
+/// What is chosen once is in the status before anything is made of it: whoever comes next chooses nothing else.
+fn choices(facts: &Facts, decision: &Decision) -> Vec<Step> {
+    let status = &facts.object.status;
+    let mut steps = Vec::new();
+    if status.image != decision.image || status.protocol_version != decision.protocol.version {
+        steps.push(Step::Note);
+    }
+    if let (Some(before), Some(image)) = (&status.image, &decision.image)
+        && before != image
+    {
+        steps.push(Step::Tell(Reason::ImageChosen, format!("brokers are to run {}", image.name)));
+    }
+    if let (Some(before), Some(version)) = (&status.protocol_version, &decision.protocol.version)
+        && before != version
+    {
+        let note = format!("brokers are to speak {version} among themselves, not {before}");
+        steps.push(Step::Tell(Reason::ProtocolChosen, note));
+    }
+    steps
+}
+
+fn configured(facts: &Facts, valid: &Valid) -> Vec<Step> {
+    let Ok(said) = &facts.said else { return Vec::new() };
+    let all = dynamic::differences(&valid.dynamic, &said.schema, &said.cluster, &valid.broker_ids);
+    all.into_iter().map(|(broker, difference)| Step::Configure(broker, difference)).collect()
+}
+
+/// Tells what another hand has deleted of a cluster that had all it should have.
+fn restored(facts: &Facts, objects: &[Wanted]) -> Option<Step> {
+    let Object { generation, status, .. } = &facts.object;
+    let was_whole = status.conditions.iter().any(|condition| {
+        condition.r#type == "Progressing"
+            && condition.status == "False"
+            && condition.observed_generation == *generation
+    });
+    let gone = objects.iter().map(|one| one.of(&facts.live)).filter(|(_, is_there)| !is_there);
+    let names: Vec<String> = gone.map(|(name, _)| name).collect();
+    (was_whole && !names.is_empty()).then(|| {
+        let note = format!("{} was gone and is made again", names.join(", "));
+        Step::Tell(Reason::Restored, note)
+    })
+}
+
+fn rolling(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Rolling {
+    let targets = seen.iter().filter_map(|one| Some((one, target(sets.get(&one.id)?))));
+    let targets: Vec<(&Seen, String)> = targets.collect();
+    let id = targets.iter().flat_map(|(one, target)| format!("{}={target};", one.id).into_bytes());
+    let id = digest::of(id);
+    let brokers = targets.iter().map(|(one, target)| one.in_roll(target)).collect();
+    let restarts = facts.object.spec.restarts.clone();
+    let mut of_roll = roll::Facts { brokers, said: None, restarts, put_off_seconds: 0 };
+    // For how long it was put off is known of the broker that is next in turn, no other.
+    let noted = facts.object.status.roll.as_ref().filter(|noted| noted.blocked_since > 0);
+    if let (roll::Next::Acquire { broker, .. }, Some(noted)) = (roll::next(&of_roll), noted)
+        && noted.current == Some(broker)
+    {
+        of_roll.put_off_seconds = facts.now.saturating_sub(noted.blocked_since);
+    }
+    Rolling { id, facts: of_roll }
+}
+
+/// Whether an eviction may take any one broker: all serve, none is to be restarted, and no partition lacks a replica.
+fn may_go(valid: &Valid, seen: &[Seen], roll: &roll::Facts) -> bool {
+    let is_well = |one: &Seen| one.serves() && one.under_replicated().unwrap_or_default() == 0;
+    seen.iter().all(is_well)
+        && seen.iter().all(|one| one.heard.is_some())
+        && valid.broker_ids.iter().all(|id| seen.iter().any(|one| one.id == *id))
+        && roll::next(roll) == roll::Next::Done
+}
+
+fn bootstrap(facts: &Facts, valid: &Valid) -> Option<String> {
+    let services = valid.listeners.iter().filter_map(|listener| {
+        let service = facts.live.services.get(&valid.names.outside(&listener.name))?;
+        Some((listener.name.clone(), service.as_ref().clone()))
+    });
+    let services = services.collect();
+    place::bootstrap(&valid.names, &valid.listeners, &services, None)
+}
+
+/// Names an object that is to go.
+impl Doomed {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Service(name) | Self::Set(name) | Self::Claim(name) => name,
+        }
     }
 }
