@@ -36,6 +36,16 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Bytes of a message that is taken: a topic of 100,000 partitions, and a cluster with as many brokers, stay below.
 const MESSAGE_MAX: usize = 64 << 20;
 
+/// The most bytes of a holder's name that brokers take.
+const HOLDER_MAX: usize = 253;
+
+/// What goes with every call that changes something: who leads.
+pub fn fence(leads: &crate::lease::Fence) -> Fence {
+    let holder = leads.holder();
+    let holder = holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned();
+    Fence { term: leads.term(), holder }
+}
+
 /// A broker that is asked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Broker {

@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::ResourceExt as _;
 
 use super::build::revision;
 use super::dynamic::{self, Difference};
@@ -252,6 +251,11 @@ fn going(
         protocol,
         bootstrap: bootstrap(facts, valid),
     };
+    if decision.course == Course::Paused {
+        // Nothing is chosen, either.
+        decision.image.clone_from(&object.status.image);
+        decision.protocol.version.clone_from(&object.status.protocol_version);
+    }
     if decision.course == Course::Paused || object.is_emptied {
         return Ok(decision);
     }

@@ -17,6 +17,7 @@ use super::contact::Contact;
 use super::index::{Index, key};
 use super::placing::Placing;
 use super::wake::Wake;
+use crate::admin::client::fence;
 use crate::admin::pool::Pool;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
@@ -24,9 +25,6 @@ use crate::crd::topic::Topic;
 use crate::latest::Latest;
 use crate::progress::Key;
 use crate::session::Session;
-
-/// The most bytes of a holder's name that brokers take.
-const HOLDER_MAX: usize = 253;
 
 /// What looks share.
 pub(super) struct Context {
@@ -129,10 +127,7 @@ impl Context {
 
     /// What goes with every call that changes something.
     pub(super) fn fence(&self) -> Fence {
-        let fence = &self.session.fence;
-        let holder = fence.holder();
-        let holder = holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned();
-        Fence { term: fence.term(), holder }
+        fence(&self.session.fence)
     }
 }
 
