@@ -81,7 +81,13 @@ impl Act<'_> {
 
     async fn step(&mut self, step: &Step) -> Result<bool, Error> {
         match step {
-            Step::Hold => self.finalizers(&[FINALIZER]).await?,
+            Step::Hold => {
+                if let Applied::Written(written) =
+                    self.pass.finalizers(&*self.topic, &[FINALIZER]).await?
+                {
+                    self.wrote(*written);
+                }
+            }
             Step::Name { id } => self.name(id).await?,
             Step::Adopt { id } => {
                 self.name(id).await?;
@@ -105,7 +111,7 @@ impl Act<'_> {
             }
             Step::LetGo => {
                 self.tell_of_end().await;
-                self.finalizers(&[]).await?;
+                self.pass.release(&*self.topic, FINALIZER).await?;
                 return Ok(true);
             }
         }
@@ -252,13 +258,6 @@ impl Act<'_> {
             reason: Reason::Waiting,
             on: "no broker answers".to_owned(),
         })
-    }
-
-    async fn finalizers(&mut self, ours: &[&str]) -> Result<(), Error> {
-        if let Applied::Written(written) = self.pass.finalizers(&*self.topic, ours).await? {
-            self.wrote(*written);
-        }
-        Ok(())
     }
 
     fn wrote(&mut self, written: Topic) {

@@ -1,5 +1,8 @@
 //! Objects go: with their topics or without, and always.
 
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use operator::crd::topic::Topic;
 use serde_json::{Value, json};
 
 use super::bed::Bed;
@@ -110,6 +113,24 @@ async fn an_object_outlives_its_cluster_and_goes() {
         bed.assert_said("safe", ("False", "ClusterNotFound"), "no Cluster main");
         bed.delete("safe").await;
         assert_eq!(objects(bed), 0);
+    })
+    .await;
+}
+
+/// Whoever applies a copy of the object with its finalizer does not hold it back for ever.
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_others_applied_too_goes() {
+    Bed::run(1, async |bed| {
+        bed.topic("t", json!({ "replicas": 1 })).await;
+        let topics: Api<Topic> = Api::namespaced(bed.fake.connect("user").client(), "default");
+        let copy = json!({
+            "apiVersion": "ottla.dev/v1alpha1", "kind": "Topic",
+            "metadata": { "name": "t", "finalizers": ["ottla.dev/topic"] },
+        });
+        let by = PatchParams::apply("user");
+        topics.patch("t", &by, &Patch::Apply(&copy)).await.unwrap();
+        bed.delete("t").await;
+        assert_eq!((objects(bed), bed.replicas("t")), (0, None));
     })
     .await;
 }
