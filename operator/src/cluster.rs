@@ -2,8 +2,16 @@
 //! and which of them may restart now (`roll`).
 
 pub mod build;
+pub mod decide;
+pub mod drain;
+pub mod facts;
+pub mod layout;
+pub mod members;
+pub mod place;
+pub mod rebalance;
 pub mod roll;
 pub mod settings;
 pub mod validate;
+pub mod volumes;
 
 pub use crate::names;
