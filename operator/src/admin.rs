@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod pool;
+pub mod trouble;
 
 use std::collections::BTreeMap;
 

@@ -231,6 +231,18 @@ impl Pass {
         self.delete_by(live, DeleteParams::orphan()).await
     }
 
+    /// Deletes `live` as [`Self::delete`] does, but what it owns first: it is there until that is gone.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn delete_last<K>(&self, live: &K) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        self.delete_by(live, DeleteParams::foreground()).await
+    }
+
     async fn delete_by<K>(&self, live: &K, how: DeleteParams) -> Result<bool, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

@@ -7,10 +7,12 @@ pub mod drain;
 pub mod facts;
 pub mod layout;
 pub mod members;
+pub mod objects;
 pub mod place;
 pub mod rebalance;
 pub mod roll;
 pub mod settings;
+pub mod upkeep;
 pub mod validate;
 pub mod volumes;
 

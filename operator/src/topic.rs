@@ -21,7 +21,6 @@ mod plan;
 mod status;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod wake;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

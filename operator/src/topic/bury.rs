@@ -7,8 +7,8 @@ use kube::{Api, Resource as _};
 use serde_json::json;
 
 use super::context::{Context, View};
-use super::trouble;
 use crate::admin::pool::Brokers;
+use crate::admin::trouble;
 use crate::apply::{Applied, Pass, named};
 use crate::crd::cluster::Cluster;
 use crate::crd::cluster::status::Tombstone;

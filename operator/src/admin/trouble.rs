@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::reason::Reason;
 
 /// What somebody was asked for, and what came of it.
-pub(super) fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
+pub fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
     let what = what.to_owned();
     match error {
         BrokerError::Address { .. }
@@ -32,7 +32,7 @@ pub(super) fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
 }
 
 /// Whether nobody said anything.
-pub(super) fn is_silence(error: &BrokerError) -> bool {
+pub fn is_silence(error: &BrokerError) -> bool {
     matches!(
         error,
         BrokerError::Address { .. }
