@@ -163,6 +163,24 @@ reasons! {
     ProtocolChosen: false, Some(Weight::Normal);
     /// Volumes go with their cluster.
     VolumesDeleted: false, Some(Weight::Normal);
+    /// A broker is being emptied.
+    BrokerLeaving: true, Some(Weight::Normal);
+    /// A broker cannot be taken away.
+    BrokerStays: true, Some(Weight::Warning);
+    /// A broker was taken away.
+    BrokerGone: false, Some(Weight::Normal);
+    /// Replicas are to be spread anew.
+    Rebalancing: true, Some(Weight::Normal);
+    /// Replicas were spread anew.
+    Rebalanced: false, Some(Weight::Normal);
+    /// A volume grows.
+    VolumeGrowing: true, Some(Weight::Normal);
+    /// A volume cannot grow.
+    VolumeNotGrowing: true, Some(Weight::Warning);
+    /// A volume is lost, or will be.
+    VolumeLost: true, Some(Weight::Warning);
+    /// A node does not say which rack it is in.
+    RackUnknown: false, Some(Weight::Warning);
 }
 
 impl Reason {

@@ -24,7 +24,9 @@ use crate::crd::cluster::status::Drain;
 use crate::crd::cluster::{Rebalance, RebalanceMode, VolumePolicy};
 use crate::crd::topic::Plan;
 
+pub mod act;
 mod plan;
+pub mod read;
 
 /// What is known of the brokers of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,15 +57,9 @@ pub struct Facts {
 
 /// What there is of a broker in Kubernetes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each of the four is there or not, whatever the others are"
-)]
 pub struct Own {
-    /// Its StatefulSet.
-    pub has_set: bool,
-    /// Its pod.
-    pub has_pod: bool,
+    /// Its StatefulSet, or a pod that is left of one.
+    pub is_there: bool,
     /// Claims of its volumes.
     pub has_claims: bool,
     /// Whether it serves.
@@ -96,7 +92,7 @@ pub enum Step {
     },
     /// Take throttles of moves away.
     ClearThrottles,
-    /// Delete the StatefulSet of a broker, and its pod with it.
+    /// Delete the StatefulSet of a broker, which is gone once its pod is.
     Delete {
         /// Which.
         broker: i32,
@@ -142,7 +138,7 @@ impl Decision {
 /// there stays, alone.
 pub fn present(wanted: &[i32], own: &BTreeMap<i32, Own>, has_zookeeper: bool) -> Vec<i32> {
     let there: BTreeSet<i32> =
-        own.iter().filter(|(_, own)| own.has_set).map(|(id, _)| *id).collect();
+        own.iter().filter(|(_, own)| own.is_there).map(|(id, _)| *id).collect();
     if !has_zookeeper && !there.is_empty() {
         return there.into_iter().collect();
     }
@@ -151,7 +147,7 @@ pub fn present(wanted: &[i32], own: &BTreeMap<i32, Own>, has_zookeeper: bool) ->
 
 /// Brokers that are not to be and not gone yet: those that are there, and those that the status notes.
 pub fn leaving(wanted: &[i32], own: &BTreeMap<i32, Own>, drains: &[Drain]) -> Vec<i32> {
-    let there = own.iter().filter(|(_, own)| own.has_set).map(|(id, _)| *id);
+    let there = own.iter().filter(|(_, own)| own.is_there).map(|(id, _)| *id);
     let noted = drains.iter().map(|drain| drain.broker);
     let all: BTreeSet<i32> = there.chain(noted).filter(|id| !wanted.contains(id)).collect();
     all.into_iter().collect()
@@ -227,18 +223,18 @@ fn nobody(facts: &Facts, leaving: &[i32], why: &str) -> Decision {
 fn note(facts: &Facts, said: &Said, id: i32, message: String) -> Drain {
     let measured = said.left.get(&id).copied();
     let (replicas, bytes) = drain::left(&said.layout, id, measured);
-    let has_set = facts.own.get(&id).is_some_and(|own| own.has_set);
+    let is_there = facts.own.get(&id).is_some_and(|own| own.is_there);
     Drain {
         broker: id,
-        replicas_left: if has_set { i64::try_from(replicas).unwrap_or(i64::MAX) } else { 0 },
-        bytes_left: if has_set { i64::try_from(bytes).unwrap_or(i64::MAX) } else { 0 },
+        replicas_left: if is_there { i64::try_from(replicas).unwrap_or(i64::MAX) } else { 0 },
+        bytes_left: if is_there { i64::try_from(bytes).unwrap_or(i64::MAX) } else { 0 },
         message,
     }
 }
 
 /// Who goes gets nothing new; everybody else of ours does.
 fn cordon(facts: &Facts, said: &Said, going: &[i32], decision: &mut Decision) {
-    let is_there = |id: &i32| facts.own.get(id).is_some_and(|own| own.has_set);
+    let is_there = |id: &i32| facts.own.get(id).is_some_and(|own| own.is_there);
     let closed = |id: &i32| said.layout.broker(*id).is_some_and(|one| one.is_cordoned);
     for id in going.iter().filter(|id| is_there(id) && !closed(id)) {
         decision.steps.push(Step::Cordon { broker: *id, is_cordoned: true });
@@ -291,7 +287,7 @@ fn empty(facts: &Facts, said: &Said, going: &[i32], decision: &mut Decision) {
 }
 
 fn is_gone(facts: &Facts, id: i32) -> bool {
-    facts.own.get(&id).is_none_or(|own| !own.has_set)
+    facts.own.get(&id).is_none_or(|own| !own.is_there)
 }
 
 /// Who is empty goes; who is gone is forgotten.
@@ -303,14 +299,14 @@ fn retire(facts: &Facts, said: &Said, going: &[i32], decision: &mut Decision) {
         let partitions = said.layout.topics.iter().flat_map(|topic| &topic.partitions);
         let is_empty = broker.replicas == 0
             && partitions.into_iter().all(|partition| !partition.replicas.contains(&id));
-        if own.has_set {
+        if own.is_there {
             if is_empty && is_noted && broker.is_cordoned {
                 decision.steps.push(Step::Delete { broker: id });
             }
             continue;
         }
-        let message = if own.has_pod || broker.is_registered {
-            "it is empty, and ends"
+        let message = if broker.is_registered {
+            "it has ended, and is registered still"
         } else if own.has_claims && facts.on_delete == VolumePolicy::Delete {
             decision.steps.push(Step::DeleteClaims { broker: id });
             "its volumes are deleted"

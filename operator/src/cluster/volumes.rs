@@ -155,7 +155,7 @@ fn grow(
 ) -> bool {
     let asks = claim.asks.as_deref().unwrap_or_default();
     let mut tell = |message: String| decision.states.push(state(volume, claim, name, message));
-    if is(asks, &volume.size, Ordering::Less) {
+    if is_less(asks, &volume.size) {
         let class = claim.class.as_deref().unwrap_or_default();
         if classes.get(class) == Some(&false) {
             let words = format!(
@@ -172,7 +172,7 @@ fn grow(
         return false;
     }
     // What is not bound yet is as large as it asks for when it is.
-    if claim.has.as_deref().is_some_and(|has| is(has, asks, Ordering::Less)) {
+    if claim.has.as_deref().is_some_and(|has| is_less(has, asks)) {
         let words = &claim.words;
         tell(if words.is_empty() { "it grows".to_owned() } else { format!("it grows: {words}") });
     }
@@ -220,6 +220,11 @@ fn state(volume: &Volume, claim: &Claim, name: &str, message: String) -> VolumeS
         wanted: volume.size.clone(),
         message,
     }
+}
+
+/// Whether one size is less than another.
+pub fn is_less(one: &str, other: &str) -> bool {
+    is(one, other, Ordering::Less)
 }
 
 fn is(one: &str, other: &str, order: Ordering) -> bool {

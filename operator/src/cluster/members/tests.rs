@@ -53,7 +53,7 @@ impl World {
     /// What Kubernetes and the brokers do by themselves: sets are made, pods start and register.
     fn kubernetes(&mut self) {
         for id in self.facts.wanted.clone() {
-            let all = Own { has_set: true, has_pod: true, has_claims: true, serves: true };
+            let all = Own { is_there: true, has_claims: true, serves: true };
             self.facts.own.insert(id, all);
             let layout = self.layout();
             match layout.brokers.iter_mut().find(|one| one.id == id) {
@@ -69,10 +69,10 @@ impl World {
         let own = self.facts.own.clone();
         let layout = self.layout();
         for broker in &mut layout.brokers {
-            broker.is_registered = own.get(&broker.id).is_some_and(|own| own.has_set);
+            broker.is_registered = own.get(&broker.id).is_some_and(|own| own.is_there);
         }
-        for own in self.facts.own.values_mut().filter(|own| !own.has_set) {
-            (own.has_pod, own.serves) = (false, false);
+        for own in self.facts.own.values_mut() {
+            own.serves = own.is_there;
         }
     }
 
@@ -97,7 +97,7 @@ impl World {
                 let layout = self.layout();
                 let held = layout.topics.iter().flat_map(|topic| &topic.partitions);
                 assert!(held.into_iter().all(|one| !one.replicas.contains(&broker)));
-                self.facts.own.get_mut(&broker).unwrap().has_set = false;
+                self.facts.own.get_mut(&broker).unwrap().is_there = false;
                 self.deleted.push(broker);
             }
             Step::DeleteClaims { broker } => {
@@ -145,7 +145,7 @@ impl World {
     }
 
     fn sets(&self) -> Vec<i32> {
-        let own = self.facts.own.iter().filter(|(_, own)| own.has_set);
+        let own = self.facts.own.iter().filter(|(_, own)| own.is_there);
         own.map(|(id, _)| *id).collect()
     }
 

@@ -12,10 +12,14 @@ mod revision;
 mod stateful_set;
 mod volume;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::json::pairs;
 use super::state::State;
 use super::store::Key;
+use super::world::Sight;
 
 /// Steps after which a cluster that still moves never rests.
 const MOST_STEPS: usize = 2_000;
@@ -29,21 +33,43 @@ pub(crate) fn step(state: &mut State) -> bool {
     if state.world.is_frozen {
         return false;
     }
+    let now = state.clock.elapsed();
+    let State { world, store, .. } = state;
+    world.companions.iter_mut().for_each(|companion| companion.step(store, now));
     // At rest only time moves something, and what the test says of pods and volumes.
-    if state.world.rested_at != Some(before) {
+    if state.world.rested_at == Some(before) {
+        if !is_disturbed(state) {
+            return false;
+        }
+    } else {
         garbage::step(state);
         stateful_set::step(state);
     }
-    let now = state.clock.elapsed();
-    let super::state::State { world, store, .. } = state;
-    world.companions.iter_mut().for_each(|companion| companion.step(store, now));
     volume::step(state);
     node::schedule(state);
     node::run(state);
     budget::step(state);
     let has_moved = state.store.revision != before;
     state.world.rested_at = (!has_moved).then_some(before);
+    if !has_moved {
+        state.world.seen = sight(state);
+    }
     has_moved
+}
+
+/// Whether pods are not what they were when the cluster came to rest, or time moves something.
+fn is_disturbed(state: &mut State) -> bool {
+    let has_pods = |budget: &Value| !pairs(budget, "/status/disruptedPods").is_empty();
+    let is_timed = state.store.list(budget::BUDGETS, "").any(|(_, budget)| has_pods(budget))
+        || state.store.list("pods", "").any(|(_, pod)| is_ending(pod));
+    is_timed || sight(state) != state.world.seen
+}
+
+/// What the test says of every pod and of volumes.
+fn sight(state: &mut State) -> Sight {
+    let State { world, store, .. } = state;
+    let pods = store.list("pods", "").map(|(_, pod)| world.pod_is(pod)).collect();
+    (pods, world.volumes_grow)
 }
 
 /// Lets the cluster move until it rests.
@@ -57,9 +83,9 @@ pub(crate) fn settle(state: &mut State) {
 }
 
 /// Returns the objects of `resource` in `namespace` (of every one where it is empty).
-fn listed(state: &State, resource: &str, namespace: &str) -> Vec<(Key, Value)> {
-    let listed = state.store.list(resource, namespace);
-    listed.map(|(key, object)| (key.clone(), object.clone())).collect()
+fn listed(state: &State, resource: &str, namespace: &str) -> Vec<(Key, Arc<Value>)> {
+    let listed = state.store.shared(resource, namespace);
+    listed.map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
 }
 
 /// Whether `object` is being deleted.

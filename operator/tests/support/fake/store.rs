@@ -1,6 +1,7 @@
 //! The objects, the revision that counts their changes, and the changes themselves, for those who watch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -38,15 +39,16 @@ impl Key {
 pub(crate) struct Change {
     pub(crate) revision: u64,
     pub(crate) key: Key,
-    pub(crate) before: Option<Value>,
+    pub(crate) before: Option<Arc<Value>>,
     /// `None` for what was removed; what it was last, with the revision of its removal, is in `before`.
-    pub(crate) after: Option<Value>,
+    pub(crate) after: Option<Arc<Value>>,
 }
 
 /// Everything that etcd would hold.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    objects: BTreeMap<Key, Value>,
+    /// Shared with whoever looks at many of them.
+    objects: BTreeMap<Key, Arc<Value>>,
     /// Counts the changes.
     pub(crate) revision: u64,
     /// Watches from below it are too old.
@@ -56,7 +58,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn get(&self, key: &Key) -> Option<&Value> {
-        self.objects.get(key)
+        self.objects.get(key).map(|object| &**object)
     }
 
     /// Returns the objects of `resource` in `namespace` (of every one where it is empty), by name.
@@ -65,12 +67,26 @@ impl Store {
         resource: &'a str,
         namespace: &'a str,
     ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
-        self.objects.iter().filter(move |(key, _)| {
-            key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
-        })
+        self.shared(resource, namespace).map(|(key, object)| (key, &**object))
+    }
+
+    /// Returns the same, to be kept.
+    pub(crate) fn shared<'a>(
+        &'a self,
+        resource: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+        let first = Key::new(resource, namespace, "");
+        let all = self.objects.range(first..).take_while(move |(key, _)| key.resource == resource);
+        all.filter(move |(key, _)| namespace.is_empty() || key.namespace == namespace)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter().map(|(key, object)| (key, &**object))
+    }
+
+    /// Returns every object, to be kept.
+    pub(crate) fn all_shared(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.iter()
     }
 
@@ -78,9 +94,9 @@ impl Store {
     pub(crate) fn put(&mut self, key: Key, mut object: Value) -> Value {
         self.revision += 1;
         put(&mut object, "/metadata/resourceVersion", self.revision.to_string());
-        let before = self.objects.insert(key.clone(), object.clone());
-        let after = Some(object.clone());
-        self.history.push(Change { revision: self.revision, key, before, after });
+        let kept = Arc::new(object.clone());
+        let before = self.objects.insert(key.clone(), Arc::clone(&kept));
+        self.history.push(Change { revision: self.revision, key, before, after: Some(kept) });
         object
     }
 
@@ -88,7 +104,8 @@ impl Store {
     pub(crate) fn remove(&mut self, key: &Key) {
         let Some(mut object) = self.objects.remove(key) else { return };
         self.revision += 1;
-        put(&mut object, "/metadata/resourceVersion", self.revision.to_string());
+        let last = Arc::make_mut(&mut object);
+        put(last, "/metadata/resourceVersion", self.revision.to_string());
         let change =
             Change { revision: self.revision, key: key.clone(), before: Some(object), after: None };
         self.history.push(change);

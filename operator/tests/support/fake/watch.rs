@@ -47,8 +47,8 @@ impl Scope {
             return None;
         }
         let chosen = |object: &&Value| self.selector.matches(object);
-        let was = change.before.as_ref().filter(chosen);
-        let is = change.after.as_ref().filter(chosen);
+        let was = change.before.as_deref().filter(chosen);
+        let is = change.after.as_deref().filter(chosen);
         let (event, object) = match (was, is) {
             (None, Some(object)) => ("ADDED", object.clone()),
             (Some(_), Some(object)) => ("MODIFIED", object.clone()),

@@ -21,6 +21,9 @@ pub(crate) enum PodIs {
     Failed,
 }
 
+/// What each pod is, and whether volumes grow.
+pub(crate) type Sight = (Vec<PodIs>, bool);
+
 type Pods = Box<dyn FnMut(&Value) -> PodIs + Send>;
 type Ends = Box<dyn FnMut(&Value) -> bool + Send>;
 
@@ -55,6 +58,8 @@ pub(crate) struct World {
     pub(crate) addresses: u32,
     /// The revision at which the last step moved nothing.
     pub(crate) rested_at: Option<u64>,
+    /// What was said when the last step moved nothing.
+    pub(crate) seen: Sight,
     /// Whether what controllers and nodes do stands still.
     pub(crate) is_frozen: bool,
 }
@@ -82,6 +87,7 @@ impl Default for World {
             volumes_grow: true,
             addresses: 0,
             rested_at: None,
+            seen: (Vec::new(), true),
             is_frozen: false,
         }
     }

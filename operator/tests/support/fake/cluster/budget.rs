@@ -47,7 +47,7 @@ fn count(state: &mut State, key: &Key, budget: &Value) {
     let has_ended = |pod: &Value| ["Failed", "Succeeded"].contains(&text(pod, "/status/phase"));
     let chosen: Vec<&Value> = all
         .iter()
-        .map(|(_, pod)| pod)
+        .map(|(_, pod)| &**pod)
         .filter(|pod| chooses(&budget["spec"]["selector"], pod) && !has_ended(pod))
         .collect();
     // A pod is held to be disrupted until it is seen to end, for two minutes at most.

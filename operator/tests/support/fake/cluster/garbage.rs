@@ -3,6 +3,7 @@
 //! Source: the controllers `garbagecollector` and `namespace` of Kubernetes 1.34.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -22,11 +23,11 @@ pub(super) fn step(state: &mut State) {
     let concerned = |object: &Value| {
         is_ending(object) || !items(object, "/metadata/ownerReferences").is_empty()
     };
-    let all: Vec<(Key, Value)> = state
+    let all: Vec<(Key, Arc<Value>)> = state
         .store
-        .all()
+        .all_shared()
         .filter(|(_, object)| concerned(object))
-        .map(|(key, object)| (key.clone(), object.clone()))
+        .map(|(key, object)| (key.clone(), Arc::clone(object)))
         .collect();
     for (key, object) in &all {
         collect(state, key, object, &uids);

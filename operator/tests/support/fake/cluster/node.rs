@@ -1,5 +1,7 @@
 //! The scheduler, and the nodes: pods get a place, run as the test says, and end.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::deletion::Deletion;
@@ -79,7 +81,12 @@ fn place(state: &State, pod: &Value) -> Option<String> {
 }
 
 /// Whether a required anti-affinity keeps `pod` from the place that `node` is in.
-fn is_repelled(pod: &Value, node: &Value, nodes: &[(Key, Value)], pods: &[(Key, Value)]) -> bool {
+fn is_repelled(
+    pod: &Value,
+    node: &Value,
+    nodes: &[(Key, Arc<Value>)],
+    pods: &[(Key, Arc<Value>)],
+) -> bool {
     let path = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     let place_of = |node: &Value, topology: &str| {
         let labels = pairs(node, "/metadata/labels");

@@ -2,6 +2,8 @@
 //!
 //! Source: `pkg/controller/history` of Kubernetes 1.34.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::deletion::Deletion;
@@ -97,7 +99,7 @@ pub(super) fn truncate(state: &mut State, set: &Value, in_use: &[&str]) {
 }
 
 /// Returns the revisions of `set`; those that lost their owner are taken over.
-fn own_revisions(state: &mut State, set: &Value) -> Vec<(Key, Value)> {
+fn own_revisions(state: &mut State, set: &Value) -> Vec<(Key, Arc<Value>)> {
     let all = listed(state, REVISIONS, text(set, "/metadata/namespace"));
     let mut own = Vec::new();
     for (key, revision) in all {
@@ -109,7 +111,7 @@ fn own_revisions(state: &mut State, set: &Value) -> Vec<(Key, Value)> {
                     put(revision, "/metadata/ownerReferences", json!([controller_of(set)]));
                     Ok(())
                 });
-                own.extend(adopted.map(|revision| (key, revision)));
+                own.extend(adopted.map(|revision| (key, Arc::new(revision))));
             }
             _ => {}
         }

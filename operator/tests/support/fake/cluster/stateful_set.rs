@@ -3,6 +3,8 @@
 //! Source: `updateStatefulSet` of Kubernetes 1.34. With `OnDelete` a new pod has the update revision, and
 //! `status.currentRevision` stays what it was when the set was made: only a rolling update completes it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::deletion::Deletion;
@@ -33,7 +35,7 @@ fn reconcile(state: &mut State, key: &Key, set: &Value) {
     turn.act(state, &pods);
     let pods = own_pods(state, set);
     turn.write_status(state, key, &pods);
-    let of_pod = |(_, _, pod): &(i64, Key, Value)| revision_of(pod).to_owned();
+    let of_pod = |(_, _, pod): &(i64, Key, Arc<Value>)| revision_of(pod).to_owned();
     let mut in_use: Vec<String> = pods.iter().map(of_pod).collect();
     in_use.extend([current.clone(), update.clone()]);
     truncate(state, set, &in_use.iter().map(String::as_str).collect::<Vec<_>>());
@@ -44,7 +46,7 @@ fn revision_of(pod: &Value) -> &str {
 }
 
 /// Returns the pods of `set` by ordinal; those without a controller are taken over.
-fn own_pods(state: &mut State, set: &Value) -> Vec<(i64, Key, Value)> {
+fn own_pods(state: &mut State, set: &Value) -> Vec<(i64, Key, Arc<Value>)> {
     let mut own = Vec::new();
     for (key, pod) in listed(state, "pods", text(set, "/metadata/namespace")) {
         let Some(ordinal) = ordinal_of(set, &key.name) else { continue };
@@ -55,7 +57,7 @@ fn own_pods(state: &mut State, set: &Value) -> Vec<(i64, Key, Value)> {
                     put(pod, "/metadata/ownerReferences", json!([controller_of(set)]));
                     Ok(())
                 });
-                own.extend(adopted.map(|pod| (ordinal, key, pod)));
+                own.extend(adopted.map(|pod| (ordinal, key, Arc::new(pod))));
             }
             _ => {}
         }
@@ -72,7 +74,7 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn act(&self, state: &mut State, pods: &[(i64, Key, Value)]) {
+    fn act(&self, state: &mut State, pods: &[(i64, Key, Arc<Value>)]) {
         let is_ordered = text(self.set, "/spec/podManagementPolicy") == "OrderedReady";
         for ordinal in ordinals(self.set) {
             let found = pods.iter().find(|(known, ..)| *known == ordinal);
@@ -98,7 +100,12 @@ impl Turn<'_> {
     }
 
     /// Sees to one wanted pod; returns whether it runs, is ready and stays.
-    fn replica(&self, state: &mut State, ordinal: i64, found: Option<&(i64, Key, Value)>) -> bool {
+    fn replica(
+        &self,
+        state: &mut State,
+        ordinal: i64,
+        found: Option<&(i64, Key, Arc<Value>)>,
+    ) -> bool {
         let are_claimed = claims::provide(state, self.set, ordinal);
         let Some((_, key, pod)) = found else {
             if are_claimed {
@@ -130,7 +137,7 @@ impl Turn<'_> {
     }
 
     /// Deletes the highest pod that is not of the update revision, once those above it are well.
-    fn roll(&self, state: &mut State, pods: &[(i64, Key, Value)]) {
+    fn roll(&self, state: &mut State, pods: &[(i64, Key, Arc<Value>)]) {
         let wanted = ordinals(self.set);
         let rolled = pods.iter().rev().filter(|(ordinal, ..)| wanted.contains(ordinal));
         for (ordinal, key, pod) in rolled {
@@ -147,7 +154,7 @@ impl Turn<'_> {
         }
     }
 
-    fn write_status(&self, state: &mut State, key: &Key, pods: &[(i64, Key, Value)]) {
+    fn write_status(&self, state: &mut State, key: &Key, pods: &[(i64, Key, Arc<Value>)]) {
         let count = |fits: &dyn Fn(&Value) -> bool| {
             pods.iter().filter(|(_, _, pod)| fits(pod)).count() as u64
         };

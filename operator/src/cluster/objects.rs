@@ -1,0 +1,216 @@
+//! What there is of a cluster's brokers in Kubernetes, read afresh: sets, pods, claims and Services, and, where the spec
+//! asks for it, the nodes and the classes of volumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use super::members::Own;
+use super::names::{BROKER_LABEL, Component, Names};
+use super::volumes::{Claim, Disks, sizes};
+use super::{place, settings::Outside};
+use crate::crd::cluster::listener::Listener;
+use crate::crd::cluster::{ClusterSpec, Volume};
+use crate::error::Error;
+
+/// What there is.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// The StatefulSet of each broker.
+    pub sets: BTreeMap<i32, StatefulSet>,
+    /// The pod of each broker.
+    pub pods: BTreeMap<i32, Pod>,
+    /// Claims of brokers, by name.
+    pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// Services of the brokers, by name.
+    pub services: BTreeMap<String, Service>,
+    /// Nodes of pods, by name; none where the spec asks nothing of them.
+    pub nodes: BTreeMap<String, Node>,
+    /// Whether a class lets volumes grow, where one is to.
+    pub classes: BTreeMap<String, bool>,
+}
+
+impl Objects {
+    /// Reads.
+    ///
+    /// # Errors
+    /// As the API server answers.
+    pub async fn read(client: &Client, names: &Names, spec: &ClusterSpec) -> Result<Self, Error> {
+        let sets = of_brokers(list::<StatefulSet>(client, names).await?);
+        let pods = of_brokers(list::<Pod>(client, names).await?);
+        let claims = list::<PersistentVolumeClaim>(client, names).await?;
+        let claims = claims.into_iter().map(|one| (one.name_any(), one)).collect();
+        let services = list::<Service>(client, names).await?;
+        let services = services.into_iter().map(|one| (one.name_any(), one)).collect();
+        let mut objects = Self { sets, pods, claims, services, ..Self::default() };
+        if place::is_told(spec) {
+            objects.nodes = nodes(client, &objects.pods).await?;
+        }
+        objects.classes = classes(client, &objects.claims, &spec.storage.volumes, names).await?;
+        Ok(objects)
+    }
+
+    /// What there is of each broker.
+    pub fn own(&self) -> BTreeMap<i32, Own> {
+        let mut all: BTreeMap<i32, Own> = BTreeMap::new();
+        for id in self.sets.keys().chain(self.pods.keys()) {
+            all.entry(*id).or_default().is_there = true;
+        }
+        for (id, pod) in &self.pods {
+            all.entry(*id).or_default().serves = serves(pod);
+        }
+        for claim in self.claims.values() {
+            if let Some(id) = broker(claim) {
+                all.entry(id).or_default().has_claims = true;
+            }
+        }
+        all
+    }
+
+    /// The volumes of these brokers. `alone`: of what each has alone, where somebody says that.
+    pub fn disks(
+        &self,
+        names: &Names,
+        volumes: &[Volume],
+        brokers: &[i32],
+        alone: Option<&BTreeMap<i32, Vec<String>>>,
+    ) -> Vec<Disks> {
+        let disks = |broker: &i32| Disks {
+            broker: *broker,
+            claims: volumes
+                .iter()
+                .filter_map(|volume| {
+                    let claim = self.claims.get(&names.claim(&volume.name, *broker))?;
+                    Some((volume.name.clone(), Claim::of(claim)))
+                })
+                .collect(),
+            set: self.sets.get(broker).and_then(sizes),
+            alone: alone.map(|alone| alone.get(broker).cloned().unwrap_or_default()),
+        };
+        brokers.iter().map(disks).collect()
+    }
+
+    /// Where brokers are found at the listeners that are found from outside.
+    pub fn outside(
+        &self,
+        names: &Names,
+        listeners: &[Listener],
+        brokers: &[i32],
+    ) -> BTreeMap<i32, BTreeMap<String, Outside>> {
+        let of = |broker: &i32| {
+            let found = listeners.iter().filter_map(|listener| {
+                let service = self.services.get(&names.outside_of(&listener.name, *broker))?;
+                Some((listener.name.clone(), place::outside(listener, service)?))
+            });
+            (*broker, found.collect())
+        };
+        brokers.iter().map(of).collect()
+    }
+
+    /// The node of a broker's pod.
+    pub fn node(&self, broker: i32) -> Option<&Node> {
+        let name = self.pods.get(&broker)?.spec.as_ref()?.node_name.as_ref()?;
+        self.nodes.get(name)
+    }
+
+    /// The racks of brokers, as the labels of their nodes say.
+    pub fn racks(&self, spec: &ClusterSpec) -> BTreeMap<i32, String> {
+        let Some(rack) = &spec.rack else { return BTreeMap::new() };
+        let of = |id: &i32| Some((*id, place::rack(self.node(*id)?, &rack.node_label)?));
+        self.pods.keys().filter_map(of).collect()
+    }
+
+    /// Where clients begin.
+    pub fn bootstrap(&self, names: &Names, listeners: &[Listener]) -> Option<String> {
+        let service = |listener: &Listener| {
+            let service = self.services.get(&names.outside(&listener.name))?;
+            Some((listener.name.clone(), service.clone()))
+        };
+        let services = listeners.iter().filter_map(service).collect();
+        let host = self.pods.keys().find_map(|id| place::host(self.node(*id)?));
+        place::bootstrap(names, listeners, &services, host.as_deref())
+    }
+}
+
+/// Whether a pod is ready, and is not being deleted.
+pub fn serves(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_ready = conditions.is_some_and(|all| {
+        all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    });
+    is_ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// The broker that an object is of, by its label.
+pub fn broker<K: Resource>(object: &K) -> Option<i32> {
+    object.meta().labels.as_ref()?.get(BROKER_LABEL)?.parse().ok()
+}
+
+fn of_brokers<K: Resource>(all: Vec<K>) -> BTreeMap<i32, K> {
+    all.into_iter().filter_map(|one| Some((broker(&one)?, one))).collect()
+}
+
+async fn list<K>(client: &Client, names: &Names) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned,
+{
+    let labels = names.selector(Component::Broker);
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let api: Api<K> = Api::namespaced(client.clone(), &names.namespace);
+    let read = api.list(&ListParams::default().labels(&labels.join(","))).await;
+    let what = || format!("{} of Cluster {}/{}", K::plural(&()), names.namespace, names.cluster);
+    Ok(read.map_err(|error| Error::of_api("list", what(), error))?.items)
+}
+
+async fn nodes(
+    client: &Client,
+    pods: &BTreeMap<i32, Pod>,
+) -> Result<BTreeMap<String, Node>, Error> {
+    let on = pods.values().filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+    let api: Api<Node> = Api::all(client.clone());
+    let mut nodes = BTreeMap::new();
+    for name in on.collect::<BTreeSet<_>>() {
+        let node = api.get_opt(&name).await;
+        let node = node.map_err(|error| Error::of_api("read", format!("Node {name}"), error))?;
+        nodes.extend(node.map(|node| (name, node)));
+    }
+    Ok(nodes)
+}
+
+/// Reads the classes of claims that ask for less than they should.
+async fn classes(
+    client: &Client,
+    claims: &BTreeMap<String, PersistentVolumeClaim>,
+    volumes: &[Volume],
+    names: &Names,
+) -> Result<BTreeMap<String, bool>, Error> {
+    let is_small = |claim: &&PersistentVolumeClaim| {
+        let asks = Claim::of(claim).asks.unwrap_or_default();
+        let name = claim.name_any();
+        let volume = volumes
+            .iter()
+            .find(|volume| broker(*claim).is_some_and(|id| names.claim(&volume.name, id) == name));
+        volume.is_some_and(|volume| super::volumes::is_less(&asks, &volume.size))
+    };
+    let small = claims.values().filter(is_small);
+    let wanted: BTreeSet<String> = small.filter_map(|claim| Claim::of(claim).class).collect();
+    let api: Api<StorageClass> = Api::all(client.clone());
+    let mut classes = BTreeMap::new();
+    for name in wanted {
+        let what = || format!("StorageClass {name}");
+        let class = api.get_opt(&name).await;
+        let class = class.map_err(|error| Error::of_api("read", what(), error))?;
+        if let Some(class) = class {
+            classes.insert(name, class.allow_volume_expansion == Some(true));
+        }
+    }
+    Ok(classes)
+}

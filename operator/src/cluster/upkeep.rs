@@ -1,0 +1,250 @@
+//! The part of a look at a cluster that is about which brokers there are, what lies on them, their volumes and places:
+//! reads, has it decided, carries it out. Whoever looks writes the status in between, for what is noted there is what
+//! the next look goes on with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_admin::v1::Fence;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::members::act::Act;
+use super::members::{self, Said, read};
+use super::names::{Names, broker_ids, listeners};
+use super::objects::Objects;
+use super::settings::Outside;
+use super::volumes::Claim;
+use super::{place, volumes};
+use crate::admin::client::BrokerError;
+use crate::admin::pool::Brokers;
+use crate::admin::trouble;
+use crate::apply::Pass;
+use crate::crd::cluster::status::ClusterStatus;
+use crate::crd::cluster::{Cluster, ClusterSpec};
+use crate::crd::topic::Topic;
+use crate::error::Error;
+use crate::event::Tale;
+
+mod told;
+
+/// What was read and decided.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    /// What there is.
+    pub objects: Objects,
+    /// Brokers that are to be built, whether they are to stay or not.
+    pub present: Vec<i32>,
+    /// Brokers that are being emptied.
+    pub emptied: BTreeSet<i32>,
+    /// Where brokers are found at listeners that are found from outside.
+    pub outside: BTreeMap<i32, BTreeMap<String, Outside>>,
+    /// Where clients begin.
+    pub bootstrap: Option<String>,
+    /// Racks of brokers, where the spec names a label.
+    pub racks: BTreeMap<i32, String>,
+    /// What follows for members.
+    pub members: members::Decision,
+    /// What follows for volumes.
+    pub volumes: volumes::Decision,
+    /// What pods are told of their places, by broker.
+    pub places: BTreeMap<i32, String>,
+    /// Brokers that are to be restarted, whatever their revision is: what their pods were told holds no more, or a claim
+    /// of theirs is to be made again.
+    pub restarts: BTreeSet<i32>,
+    /// Nodes without the label that names racks.
+    pub unlabelled: BTreeSet<String>,
+}
+
+/// Reads and decides. `may_move`: why nothing may be begun just now, if so.
+///
+/// # Errors
+/// As the API server answers, or where a broker answers what it should not.
+pub async fn consider(
+    client: &Client,
+    brokers: &Brokers,
+    names: &Names,
+    cluster: &Cluster,
+    may_move: Result<(), String>,
+) -> Result<Upkeep, Error> {
+    let (spec, before) = (&cluster.spec, cluster.status.clone().unwrap_or_default());
+    let objects = Objects::read(client, names, spec).await?;
+    let (wanted, own) = (broker_ids(spec.brokers, &spec.removed), objects.own());
+    let leaving = members::leaving(&wanted, &own, &before.drains);
+    let is_broken = |claim| {
+        let claim = Claim::of(claim);
+        claim.is_lost || claim.is_going
+    };
+    let is_all = before.plan.is_some() || objects.claims.values().any(is_broken);
+    let question = read::Question { wanted: &wanted, leaving: &leaving, is_all };
+    let (said, topics) = ask(client, brokers, names, question).await?;
+    let alone = said.as_ref().ok().filter(|_| is_all).map(|said| read::alone(&said.layout));
+    let facts = members::Facts {
+        has_zookeeper: spec.zookeeper.is_some(),
+        racks: objects.racks(spec),
+        said,
+        assigned: read::assigned(&topics),
+        may_move,
+        rebalance: spec.rebalance.clone(),
+        on_delete: spec.storage.on_delete,
+        drains: before.drains,
+        plan: before.plan,
+        wanted,
+        own,
+    };
+    let members = members::decide(&facts);
+    let present = members::present(&facts.wanted, &facts.own, facts.has_zookeeper);
+    let is_emptied = |id: &i32| !members.refused.contains_key(id);
+    let emptied: BTreeSet<i32> = leaving.into_iter().filter(is_emptied).collect();
+    let kept: Vec<i32> = present.iter().copied().filter(|id| !emptied.contains(id)).collect();
+    let disks = objects.disks(names, &spec.storage.volumes, &kept, alone.as_ref());
+    let volumes = volumes::decide(names, &spec.storage.volumes, &disks, &objects.classes);
+    let mut upkeep = Upkeep {
+        outside: objects.outside(names, &listeners(&spec.listeners), &present),
+        bootstrap: objects.bootstrap(names, &listeners(&spec.listeners)),
+        restarts: volumes.restarts.clone(),
+        racks: facts.racks,
+        places: BTreeMap::new(),
+        unlabelled: BTreeSet::new(),
+        present,
+        emptied,
+        objects,
+        members,
+        volumes,
+    };
+    upkeep.place(names, spec);
+    Ok(upkeep)
+}
+
+/// Asks brokers, and where something may move, which topics somebody else decides about.
+async fn ask(
+    client: &Client,
+    brokers: &Brokers,
+    names: &Names,
+    question: read::Question<'_>,
+) -> Result<(Result<Said, String>, Vec<Topic>), Error> {
+    let Names { cluster, namespace } = names;
+    let mut said = match read::said(brokers, question).await {
+        Ok(said) => said,
+        Err(BrokerError::Lacks { call, .. }) => {
+            let words = format!("the brokers are too old: they lack {call}");
+            return Ok((Err(words), Vec::new()));
+        }
+        Err(error) if trouble::is_silence(&error) => {
+            return Ok((Err("no broker answers".to_owned()), Vec::new()));
+        }
+        Err(error) => {
+            let what = format!("brokers of Cluster {namespace}/{cluster}");
+            return Err(trouble::of("ask", &what, error));
+        }
+    };
+    if said.layout.topics.is_empty() {
+        return Ok((Ok(said), Vec::new()));
+    }
+    let api: Api<Topic> = Api::namespaced(client.clone(), namespace);
+    let of_cluster = ListParams::default().fields(&format!("spec.cluster={cluster}"));
+    let topics = api.list(&of_cluster).await.map_err(|error| {
+        Error::of_api("list", format!("topics of Cluster {namespace}/{cluster}"), error)
+    })?;
+    read::fix(&mut said.layout, &topics.items);
+    Ok((Ok(said), topics.items))
+}
+
+impl Upkeep {
+    /// Says what pods are told, and which of them were told something else.
+    fn place(&mut self, names: &Names, spec: &ClusterSpec) {
+        if !place::is_told(spec) {
+            return;
+        }
+        let listeners = listeners(&spec.listeners);
+        for id in &self.present {
+            let Some(pod) = self.objects.pods.get(id) else { continue };
+            let (Some(node), None) = (self.objects.node(*id), &pod.metadata.deletion_timestamp)
+            else {
+                continue;
+            };
+            if spec.rack.as_ref().is_some_and(|rack| place::rack(node, &rack.node_label).is_none())
+            {
+                self.unlabelled.insert(node.name_any());
+            }
+            let nowhere = BTreeMap::new();
+            let found = self.outside.get(id).unwrap_or(&nowhere);
+            let Some(text) = place::text(names, *id, spec, &listeners, found, node) else {
+                continue;
+            };
+            match pod.annotations().get(place::ANNOTATION) {
+                None => drop(self.places.insert(*id, text)),
+                Some(told) if *told != text => drop(self.restarts.insert(*id).then_some(())),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Notes what is decided: before anything is done.
+    pub fn note(&self, status: &mut ClusterStatus) {
+        status.drains.clone_from(&self.members.drains);
+        status.plan.clone_from(&self.members.plan);
+        status.volumes.clone_from(&self.volumes.states);
+        status.bootstrap.clone_from(&self.bootstrap);
+    }
+
+    /// Notes what is over, once everything is done.
+    pub fn note_after(&self, status: &mut ClusterStatus) {
+        status.drains = self.members.drains_after();
+    }
+
+    /// Whether a broker is restarted for what its pod is.
+    pub fn is_rolled(&self, broker: i32, is_outdated: bool) -> bool {
+        let serves = self.objects.pods.get(&broker).is_some_and(super::objects::serves);
+        members::is_rolled(self.emptied.contains(&broker), is_outdated, serves)
+    }
+
+    /// Whether something is done, or goes on that nobody tells of.
+    pub fn goes_on(&self) -> bool {
+        self.members.goes_on || !self.volumes.steps.is_empty() || !self.places.is_empty()
+    }
+
+    /// What is told of it, `before` being what the status said.
+    pub fn tales(&self, before: &ClusterStatus) -> Vec<Tale> {
+        told::tales(self, before)
+    }
+
+    /// Carries everything out. Returns whether anything was to be done.
+    ///
+    /// # Errors
+    /// Of the first step that did not work; what comes after it was not tried.
+    pub async fn carry_out(
+        &self,
+        pass: &Pass,
+        brokers: &Brokers,
+        names: &Names,
+        cluster: &Cluster,
+    ) -> Result<bool, Error> {
+        let fence = fence(pass);
+        let (objects, throttle) = (&self.objects, cluster.spec.rebalance.throttle.as_str());
+        let act = Act { pass, brokers, fence, names, objects, throttle };
+        for (id, text) in &self.places {
+            if let Some(pod) = self.objects.pods.get(id) {
+                act.tell_place(pod, text).await?;
+            }
+        }
+        for step in &self.volumes.steps {
+            act.volume(step).await?;
+        }
+        for step in &self.members.steps {
+            act.member(step).await?;
+        }
+        let is_idle = self.places.is_empty()
+            && self.volumes.steps.is_empty()
+            && self.members.steps.is_empty();
+        Ok(!is_idle)
+    }
+}
+
+/// The most bytes of a holder's name that brokers take.
+const HOLDER_MAX: usize = 253;
+
+/// What goes with every call that changes something.
+fn fence(pass: &Pass) -> Fence {
+    let (term, holder) = (pass.fence().term(), pass.fence().holder());
+    Fence { term, holder: holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned() }
+}
