@@ -36,7 +36,7 @@ pub struct Valid {
     pub uid: String,
     /// What was asked for.
     pub spec: ClusterSpec,
-    /// The brokers that are to be.
+    /// The brokers that are to be, and those that are not gone yet.
     pub broker_ids: Vec<i32>,
     /// What they run.
     pub image: Image,
@@ -61,6 +61,8 @@ pub struct Surroundings {
     pub outside: BTreeMap<i32, BTreeMap<String, Outside>>,
     /// The image that was chosen last, and the release that it was chosen for.
     pub image: Option<Image>,
+    /// Brokers that are to be built (`members::present`); none of them for those that the spec says.
+    pub present: Vec<i32>,
 }
 
 /// Makes of a spec what can be built.
@@ -85,7 +87,10 @@ pub fn validate(
         protocol_version: spec.protocol_version.as_deref(),
     };
     let file = file(&common, &dynamic.file);
-    let broker_ids = broker_ids(spec.brokers, &spec.removed);
+    let broker_ids = match &surroundings.present[..] {
+        [] => broker_ids(spec.brokers, &spec.removed),
+        present => present.to_vec(),
+    };
     let nowhere = BTreeMap::new();
     let own = |id: &i32| {
         let outside = surroundings.outside.get(id).unwrap_or(&nowhere);
