@@ -93,13 +93,15 @@ fn triggers(context: &Arc<Context>) -> Triggers<Cluster> {
 async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<Done, Error> {
     context.owned.ready().await;
     let cluster = context.latest.lock().of(cluster);
-    let facts = observe::observe(context, &cluster).await;
+    let mut facts = observe::observe(context, &cluster).await;
     pass.observed(mark::mark(&facts));
-    let decision = decide(&facts).map_err(|source| Error::Bug {
-        doing: "write as JSON what is made for",
-        what: named(&*cluster),
-        source: source.into(),
-    })?;
+    let mut decision = decided(&facts, &cluster)?;
+    if decision.course == Course::Goes && !facts.object.is_emptied {
+        // What may move depends on who is to be restarted, and the other way round.
+        let may_move = decide::may_move(&decision);
+        facts.upkeep = Some(observe::upkeep(context, &cluster, &facts, may_move).await?);
+        decision = decided(&facts, &cluster)?;
+    }
     let mut act =
         Act { context, pass, facts: &facts, decision: &decision, cluster, has_written: false };
     let worked = act.all().await;
@@ -127,6 +129,14 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     Ok(done(&facts, &decision, next.as_ref(), act.has_written))
 }
 
+fn decided(facts: &Facts, cluster: &Cluster) -> Result<Decision, Error> {
+    decide(facts).map_err(|source| Error::Bug {
+        doing: "write as JSON what is made for",
+        what: named(cluster),
+        source: source.into(),
+    })
+}
+
 fn done(facts: &Facts, decision: &Decision, next: Option<&Next>, has_written: bool) -> Done {
     let is_settled = match decision.course {
         Course::Paused => true,
@@ -135,7 +145,8 @@ fn done(facts: &Facts, decision: &Decision, next: Option<&Next>, has_written: bo
         }
     };
     let is_well = decision.seen.iter().all(|one| one.under_replicated().unwrap_or_default() == 0);
-    let is_converged = is_settled && !has_written;
+    let goes_on = facts.upkeep.as_ref().is_some_and(upkeep::Upkeep::goes_on);
+    let is_converged = is_settled && !has_written && !goes_on;
     let again = if is_converged && is_well { LATER } else { SOON };
     Done { is_converged, again: Some(again) }
 }

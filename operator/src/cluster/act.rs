@@ -56,8 +56,9 @@ impl Act<'_> {
                 Step::Apply(wanted) => self.apply(wanted).await?,
                 Step::Remove(doomed) => self.remove(doomed).await?,
                 Step::Tell(reason, note) => self.tell(*reason, note.clone()).await,
+                Step::KeepUp => self.keep_up().await?,
                 Step::LetGo => {
-                    self.finalizers(&[]).await?;
+                    self.pass.release(&*self.cluster, FINALIZER).await?;
                     return Ok(true);
                 }
             }
@@ -134,6 +135,17 @@ impl Act<'_> {
             roll.as_ref().map(|roll| (roll.id.clone(), roll.current))
         };
         if who(&before) != who(&now) { self.say(Some(next)).await } else { Ok(()) }
+    }
+
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        let Some(upkeep) = &self.facts.upkeep else { return Ok(()) };
+        let brokers = self.context.pool.brokers(&self.cluster);
+        let names = &self.facts.object.names;
+        for tale in upkeep.tales(&self.facts.object.status) {
+            self.pass.tell(tale).await;
+        }
+        self.has_written |= upkeep.carry_out(self.pass, &brokers, names, &self.cluster).await?;
+        Ok(())
     }
 
     async fn acquire(
@@ -334,8 +346,14 @@ impl Act<'_> {
         }
         let (old, new) = (harm(&before.conditions), harm(&now.conditions));
         let Some((reason, words)) = new.filter(|_| old != new) else { return };
-        // What the spec is to blame for is told with the error.
-        let reason = Reason::of(reason).filter(|reason| *reason != Reason::InvalidSpec);
+        // What others tell of already.
+        let told = [
+            Reason::InvalidSpec,
+            Reason::VolumeLost,
+            Reason::VolumeNotGrowing,
+            Reason::BrokerStays,
+        ];
+        let reason = Reason::of(reason).filter(|reason| !told.contains(reason));
         if let Some(reason) = reason.filter(|reason| reason.event().is_some()) {
             self.tell(reason, words.to_owned()).await;
         }

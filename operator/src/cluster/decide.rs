@@ -15,13 +15,13 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::build::revision;
 use super::dynamic::{self, Difference};
 use super::facts::{Facts, Object};
+use super::names::broker_ids;
 use super::protocol::{self, Choice, Speaker};
 use super::seen::{self, Seen};
 use super::validate::{Surroundings, Valid, validate};
 use super::wanted::{self, Wanted};
-use super::{kept, place, roll};
+use super::{kept, roll};
 use crate::crd::cluster::VolumePolicy;
-use crate::crd::cluster::listener::ListenerType;
 use crate::crd::cluster::status::Image;
 use crate::digest;
 use crate::reason::Reason;
@@ -43,8 +43,6 @@ pub struct Decision {
     pub image: Option<Image>,
     /// What brokers are to speak among themselves.
     pub protocol: Choice,
-    /// Where clients begin.
-    pub bootstrap: Option<String>,
 }
 
 /// What becomes of an object.
@@ -84,6 +82,8 @@ pub enum Step {
     Apply(Box<Wanted>),
     /// Delete an object.
     Remove(Doomed),
+    /// Do what keeps members, volumes and places up.
+    KeepUp,
     /// Tell what was decided.
     Tell(Reason, String),
     /// Let the object go.
@@ -119,8 +119,8 @@ pub fn decide(facts: &Facts) -> Result<Decision, serde_json::Error> {
         Err(words) => return Ok(with(facts, Course::Invalid(words), Vec::new())),
     };
     let sets = wanted::sets(&valid, &facts.live)?;
-    let seen = seen::all(facts, &valid.present);
-    let choice = choose(facts, &valid, &sets, &seen);
+    let seen = seen::all(facts, &valid.broker_ids);
+    let choice = choose(facts, &sets, &seen);
     if choice.version == valid.protocol_version {
         return going(facts, &valid, sets, seen, choice);
     }
@@ -136,9 +136,9 @@ pub fn decide(facts: &Facts) -> Result<Decision, serde_json::Error> {
 
 /// A decision that does no more than these steps.
 fn with(facts: &Facts, course: Course, steps: Vec<Step>) -> Decision {
-    let Object { names, spec, status, .. } = &facts.object;
+    let status = &facts.object.status;
     let there = facts.live.broker_sets();
-    let wanted = crate::names::broker_ids(spec.brokers, &spec.removed);
+    let wanted = wanted_ids(facts);
     let ids: BTreeSet<i32> = wanted.iter().chain(there.keys()).copied().collect();
     Decision {
         course,
@@ -148,8 +148,12 @@ fn with(facts: &Facts, course: Course, steps: Vec<Step>) -> Decision {
         wanted,
         image: status.image.clone(),
         protocol: Choice { version: status.protocol_version.clone(), put_off: String::new() },
-        bootstrap: status.bootstrap.clone().filter(|_| !names.cluster.is_empty()),
     }
+}
+
+fn wanted_ids(facts: &Facts) -> Vec<i32> {
+    let spec = &facts.object.spec;
+    broker_ids(spec.brokers, &spec.removed)
 }
 
 /// Sets first: nobody makes a claim anew that has gone. What the object owns goes with it.
@@ -172,43 +176,26 @@ fn ending(facts: &Facts) -> Decision {
 
 fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec<String>> {
     let Object { names, uid, spec, status, .. } = &facts.object;
-    let present: Vec<i32> = facts.live.broker_sets().into_keys().collect();
+    let present = facts.upkeep.as_ref().map(|upkeep| upkeep.present.clone());
+    let outside = facts.upkeep.as_ref().map(|upkeep| upkeep.outside.clone());
     let around = Surroundings {
         schema: facts.said.as_ref().map(|said| said.schema.clone()).unwrap_or_default(),
-        outside: outside(facts, &present),
+        outside: outside.unwrap_or_default(),
         image: status.image.clone(),
         protocol_version: protocol_version.map(str::to_owned),
-        present,
+        present: present.unwrap_or_default(),
     };
     validate(names.clone(), uid.clone(), spec.clone(), &facts.images, &around)
-}
-
-/// Where each broker is found from outside, as its Services say.
-fn outside(
-    facts: &Facts,
-    present: &[i32],
-) -> BTreeMap<i32, BTreeMap<String, super::settings::Outside>> {
-    let Object { names, spec, .. } = &facts.object;
-    let wanted = crate::names::broker_ids(spec.brokers, &spec.removed);
-    let of_broker = |id: &i32| {
-        let listeners = spec.listeners.iter().filter(|one| one.r#type != ListenerType::Internal);
-        let found = listeners.filter_map(|listener| {
-            let service = facts.live.services.get(&names.outside_of(&listener.name, *id))?;
-            Some((listener.name.clone(), place::outside(listener, service)?))
-        });
-        (*id, found.collect())
-    };
-    wanted.iter().chain(present).map(of_broker).collect()
 }
 
 /// Chooses what brokers speak, where all of them run what they should but for that.
 fn choose(
     facts: &Facts,
-    valid: &Valid,
     sets: &BTreeMap<i32, StatefulSet>,
     seen: &[Seen],
 ) -> Choice {
-    let is_to_be = |one: &&Seen| valid.broker_ids.contains(&one.id);
+    let wanted = wanted_ids(facts);
+    let is_to_be = |one: &&Seen| wanted.contains(&one.id);
     let speaker = |one: &Seen| {
         let target = target(sets.get(&one.id)?);
         let pod = one.pod.as_ref().filter(|_| one.serves())?;
@@ -240,16 +227,15 @@ fn going(
 ) -> Result<Decision, serde_json::Error> {
     let object = &facts.object;
     let rolling = rolling(facts, &sets, &seen);
-    let may_go = may_go(valid, &seen, &rolling.facts);
+    let may_go = may_go(&seen, &wanted_ids(facts), &rolling.facts);
     let mut decision = Decision {
         course: if object.spec.paused { Course::Paused } else { Course::Goes },
         steps: Vec::new(),
         roll: None,
         seen,
-        wanted: valid.broker_ids.clone(),
+        wanted: wanted_ids(facts),
         image: Some(valid.image.clone()),
         protocol,
-        bootstrap: bootstrap(facts, valid),
     };
     if decision.course == Course::Paused {
         // Nothing is chosen, either.
@@ -266,6 +252,7 @@ fn going(
     let left = wanted::leftovers(valid, &facts.live, &objects);
     decision.steps.extend(objects.into_iter().map(|one| Step::Apply(Box::new(one))));
     decision.steps.extend(left.into_iter().map(|name| Step::Remove(Doomed::Service(name))));
+    decision.steps.extend(facts.upkeep.as_ref().map(|_| Step::KeepUp));
     decision.roll = Some(rolling);
     Ok(decision)
 }
@@ -274,7 +261,14 @@ fn going(
 fn choices(facts: &Facts, decision: &Decision) -> Vec<Step> {
     let status = &facts.object.status;
     let mut steps = Vec::new();
-    if status.image != decision.image || status.protocol_version != decision.protocol.version {
+    let is_noted = facts.upkeep.as_ref().is_none_or(|upkeep| {
+        let mut noted = status.clone();
+        upkeep.note(&mut noted);
+        noted.drains == status.drains && noted.plan == status.plan
+    });
+    let is_chosen =
+        status.image == decision.image && status.protocol_version == decision.protocol.version;
+    if !is_noted || !is_chosen {
         steps.push(Step::Note);
     }
     if let (Some(before), Some(image)) = (&status.image, &decision.image)
@@ -293,7 +287,8 @@ fn choices(facts: &Facts, decision: &Decision) -> Vec<Step> {
 
 fn configured(facts: &Facts, valid: &Valid) -> Vec<Step> {
     let Ok(said) = &facts.said else { return Vec::new() };
-    let all = dynamic::differences(&valid.dynamic, &said.schema, &said.cluster, &valid.broker_ids);
+    let (all, ids) = (&valid.dynamic, &valid.broker_ids);
+    let all = dynamic::differences(all, &said.schema, &said.cluster, ids);
     all.into_iter().map(|(broker, difference)| Step::Configure(broker, difference)).collect()
 }
 
@@ -315,10 +310,26 @@ fn restored(facts: &Facts, objects: &[Wanted]) -> Option<Step> {
 
 fn rolling(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Rolling {
     let targets = seen.iter().filter_map(|one| Some((one, target(sets.get(&one.id)?))));
-    let targets: Vec<(&Seen, String)> = targets.collect();
+    let targets: Vec<(&Seen, String)> = targets
+        .filter(|(one, target)| {
+            facts
+                .upkeep
+                .as_ref()
+                .is_none_or(|upkeep| upkeep.is_rolled(one.id, one.in_roll(target).is_outdated()))
+        })
+        .collect();
     let id = targets.iter().flat_map(|(one, target)| format!("{}={target};", one.id).into_bytes());
     let id = digest::of(id);
-    let brokers = targets.iter().map(|(one, target)| one.in_roll(target)).collect();
+    let restarts = facts.upkeep.as_ref().map(|upkeep| upkeep.restarts.clone()).unwrap_or_default();
+    let brokers = targets.iter().map(|(one, target)| {
+        let mut broker = one.in_roll(target);
+        // Its pod is to be another one, although it is called what it should be.
+        if let Some(pod) = broker.pod.as_mut().filter(|_| restarts.contains(&one.id)) {
+            pod.revision = String::new();
+        }
+        broker
+    });
+    let brokers = brokers.collect();
     let restarts = facts.object.spec.restarts.clone();
     let mut of_roll = roll::Facts { brokers, said: None, restarts, put_off_seconds: 0 };
     // For how long it was put off is known of the broker that is next in turn, no other.
@@ -332,29 +343,26 @@ fn rolling(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> R
 }
 
 /// Whether an eviction may take any one broker: all serve, none is to be restarted, and no partition lacks a replica.
-fn may_go(valid: &Valid, seen: &[Seen], roll: &roll::Facts) -> bool {
+fn may_go(seen: &[Seen], wanted: &[i32], roll: &roll::Facts) -> bool {
     let is_well = |one: &Seen| one.serves() && one.under_replicated().unwrap_or_default() == 0;
     seen.iter().all(is_well)
         && seen.iter().all(|one| one.heard.is_some())
-        && valid.broker_ids.iter().all(|id| seen.iter().any(|one| one.id == *id))
+        && wanted.iter().all(|id| seen.iter().any(|one| one.id == *id))
         && roll::next(roll) == roll::Next::Done
 }
 
-fn bootstrap(facts: &Facts, valid: &Valid) -> Option<String> {
-    let services = valid.listeners.iter().filter_map(|listener| {
-        let service = facts.live.services.get(&valid.names.outside(&listener.name))?;
-        Some((listener.name.clone(), service.as_ref().clone()))
-    });
-    let services = services.collect();
-    place::bootstrap(&valid.names, &valid.listeners, &services, None)
-}
-
-/// Names an object that is to go.
-impl Doomed {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Service(name) | Self::Set(name) | Self::Claim(name) => name,
-        }
+/// Why nothing may be begun just now that moves what lies on brokers, if so.
+///
+/// # Errors
+/// The words.
+pub fn may_move(decision: &Decision) -> Result<(), String> {
+    let wanted = decision.seen.iter().filter(|one| decision.wanted.contains(&one.id));
+    if let Some(away) = wanted.clone().find(|one| !one.serves()) {
+        return Err(format!("broker {} is waited for", away.id));
+    }
+    match &decision.roll {
+        Some(rolling) if roll::next(&rolling.facts) == roll::Next::Done => Ok(()),
+        Some(_) => Err("brokers are restarted first".to_owned()),
+        None => Err("nothing is changed".to_owned()),
     }
 }

@@ -10,13 +10,14 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use super::names::{BROKER_LABEL, Names};
+use super::upkeep::Upkeep;
 use super::validate::Images;
 use crate::admin::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::status::ClusterStatus;
 
 /// All that a decision looks at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// The object.
     pub object: Object,
@@ -28,6 +29,8 @@ pub struct Facts {
     pub heard: BTreeMap<i32, Heard>,
     /// What brokers say of the cluster, or why none does, in words.
     pub said: Result<Said, String>,
+    /// What was read and decided about members, volumes and places, where they are kept up.
+    pub upkeep: Option<Upkeep>,
     /// Seconds since 1970.
     pub now: i64,
 }

@@ -4,6 +4,7 @@ use super::decide::{Course, Decision};
 use super::facts::Facts;
 use super::roll::Next;
 use super::seen::Seen;
+use super::upkeep::Upkeep;
 use crate::crd::cluster::status::Roll;
 use crate::crd::condition::Finding;
 use crate::reason::Reason;
@@ -109,6 +110,9 @@ impl View<'_> {
             let reason = if self.has_ever_served() { Reason::Starting } else { Reason::Creating };
             return (true, reason, format!("{names} to serve yet"));
         }
+        if let Some((reason, words)) = self.facts.upkeep.as_ref().and_then(kept_up) {
+            return (true, reason, words);
+        }
         if !self.decision.protocol.put_off.is_empty() {
             return (true, Reason::Waiting, self.decision.protocol.put_off.clone());
         }
@@ -143,6 +147,9 @@ impl View<'_> {
                 if first.is_empty() { String::new() } else { format!(": {}", first.join(", ")) };
             return Some((wait.reason, format!("{}{named}", wait.message)));
         }
+        if let Some(harm) = self.facts.upkeep.as_ref().and_then(harm_of) {
+            return Some(harm);
+        }
         // Who is new has not been there yet.
         let lost = self.away();
         let lost: Vec<&Seen> = lost
@@ -161,6 +168,40 @@ impl View<'_> {
             Err(_) | Ok(_) => None,
         }
     }
+}
+
+/// What goes on about members and volumes.
+fn kept_up(upkeep: &Upkeep) -> Option<(Reason, String)> {
+    let members = &upkeep.members;
+    let leaving = members.drains.iter().find(|one| !members.refused.contains_key(&one.broker));
+    if let Some(drain) = leaving {
+        let words = format!("broker {} is emptied: {}", drain.broker, drain.message);
+        return Some((Reason::BrokerLeaving, words.trim_end_matches([':', ' ']).to_owned()));
+    }
+    if let Some(plan) = &members.plan {
+        let reason =
+            if members.waits_for_approval { Reason::AwaitingApproval } else { Reason::Rebalancing };
+        return Some((reason, format!("replicas are spread anew: plan {}", plan.digest)));
+    }
+    let grows = upkeep.volumes.states.iter().find(|one| {
+        !upkeep.volumes.lost.contains_key(&one.claim)
+            && !upkeep.volumes.refused.contains_key(&one.claim)
+    });
+    if let Some(state) = grows {
+        return Some((Reason::VolumeGrowing, format!("{}: {}", state.claim, state.message)));
+    }
+    upkeep.goes_on().then(|| (Reason::Changing, String::new()))
+}
+
+/// What is wrong with members and volumes.
+fn harm_of(upkeep: &Upkeep) -> Option<(Reason, String)> {
+    let lost = upkeep.volumes.lost.iter().next();
+    let lost = lost.map(|(claim, why)| (Reason::VolumeLost, format!("{claim}: {why}")));
+    let stays = upkeep.members.refused.iter().next();
+    let stays = stays.map(|(id, why)| (Reason::BrokerStays, format!("broker {id} stays: {why}")));
+    let refused = upkeep.volumes.refused.iter().next();
+    let refused = refused.map(|(claim, why)| (Reason::VolumeNotGrowing, format!("{claim}: {why}")));
+    lost.or(stays).or(refused)
 }
 
 fn trouble(broker: &Seen) -> Option<String> {

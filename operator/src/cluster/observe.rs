@@ -12,9 +12,12 @@ use super::FINALIZER;
 use super::context::Context;
 use super::facts::{Facts, Heard, Live, Object, Said};
 use super::names::{BROKER_LABEL, Names};
+use super::objects::Objects;
+use super::upkeep::{self, Upkeep};
 use crate::admin::client::{Broker, BrokerError};
 use crate::admin::pool::Brokers;
 use crate::crd::cluster::Cluster;
+use crate::error::Error;
 
 /// Whoever is deleted waits in this way for all that it owns.
 const EMPTIED: &str = "foregroundDeletion";
@@ -35,8 +38,25 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
         live,
         heard,
         said,
+        upkeep: None,
         now: context.session.ground.clock.wall().as_second(),
     }
+}
+
+/// Reads and decides what is about members, volumes and places. `may_move`: why nothing may be begun just now, if so.
+///
+/// # Errors
+/// As the API server answers, or a broker that answers what it should not.
+pub(super) async fn upkeep(
+    context: &Context,
+    cluster: &Cluster,
+    facts: &Facts,
+    may_move: Result<(), String>,
+) -> Result<Upkeep, Error> {
+    let (client, names) = (&context.session.ground.client, &facts.object.names);
+    let objects = Objects::of(client, &facts.live, names, &facts.object.spec).await?;
+    let brokers = context.pool.brokers(cluster);
+    upkeep::consider(client, &brokers, names, cluster, objects, may_move).await
 }
 
 fn object(cluster: &Cluster) -> Object {

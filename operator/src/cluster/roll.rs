@@ -115,7 +115,8 @@ pub struct Wait {
 }
 
 impl Broker {
-    fn is_outdated(&self) -> bool {
+    /// Whether its pod is not what it should be.
+    pub fn is_outdated(&self) -> bool {
         self.pod.as_ref().is_some_and(|pod| pod.revision != self.revision)
     }
 

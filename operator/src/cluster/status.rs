@@ -24,7 +24,7 @@ pub(super) fn status(
 ) -> ClusterStatus {
     let roll = roll(facts, decision, next, before.roll.as_ref());
     let findings = findings(facts, decision, next, roll.as_ref());
-    of(facts, decision, roll, before, &findings, now)
+    of(facts, decision, roll, before, &findings, (now, next.is_some()))
 }
 
 /// Returns the status that tells why a decision could not be carried out; `None` where another look at once may.
@@ -43,7 +43,7 @@ pub(super) fn trouble(
             finding.message = error.to_string();
         }
     }
-    Some(of(facts, decision, before.roll.clone(), before, &findings, now))
+    Some(of(facts, decision, before.roll.clone(), before, &findings, (now, false)))
 }
 
 fn of(
@@ -52,7 +52,7 @@ fn of(
     roll: Option<Roll>,
     before: &ClusterStatus,
     findings: &[Finding],
-    now: Timestamp,
+    (now, is_over): (Timestamp, bool),
 ) -> ClusterStatus {
     let object = &facts.object;
     let selector = object.names.selector(Component::Broker);
@@ -60,7 +60,7 @@ fn of(
         selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let serving = decision.seen.iter().filter(|one| one.serves()).count();
     let cluster_id = facts.said.as_ref().ok().map(|said| said.cluster.cluster_id.clone());
-    ClusterStatus {
+    let mut said = ClusterStatus {
         observed_generation: object.generation,
         conditions: merge(&before.conditions, findings, object.generation, now),
         brokers: i32::try_from(serving).unwrap_or(i32::MAX),
@@ -69,11 +69,22 @@ fn of(
         image: decision.image.clone(),
         protocol_version: decision.protocol.version.clone(),
         cluster_id: cluster_id.filter(|id| !id.is_empty()).or_else(|| before.cluster_id.clone()),
-        bootstrap: decision.bootstrap.clone(),
+        bootstrap: before.bootstrap.clone(),
         members: decision.seen.iter().map(|one| one.member.clone()).collect(),
         roll,
-        ..ClusterStatus::default()
+        plan: before.plan.clone(),
+        drains: before.drains.clone(),
+        volumes: before.volumes.clone(),
+        // Whoever deletes topics writes them.
+        tombstones: Vec::new(),
+    };
+    if let Some(upkeep) = facts.upkeep.as_ref().filter(|_| decision.course == Course::Goes) {
+        upkeep.note(&mut said);
+        if is_over {
+            upkeep.note_after(&mut said);
+        }
     }
+    said
 }
 
 /// The release that all brokers run that are to be.

@@ -3,7 +3,7 @@
 //! What one object alone can know the API server has refused already (`crd/cluster`). Here: what follows from the spec,
 //! and what the table of settings says of it before a broker can be asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use broker_config::broker::BrokerConfig;
 use broker_config::key;
@@ -38,10 +38,8 @@ pub struct Valid {
     pub uid: String,
     /// What was asked for.
     pub spec: ClusterSpec,
-    /// The brokers that are to be.
+    /// The brokers that are to be, and those that are not gone yet.
     pub broker_ids: Vec<i32>,
-    /// Those, and others that are there still.
-    pub present: Vec<i32>,
     /// What they run.
     pub image: Image,
     /// What the ensemble runs, if it is managed.
@@ -71,7 +69,7 @@ pub struct Surroundings {
     pub image: Option<Image>,
     /// What brokers are to speak among themselves, where that was chosen.
     pub protocol_version: Option<String>,
-    /// Brokers that are there, whether they are to be or not.
+    /// Brokers that are to be built (`members::present`); none of them for those that the spec says.
     pub present: Vec<i32>,
 }
 
@@ -102,15 +100,16 @@ pub fn validate(
         file(&common(None), &dynamic.file),
         file(&common(protocol_version.as_deref()), &dynamic.file),
     );
-    let broker_ids = broker_ids(spec.brokers, &spec.removed);
-    let present: BTreeSet<i32> = broker_ids.iter().chain(&surroundings.present).copied().collect();
-    let present: Vec<i32> = present.into_iter().collect();
+    let broker_ids = match &surroundings.present[..] {
+        [] => broker_ids(spec.brokers, &spec.removed),
+        present => present.to_vec(),
+    };
     let nowhere = BTreeMap::new();
     let own = |id: &i32| {
         let outside = surroundings.outside.get(id).unwrap_or(&nowhere);
         (*id, broker_file(&names, *id, &listeners, outside))
     };
-    let broker_files: BTreeMap<_, _> = present.iter().map(own).collect();
+    let broker_files: BTreeMap<_, _> = broker_ids.iter().map(own).collect();
     let image = image(&spec, images, surroundings.image.as_ref());
     // Who runs something else soon may know other settings then.
     let runs_on = surroundings.image.as_ref() == Some(&image);
@@ -123,7 +122,6 @@ pub fn validate(
         uid,
         spec,
         broker_ids,
-        present,
         image,
         zookeeper_image,
         listeners,

@@ -62,7 +62,7 @@ fn named<K: Resource<DynamicType = ()>>(object: &K, is_there: bool) -> (String, 
 /// Where a pod cannot be written as JSON.
 pub fn sets(valid: &Valid, live: &Live) -> Result<BTreeMap<i32, StatefulSet>, serde_json::Error> {
     let mut sets = BTreeMap::new();
-    for id in &valid.present {
+    for id in &valid.broker_ids {
         let Some(mut set) = stateful_set(valid, *id)? else { continue };
         let before = live.sets.get(&valid.names.broker(*id)).map(|set| &**set);
         let inputs = kept::inputs_of_broker(valid, *id);

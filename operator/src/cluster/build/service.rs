@@ -17,7 +17,7 @@ pub fn services(valid: &Valid) -> Vec<Service> {
     }
     for listener in valid.listeners.iter().filter(|listener| !inside(listener)) {
         all.push(outside(valid, listener, None));
-        all.extend(valid.present.iter().map(|id| outside(valid, listener, Some(*id))));
+        all.extend(valid.broker_ids.iter().map(|id| outside(valid, listener, Some(*id))));
     }
     all
 }
