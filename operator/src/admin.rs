@@ -36,6 +36,8 @@ pub enum Verdict {
         partitions: Vec<String>,
         /// Whether only partitions with too few replicas do: they do so for ever.
         is_for_ever: bool,
+        /// Why, in one word of few: the label of a metric.
+        label: &'static str,
     },
 }
 

@@ -1,17 +1,152 @@
-//! What is done about one `Cluster`. So far: what its parts are called (`names`), what its brokers read (`settings`),
-//! and which of them may restart now (`roll`).
+//! What is done about one `Cluster`: `observe` reads, `decide` decides, `act` writes, `status` says.
+//!
+//! The object is the truth: what others change of what is made for it is put back. Every look reads everything anew,
+//! from caches that all looks share (`owned`) and from brokers; nothing is remembered but what the objects say.
 
+mod act;
 pub mod build;
+mod context;
+pub mod decide;
 pub mod drain;
+pub mod dynamic;
+pub mod facts;
+mod findings;
+pub mod kept;
 pub mod layout;
+mod mark;
 pub mod members;
 pub mod objects;
+mod observe;
+mod owned;
 pub mod place;
+pub mod protocol;
 pub mod rebalance;
 pub mod roll;
+pub mod seen;
 pub mod settings;
+mod status;
 pub mod upkeep;
 pub mod validate;
 pub mod volumes;
+pub mod wanted;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::pool::Pool;
+use crate::apply::{Pass, named};
+use crate::controller::{self, Done, Parts, Reconcile, Triggers, Witness};
+use crate::crd::cluster::Cluster;
+use crate::error::Error;
+use crate::kind::Kind;
 pub use crate::names;
+use crate::session::Plug;
+
+use act::Act;
+use context::Context;
+use decide::{Course, Decision, decide};
+use facts::Facts;
+use roll::Next;
+use validate::Images;
+
+/// Has an object wait for the operator before it goes.
+pub const FINALIZER: &str = "ottla.dev/cluster";
+
+/// How long until an object is looked at again where nothing tells of changes: while something goes on, and while all is
+/// as it should be. What brokers lack of each other's records nobody tells of.
+const SOON: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(30);
+
+/// Makes the controller, which asks brokers by `pool`, and has them run `images` where the spec names none.
+pub fn controller(pool: Arc<Pool>, images: Images) -> Plug {
+    Box::new(move |session| {
+        let context = Context::new(session.clone(), Arc::clone(&pool), images.clone());
+        let context = Arc::new(context);
+        let parts = Parts {
+            reconcile: reconcile(&context),
+            triggers: Some(triggers(&context)),
+            witness: Some(witness(&context)),
+        };
+        controller::plug_parts(Kind::Cluster, parts)(session)
+    })
+}
+
+fn reconcile(context: &Arc<Context>) -> Reconcile<Cluster> {
+    let context = Arc::clone(context);
+    Arc::new(move |cluster, pass| {
+        let context = Arc::clone(&context);
+        Box::pin(async move { look(&context, cluster, &pass).await })
+    })
+}
+
+fn witness(context: &Arc<Context>) -> Witness<Cluster> {
+    let context = Arc::clone(context);
+    Arc::new(move |sight| context.witness(&sight))
+}
+
+fn triggers(context: &Arc<Context>) -> Triggers<Cluster> {
+    let context = Arc::clone(context);
+    Arc::new(move |client, namespace| context.owned.follow(&client, namespace.as_deref()))
+}
+
+/// Looks at one object, and does what follows.
+async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<Done, Error> {
+    context.owned.ready().await;
+    let cluster = context.latest.lock().of(cluster);
+    let mut facts = observe::observe(context, &cluster).await;
+    pass.observed(mark::mark(&facts));
+    let mut decision = decided(&facts, &cluster)?;
+    if decision.course == Course::Goes && !facts.object.is_emptied {
+        // What may move depends on who is to be restarted, and the other way round.
+        let may_move = decide::may_move(&decision);
+        facts.upkeep = Some(observe::upkeep(context, &cluster, &facts, may_move).await?);
+        decision = decided(&facts, &cluster)?;
+    }
+    let mut act =
+        Act { context, pass, facts: &facts, decision: &decision, cluster, has_written: false };
+    let worked = act.all().await;
+    let next = match worked {
+        Ok(true) => return Ok(Done { is_converged: true, again: None }),
+        Ok(false) => act.roll().await,
+        Err(error) => Err(error),
+    };
+    let next = match next {
+        Ok(next) => next,
+        Err(error) => {
+            act.trouble(&error).await?;
+            return Err(error);
+        }
+    };
+    match &decision.course {
+        // There is nothing to be said before the object waits for the operator, and nobody to hear it at the end.
+        Course::Begins => return Ok(Done { is_converged: false, again: Some(Duration::ZERO) }),
+        Course::Ends => return Ok(Done { is_converged: true, again: None }),
+        Course::Invalid(_) | Course::Paused | Course::Goes => act.say(next.as_ref()).await?,
+    }
+    if let Course::Invalid(words) = &decision.course {
+        return Err(Error::InvalidSpec { message: words.join("; ") });
+    }
+    Ok(done(&facts, &decision, next.as_ref(), act.has_written))
+}
+
+fn decided(facts: &Facts, cluster: &Cluster) -> Result<Decision, Error> {
+    decide(facts).map_err(|source| Error::Bug {
+        doing: "write as JSON what is made for",
+        what: named(cluster),
+        source: source.into(),
+    })
+}
+
+fn done(facts: &Facts, decision: &Decision, next: Option<&Next>, has_written: bool) -> Done {
+    let is_settled = match decision.course {
+        Course::Paused => true,
+        Course::Begins | Course::Ends | Course::Invalid(_) | Course::Goes => {
+            next == Some(&Next::Done) && facts.said.is_ok()
+        }
+    };
+    let is_well = decision.seen.iter().all(|one| one.under_replicated().unwrap_or_default() == 0);
+    let goes_on = facts.upkeep.as_ref().is_some_and(upkeep::Upkeep::goes_on);
+    let is_converged = is_settled && !has_written && !goes_on;
+    let again = if is_converged && is_well { LATER } else { SOON };
+    Done { is_converged, again: Some(again) }
+}

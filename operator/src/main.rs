@@ -1,14 +1,16 @@
 //! The operator process: reads the command line, works until it is told to stop.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use operator::admin::pool::{Pool, network};
 use operator::clock::Clock;
+use operator::cluster::validate::Images;
 use operator::process::{self, Plug};
 use operator::settings::Settings;
-use operator::{logging, topic};
+use operator::{cluster, logging, topic};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -34,7 +36,7 @@ fn run(settings: &Settings) -> Result<()> {
                 _ = int.recv() => {}
             }
         };
-        Box::pin(process::run(settings, controllers(), told)).await
+        Box::pin(process::run(settings, controllers(settings), told)).await
     });
     // A request that nobody waits for any more is not waited for either.
     runtime.shutdown_background();
@@ -42,7 +44,8 @@ fn run(settings: &Settings) -> Result<()> {
 }
 
 /// What runs while this operator leads.
-fn controllers() -> Vec<Plug> {
+fn controllers(settings: &Settings) -> Vec<Plug> {
     let pool = Pool::new(network(), Clock::system());
-    vec![topic::controller(pool)]
+    let images = Images { broker: settings.image(), zookeeper: settings.zookeeper_image() };
+    vec![cluster::controller(Arc::clone(&pool), images), topic::controller(pool)]
 }

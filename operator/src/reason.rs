@@ -137,6 +137,32 @@ reasons! {
     TopicRetained: false, Some(Weight::Normal);
     /// A topic is deleted later.
     DeletionDeferred: false, Some(Weight::Normal);
+    /// Brokers start for the first time, or come.
+    Starting: true, None;
+    /// Brokers are restarted.
+    Restarting: true, None;
+    /// A pod is not there.
+    PodMissing: true, None;
+    /// A broker does not start.
+    PodFailing: true, Some(Weight::Warning);
+    /// A broker may not be restarted yet.
+    RestartRefused: true, Some(Weight::Warning);
+    /// Brokers do not serve, and nobody has restarted them.
+    BrokersAway: true, Some(Weight::Warning);
+    /// Brokers begin to be restarted.
+    RollStarted: false, Some(Weight::Normal);
+    /// One broker is restarted.
+    BrokerRestarted: false, Some(Weight::Normal);
+    /// All brokers are what they should be.
+    RollFinished: false, Some(Weight::Normal);
+    /// What another hand had deleted was made again.
+    Restored: false, Some(Weight::Warning);
+    /// Brokers are to run another image.
+    ImageChosen: false, Some(Weight::Normal);
+    /// Brokers are to speak something else among themselves.
+    ProtocolChosen: false, Some(Weight::Normal);
+    /// Volumes go with their cluster.
+    VolumesDeleted: false, Some(Weight::Normal);
     /// A broker is being emptied.
     BrokerLeaving: true, Some(Weight::Normal);
     /// A broker cannot be taken away.

@@ -35,11 +35,11 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", env = "OTTLA_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// The image of brokers whose Cluster names none.
+    /// The image of brokers whose Cluster names none, without a tag: that is the release [default: localhost/ottla].
     #[arg(long, value_name = "IMAGE", env = "OTTLA_IMAGE")]
     pub image: Option<String>,
 
-    /// The image of ZooKeeper servers whose Cluster names none.
+    /// The image of ZooKeeper servers whose Cluster names none [default: zookeeper:3.9.5].
     #[arg(long, value_name = "IMAGE", env = "OTTLA_ZOOKEEPER_IMAGE")]
     pub zookeeper_image: Option<String>,
 
@@ -84,6 +84,18 @@ impl Settings {
     /// Returns the namespace of the Lease, where one is named.
     pub fn lease_namespace(&self) -> Option<String> {
         self.lease_namespace.clone().filter(|name| !name.is_empty())
+    }
+
+    /// Returns the image of brokers whose `Cluster` names none, without a tag: that is the release.
+    pub fn image(&self) -> String {
+        let image = self.image.clone().filter(|image| !image.is_empty());
+        image.unwrap_or_else(|| "localhost/ottla".to_owned())
+    }
+
+    /// Returns the image of ZooKeeper servers whose `Cluster` names none.
+    pub fn zookeeper_image(&self) -> String {
+        let image = self.zookeeper_image.clone().filter(|image| !image.is_empty());
+        image.unwrap_or_else(|| "zookeeper:3.9.5".to_owned())
     }
 
     /// Returns the namespaces to look after, each once; `None` is all of them.

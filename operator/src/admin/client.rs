@@ -10,8 +10,8 @@ use broker_admin::v1::admin_client::AdminClient;
 use broker_admin::v1::{
     Accept, AcquireRestartPermitRequest, AcquireRestartPermitResponse, BlockedPartition,
     Change as ChangeCode, CheckTopicRequest, DescribeSettingsRequest, DescribeSettingsResponse,
-    DrainLeadershipRequest, Fence, GetIdentityRequest, Identity, MeasureMovesRequest, Refusal,
-    ReleaseRestartPermitRequest, SetCordonRequest,
+    DrainLeadershipRequest, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
+    Refusal, ReleaseRestartPermitRequest, SetCordonRequest, WatchHealthRequest,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -35,6 +35,16 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Bytes of a message that is taken: a topic of 100,000 partitions, and a cluster with as many brokers, stay below.
 const MESSAGE_MAX: usize = 64 << 20;
+
+/// The most bytes of a holder's name that brokers take.
+const HOLDER_MAX: usize = 253;
+
+/// What goes with every call that changes something: who leads.
+pub fn fence(leads: &crate::lease::Fence) -> Fence {
+    let holder = leads.holder();
+    let holder = holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned();
+    Fence { term: leads.term(), holder }
+}
 
 /// A broker that is asked. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -83,6 +93,22 @@ impl Broker {
         answered(&self.address, "GetIdentity", answer).await
     }
 
+    /// Asks how it is now; `None` where it lacks the call: then its pod's readiness is all that is known.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn health(&mut self) -> Result<Option<Health>, BrokerError> {
+        const CALL: &str = "WatchHealth";
+        let answer = self.client.watch_health(WatchHealthRequest {});
+        let mut told = match answered(&self.address, CALL, answer).await {
+            Err(BrokerError::Lacks { .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let first = tokio::time::timeout(CALL_LIMIT, told.message()).await;
+        let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("it says nothing")));
+        first.map_err(|status| refused(&self.address, CALL, &status))
+    }
+
     /// Asks for its settings; one that lacks the call has every change need a restart, which is what an empty schema of
     /// a setting that nobody knows says.
     ///
@@ -121,6 +147,7 @@ impl Broker {
                 message: error.to_string(),
                 partitions: Vec::new(),
                 is_for_ever: false,
+                label: "unsupported",
             }),
             answer => answer.map(verdict),
         }
@@ -244,11 +271,20 @@ fn verdict(answer: AcquireRestartPermitResponse) -> Verdict {
     let is_for_ever = answer.refusal() == Refusal::MinIsr
         && answer.blocked_total == 0
         && answer.unavoidable_total > 0;
+    let label = match answer.refusal() {
+        Refusal::MinIsr if is_for_ever => "unavoidable",
+        Refusal::MinIsr => "min_isr",
+        Refusal::Held => "held",
+        Refusal::Stale => "stale",
+        Refusal::NewController => "new_controller",
+        Refusal::Unspecified => "unknown",
+    };
     let named = answer.blocked.iter().chain(&answer.unavoidable);
     Verdict::Refused {
         partitions: named.map(partition).collect(),
         message: answer.message,
         is_for_ever,
+        label,
     }
 }
 

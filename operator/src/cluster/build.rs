@@ -9,7 +9,7 @@ pub mod revision;
 pub mod service;
 pub mod stateful_set;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod zookeeper;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -12,6 +13,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::facts::Live;
 use super::members::Own;
 use super::names::{BROKER_LABEL, Component, Names};
 use super::volumes::{Claim, Disks, sizes};
@@ -50,6 +52,35 @@ impl Objects {
         let services = list::<Service>(client, names).await?;
         let services = services.into_iter().map(|one| (one.name_any(), one)).collect();
         let mut objects = Self { sets, pods, claims, services, ..Self::default() };
+        if place::is_told(spec) {
+            objects.nodes = nodes(client, &objects.pods).await?;
+        }
+        objects.classes = classes(client, &objects.claims, &spec.storage.volumes, names).await?;
+        Ok(objects)
+    }
+
+    /// Takes what caches have of brokers, and reads the rest.
+    ///
+    /// # Errors
+    /// As the API server answers.
+    pub async fn of(
+        client: &Client,
+        live: &Live,
+        names: &Names,
+        spec: &ClusterSpec,
+    ) -> Result<Self, Error> {
+        let mut objects = Self {
+            sets: of_brokers(copies(&live.sets)),
+            pods: of_brokers(copies(&live.pods)),
+            claims: live
+                .claims
+                .iter()
+                .filter(|(_, claim)| broker(&***claim).is_some())
+                .map(|(name, claim)| (name.clone(), claim.as_ref().clone()))
+                .collect(),
+            services: copies(&live.services).into_iter().map(|one| (one.name_any(), one)).collect(),
+            ..Self::default()
+        };
         if place::is_told(spec) {
             objects.nodes = nodes(client, &objects.pods).await?;
         }
@@ -151,6 +182,10 @@ pub fn serves(pod: &Pod) -> bool {
 /// The broker that an object is of, by its label.
 pub fn broker<K: Resource>(object: &K) -> Option<i32> {
     object.meta().labels.as_ref()?.get(BROKER_LABEL)?.parse().ok()
+}
+
+fn copies<K: Clone>(objects: &BTreeMap<String, Arc<K>>) -> Vec<K> {
+    objects.values().map(|object| object.as_ref().clone()).collect()
 }
 
 fn of_brokers<K: Resource>(all: Vec<K>) -> BTreeMap<i32, K> {

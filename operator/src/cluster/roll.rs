@@ -15,6 +15,7 @@
 
 use crate::admin::{Accepts, Verdict};
 use crate::crd::cluster::Restarts;
+use crate::reason::Reason;
 
 /// What is known of a cluster's brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +104,8 @@ pub enum Next {
 pub struct Wait {
     /// The broker that it is about.
     pub broker: i32,
-    /// Why, in one word: the reason of an event.
-    pub reason: &'static str,
+    /// Why, in one word.
+    pub reason: Reason,
     /// Why, for people.
     pub message: String,
     /// Partitions that stand in the way.
@@ -114,7 +115,8 @@ pub struct Wait {
 }
 
 impl Broker {
-    fn is_outdated(&self) -> bool {
+    /// Whether its pod is not what it should be.
+    pub fn is_outdated(&self) -> bool {
         self.pod.as_ref().is_some_and(|pod| pod.revision != self.revision)
     }
 
@@ -131,7 +133,11 @@ pub fn done(brokers: &[Broker]) -> usize {
 /// Says what is done next.
 pub fn next(facts: &Facts) -> Next {
     if let Some(going) = facts.brokers.iter().find(|broker| is_going(broker)) {
-        return wait(going.id, "Restarting", format!("broker {} is being restarted", going.id));
+        return wait(
+            going.id,
+            Reason::Restarting,
+            format!("broker {} is being restarted", going.id),
+        );
     }
     let sick = facts.brokers.iter().find(|broker| !broker.is_outdated() && !broker.serves());
     let outdated = facts.brokers.iter().filter(|broker| broker.is_outdated());
@@ -152,15 +158,15 @@ fn is_going(broker: &Broker) -> bool {
 fn starting(broker: &Broker) -> Next {
     let id = broker.id;
     match &broker.pod {
-        None => wait(id, "PodMissing", format!("the pod of broker {id} is not there yet")),
+        None => wait(id, Reason::PodMissing, format!("the pod of broker {id} is not there yet")),
         Some(pod) if !pod.trouble.is_empty() => {
             let words = format!(
                 "broker {id} does not start: {}. The others are left as they are until it does, or the spec is corrected",
                 pod.trouble
             );
-            wait(id, "PodFailing", words)
+            wait(id, Reason::PodFailing, words)
         }
-        Some(_) => wait(id, "Starting", format!("broker {id} starts")),
+        Some(_) => wait(id, Reason::Starting, format!("broker {id} starts")),
     }
 }
 
@@ -172,9 +178,9 @@ fn restart(facts: &Facts, broker: &Broker) -> Next {
         return Next::Acquire { broker: id, broker_epoch: broker.broker_epoch, accepts };
     };
     match &said.verdict {
-        Verdict::Refused { message, partitions, is_for_ever } => Next::Wait(Wait {
+        Verdict::Refused { message, partitions, is_for_ever, .. } => Next::Wait(Wait {
             broker: id,
-            reason: "RestartRefused",
+            reason: Reason::RestartRefused,
             message: format!("broker {id} may not restart yet: {message}"),
             partitions: partitions.clone(),
             is_for_ever: *is_for_ever,
@@ -185,7 +191,9 @@ fn restart(facts: &Facts, broker: &Broker) -> Next {
         // What nobody else can lead is handed over to nobody; a stop does not wait for it either.
         Verdict::Granted { .. } => match &broker.pod {
             Some(pod) => Next::Delete { broker: id, uid: pod.uid.clone() },
-            None => wait(id, "PodMissing", format!("the pod of broker {id} is not there yet")),
+            None => {
+                wait(id, Reason::PodMissing, format!("the pod of broker {id} is not there yet"))
+            }
         },
     }
 }
@@ -202,7 +210,7 @@ fn accepts(facts: &Facts, broker: i32) -> Accepts {
     }
 }
 
-fn wait(broker: i32, reason: &'static str, message: String) -> Next {
+fn wait(broker: i32, reason: Reason, message: String) -> Next {
     Next::Wait(Wait { broker, reason, message, partitions: Vec::new(), is_for_ever: false })
 }
 
@@ -264,7 +272,7 @@ mod tests {
         Next::Acquire { broker, broker_epoch, accepts: Accepts::Nothing }
     }
 
-    fn waits_for(next: &Next) -> (i32, &'static str) {
+    fn waits_for(next: &Next) -> (i32, Reason) {
         let Next::Wait(wait) = next else { panic!("{next:?}") };
         (wait.broker, wait.reason)
     }
@@ -291,13 +299,13 @@ mod tests {
         let mut going = outdated(0);
         pod(&mut going).is_going = true;
         let going = next(&facts(&[going, outdated(1), well(2)]));
-        assert_eq!(waits_for(&going), (0, "Restarting"));
+        assert_eq!(waits_for(&going), (0, Reason::Restarting));
         let missing = Broker { pod: None, broker_epoch: None, ..well(0) };
         let missing = next(&facts(&[missing, outdated(1), well(2)]));
-        assert_eq!(waits_for(&missing), (0, "PodMissing"));
+        assert_eq!(waits_for(&missing), (0, Reason::PodMissing));
         let starting = Broker { broker_epoch: None, ..well(0) };
         let starting = next(&facts(&[starting, outdated(1), well(2)]));
-        assert_eq!(waits_for(&starting), (0, "Starting"));
+        assert_eq!(waits_for(&starting), (0, Reason::Starting));
         assert_eq!(next(&facts(&[well(0), outdated(1), well(2)])), acquire(1));
     }
 
@@ -320,7 +328,7 @@ mod tests {
     #[test]
     fn a_broker_that_fails_stops_the_others_and_is_healed_by_another_spec() {
         let stopped = next(&facts(&[fails(well(0)), outdated(1), outdated(2)]));
-        assert_eq!(waits_for(&stopped), (0, "PodFailing"));
+        assert_eq!(waits_for(&stopped), (0, Reason::PodFailing));
         let Next::Wait(wait) = stopped else { unreachable!("it was one") };
         assert!(wait.message.contains("no such image"), "{}", wait.message);
         let corrected = next(&facts(&[fails(outdated(0)), outdated(1), outdated(2)]));
@@ -339,10 +347,11 @@ mod tests {
             message: "3 partitions".to_owned(),
             partitions: vec!["t-0".to_owned()],
             is_for_ever: true,
+            label: "unavoidable",
         };
         let mut facts = facts(&[outdated(0), well(1)]);
         let told = said(&facts, 0, refused);
-        assert_eq!(waits_for(&told), (0, "RestartRefused"));
+        assert_eq!(waits_for(&told), (0, Reason::RestartRefused));
         let Next::Wait(wait) = told else { unreachable!("it was one") };
         assert_eq!((wait.partitions, wait.is_for_ever), (vec!["t-0".to_owned()], true));
         assert!(wait.message.contains("may not restart yet: 3 partitions"), "{}", wait.message);

@@ -55,7 +55,7 @@ pub struct Upkeep {
     pub unlabelled: BTreeSet<String>,
 }
 
-/// Reads and decides. `may_move`: why nothing may be begun just now, if so.
+/// Asks brokers, and decides. `objects` were read for this look; `may_move`: why nothing may be begun just now, if so.
 ///
 /// # Errors
 /// As the API server answers, or where a broker answers what it should not.
@@ -64,10 +64,10 @@ pub async fn consider(
     brokers: &Brokers,
     names: &Names,
     cluster: &Cluster,
+    objects: Objects,
     may_move: Result<(), String>,
 ) -> Result<Upkeep, Error> {
     let (spec, before) = (&cluster.spec, cluster.status.clone().unwrap_or_default());
-    let objects = Objects::read(client, names, spec).await?;
     let (wanted, own) = (broker_ids(spec.brokers, &spec.removed), objects.own());
     let leaving = members::leaving(&wanted, &own, &before.drains);
     let is_broken = |claim| {

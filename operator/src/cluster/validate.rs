@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use broker_config::broker::BrokerConfig;
+use broker_config::key;
 use broker_config::raw::Properties;
 
+use super::dynamic;
 use super::names::{Names, broker_ids, listeners};
 use super::settings::{Common, Outside, Settings, broker_file, file, sort};
 use crate::admin::Schema;
@@ -36,7 +38,7 @@ pub struct Valid {
     pub uid: String,
     /// What was asked for.
     pub spec: ClusterSpec,
-    /// The brokers that are to be.
+    /// The brokers that are to be, and those that are not gone yet.
     pub broker_ids: Vec<i32>,
     /// What they run.
     pub image: Image,
@@ -46,8 +48,12 @@ pub struct Valid {
     pub listeners: Vec<Listener>,
     /// Settings that need no restart.
     pub dynamic: Settings,
+    /// What brokers speak among themselves; none where that is what their release speaks.
+    pub protocol_version: Option<String>,
     /// The file of all brokers.
     pub file: String,
+    /// The same without what brokers speak among themselves: who speaks that already needs no restart for it.
+    pub lasting_file: String,
     /// The file of each broker; none of one that does not know yet where it is found.
     pub broker_files: BTreeMap<i32, Option<String>>,
 }
@@ -61,6 +67,10 @@ pub struct Surroundings {
     pub outside: BTreeMap<i32, BTreeMap<String, Outside>>,
     /// The image that was chosen last, and the release that it was chosen for.
     pub image: Option<Image>,
+    /// What brokers are to speak among themselves, where that was chosen.
+    pub protocol_version: Option<String>,
+    /// Brokers that are to be built (`members::present`); none of them for those that the spec says.
+    pub present: Vec<i32>,
 }
 
 /// Makes of a spec what can be built.
@@ -78,25 +88,32 @@ pub fn validate(
     let dynamic = sort(&spec.config, &surroundings.schema);
     let connect = zookeeper_connect(&names, &spec);
     let log_dirs: Vec<String> = spec.storage.volumes.iter().map(|one| mount(&one.name)).collect();
-    let common = Common {
+    let protocol_version = surroundings.protocol_version.clone();
+    let protocol_version = protocol_version.or_else(|| spec.protocol_version.clone());
+    let common = |protocol_version| Common {
         listeners: &listeners,
         zookeeper_connect: connect.as_deref(),
         log_dirs: &log_dirs,
-        protocol_version: spec.protocol_version.as_deref(),
+        protocol_version,
     };
-    let file = file(&common, &dynamic.file);
-    let broker_ids = broker_ids(spec.brokers, &spec.removed);
+    let (lasting_file, file) = (
+        file(&common(None), &dynamic.file),
+        file(&common(protocol_version.as_deref()), &dynamic.file),
+    );
+    let broker_ids = match &surroundings.present[..] {
+        [] => broker_ids(spec.brokers, &spec.removed),
+        present => present.to_vec(),
+    };
     let nowhere = BTreeMap::new();
     let own = |id: &i32| {
         let outside = surroundings.outside.get(id).unwrap_or(&nowhere);
         (*id, broker_file(&names, *id, &listeners, outside))
     };
     let broker_files: BTreeMap<_, _> = broker_ids.iter().map(own).collect();
-    // A release that this operator does not know may know more settings: its brokers speak for themselves.
-    if surroundings.schema.is_empty() {
-        check(&spec, &file, &example(&names, &listeners))?;
-    }
     let image = image(&spec, images, surroundings.image.as_ref());
+    // Who runs something else soon may know other settings then.
+    let runs_on = surroundings.image.as_ref() == Some(&image);
+    check(&spec, &file, &example(&names, &listeners), &surroundings.schema, runs_on)?;
     let managed = spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
     let zookeeper_image = managed.and_then(|managed| managed.image.clone());
     let zookeeper_image = zookeeper_image.unwrap_or_else(|| images.zookeeper.clone());
@@ -109,7 +126,9 @@ pub fn validate(
         zookeeper_image,
         listeners,
         dynamic,
+        protocol_version,
         file,
+        lasting_file,
         broker_files,
     })
 }
@@ -147,20 +166,43 @@ fn example(names: &Names, listeners: &[Listener]) -> String {
     broker_file(names, 0, listeners, &outside).unwrap_or_default()
 }
 
-/// Reads the settings as a broker of this operator's release does.
-fn check(spec: &ClusterSpec, common: &str, own: &str) -> Result<(), Vec<String>> {
+/// Reads the settings as a broker of this operator's release does, but for those that only the brokers know: a release
+/// that this operator does not know may know more. Of one that only this operator knows, brokers that run on as they are
+/// would say the same.
+fn check(
+    spec: &ClusterSpec,
+    common: &str,
+    own: &str,
+    schema: &Schema,
+    runs_on: bool,
+) -> Result<(), Vec<String>> {
+    let is_theirs = |name: &str| key::broker(name).is_err() && schema.contains_key(name);
     let parse = |text| Properties::parse("spec", text).map_err(|error| vec![error]);
     let read = || {
-        let mut properties = parse(common)?;
-        properties.extend(parse(own)?);
-        for (key, value) in &spec.config {
+        let mut properties = Properties::default();
+        let mut given = parse(common)?;
+        given.extend(parse(own)?);
+        let given = given.to_map();
+        for (name, value) in given.iter().chain(&spec.config) {
             // What is dynamic is not in the file.
-            if properties.get(key).is_none() {
-                properties.set(&format!("{key}={value}")).map_err(|error| vec![error])?;
+            if properties.get(name).is_none() && !is_theirs(name) {
+                properties.set(&format!("{name}={value}")).map_err(|error| vec![error])?;
             }
         }
         BrokerConfig::from_properties(&properties)
     };
     let words = |error: &broker_config::error::ConfigError| format!("spec.config: {error}");
-    read().map(drop).map_err(|errors| errors.iter().map(words).collect())
+    let mut wrong: Vec<String> = read().err().iter().flatten().map(words).collect();
+    for name in spec.config.keys() {
+        if dynamic::THROTTLES.contains(&name.as_str()) {
+            wrong.push(format!(
+                "spec.config: {name} is set while replicas move: see spec.rebalance.throttle"
+            ));
+        } else if runs_on && !schema.is_empty() && !schema.contains_key(name) {
+            wrong.push(format!(
+                "spec.config: the brokers' release does not know {name}: upgrade them first"
+            ));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }

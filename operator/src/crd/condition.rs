@@ -36,6 +36,12 @@ pub struct Finding {
     pub message: String,
 }
 
+/// What is wrong, by its reason and in words, if anything is.
+pub fn harm(conditions: &[Condition]) -> Option<(&str, &str)> {
+    let harm = conditions.iter().find(|one| one.r#type == "Degraded" && one.status == "True")?;
+    Some((&harm.reason, &harm.message))
+}
+
 /// Puts findings in place of conditions: the time changes with the status alone, and the order not at all, so that
 /// what is told twice is equal.
 pub fn merge(

@@ -15,18 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::contact::Contact;
 use super::index::{Index, key};
-use super::latest::Latest;
 use super::placing::Placing;
 use super::wake::Wake;
+use crate::admin::client::fence;
 use crate::admin::pool::Pool;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
+use crate::latest::Latest;
 use crate::progress::Key;
 use crate::session::Session;
-
-/// The most bytes of a holder's name that brokers take.
-const HOLDER_MAX: usize = 253;
 
 /// What looks share.
 pub(super) struct Context {
@@ -35,7 +33,7 @@ pub(super) struct Context {
     /// Every `Cluster`, as the API server told it last.
     pub(super) clusters: Store<DeserializeGuard<Cluster>>,
     pub(super) index: Mutex<Index>,
-    pub(super) latest: Mutex<Latest>,
+    pub(super) latest: Mutex<Latest<Topic>>,
     pub(super) wake: Wake,
     views: Mutex<BTreeMap<Key, Arc<View>>>,
 }
@@ -122,10 +120,7 @@ impl Context {
 
     /// What goes with every call that changes something.
     pub(super) fn fence(&self) -> Fence {
-        let fence = &self.session.fence;
-        let holder = fence.holder();
-        let holder = holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned();
-        Fence { term: fence.term(), holder }
+        fence(&self.session.fence)
     }
 }
 

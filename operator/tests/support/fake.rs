@@ -237,9 +237,10 @@ impl Fake {
         self.shared.calls.lock().unwrap().clone()
     }
 
-    /// Returns the calls that asked for a change so far.
+    /// Returns the calls that asked the server for a change so far.
     pub(crate) fn writes(&self) -> Vec<Call> {
-        self.calls().into_iter().filter(Call::is_write).collect()
+        let is_ours = |call: &Call| call.is_write() && call.verb != record::TELL;
+        self.calls().into_iter().filter(is_ours).collect()
     }
 
     /// Forgets the calls so far.

@@ -36,7 +36,7 @@ fn an_answer_is_a_verdict() {
     ];
     for (answer, expected) in cases {
         let named = answer.blocked.len() + answer.unavoidable.len();
-        let Verdict::Refused { message, partitions, is_for_ever } = verdict(answer) else {
+        let Verdict::Refused { message, partitions, is_for_ever, .. } = verdict(answer) else {
             panic!("it was refused")
         };
         assert_eq!((&*message, partitions.len(), is_for_ever), ("why", named, expected));

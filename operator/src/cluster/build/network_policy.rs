@@ -9,8 +9,11 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::zookeeper::{ELECTION_PORT, QUORUM_PORT};
 use super::{meta, selector};
-use crate::cluster::names::{ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT};
+use crate::cluster::names::{
+    ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT, ZOOKEEPER_PORT,
+};
 use crate::cluster::validate::Valid;
 
 /// Makes the policy of the brokers. The operator is known by its label, in whatever namespace it runs.
@@ -37,6 +40,27 @@ pub fn network_policy(valid: &Valid) -> NetworkPolicy {
         metadata: meta(valid, valid.names.brokers(), Component::Broker),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(valid.names.selector(Component::Broker))),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(rules),
+            egress: None,
+        }),
+    }
+}
+
+/// Makes the policy of the servers of a managed ensemble: brokers are their clients, and nobody else.
+pub fn of_ensemble(valid: &Valid) -> NetworkPolicy {
+    let pods = |component| NetworkPolicyPeer {
+        pod_selector: Some(selector(valid.names.selector(component))),
+        ..NetworkPolicyPeer::default()
+    };
+    let rules = vec![
+        rule(vec![ZOOKEEPER_PORT], Some(vec![pods(Component::Broker)])),
+        rule(vec![QUORUM_PORT, ELECTION_PORT], Some(vec![pods(Component::ZooKeeper)])),
+    ];
+    NetworkPolicy {
+        metadata: meta(valid, valid.names.zookeeper(), Component::ZooKeeper),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(selector(valid.names.selector(Component::ZooKeeper))),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(rules),
             egress: None,

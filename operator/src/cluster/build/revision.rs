@@ -14,3 +14,13 @@ pub fn revision(template: &PodTemplateSpec, files: &[&str]) -> Result<String, se
     // A byte that no text has ends each part.
     Ok(digest::of(parts.flat_map(|part| part.bytes().chain([0xff]))))
 }
+
+/// Names a pod by that, and by what brokers are to speak among themselves, where that was chosen.
+pub fn speaking(base: &str, protocol_version: Option<&str>) -> String {
+    protocol_version.map_or_else(|| base.to_owned(), |version| format!("{base}/{version}"))
+}
+
+/// Takes such a name apart.
+pub fn parts(revision: &str) -> (&str, Option<&str>) {
+    revision.split_once('/').map_or((revision, None), |(base, version)| (base, Some(version)))
+}

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::pod::pod_template;
-use super::revision::revision;
+use super::revision;
 use super::{meta, selector};
 use crate::cluster::names::{BROKER_LABEL, Component, REVISION_ANNOTATION};
 use crate::cluster::validate::Valid;
@@ -25,7 +25,8 @@ use crate::crd::cluster::Volume;
 pub fn stateful_set(valid: &Valid, broker: i32) -> Result<Option<StatefulSet>, serde_json::Error> {
     let Some(Some(own)) = valid.broker_files.get(&broker) else { return Ok(None) };
     let template = pod_template(valid, broker);
-    let revision = revision(&template, &[&valid.file, own])?;
+    let base = revision::revision(&template, &[&valid.lasting_file, own])?;
+    let revision = revision::speaking(&base, valid.protocol_version.as_deref());
     let mut metadata = meta(valid, valid.names.broker(broker), Component::Broker);
     let of_broker = [(BROKER_LABEL.to_owned(), broker.to_string())];
     metadata.labels.get_or_insert_default().extend(of_broker);
@@ -51,7 +52,8 @@ pub fn stateful_set(valid: &Valid, broker: i32) -> Result<Option<StatefulSet>, s
     }))
 }
 
-fn with_revision(mut template: PodTemplateSpec, revision: String) -> PodTemplateSpec {
+/// Writes to a template what it is called.
+pub fn with_revision(mut template: PodTemplateSpec, revision: String) -> PodTemplateSpec {
     let metadata = template.metadata.get_or_insert_default();
     let annotations = metadata.annotations.get_or_insert_with(BTreeMap::new);
     annotations.insert(REVISION_ANNOTATION.to_owned(), revision);

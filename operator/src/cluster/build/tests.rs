@@ -35,7 +35,7 @@ fn validated(given: &Value, around: &Surroundings) -> Result<Valid, Vec<String>>
     validate(names, "uid".to_owned(), spec(given), &images, around)
 }
 
-fn valid(given: &Value) -> Valid {
+pub(in crate::cluster) fn valid(given: &Value) -> Valid {
     validated(given, &Surroundings::default()).unwrap()
 }
 
@@ -111,8 +111,21 @@ fn settings_are_checked_before_anything_is_made() {
     let words = errors.join("\n");
     assert!(words.contains("num.partitions") && words.contains("num.partition"), "{words}");
     let schema = BTreeMap::from([("num.partition".to_owned(), Change::Restart)]);
-    let around = Surroundings { schema, ..Surroundings::default() };
-    assert!(validated(&wrong, &around).is_ok());
+    let around = Surroundings { schema: schema.clone(), ..Surroundings::default() };
+    let errors = validated(&wrong, &around).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].contains("num.partitions"), "{errors:?}");
+    let theirs = json!({"config": {"num.partition": "1"}});
+    assert!(validated(&theirs, &around).is_ok());
+
+    // Brokers that are upgraded may know it then; those that run on do not.
+    let newer = json!({"config": {"num.partitions": "3"}});
+    let before = validated(&newer, &around).unwrap();
+    let around = Surroundings { schema, image: Some(before.image), ..Surroundings::default() };
+    let errors = validated(&newer, &around).unwrap_err();
+    assert!(errors[0].contains("does not know num.partitions"), "{errors:?}");
+    let throttle = json!({"config": {"leader.replication.throttled.rate": "1"}});
+    let errors = validated(&throttle, &Surroundings::default()).unwrap_err();
+    assert!(errors[0].contains("spec.rebalance.throttle"), "{errors:?}");
 }
 
 /// Restarts and volumes are the operator's to decide: the set does neither by itself.

@@ -21,9 +21,9 @@ use crate::cluster::validate::Valid;
 use crate::crd::cluster::zookeeper::ManagedZooKeeper;
 
 /// By which servers follow their leader.
-const QUORUM_PORT: i32 = 2888;
+pub const QUORUM_PORT: i32 = 2888;
 /// By which they elect one.
-const ELECTION_PORT: i32 = 3888;
+pub const ELECTION_PORT: i32 = 3888;
 
 /// The user and the group of ZooKeeper's image.
 const USER: i64 = 1000;

@@ -28,7 +28,7 @@ use super::describe::settings;
 use super::state::{Asked, State};
 use crate::support::fake::clock::Clock;
 use crate::support::fake::connection::{Connection, Fault};
-use crate::support::fake::record::Call;
+use crate::support::fake::record::{Call, TELL};
 
 /// Half of what a call takes.
 const ONE_WAY: Duration = Duration::from_millis(1);
@@ -184,7 +184,7 @@ impl Port {
         fake.record(Call {
             at: state.now,
             client: client.to_owned(),
-            verb: if is_write { "tell" } else { "ask" },
+            verb: if is_write { TELL } else { "ask" },
             resource: "brokers".to_owned(),
             namespace: state.namespace.clone(),
             name: format!("{}-{broker}", state.name),

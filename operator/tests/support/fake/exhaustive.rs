@@ -9,6 +9,9 @@ use super::Fake;
 use super::connection::{Connection, Fault, Nth};
 use super::snapshot::Snapshot;
 
+/// The operator that is killed.
+const FIRST: &str = "first";
+
 /// What is run; the operator's future may end or not.
 pub(crate) struct Scenario<World, Operator, User> {
     /// Makes the cluster that the operator comes to.
@@ -44,7 +47,7 @@ where
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let fake = (self.world)();
-            let first = fake.connect("first");
+            let first = fake.connect(FIRST);
             if let Some((nth, fault)) = disturbance {
                 first.plan(nth, fault);
             }
@@ -69,8 +72,9 @@ where
         })
     }
 
-    /// Kills the first operator at its first call, its second and so on, each time before the call arrives and after it
-    /// was done, until it makes no more; holds every end against the undisturbed one, and hands it to `check`.
+    /// Kills the first operator at its first call, its second and so on, until it makes no more: after the call was done,
+    /// and, where it asked for a change, before it arrives, too. Holds every end against the undisturbed one, and hands
+    /// it to `check`.
     ///
     /// Returns the number of calls.
     ///
@@ -80,7 +84,7 @@ where
         let undisturbed = self.run(None);
         check(&undisturbed);
         for call in 1.. {
-            for fault in [Fault::KilledBefore, Fault::KilledAfter] {
+            for fault in [Fault::KilledAfter, Fault::KilledBefore] {
                 let end = self.run(Some((Nth::Call(call), fault)));
                 if !end.was_killed {
                     return call - 1;
@@ -94,6 +98,12 @@ where
                     calls.join("\n")
                 );
                 check(&end);
+                // Whether a question was asked or not nobody can tell.
+                let calls = end.fake.calls();
+                let last = calls.iter().rfind(|call| call.client == FIRST);
+                if last.is_some_and(|call| !call.is_write()) {
+                    break;
+                }
             }
         }
         unreachable!("calls end, or the clock does")

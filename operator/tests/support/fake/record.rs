@@ -34,13 +34,16 @@ pub(crate) struct Call {
     pub(crate) has_changed: bool,
 }
 
-/// Verbs that ask for a change.
+/// The verb of a call to somebody else that asks for a change.
+pub(crate) const TELL: &str = "tell";
+
+/// Verbs that ask the server for a change.
 pub(crate) const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
 impl Call {
-    /// Whether it asked for a change.
+    /// Whether it asked for a change, of the server or of somebody else.
     pub(crate) fn is_write(&self) -> bool {
-        WRITES.contains(&self.verb)
+        WRITES.contains(&self.verb) || self.verb == TELL
     }
 }
 

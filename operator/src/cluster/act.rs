@@ -1,0 +1,361 @@
+//! Carries out a decision: its steps one after the other, then what restarts need. Each can be made again.
+
+use std::sync::Arc;
+
+use broker_admin::v1::ConfigureBrokersRequest;
+use kube::{Resource, ResourceExt as _};
+
+use super::FINALIZER;
+use super::context::Context;
+use super::decide::{Decision, Doomed, Rolling, Step};
+use super::dynamic::Difference;
+use super::facts::Facts;
+use super::owned::Cache;
+use super::roll::{self, Next, Said};
+use super::status;
+use super::wanted::Wanted;
+use crate::admin::Verdict;
+use crate::admin::client::{BrokerError, fence};
+use crate::admin::trouble;
+use crate::apply::{Applied, Pass, named};
+use crate::crd::cluster::Cluster;
+use crate::crd::cluster::status::ClusterStatus;
+use crate::crd::condition::harm;
+use crate::error::Error;
+use crate::event::Tale;
+use crate::reason::Reason;
+
+/// How often one look goes on with restarts: leave, what is led, the pod.
+const ROUNDS: usize = 4;
+
+/// One object that something is done about.
+pub(super) struct Act<'a> {
+    pub(super) context: &'a Context,
+    pub(super) pass: &'a Pass,
+    pub(super) facts: &'a Facts,
+    pub(super) decision: &'a Decision,
+    /// As it was written last.
+    pub(super) cluster: Arc<Cluster>,
+    /// Whether anything was written.
+    pub(super) has_written: bool,
+}
+
+impl Act<'_> {
+    /// Carries out every step; returns whether the object is let go of.
+    ///
+    /// # Errors
+    /// Of the first step that did not work; what comes after it was not tried.
+    pub(super) async fn all(&mut self) -> Result<bool, Error> {
+        for step in &self.decision.steps {
+            match step {
+                Step::Hold => self.finalizers(&[FINALIZER]).await?,
+                Step::Note => self.say(None).await?,
+                Step::Configure(broker, difference) => {
+                    self.configure(*broker, difference).await?;
+                }
+                Step::Apply(wanted) => self.apply(wanted).await?,
+                Step::Remove(doomed) => self.remove(doomed).await?,
+                Step::Tell(reason, note) => self.tell(*reason, note.clone()).await,
+                Step::KeepUp => self.keep_up().await?,
+                Step::LetGo => {
+                    self.pass.release(&*self.cluster, FINALIZER).await?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Does what restarts need now; returns what they wait for.
+    ///
+    /// # Errors
+    /// As the API server answers, and brokers that have taken leave back.
+    pub(super) async fn roll(&mut self) -> Result<Option<Next>, Error> {
+        let Some(rolling) = &self.decision.roll else { return Ok(None) };
+        let mut facts = rolling.facts.clone();
+        for _ in 0..ROUNDS {
+            let next = roll::next(&facts);
+            match &next {
+                Next::Done | Next::Wait(_) => return Ok(Some(next)),
+                Next::Acquire { broker, broker_epoch, accepts } => {
+                    self.begin(&next).await?;
+                    let asked = (*broker, *broker_epoch, *accepts);
+                    let verdict = self.acquire(rolling, asked).await?;
+                    if let Verdict::Refused { label, .. } = &verdict {
+                        self.context.session.ground.metrics.permit_refused(label);
+                    }
+                    facts.said = Some(Said { broker: *broker, verdict });
+                }
+                Next::Drain { broker } => {
+                    let still_led = Some(self.drain(*broker).await?);
+                    let verdict = Verdict::Granted { still_led };
+                    facts.said = Some(Said { broker: *broker, verdict });
+                }
+                Next::Delete { broker, uid } => {
+                    self.restart(*broker, uid).await?;
+                    return Ok(Some(next));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has the status say what is decided, and what comes of restarts.
+    ///
+    /// # Errors
+    /// As the API server answers.
+    pub(super) async fn say(&mut self, next: Option<&Next>) -> Result<(), Error> {
+        let now = self.context.session.ground.clock.wall();
+        let before = self.cluster.status.clone().unwrap_or_default();
+        let said = status::status(self.facts, self.decision, next, &before, now);
+        if self.write(&said).await? {
+            self.tell_of_changes(&before, &said).await;
+        }
+        Ok(())
+    }
+
+    /// Has the status say why something could not be done.
+    ///
+    /// # Errors
+    /// As the API server answers.
+    pub(super) async fn trouble(&mut self, error: &Error) -> Result<(), Error> {
+        let now = self.context.session.ground.clock.wall();
+        let before = self.cluster.status.clone().unwrap_or_default();
+        if let Some(said) = status::trouble(self.facts, self.decision, error, &before, now) {
+            self.write(&said).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that a roll begins, or goes on with another broker, before anything is done to one.
+    async fn begin(&mut self, next: &Next) -> Result<(), Error> {
+        let before = self.cluster.status.clone().unwrap_or_default().roll;
+        let now = status::roll(self.facts, self.decision, Some(next), before.as_ref());
+        let who = |roll: &Option<crate::crd::cluster::status::Roll>| {
+            roll.as_ref().map(|roll| (roll.id.clone(), roll.current))
+        };
+        if who(&before) != who(&now) { self.say(Some(next)).await } else { Ok(()) }
+    }
+
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        let Some(upkeep) = &self.facts.upkeep else { return Ok(()) };
+        let brokers = self.context.pool.brokers(&self.cluster);
+        let names = &self.facts.object.names;
+        for tale in upkeep.tales(&self.facts.object.status) {
+            self.pass.tell(tale).await;
+        }
+        self.has_written |= upkeep.carry_out(self.pass, &brokers, names, &self.cluster).await?;
+        Ok(())
+    }
+
+    async fn acquire(
+        &self,
+        rolling: &Rolling,
+        (id, epoch, accepts): (i32, Option<i64>, crate::admin::Accepts),
+    ) -> Result<Verdict, Error> {
+        let brokers = self.context.pool.brokers(&self.cluster);
+        let asked = brokers.controller(|mut broker| {
+            let fence = fence(self.pass.fence());
+            async move { broker.acquire(fence, id, epoch, &rolling.id, accepts).await }
+        });
+        match asked.await {
+            Ok(verdict) => Ok(verdict),
+            Err(error @ BrokerError::Fenced { .. }) => {
+                Err(trouble::of("restart brokers of", &named(&*self.cluster), error))
+            }
+            // Nobody serves: nothing can fall, and who is corrected is to start.
+            Err(_) if self.decision.seen.iter().all(|one| !one.serves()) => {
+                Ok(Verdict::Granted { still_led: Some(0) })
+            }
+            Err(_) => Ok(Verdict::Refused {
+                message: "the controller of the brokers does not answer".to_owned(),
+                partitions: Vec::new(),
+                is_for_ever: false,
+                label: "unreachable",
+            }),
+        }
+    }
+
+    async fn drain(&self, id: i32) -> Result<u32, Error> {
+        let brokers = self.context.pool.brokers(&self.cluster);
+        let asked = brokers.controller(|mut broker| {
+            let fence = fence(self.pass.fence());
+            async move { broker.drain(fence, id).await }
+        });
+        asked
+            .await
+            .map_err(|error| trouble::of("hand over what is led in", &named(&*self.cluster), error))
+    }
+
+    async fn restart(&mut self, broker: i32, uid: &str) -> Result<(), Error> {
+        let pod = self.facts.live.pods.get(&self.facts.object.names.pod(broker));
+        let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
+            return Ok(());
+        };
+        self.tell(Reason::BrokerRestarted, format!("broker {broker} is restarted")).await;
+        self.delete(&self.context.owned.pods, &**pod).await
+    }
+
+    async fn configure(
+        &mut self,
+        broker: Option<i32>,
+        difference: &Difference,
+    ) -> Result<(), Error> {
+        let request = ConfigureBrokersRequest {
+            fence: Some(fence(self.pass.fence())),
+            broker_id: broker,
+            set: difference.set.clone().into_iter().collect(),
+            reset: difference.reset.clone(),
+        };
+        let brokers = self.context.pool.brokers(&self.cluster);
+        let asked = brokers.any(|mut broker| {
+            let request = request.clone();
+            async move { broker.configure_brokers(request).await }
+        });
+        asked.await.map_err(|error| trouble::of("configure", &named(&*self.cluster), error))?;
+        self.has_written = true;
+        let names = difference.names().join(", ");
+        let whose = broker.map_or_else(|| "all brokers".to_owned(), |id| format!("broker {id}"));
+        self.tell(Reason::Configured, format!("settings of {whose} are changed: {names}")).await;
+        Ok(())
+    }
+
+    async fn apply(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        let (owned, live) = (&self.context.owned, &self.facts.live);
+        match wanted {
+            Wanted::Account(one) => {
+                self.put(&owned.accounts, one, live.accounts.get(&one.name_any())).await
+            }
+            Wanted::Policy(one) => {
+                self.put(&owned.policies, one, live.policies.get(&one.name_any())).await
+            }
+            Wanted::ConfigMap(one) => {
+                self.put(&owned.config_maps, one, live.config_maps.get(&one.name_any())).await
+            }
+            Wanted::Service(one) => {
+                self.put(&owned.services, one, live.services.get(&one.name_any())).await
+            }
+            Wanted::Budget(one) => {
+                self.put(&owned.budgets, one, live.budgets.get(&one.name_any())).await
+            }
+            Wanted::Set(one) => self.put(&owned.sets, one, live.sets.get(&one.name_any())).await,
+        }
+    }
+
+    async fn put<K>(
+        &mut self,
+        cache: &Cache<K>,
+        wanted: &K,
+        live: Option<&Arc<K>>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+        K: Send + Sync + 'static,
+    {
+        let live = live.map(|live| &**live);
+        // What is going is made anew once it is gone.
+        if live.is_some_and(|live| live.meta().deletion_timestamp.is_some()) {
+            return Ok(());
+        }
+        if let Applied::Written(written) = self.pass.apply(wanted, live).await? {
+            cache.wrote(live, *written);
+            self.has_written = true;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, doomed: &Doomed) -> Result<(), Error> {
+        let (owned, live) = (&self.context.owned, &self.facts.live);
+        match doomed {
+            Doomed::Service(name) => match live.services.get(name) {
+                Some(one) => self.delete(&owned.services, &**one).await,
+                None => Ok(()),
+            },
+            Doomed::Set(name) => match live.sets.get(name) {
+                Some(one) => self.delete(&owned.sets, &**one).await,
+                None => Ok(()),
+            },
+            Doomed::Claim(name) => match live.claims.get(name) {
+                Some(one) => self.delete(&owned.claims, &**one).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    async fn delete<K>(&mut self, cache: &Cache<K>, live: &K) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        if self.pass.delete(live).await? {
+            cache.removed(live, self.context.session.ground.clock.wall());
+            self.has_written = true;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, said: &ClusterStatus) -> Result<bool, Error> {
+        match self.pass.status(&*self.cluster, said).await? {
+            Applied::Unchanged => Ok(false),
+            Applied::Written(written) => {
+                self.wrote(*written);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn finalizers(&mut self, ours: &[&str]) -> Result<(), Error> {
+        if let Applied::Written(written) = self.pass.finalizers(&*self.cluster, ours).await? {
+            self.wrote(*written);
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, written: Cluster) {
+        let written = Arc::new(written);
+        self.context.latest.lock().wrote(Some(&self.cluster), &written);
+        self.cluster = written;
+        self.has_written = true;
+    }
+
+    async fn tell(&self, reason: Reason, note: String) {
+        self.pass.tell(Tale { reason, action: "Reconcile", note }).await;
+    }
+
+    /// Tells of rolls that begin and end, and of what has come to be wrong.
+    async fn tell_of_changes(&self, before: &ClusterStatus, now: &ClusterStatus) {
+        let metrics = &self.context.session.ground.metrics;
+        match (&before.roll, &now.roll) {
+            (Some(old), Some(new)) if old.id != new.id => {
+                metrics.rolled("superseded");
+                let note =
+                    "the spec has changed: brokers are restarted for that instead".to_owned();
+                self.tell(Reason::RollStarted, note).await;
+            }
+            (None, Some(_)) => {
+                let note = "brokers are restarted, one after the other".to_owned();
+                self.tell(Reason::RollStarted, note).await;
+            }
+            (Some(_), None) => {
+                metrics.rolled("finished");
+                let note = "all brokers are what they should be, and serve".to_owned();
+                self.tell(Reason::RollFinished, note).await;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        let (old, new) = (harm(&before.conditions), harm(&now.conditions));
+        let Some((reason, words)) = new.filter(|_| old != new) else { return };
+        // What others tell of already.
+        let told = [
+            Reason::InvalidSpec,
+            Reason::VolumeLost,
+            Reason::VolumeNotGrowing,
+            Reason::BrokerStays,
+        ];
+        let reason = Reason::of(reason).filter(|reason| !told.contains(reason));
+        if let Some(reason) = reason.filter(|reason| reason.event().is_some()) {
+            self.tell(reason, words.to_owned()).await;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What all looks of one session share.
+//!
+//! Concurrency: short locks, never over a call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::names::Names;
+use super::owned::Owned;
+use super::validate::Images;
+use crate::admin::Schema;
+use crate::admin::pool::Pool;
+use crate::controller::Sight;
+use crate::crd::cluster::Cluster;
+use crate::latest::Latest;
+use crate::session::Session;
+
+/// What looks share.
+pub(super) struct Context {
+    pub(super) session: Session,
+    pub(super) pool: Arc<Pool>,
+    pub(super) images: Images,
+    pub(super) owned: Arc<Owned>,
+    pub(super) latest: Mutex<Latest<Cluster>>,
+    /// What brokers said of their settings, by cluster: for as long as they run that release.
+    schemas: Mutex<BTreeMap<Names, (String, Schema)>>,
+}
+
+impl Context {
+    pub(super) fn new(session: Session, pool: Arc<Pool>, images: Images) -> Self {
+        Self {
+            session,
+            pool,
+            images,
+            owned: Arc::default(),
+            latest: Mutex::default(),
+            schemas: Mutex::default(),
+        }
+    }
+
+    /// Takes in what becomes known of an object.
+    pub(super) fn witness(&self, sight: &Sight<'_, Cluster>) {
+        match sight {
+            Sight::There(cluster) => self.latest.lock().seen(cluster),
+            Sight::Gone(key) => {
+                self.latest.lock().gone(key);
+                let names = Names { cluster: key.1.clone(), namespace: key.0.clone() };
+                self.schemas.lock().remove(&names);
+            }
+        }
+    }
+
+    /// What brokers of this release said of their settings.
+    pub(super) fn schema(&self, names: &Names, version: &str) -> Option<Schema> {
+        let schemas = self.schemas.lock();
+        let (of, schema) = schemas.get(names)?;
+        (of == version).then(|| schema.clone())
+    }
+
+    /// Takes in what they said.
+    pub(super) fn learned(&self, names: &Names, version: &str, schema: &Schema) {
+        self.schemas.lock().insert(names.clone(), (version.to_owned(), schema.clone()));
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads what a decision is made of: what there is in Kubernetes from caches, the rest from brokers.
+//!
+//! Brokers whose pods run are asked all at once, each who it is and how; one of them what it knows of the cluster.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use super::FINALIZER;
+use super::context::Context;
+use super::facts::{Facts, Heard, Live, Object, Said};
+use super::names::{BROKER_LABEL, Names};
+use super::objects::Objects;
+use super::upkeep::{self, Upkeep};
+use crate::admin::client::{Broker, BrokerError};
+use crate::admin::pool::Brokers;
+use crate::crd::cluster::Cluster;
+use crate::error::Error;
+
+/// Whoever is deleted waits in this way for all that it owns.
+const EMPTIED: &str = "foregroundDeletion";
+
+/// Reads.
+pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
+    let object = object(cluster);
+    let key = (object.names.namespace.clone(), object.names.cluster.clone());
+    let live = context.owned.live(&key);
+    // An end depends on nobody's answer.
+    let is_ending = object.is_deleted && !object.spec.deletion_protection;
+    let brokers = context.pool.brokers(cluster);
+    let heard = if is_ending { BTreeMap::new() } else { heard(&brokers, &live).await };
+    let said = said(context, &object.names, &brokers, &heard).await;
+    Facts {
+        object,
+        images: context.images.clone(),
+        live,
+        heard,
+        said,
+        upkeep: None,
+        now: context.session.ground.clock.wall().as_second(),
+    }
+}
+
+/// Reads and decides what is about members, volumes and places. `may_move`: why nothing may be begun just now, if so.
+///
+/// # Errors
+/// As the API server answers, or a broker that answers what it should not.
+pub(super) async fn upkeep(
+    context: &Context,
+    cluster: &Cluster,
+    facts: &Facts,
+    may_move: Result<(), String>,
+) -> Result<Upkeep, Error> {
+    let (client, names) = (&context.session.ground.client, &facts.object.names);
+    let objects = Objects::of(client, &facts.live, names, &facts.object.spec).await?;
+    let brokers = context.pool.brokers(cluster);
+    upkeep::consider(client, &brokers, names, cluster, objects, may_move).await
+}
+
+fn object(cluster: &Cluster) -> Object {
+    let has = |name: &str| cluster.finalizers().iter().any(|one| one == name);
+    Object {
+        names: Names {
+            cluster: cluster.name_any(),
+            namespace: cluster.namespace().unwrap_or_default(),
+        },
+        uid: cluster.uid().unwrap_or_default(),
+        generation: cluster.metadata.generation.unwrap_or_default(),
+        is_deleted: cluster.metadata.deletion_timestamp.is_some(),
+        is_emptied: has(EMPTIED),
+        has_finalizer: has(FINALIZER),
+        spec: cluster.spec.clone(),
+        status: cluster.status.clone().unwrap_or_default(),
+    }
+}
+
+async fn heard(brokers: &Brokers, live: &Live) -> BTreeMap<i32, Heard> {
+    let ids = live.pods.values().filter_map(|pod| running(pod));
+    let asked = ids.map(async |id| {
+        let mut broker = brokers.broker(id).ok()?;
+        let identity = broker.identity().await.ok()?;
+        // Whoever tells who it is, and not how, is there all the same.
+        let health = broker.health().await.ok().flatten();
+        Some((id, Heard { identity, health }))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// The broker of a pod that has a process.
+fn running(pod: &Pod) -> Option<i32> {
+    let phase = pod.status.as_ref()?.phase.as_deref()?;
+    let id = pod.labels().get(BROKER_LABEL)?.parse().ok()?;
+    (phase == "Running").then_some(id)
+}
+
+async fn said(
+    context: &Context,
+    names: &Names,
+    brokers: &Brokers,
+    heard: &BTreeMap<i32, Heard>,
+) -> Result<Said, String> {
+    let mut why = "no broker answers".to_owned();
+    let registered = heard.iter().filter(|(_, heard)| heard.identity.broker_epoch >= 0);
+    for (id, heard) in registered {
+        let Ok(broker) = brokers.broker(*id) else { continue };
+        match ask(context, names, broker, &heard.identity.version).await {
+            Ok(said) => return Ok(said),
+            Err(BrokerError::Lacks { call, .. }) => {
+                why = format!("the brokers are too old: they lack {call}");
+            }
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+async fn ask(
+    context: &Context,
+    names: &Names,
+    mut broker: Broker,
+    version: &str,
+) -> Result<Said, BrokerError> {
+    let cluster = broker.cluster().await?;
+    let schema = match context.schema(names, version) {
+        Some(schema) => schema,
+        None => {
+            let schema = broker.schema().await?;
+            context.learned(names, version, &schema);
+            schema
+        }
+    };
+    Ok(Said { cluster, schema })
+}

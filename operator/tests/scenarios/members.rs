@@ -1,0 +1,96 @@
+//! Brokers come and go, volumes grow, pods hear where they are.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use operator::topic;
+use serde_json::{Value, json};
+
+use super::keeper;
+use super::stage::{self, Stage, pass};
+use super::support::fake::Fake;
+use super::support::fake::exhaustive::{End, Scenario};
+
+fn stage() -> Stage {
+    Stage::new(|pool| vec![topic::controller(pool.clone()), keeper::controller(pool)])
+}
+
+/// Three brokers that are to be, and a topic of nine partitions with three replicas each.
+fn world(stage: &Stage) -> Fake {
+    let fake = stage.world();
+    fake.create(stage::cluster(json!({})));
+    fake.create(stage::topic("a", json!({ "partitions": 9 })));
+    fake
+}
+
+fn spec(fake: &Fake, field: &str, value: impl Into<Value>) {
+    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
+}
+
+fn status(fake: &Fake) -> Value {
+    fake.get("clusters", "default", "orders").unwrap()["status"].clone()
+}
+
+fn names(fake: &Fake, resource: &str) -> Vec<String> {
+    let name = |one: Value| one["metadata"]["name"].as_str().unwrap().to_owned();
+    fake.list(resource, "default").into_iter().map(name).collect()
+}
+
+/// How many replicas each broker holds.
+fn held(stage: &Stage) -> BTreeMap<i32, usize> {
+    let mut held = BTreeMap::new();
+    stage.model().with(|state| {
+        for (_, _, partition) in state.tree.partitions() {
+            for id in &partition.replicas {
+                *held.entry(*id).or_default() += 1;
+            }
+        }
+    });
+    held
+}
+
+/// Runs once; then kills the operator at every call where `is_exhaustive`.
+fn play(stage: &Stage, user: impl AsyncFn(Fake), is_exhaustive: bool, check: impl Fn(&End)) {
+    let scenario = Scenario {
+        world: || world(stage),
+        operator: async |connection| stage.operate(connection).await,
+        user,
+        quiet: Duration::from_secs(60),
+        ignored: &["events.events.k8s.io"],
+    };
+    let check = |end: &End| {
+        stage.model().assert_sound();
+        check(end);
+    };
+    let start = Instant::now();
+    if is_exhaustive {
+        let calls = scenario.kill_at_every_call(check);
+        eprintln!("{calls} calls, {:?}", start.elapsed());
+    } else {
+        check(&scenario.run(None));
+    }
+}
+
+/// Three become five, and what is there is spread; five become three, and what leaves is on the others.
+#[test]
+fn brokers_come_and_go_with_what_lies_on_them() {
+    let stage = stage();
+    let user = async |fake: Fake| {
+        pass(60).await;
+        assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
+        spec(&fake, "brokers", 5);
+        pass(300).await;
+        let spread: Vec<usize> = held(&stage).into_values().collect();
+        assert!(spread.len() == 5 && spread.iter().all(|one| (5..=6).contains(one)), "{spread:?}");
+        assert!(status(&fake)["plan"].is_null(), "{}", status(&fake));
+        spec(&fake, "brokers", 3);
+        pass(300).await;
+    };
+    play(&stage, user, false, |end| {
+        assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
+        assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-1", "orders-2"]);
+        assert!(status(&end.fake)["drains"].is_null(), "{}", status(&end.fake));
+        assert_eq!(names(&end.fake, "persistentvolumeclaims").len(), 5, "they are retained");
+        assert_eq!(stage.count("ForgetBroker", |asked| asked.has_changed), 2);
+    });
+}
