@@ -413,17 +413,19 @@ impl BrokerConfig {
     /// Lists the settings of the file and the arguments, as written. Passwords are left out, and so is what
     /// is set for a plug-in or one listener, of which nobody knows what is secret.
     pub fn static_settings(&self) -> BTreeMap<String, String> {
-        let is_shown = |name: &str| {
-            key::broker(name).is_ok_and(|key| key.name == name && key.kind != key::Kind::Password)
-        };
         let written = self.layers.static_broker.iter().filter(|(name, _)| is_shown(name));
         written.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// Names all settings of the file and the arguments by 16 hexadecimal digits: FNV-1a over keys and values, each
-    /// with its length. It tells two starts apart, and guards against nobody.
+    /// Names the settings of the file and the arguments by 16 hexadecimal digits: FNV-1a over keys and values, each
+    /// with its length. Of what [`Self::static_settings`] leaves out it has the keys alone: a short digest would give a
+    /// weak password away.
     pub fn static_digest(&self) -> String {
-        let texts = self.layers.static_broker.iter().flat_map(|(key, value)| [key, value]);
+        let texts = self
+            .layers
+            .static_broker
+            .iter()
+            .flat_map(|(name, value)| [name.as_str(), if is_shown(name) { value } else { "" }]);
         let bytes = texts
             .flat_map(|text| (text.len() as u64).to_be_bytes().into_iter().chain(text.bytes()));
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -584,6 +586,11 @@ impl BrokerConfig {
         }
         Ok(())
     }
+}
+
+/// Whether a setting may be shown to who asks.
+fn is_shown(name: &str) -> bool {
+    key::broker(name).is_ok_and(|key| key.name == name && key.kind != key::Kind::Password)
 }
 
 /// Finds the row of a key, for documentation and scope.

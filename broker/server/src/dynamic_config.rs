@@ -561,10 +561,10 @@ mod tests {
             std::future::ready(outcome)
         };
         let settings = BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]);
-        let entity = Entity::Topic("t".to_owned());
+        let (entity, terms) = (Entity::Topic("t".to_owned()), Terms::default());
         tokio::select! {
             () = dynamic.follow_through(&sessions, carry_on) => {}
-            done = dynamic.replace(&entity, settings, None, &Terms::default()) => done.unwrap(),
+            done = dynamic.replace(&entity, settings, None, &terms) => done.unwrap(),
         }
         let change = Applied::Topic("t".to_owned());
         assert_eq!(*calls.borrow(), [(change.clone(), 0), (change, 0)]);
