@@ -20,7 +20,8 @@
 //! everybody may write to it, whatever `fsGroup` says.
 //!
 //! Reading path: [`layout`] (addresses and directories), [`cell`], [`control_plane`] and [`node`] (what is
-//! started with what), [`part`] (a component that is kept up), `client` (kubectl, waiting), `faults`.
+//! started with what), [`part`] (a component that is kept up), `client` (kubectl, waiting), `faults`, [`ottla`] (what
+//! is ours in it).
 //!
 //! Logs are `target/e2e/logs/kubernetes-NAME-COMPONENT.log`.
 
@@ -33,6 +34,7 @@ pub mod images;
 pub mod layout;
 pub mod leftover;
 pub mod node;
+pub mod ottla;
 pub mod part;
 mod pki;
 pub mod relay;

@@ -12,7 +12,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{debian, fingerprint, install as install_dir, installed, step, step_within};
+use super::{
+    debian, fingerprint, install as install_dir, installed, java, maven, step, step_within,
+};
 use crate::deadline::Stopwatch;
 use crate::workspace;
 
@@ -194,6 +196,8 @@ pub fn install() -> Result<()> {
     }
     outcome?;
     println!("tools: pause in {}", install_pause()?.display());
+    println!("tools: ZooKeeper in {}", maven::install_zookeeper()?.display());
+    println!("tools: a Java runtime in {}", java::install()?.display());
     Ok(())
 }
 
