@@ -24,17 +24,27 @@ use crate::net::side_port::{self, Terms};
 use crate::tasks::Tasks;
 
 mod about;
+mod change;
+mod cluster;
+mod configure;
 mod connections;
 mod cordon;
 mod feed;
 mod fence;
+mod forget;
+mod moves;
 mod office;
 mod permit;
+mod refusal;
 mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod throttles;
 mod topic;
+mod topics;
+mod tree;
+mod watched;
 
 use connections::Limits;
 use feed::Feed;
@@ -152,7 +162,12 @@ impl Shared {
 
     /// The broker's parts.
     fn ready(&self) -> Result<&Context, Status> {
-        self.context().ok_or_else(|| {
+        self.shared_context().map(|context| &**context)
+    }
+
+    /// The same, to be kept by a task.
+    fn shared_context(&self) -> Result<&Arc<Context>, Status> {
+        self.context.get().ok_or_else(|| {
             let reason = self.stage.phase().reason().unwrap_or("starting");
             Status::unavailable(format!("the broker is not ready: {reason}; ask again"))
         })

@@ -78,6 +78,18 @@ pub struct RequestContext<'a> {
     pub peer: &'a Peer,
 }
 
+/// Bytes of a client's name for itself that are kept beside what it has changed.
+const AUTHOR_MAX: usize = 253;
+
+impl RequestContext<'_> {
+    /// Says who asks, for people: no client proves who it is.
+    pub(crate) fn author(&self) -> String {
+        let end = self.client_id.floor_char_boundary(AUTHOR_MAX);
+        let client = &self.client_id[..end];
+        format!("User:ANONYMOUS, client {client:?}, host {}", self.peer.host)
+    }
+}
+
 /// A boxed future that owns all it needs.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 

@@ -29,6 +29,10 @@ use broker_zookeeper::error::TreeError;
 
 use crate::clock::SharedClock;
 
+mod terms;
+
+pub use terms::Terms;
+
 /// The broker's configuration as it is now.
 pub type SharedConfig = Arc<ArcSwap<BrokerConfig>>;
 
@@ -61,7 +65,8 @@ pub enum Entity {
 }
 
 impl Entity {
-    fn path(&self) -> String {
+    /// Returns where its settings are.
+    pub fn path(&self) -> String {
         match self {
             Self::Topic(topic) => path::topic_config(topic),
             Self::Broker(id) => path::broker_config(Some(*id)),
@@ -69,9 +74,14 @@ impl Entity {
         }
     }
 
-    /// Reads the path of a notification; `None` for kinds that are not served yet.
-    fn of_change(change: &ConfigChange) -> Option<Self> {
-        let (kind, name) = change.entity_path.split_once('/')?;
+    /// Returns where its settings are, below `/config`.
+    pub fn below(&self) -> String {
+        self.path().trim_start_matches("/config/").to_owned()
+    }
+
+    /// Reads a path below `/config`; `None` for kinds that are not served yet.
+    pub fn at(below: &str) -> Option<Self> {
+        let (kind, name) = below.split_once('/')?;
         match (kind, name) {
             ("topics", topic) => Some(Self::Topic(topic.to_owned())),
             ("brokers", path::DEFAULT_ENTITY) => Some(Self::AllBrokers),
@@ -133,10 +143,16 @@ impl DynamicConfig {
         &self,
         entity: &Entity,
     ) -> Result<(BTreeMap<String, String>, Option<i32>), TreeError> {
+        let (node, version) = self.node(entity).await?;
+        Ok((node.config, version))
+    }
+
+    /// Returns an entity's own settings and who wrote them, with the version of their node if it exists.
+    pub async fn node(&self, entity: &Entity) -> Result<(Config, Option<i32>), TreeError> {
         let path = entity.path();
         match self.store.get(&path).await {
-            Ok((data, stat)) => Ok((Config::decode(&path, &data)?.config, Some(stat.version))),
-            Err(StoreError::NoNode { .. }) => Ok((BTreeMap::new(), None)),
+            Ok((data, stat)) => Ok((Config::decode(&path, &data)?, Some(stat.version))),
+            Err(StoreError::NoNode { .. }) => Ok((Config::new(BTreeMap::new()), None)),
             Err(error) => Err(error.into()),
         }
     }
@@ -226,12 +242,15 @@ impl DynamicConfig {
         entity: &Entity,
         settings: BTreeMap<String, String>,
         version: Option<i32>,
+        terms: &Terms,
     ) -> Result<(), TreeError> {
+        let author = terms.author.clone().filter(|_| matches!(entity, Entity::Topic(_)));
+        let data = Config::new(settings).by(author).encode();
         let announced = loop {
-            match self.write(entity, &settings, version).await {
+            match self.write(entity, &data, version, &terms.conditions).await {
                 Ok(announced) => break announced,
                 Err(TreeError::Store(StoreError::ConnectionLoss)) => {
-                    if let Some(announced) = self.settle(entity, &settings, version).await? {
+                    if let Some(announced) = self.settle(entity, &data, version).await? {
                         break announced;
                     }
                 }
@@ -251,22 +270,22 @@ impl DynamicConfig {
     async fn write(
         &self,
         entity: &Entity,
-        settings: &BTreeMap<String, String>,
+        data: &[u8],
         version: Option<i32>,
+        conditions: &[Op],
     ) -> Result<Option<i64>, TreeError> {
-        let path = entity.path();
-        let below = path.trim_start_matches("/config/").to_owned();
-        let data = Config::new(settings.clone()).encode();
+        let (path, data) = (entity.path(), data.to_vec());
         let write = match version {
             Some(_) => Op::Set { path, data, version },
             None => Op::Create { path, data, mode: CreateMode::Persistent },
         };
         let notify = Op::Create {
             path: path::config_change(),
-            data: ConfigChange { entity_path: below }.encode(),
+            data: ConfigChange { entity_path: entity.below() }.encode(),
             mode: CreateMode::PersistentSequential,
         };
-        let results = self.store.multi(vec![write, notify]).await?;
+        let ops = conditions.iter().cloned().chain([write, notify]);
+        let results = self.store.multi(ops.collect()).await?;
         Ok(results.iter().rev().find_map(|result| match result {
             OpResult::Created { path, .. } => number(path),
             OpResult::Set { .. } | OpResult::Deleted | OpResult::Checked => None,
@@ -278,13 +297,13 @@ impl DynamicConfig {
     async fn settle(
         &self,
         entity: &Entity,
-        settings: &BTreeMap<String, String>,
+        data: &[u8],
         version: Option<i32>,
     ) -> Result<Option<Option<i64>>, TreeError> {
-        let (path, data) = (entity.path(), Config::new(settings.clone()).encode());
+        let path = entity.path();
         let outcome = match version {
-            Some(version) => settle::replaced(&*self.store, &path, &data, version).await?,
-            None => settle::created(&*self.store, &path, &data, CreateMode::Persistent).await?,
+            Some(version) => settle::replaced(&*self.store, &path, data, version).await?,
+            None => settle::created(&*self.store, &path, data, CreateMode::Persistent).await?,
         };
         match outcome {
             Outcome::Done(_) => {
@@ -397,7 +416,7 @@ impl DynamicConfig {
         let path = format!("{}/{name}", path::CONFIG_CHANGES);
         match self.store.get(&path).await {
             Ok((data, _)) => match ConfigChange::decode(&path, &data) {
-                Ok(change) => Ok(Entity::of_change(&change)),
+                Ok(change) => Ok(Entity::at(&change.entity_path)),
                 Err(error) => {
                     warn!(%error, "notification ignored");
                     Ok(None)
@@ -510,11 +529,14 @@ mod tests {
         let dynamic = Arc::new(dynamic);
         let (follow, mut seen) = followed(&dynamic, &sessions);
         let settings = BTreeMap::from([("log.retention.ms".to_owned(), "7200000".to_owned())]);
-        dynamic.replace(&Entity::AllBrokers, settings, None).await.unwrap();
+        dynamic.replace(&Entity::AllBrokers, settings, None, &Terms::default()).await.unwrap();
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 7_200_000);
         assert_eq!(seen.recv().await, Some(Applied::Broker));
         let settings = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
-        dynamic.replace(&Entity::Topic("t".to_owned()), settings, None).await.unwrap();
+        dynamic
+            .replace(&Entity::Topic("t".to_owned()), settings, None, &Terms::default())
+            .await
+            .unwrap();
         assert_eq!(dynamic.topic("t").await.unwrap().retention_ms, 5);
         assert_eq!(seen.recv().await, Some(Applied::Topic("t".to_owned())));
         follow.abort();
@@ -566,7 +588,7 @@ mod tests {
             let entity = Entity::Topic(topic.to_owned());
             let settings = BTreeMap::from([("retention.ms".to_owned(), version.to_string())]);
             let version = (version == 2).then_some(0);
-            dynamic.replace(&entity, settings, version).await.unwrap();
+            dynamic.replace(&entity, settings, version, &Terms::default()).await.unwrap();
             let applied = Applied::Topic(topic.to_owned());
             while seen.recv().await.unwrap() != applied {}
             tree.expire(sessions.current().session_id()).await;
@@ -594,7 +616,10 @@ mod tests {
         for (hours, version) in [(2, None), (3, Some(0))] {
             let ms = (hours * 3_600_000).to_string();
             let settings = BTreeMap::from([("log.retention.ms".to_owned(), ms)]);
-            dynamic.replace(&Entity::AllBrokers, settings, version).await.unwrap();
+            dynamic
+                .replace(&Entity::AllBrokers, settings, version, &Terms::default())
+                .await
+                .unwrap();
             let began = SystemClock.now();
             while seen.try_recv() != Ok(Applied::Broker) {
                 assert!(SystemClock.now() - began < LIMIT, "nobody looks");
@@ -624,17 +649,26 @@ mod tests {
         });
         let settings = || BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         for topic in ["a", "b"] {
-            dynamic.replace(&Entity::Topic(topic.to_owned()), settings(), None).await.unwrap();
+            dynamic
+                .replace(&Entity::Topic(topic.to_owned()), settings(), None, &Terms::default())
+                .await
+                .unwrap();
         }
         assert_eq!(dynamic.announced().await.unwrap().len(), 2);
         clock.advance(NOTIFICATION_LIFE * 2);
         let mut changes = store.watch(path::CONFIG_CHANGES, WatchMode::Persistent).await.unwrap();
-        dynamic.replace(&Entity::Topic("c".to_owned()), settings(), None).await.unwrap();
+        dynamic
+            .replace(&Entity::Topic("c".to_owned()), settings(), None, &Terms::default())
+            .await
+            .unwrap();
         while !dynamic.announced().await.unwrap().is_empty() {
             assert_eq!(changes.next().await.kind, EventKind::ChildrenChanged);
         }
         // Numbers go on, so the next change is seen.
-        dynamic.replace(&Entity::Topic("d".to_owned()), settings(), None).await.unwrap();
+        dynamic
+            .replace(&Entity::Topic("d".to_owned()), settings(), None, &Terms::default())
+            .await
+            .unwrap();
         assert!(*dynamic.applied.borrow() >= 4);
         follow.abort();
     }

@@ -20,6 +20,7 @@ pub mod preferred_election;
 pub mod producer_id_block;
 pub mod reassignment;
 pub mod standing;
+pub mod throttles;
 pub mod topic;
 
 use std::collections::BTreeSet;

@@ -44,6 +44,8 @@ pub const STANDING: &str = "/ottla/standing";
 pub const OPERATOR: &str = "/ottla/operator";
 /// Brokers that get no new replicas: ours, not Kafka's. It is there before the first is cordoned.
 pub const CORDONED: &str = "/ottla/cordoned";
+/// Settings that were set for the sake of moves: ours, not Kafka's. Its parents are made on need.
+pub const THROTTLES: &str = "/ottla/throttles";
 /// The name that stands for all entities of a kind.
 pub const DEFAULT_ENTITY: &str = "<default>";
 

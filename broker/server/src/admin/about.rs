@@ -6,7 +6,8 @@ use std::time::Instant;
 use broker_admin::v1::{
     Health, Identity, MeasureMovesRequest, MeasureMovesResponse, Phase as PhaseCode,
 };
-use broker_config::broker::BrokerConfig;
+use broker_config::broker::{BrokerConfig, OLDEST_RELEASE};
+use broker_config::release::Release;
 use broker_protocol::quantity::BrokerId;
 
 use crate::context::Context;
@@ -31,9 +32,15 @@ pub(super) fn identity(
         static_settings: config.static_settings().into_iter().collect(),
         instance: config.admin_instance.clone(),
         controller_id: controller.map_or(-1, |controller| controller.0),
-        configuration_digest: String::new(),
-        inter_broker_protocols: Vec::new(),
+        configuration_digest: config.static_digest(),
+        inter_broker_protocols: inter_broker_protocols(),
     }
+}
+
+/// What it can speak with other brokers, oldest first.
+fn inter_broker_protocols() -> Vec<String> {
+    let all = Release::ALL.iter().filter(|release| **release >= OLDEST_RELEASE);
+    all.map(ToString::to_string).collect()
 }
 
 /// How the broker is now; without a context it has no partitions yet.

@@ -53,7 +53,7 @@ pub(super) async fn set(
                 return Ok(SetCordonResponse { cordoned_brokers });
             }
             Err(StoreError::BadVersion { path, .. }) if path == path::OPERATOR => {
-                return Err(Status::unavailable("another operator has come: ask again"));
+                return Err(super::refusal::overtaken());
             }
             // Another call was first, or this one was.
             Err(

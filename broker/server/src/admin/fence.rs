@@ -28,6 +28,11 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
+    /// Its identity, for people.
+    pub(super) fn holder(&self) -> &str {
+        &self.holder
+    }
+
     /// Returns what fails a transaction once another operator has come.
     pub(super) fn is_newest(&self) -> Op {
         Op::Check { path: path::OPERATOR.to_owned(), version: self.version }

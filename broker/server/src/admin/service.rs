@@ -22,10 +22,16 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Shared, about, cordon, feed, permit, settings, topic};
+use super::{
+    Shared, about, change, cluster, configure, cordon, feed, forget, moves, permit, settings,
+    throttles, topic, topics, unavailable, watched,
+};
 
 /// What is told, one after the other.
 type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Topics that are read ahead of whoever they are told to.
+const TOPICS_AHEAD: usize = 16;
 
 /// The service, over what every call can reach.
 #[derive(Debug)]
@@ -116,78 +122,104 @@ impl Admin for Service {
 
     async fn describe_topics(
         &self,
-        _: Request<DescribeTopicsRequest>,
+        request: Request<DescribeTopicsRequest>,
     ) -> Result<Response<Self::DescribeTopicsStream>, Status> {
-        Err(Status::unimplemented("DescribeTopics"))
+        let context = Arc::clone(self.0.shared_context()?);
+        let names = request.into_inner().names;
+        let (told, heard) = mpsc::channel(TOPICS_AHEAD);
+        self.0.tasks.spawn("admin", topics::tell(context, names, told));
+        Ok(Response::new(Box::pin(ReceiverStream::new(heard))))
     }
 
     async fn watch_topics(
         &self,
         _: Request<WatchTopicsRequest>,
     ) -> Result<Response<Self::WatchTopicsStream>, Status> {
-        Err(Status::unimplemented("WatchTopics"))
+        let store = Arc::clone(self.0.ready()?.admin.store());
+        let (told, heard) = mpsc::channel(1);
+        let end = self.0.tasks.shutdown_token();
+        self.0.tasks.spawn("admin", watched::tell(store, told, end));
+        Ok(Response::new(Box::pin(ReceiverStream::new(heard))))
     }
 
     async fn describe_cluster(
         &self,
         _: Request<DescribeClusterRequest>,
     ) -> Result<Response<DescribeClusterResponse>, Status> {
-        Err(Status::unimplemented("DescribeCluster"))
+        let context = self.0.ready()?;
+        let described = cluster::describe(&**context.admin.store(), &context.cluster_id).await;
+        described.map(Response::new).map_err(unavailable)
     }
 
     async fn create_topic(
         &self,
-        _: Request<CreateTopicRequest>,
+        request: Request<CreateTopicRequest>,
     ) -> Result<Response<CreateTopicResponse>, Status> {
-        Err(Status::unimplemented("CreateTopic"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        change::create(context, &operator, request).await.map(Response::new)
     }
 
     async fn grow_topic(
         &self,
-        _: Request<GrowTopicRequest>,
+        request: Request<GrowTopicRequest>,
     ) -> Result<Response<GrowTopicResponse>, Status> {
-        Err(Status::unimplemented("GrowTopic"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        change::grow(context, &operator, request).await.map(Response::new)
     }
 
     async fn reassign_partitions(
         &self,
-        _: Request<ReassignPartitionsRequest>,
+        request: Request<ReassignPartitionsRequest>,
     ) -> Result<Response<ReassignPartitionsResponse>, Status> {
-        Err(Status::unimplemented("ReassignPartitions"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        moves::reassign(context, &operator, request).await.map(Response::new)
     }
 
     async fn clear_throttles(
         &self,
-        _: Request<ClearThrottlesRequest>,
+        request: Request<ClearThrottlesRequest>,
     ) -> Result<Response<ClearThrottlesResponse>, Status> {
-        Err(Status::unimplemented("ClearThrottles"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        throttles::clear(context, &operator, request).await.map(Response::new)
     }
 
     async fn configure_topic(
         &self,
-        _: Request<ConfigureTopicRequest>,
+        request: Request<ConfigureTopicRequest>,
     ) -> Result<Response<ConfigureTopicResponse>, Status> {
-        Err(Status::unimplemented("ConfigureTopic"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        configure::topic(context, &operator, request).await.map(Response::new)
     }
 
     async fn delete_topic(
         &self,
-        _: Request<DeleteTopicRequest>,
+        request: Request<DeleteTopicRequest>,
     ) -> Result<Response<DeleteTopicResponse>, Status> {
-        Err(Status::unimplemented("DeleteTopic"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        change::delete(context, &operator, request).await.map(Response::new)
     }
 
     async fn configure_brokers(
         &self,
-        _: Request<ConfigureBrokersRequest>,
+        request: Request<ConfigureBrokersRequest>,
     ) -> Result<Response<ConfigureBrokersResponse>, Status> {
-        Err(Status::unimplemented("ConfigureBrokers"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        configure::brokers(context, &operator, request).await.map(Response::new)
     }
 
     async fn forget_broker(
         &self,
-        _: Request<ForgetBrokerRequest>,
+        request: Request<ForgetBrokerRequest>,
     ) -> Result<Response<ForgetBrokerResponse>, Status> {
-        Err(Status::unimplemented("ForgetBroker"))
+        let mut request = request.into_inner();
+        let (context, operator) = self.0.admit(request.fence.take()).await?;
+        forget::forget(&**context.admin.store(), &operator, &request).await.map(Response::new)
     }
 }

@@ -30,6 +30,7 @@ pub(super) async fn check(
         replication_factor: (factor != 0).then_some(factor),
         assignment: (!chosen.is_empty()).then_some(chosen),
         config: request.configuration.into_iter().collect(),
+        author: None,
     };
     let mut time = RequestTime::new(LIMIT);
     let checked = context.admin.check_topic(&new, &mut time).await;

@@ -14,10 +14,13 @@ impl From<&AdminError> for ErrorCode {
     fn from(error: &AdminError) -> Self {
         match error {
             AdminError::Name(_) | AdminError::Collision { .. } => Self::InvalidTopicException,
-            AdminError::Exists(_) => Self::TopicAlreadyExists,
+            AdminError::Exists(_) | AdminError::Going(_) | AdminError::IdTaken { .. } => {
+                Self::TopicAlreadyExists
+            }
             AdminError::Unknown(_) => Self::UnknownTopicOrPartition,
             AdminError::PartitionCount { .. }
             | AdminError::NotMore { .. }
+            | AdminError::Otherwise { .. }
             | AdminError::Fewer { .. } => Self::InvalidPartitions,
             AdminError::ReplicationFactor { .. }
             | AdminError::Placement(PlacementError::TooFewBrokers { .. }) => {
@@ -25,16 +28,17 @@ impl From<&AdminError> for ErrorCode {
             }
             // Kafka's code for it too.
             AdminError::Placement(PlacementError::Racks { .. }) => Self::UnknownServerError,
-            AdminError::Assignment(_) | AdminError::AssignmentCount { .. } => {
-                Self::InvalidReplicaAssignment
-            }
+            AdminError::Assignment(_)
+            | AdminError::Closed(_)
+            | AdminError::AssignmentCount { .. } => Self::InvalidReplicaAssignment,
             AdminError::Moving(_) => Self::ReassignmentInProgress,
             AdminError::Both => Self::InvalidRequest,
             AdminError::Config(_) => Self::InvalidConfig,
             AdminError::DeletionDisabled => Self::TopicDeletionDisabled,
-            AdminError::TimedOut(_) | AdminError::Silent(_) | AdminError::Cordoned => {
-                Self::RequestTimedOut
-            }
+            AdminError::TimedOut(_)
+            | AdminError::Silent(_)
+            | AdminError::Cordoned
+            | AdminError::Fenced => Self::RequestTimedOut,
             AdminError::Tree(error) => of_tree(error),
         }
     }

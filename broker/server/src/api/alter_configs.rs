@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use broker_config::dynamic::Layers;
 use broker_config::error::ConfigError;
 use broker_config::topic::TopicConfig;
 use broker_protocol::error_code::ErrorCode;
@@ -13,7 +12,7 @@ use super::RequestContext;
 use super::describe_configs::{ResourceError, entity};
 use crate::context::Context;
 
-use crate::dynamic_config::Entity;
+use crate::dynamic_config::{Entity, Terms};
 use crate::request_time::{RequestTime, TreeSilent};
 use broker_zookeeper::error::TreeError;
 
@@ -53,7 +52,7 @@ enum Operation {
 pub(crate) async fn alter_configs(
     context: &Context,
     request: alter_configs::AlterConfigsRequest<'_>,
-    _rc: &RequestContext<'_>,
+    rc: &RequestContext<'_>,
 ) -> alter_configs::AlterConfigsResponse<'static> {
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
@@ -63,7 +62,7 @@ pub(crate) async fn alter_configs(
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            time.tree(replace(context, resource, request.validate_only)).await
+            time.tree(replace(context, resource, request.validate_only, rc)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(alter_configs::AlterConfigsResourceResponse {
@@ -80,7 +79,7 @@ pub(crate) async fn alter_configs(
 pub(crate) async fn incremental_alter_configs(
     context: &Context,
     request: incremental_alter_configs::IncrementalAlterConfigsRequest<'_>,
-    _rc: &RequestContext<'_>,
+    rc: &RequestContext<'_>,
 ) -> incremental_alter_configs::IncrementalAlterConfigsResponse<'static> {
     let mut responses = Vec::with_capacity(request.resources.len());
     let resources = request.resources.iter();
@@ -90,7 +89,7 @@ pub(crate) async fn incremental_alter_configs(
         let outcome = if repeated.contains(&(resource.resource_type, &*resource.resource_name)) {
             Err(AlterError::Repeated)
         } else {
-            time.tree(change(context, resource, request.validate_only)).await
+            time.tree(change(context, resource, request.validate_only, rc)).await
         };
         let (error_code, error_message) = answer(outcome);
         responses.push(incremental_alter_configs::AlterConfigsResourceResponse {
@@ -124,6 +123,7 @@ async fn replace(
     context: &Context,
     resource: &alter_configs::AlterConfigsResource<'_>,
     validate_only: bool,
+    rc: &RequestContext<'_>,
 ) -> Result<(), AlterError> {
     let entity = entity(context, resource.resource_type, &resource.resource_name)?;
     let mut settings = BTreeMap::new();
@@ -135,13 +135,14 @@ async fn replace(
         }
     }
     let (_, version) = context.dynamic_config.overrides(&entity).await?;
-    write(context, &entity, settings, version, validate_only).await
+    write(context, &entity, settings, version, validate_only, rc).await
 }
 
 async fn change(
     context: &Context,
     resource: &incremental_alter_configs::AlterConfigsResource<'_>,
     validate_only: bool,
+    rc: &RequestContext<'_>,
 ) -> Result<(), AlterError> {
     let entity = entity(context, resource.resource_type, &resource.resource_name)?;
     let (mut settings, version) = context.dynamic_config.overrides(&entity).await?;
@@ -160,7 +161,7 @@ async fn change(
         };
         step(context, &entity, &mut settings, key, operation, config.value.as_deref())?;
     }
-    write(context, &entity, settings, version, validate_only).await
+    write(context, &entity, settings, version, validate_only, rc).await
 }
 
 fn step(
@@ -225,18 +226,12 @@ async fn write(
     settings: BTreeMap<String, String>,
     version: Option<i32>,
     validate_only: bool,
+    rc: &RequestContext<'_>,
 ) -> Result<(), AlterError> {
-    match entity {
-        Entity::Topic(_) => drop(TopicConfig::resolve(&context.config.load(), &settings)?),
-        Entity::Broker(_) | Entity::AllBrokers => {
-            let for_all = *entity == Entity::AllBrokers;
-            for (key, value) in &settings {
-                Layers::check_dynamic(key, value, for_all)?;
-            }
-        }
-    }
+    context.dynamic_config.check(entity, &settings)?;
     if !validate_only {
-        context.dynamic_config.replace(entity, settings, version).await?;
+        let terms = Terms::of(rc.author());
+        context.dynamic_config.replace(entity, settings, version, &terms).await?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::request_time::RequestTime;
 pub(crate) async fn create_topics(
     context: &Context,
     request: CreateTopicsRequest<'_>,
-    _rc: &RequestContext<'_>,
+    rc: &RequestContext<'_>,
 ) -> CreateTopicsResponse<'static> {
     let mut time = RequestTime::of_ms(request.timeout_ms);
     let mut names: HashMap<&str, usize> = HashMap::new();
@@ -44,7 +44,7 @@ pub(crate) async fn create_topics(
             topics.push(refused(&topic.name, ErrorCode::InvalidConfig, message));
             continue;
         }
-        let new = new_topic(topic);
+        let new = NewTopic { author: Some(rc.author()), ..new_topic(topic) };
         let config = new.config.clone();
         topics.push(
             match context.admin.create_topic(new, &mut time, request.validate_only).await {
@@ -68,6 +68,7 @@ fn new_topic(topic: &CreatableTopic<'_>) -> NewTopic {
         config: configs
             .filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string())))
             .collect(),
+        author: None,
     }
 }
 

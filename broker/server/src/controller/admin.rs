@@ -28,6 +28,7 @@ mod assignment;
 pub mod check;
 mod cordon;
 pub mod error;
+pub mod operated;
 mod write;
 
 /// How long an automatic creation may take before the client is told to ask again.
@@ -46,6 +47,8 @@ pub struct NewTopic {
     pub assignment: Option<BTreeMap<i32, Vec<i32>>>,
     /// Settings of its own.
     pub config: BTreeMap<String, String>,
+    /// Who wants them, in words.
+    pub author: Option<String>,
 }
 
 /// What a topic was made with.
@@ -106,7 +109,7 @@ impl Admin {
             if validate_only {
                 return Ok(made);
             }
-            let written = self.write_topic(&new, assignment, made.id, open.condition.as_ref());
+            let written = self.write_topic(&new, assignment, made.id, open.conditions());
             match time.tree(written).await {
                 Err(AdminError::Cordoned) => continue,
                 written => written?,
@@ -204,12 +207,13 @@ impl Admin {
         new: &NewTopic,
         partitions: BTreeMap<i32, Vec<i32>>,
         id: Uuid,
-        condition: Option<&Op>,
+        conditions: &[Op],
     ) -> Result<(), AdminError> {
         let node =
             topic::Topic { partitions, topic_id: Some(id.to_string()), ..topic::Topic::default() };
-        let config = Config::new(new.config.clone()).encode();
-        write::make(&*self.store, &new.name, &node, &config, condition).await
+        let author = new.author.clone().filter(|_| !new.config.is_empty());
+        let config = Config::new(new.config.clone()).by(author).encode();
+        write::make(&*self.store, &new.name, &node, &config, conditions).await
     }
 
     /// Gives a topic more partitions, up to `count` in all; `chosen` are the replicas of the new
@@ -237,7 +241,7 @@ impl Admin {
                     let (node, _) = write::read(&*self.store, topic).await?;
                     return lacks(&node).map(drop);
                 }
-                write::grow(&*self.store, topic, lacks, open.condition.as_ref()).await
+                write::grow(&*self.store, topic, lacks, open.conditions()).await
             };
             match time.tree(grown).await {
                 Err(AdminError::Cordoned) => {}
@@ -263,7 +267,7 @@ impl Admin {
         }
         let snapshot = self.metadata.load();
         let id = snapshot.topic(topic).ok_or_else(|| AdminError::Unknown(topic.to_owned()))?.id;
-        time.tree(write::mark(&*self.store, topic, id)).await?;
+        time.tree(write::mark(&*self.store, topic, id, &[])).await?;
         self.seen(time, |m: &Metadata| m.topic_by_id(id).is_none()).await?;
         // The name is free once the controller has removed the marker, its last step.
         time.seen(write::unmarked(&*self.store, topic)).await?

@@ -7,18 +7,30 @@ use serde::{Deserialize, Serialize};
 use super::NodeError;
 
 /// An entity's configuration: every value is a string.
+///
+/// Kafka reads the values alone, and writes a node without an author: then nobody knows who it was.
+/// Source: Kafka 3.9 `ConfigEntityZNode`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// 1.
     pub version: i32,
     /// Key to value.
     pub config: BTreeMap<String, String>,
+    /// Who wrote it, in words; ours, not Kafka's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
 }
 
 impl Config {
     /// Wraps settings.
     pub fn new(config: BTreeMap<String, String>) -> Self {
-        Self { version: 1, config }
+        Self { version: 1, config, author: None }
+    }
+
+    /// Says who writes it, if that is known.
+    #[must_use]
+    pub fn by(self, author: Option<String>) -> Self {
+        Self { author, ..self }
     }
 
     /// Reads the node.
@@ -100,5 +112,15 @@ mod tests {
         let live = r#"{"version":1,"config":{"retention.ms":"3600000"}}"#;
         let config = Config::decode("/config/topics/t2", live.as_bytes()).unwrap();
         assert_eq!(config.encode(), live.as_bytes());
+        assert_eq!(config.author, None);
+    }
+
+    /// The form is the one that the README names.
+    #[test]
+    fn an_author_stands_beside_the_settings() {
+        let text = r#"{"version":1,"config":{"retention.ms":"1"},"author":"ottla-operator-0"}"#;
+        let config = Config::decode("/config/topics/t", text.as_bytes()).unwrap();
+        assert_eq!(config.author.as_deref(), Some("ottla-operator-0"));
+        assert_eq!(config.encode(), text.as_bytes());
     }
 }

@@ -107,12 +107,12 @@ pub(super) fn check(
             return Err(AdminError::Assignment("a broker cannot hold a partition twice"));
         }
         if replicas.iter().any(|id| open.cordoned.contains(&BrokerId(*id))) {
-            return Err(AdminError::Assignment(
+            return Err(AdminError::Closed(
                 "it names a broker that is cordoned: it is being emptied, and gets no new replicas",
             ));
         }
         if replicas.iter().any(|id| !open.brokers.contains_key(&BrokerId(*id))) {
-            return Err(AdminError::Assignment("it names a broker that is not alive"));
+            return Err(AdminError::Closed("it names a broker that is not alive"));
         }
     }
     Ok(())

@@ -78,7 +78,7 @@ impl Admin {
         } else if let Err(error) = self.replicas(new, existing, &open) {
             add(Field::ReplicationFactor, &error);
         }
-        for (key, error) in self.settings(&new.config) {
+        for (key, error) in self.wrong_settings(&new.config) {
             add(Field::Config(key), &error);
         }
         Ok((problems, existing))
@@ -101,7 +101,11 @@ impl Admin {
         self.assign(&one, open).map(drop)
     }
 
-    fn settings(&self, settings: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    /// Says of each setting that cannot be what is wrong with it.
+    pub(super) fn wrong_settings(
+        &self,
+        settings: &BTreeMap<String, String>,
+    ) -> Vec<(String, String)> {
         let config = self.config.load();
         let refused = |settings: &BTreeMap<String, String>| {
             TopicConfig::resolve(&config, settings).err().map(|error| error.to_string())

@@ -21,11 +21,21 @@ pub(super) struct Open {
     pub(super) brokers: BTreeMap<BrokerId, Broker>,
     /// Live brokers that get none.
     pub(super) cordoned: BTreeSet<BrokerId>,
-    /// Holds for as long as nobody else is cordoned, or no longer is.
-    pub(super) condition: Option<Op>,
+    /// Hold for as long as nobody else is cordoned, or no longer is.
+    conditions: Vec<Op>,
 }
 
 impl Open {
+    /// Returns what must hold when something is written that was decided by this.
+    pub(super) fn conditions(&self) -> &[Op] {
+        &self.conditions
+    }
+
+    /// Adds a condition.
+    pub(super) fn and(&mut self, condition: &Op) {
+        self.conditions.push(condition.clone());
+    }
+
     /// Sorts the brokers of `snapshot` by what the tree says.
     pub(super) async fn read(store: &dyn Store, snapshot: &Metadata) -> Result<Self, TreeError> {
         let mut open = Self { brokers: snapshot.brokers.clone(), ..Self::default() };
@@ -39,7 +49,8 @@ impl Open {
                 open.cordoned.insert(id);
             }
         }
-        open.condition = Some(Op::Check { path: path::CORDONED.to_owned(), version: stat.version });
+        open.conditions =
+            vec![Op::Check { path: path::CORDONED.to_owned(), version: stat.version }];
         Ok(open)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker_protocol::uuid::Uuid;
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::store::StoreError;
 
@@ -85,6 +86,35 @@ pub enum AdminError {
     /// The chosen replicas make no sense.
     #[error("replica assignment: {0}")]
     Assignment(&'static str),
+    /// The chosen replicas could be, but not now.
+    #[error("replica assignment: {0}")]
+    Closed(&'static str),
+    /// The topic has another number of partitions than whoever lets it grow knows.
+    #[error(
+        "topic {topic} has {current} partitions, or others than were said; {said} were said: look again"
+    )]
+    Otherwise {
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        current: usize,
+        /// How many it was said to have.
+        said: i32,
+    },
+    /// The topic is being deleted.
+    #[error("topic {0} is being deleted: its name is free once that is done")]
+    Going(String),
+    /// Another topic has this id.
+    #[error("{id} is the id of topic {topic}: each topic has one of its own")]
+    IdTaken {
+        /// The id.
+        id: Uuid,
+        /// The topic that has it.
+        topic: Arc<str>,
+    },
+    /// Another operator has come.
+    #[error("another operator has come: ask again")]
+    Fenced,
     /// Both a count and an assignment were given.
     #[error("give either partition count and replication factor, or a replica assignment")]
     Both,

@@ -50,7 +50,7 @@ async fn grow(store: &FaultyStore, replicas: [i32; 2]) -> Result<(), AdminError>
     }
     let chosen = [replicas.to_vec()];
     let growth = Growth { topic: "t", wanted: 2, chosen: Some(&chosen), start: 0 };
-    write::grow(store, "t", |node| growth.of(node, &open), None).await
+    write::grow(store, "t", |node| growth.of(node, &open), &[]).await
 }
 
 /// Asserts that one of two calls was done, and the other refused as `refused` says; returns the former's
@@ -113,7 +113,7 @@ async fn of_two_calls_at_once_one_makes_a_topic_whatever_answers_are_lost() {
         let one = session(&tree, faults(seed)).await;
         let other = session(&tree, faults(seed + SEEDS)).await;
         let nodes = [node(fresh_id()), node(fresh_id())];
-        let make = |store, node| write::make(store, "t", node, b"{}", None);
+        let make = |store, node| write::make(store, "t", node, b"{}", &[]);
         let outcomes = tokio::join!(make(&one, &nodes[0]), make(&other, &nodes[1])).into();
         let done = done(&outcomes, |error| matches!(error, AdminError::Exists(_)), seed);
         assert_eq!(written(&tree).await, nodes[done], "seed {seed}");
@@ -128,7 +128,7 @@ async fn a_session_that_ends_refuses_no_call() {
     let live = sessions.live();
     tree.expire(live.session_id()).await;
     let new = node(fresh_id());
-    let (made, _) = tokio::join!(write::make(&*live, "u", &new, b"{}", None), sessions.renew());
+    let (made, _) = tokio::join!(write::make(&*live, "u", &new, b"{}", &[]), sessions.renew());
     made.unwrap();
     assert!(live.exists(&path::topic("u")).await.unwrap().is_some());
 }
@@ -155,14 +155,14 @@ async fn a_topic_that_is_made_anew_is_not_deleted_by_the_call_before() {
             }
         };
         let delete = async {
-            write::mark(&store, "t", old).await?;
+            write::mark(&store, "t", old, &[]).await?;
             write::unmarked(&store, "t").await
         };
         let (gone, _) = tokio::join!(delete, controller);
         assert!(gone.is_ok(), "seed {seed}: {gone:?}");
         assert_eq!(others.exists(&marker).await, Ok(None), "seed {seed}");
         assert_eq!(written(&tree).await.topic_id, Some(new.to_string()), "seed {seed}");
-        let late = write::mark(&store, "t", old).await;
+        let late = write::mark(&store, "t", old, &[]).await;
         assert!(matches!(late, Err(AdminError::Unknown(_))), "seed {seed}: {late:?}");
     }
 }

@@ -26,15 +26,18 @@ pub(super) async fn make(
     name: &str,
     node: &Topic,
     config: &[u8],
-    condition: Option<&Op>,
+    conditions: &[Op],
 ) -> Result<(), AdminError> {
     let (topic, data) = (path::topic(name), node.encode());
     loop {
-        match make_once(store, name, data.clone(), config.to_vec(), condition.cloned()).await {
+        match make_once(store, name, data.clone(), config.to_vec(), conditions).await {
             Ok(()) => return Ok(()),
-            Err(error) if is_of_the_cordon(&error) => return Err(AdminError::Cordoned),
-            Err(error) if !is_to_be_read(&error).await => return Err(error.into()),
-            Err(_) => {}
+            Err(error) => {
+                not_allowed(&error)?;
+                if !is_to_be_read(&error).await {
+                    return Err(error.into());
+                }
+            }
         }
         if let Some((found, _)) = current(store, &topic).await? {
             let found = Topic::decode(&topic, &found);
@@ -49,7 +52,7 @@ async fn make_once(
     name: &str,
     node: Vec<u8>,
     config: Vec<u8>,
-    condition: Option<Op>,
+    conditions: &[Op],
 ) -> Result<(), StoreError> {
     let (path, mode) = (path::topic_config(name), CreateMode::Persistent);
     // What an old tool left behind is replaced, as Kafka does.
@@ -58,16 +61,16 @@ async fn make_once(
         None => Op::Create { path, data: config, mode },
     };
     let topic = Op::Create { path: path::topic(name), data: node, mode };
-    let ops = [config, topic].into_iter().chain(condition).collect();
+    let ops = [config, topic].into_iter().chain(conditions.iter().cloned()).collect();
     store.multi(ops).await.map(drop)
 }
 
-/// Gives the topic `name` the partitions that `lacks` says of its node.
+/// Gives the topic `name` the partitions that `lacks` says of its node, if there are any.
 pub(super) async fn grow(
     store: &dyn Store,
     name: &str,
     lacks: impl Fn(&Topic) -> Result<BTreeMap<i32, Vec<i32>>, AdminError>,
-    condition: Option<&Op>,
+    conditions: &[Op],
 ) -> Result<(), AdminError> {
     let path = path::topic(name);
     // What was written, unless its answer was lost before it was done.
@@ -79,13 +82,16 @@ pub(super) async fn grow(
             return Ok(());
         }
         let new = lacks(&node)?;
+        if new.is_empty() {
+            return Ok(());
+        }
         node.partitions.extend(new.clone());
         let (path, version) = (path.clone(), Some(stat.version));
         let set = Op::Set { path, data: node.encode(), version };
-        let ops = [set].into_iter().chain(condition.cloned()).collect();
+        let ops = [set].into_iter().chain(conditions.iter().cloned()).collect();
         match store.multi(ops).await {
             Ok(_) => return Ok(()),
-            Err(error) if is_of_the_cordon(&error) => return Err(AdminError::Cordoned),
+            Err(error) if is_of_a_condition(&error) => return not_allowed(&error),
             // Not done, now.
             Err(StoreError::BadVersion { .. }) => {}
             Err(error) if is_to_be_read(&error).await => asked = new,
@@ -104,7 +110,12 @@ pub(super) async fn read(store: &dyn Store, name: &str) -> Result<(Topic, Stat),
 }
 
 /// Marks the topic `name` for deletion, as long as its id is `id`; a zero one is not compared.
-pub(super) async fn mark(store: &dyn Store, name: &str, id: Uuid) -> Result<(), AdminError> {
+pub(super) async fn mark(
+    store: &dyn Store,
+    name: &str,
+    id: Uuid,
+    conditions: &[Op],
+) -> Result<(), AdminError> {
     let path = path::topic(name);
     let is_another = |data: &[u8]| {
         let found = Topic::decode(&path, data).ok().and_then(|found| found.topic_id);
@@ -126,8 +137,10 @@ pub(super) async fn mark(store: &dyn Store, name: &str, id: Uuid) -> Result<(), 
         let is_there = Op::Check { path: path.clone(), version: stat.version };
         let mode = CreateMode::Persistent;
         let mark = Op::Create { path: marker.clone(), data: Vec::new(), mode };
-        match store.multi(vec![is_there, mark]).await {
+        let ops = conditions.iter().cloned().chain([is_there, mark]);
+        match store.multi(ops.collect()).await {
             Ok(_) | Err(StoreError::NodeExists { .. }) => return Ok(()),
+            Err(error) if is_of_a_condition(&error) => return not_allowed(&error),
             Err(error) if is_to_be_read(&error).await => was_asked = true,
             Err(error) => return Err(error.into()),
         }
@@ -149,7 +162,10 @@ pub(super) async fn unmarked(store: &dyn Store, name: &str) -> Result<(), AdminE
 }
 
 /// Reads a node, in the next session where this one is over.
-async fn current(store: &dyn Store, path: &str) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+pub(super) async fn current(
+    store: &dyn Store,
+    path: &str,
+) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
     loop {
         match settle::current(store, path).await {
             Err(StoreError::SessionExpired) => tokio::time::sleep(PAUSE).await,
@@ -158,9 +174,19 @@ async fn current(store: &dyn Store, path: &str) -> Result<Option<(Vec<u8>, Stat)
     }
 }
 
-/// Returns whether nothing was written because what replicas were placed by no longer holds.
-fn is_of_the_cordon(error: &StoreError) -> bool {
-    matches!(error, StoreError::BadVersion { path, .. } if path == path::CORDONED)
+/// Returns whether nothing was written because what must hold for it no longer does.
+fn is_of_a_condition(error: &StoreError) -> bool {
+    not_allowed(error).is_err()
+}
+
+/// Fails where nothing was written because what replicas were placed by no longer holds, or because who asks has
+/// been replaced.
+fn not_allowed(error: &StoreError) -> Result<(), AdminError> {
+    let StoreError::BadVersion { path, .. } = error else { return Ok(()) };
+    if path == path::CORDONED {
+        return Err(AdminError::Cordoned);
+    }
+    if path == path::OPERATOR { Err(AdminError::Fenced) } else { Ok(()) }
 }
 
 /// Returns whether another look says what became of a write: its answer was lost, or the nodes are others than
