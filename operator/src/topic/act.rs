@@ -199,6 +199,11 @@ impl Act<'_> {
             async move { broker.clear_throttles(fence).await }
         });
         self.done("take throttles from", cleared.await)?;
+        if self.decision.steps == [Step::Unthrottle] {
+            let now = self.context.session.ground.clock.wall();
+            let said = status::status(&self.observed.facts, self.decision, now);
+            self.say(&said).await?;
+        }
         self.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
         Ok(())
     }

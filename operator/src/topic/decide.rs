@@ -396,8 +396,8 @@ fn carry_out(
         return Decision { steps, plan: None, findings, again: Again::OnChange };
     }
     if steps == [Step::Unthrottle] && !here.is_paused {
-        let progress = Some((Reason::Moving, "replicas have moved".to_owned()));
-        let findings = findings(Some(true), Reason::Ready, "", progress, None, false);
+        // Said once it is done: then nothing reminds of a move any more.
+        let findings = findings(Some(true), Reason::Ready, "", None, None, false);
         return Decision { steps, plan: None, findings, again: Again::Soon };
     }
     let plan = plan::plan(name(object), &steps);

@@ -285,6 +285,7 @@ fn a_move_is_waited_for() {
         facts.object.status.conditions = merge(&[], &said, 1, Timestamp::from_second(1).unwrap());
     });
     assert_eq!(over.steps, [Step::Unthrottle]);
+    assert_eq!(over.findings[1].holds, Some(false), "what reminds of the move goes with it");
 }
 
 /// Settings are those of the spec and no others; who changed them is named where nothing of the spec has.

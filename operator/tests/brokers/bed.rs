@@ -37,27 +37,7 @@ impl Bed {
 
     /// Makes the files and the sets, or changes their templates; restarts nothing.
     pub(crate) fn apply(&self, brokers: i32, version: &str, config: &[(&str, &str)]) {
-        let valid = valid(brokers, version, config);
-        let map = serde_json::to_value(config_map(&valid)).unwrap();
-        self.put("configmaps", "v1", "ConfigMap", map, "/data");
-        for broker in 0..brokers {
-            let set = serde_json::to_value(stateful_set(&valid, broker).unwrap().unwrap()).unwrap();
-            self.put("statefulsets", "apps/v1", "StatefulSet", set, "/spec/template");
-        }
-    }
-
-    fn put(&self, resource: &str, version: &str, kind: &str, mut object: Value, part: &str) {
-        object["apiVersion"] = version.into();
-        object["kind"] = kind.into();
-        // The object that owns them is not there.
-        object["metadata"].as_object_mut().unwrap().shift_remove("ownerReferences");
-        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        if self.fake.get(resource, "default", &name).is_none() {
-            self.fake.create(object);
-            return;
-        }
-        let changed = object.pointer(part).unwrap().clone();
-        self.fake.edit(resource, "default", &name, part, changed).unwrap();
+        apply(&self.fake, brokers, version, config);
     }
 
     /// Lets so many seconds pass.
@@ -98,6 +78,31 @@ impl Bed {
     pub(crate) fn violations(&self) -> Vec<String> {
         self.model.with(|state| state.violations.clone())
     }
+}
+
+/// Makes the files and the sets of the cluster, or changes their templates.
+pub(crate) fn apply(fake: &Fake, brokers: i32, version: &str, config: &[(&str, &str)]) {
+    let valid = valid(brokers, version, config);
+    let map = serde_json::to_value(config_map(&valid)).unwrap();
+    put(fake, "configmaps", "v1", "ConfigMap", map, "/data");
+    for broker in 0..brokers {
+        let set = serde_json::to_value(stateful_set(&valid, broker).unwrap().unwrap()).unwrap();
+        put(fake, "statefulsets", "apps/v1", "StatefulSet", set, "/spec/template");
+    }
+}
+
+fn put(fake: &Fake, resource: &str, version: &str, kind: &str, mut object: Value, part: &str) {
+    object["apiVersion"] = version.into();
+    object["kind"] = kind.into();
+    // The object that owns them is not there.
+    object["metadata"].as_object_mut().unwrap().shift_remove("ownerReferences");
+    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+    if fake.get(resource, "default", &name).is_none() {
+        fake.create(object);
+        return;
+    }
+    let changed = object.pointer(part).unwrap().clone();
+    fake.edit(resource, "default", &name, part, changed).unwrap();
 }
 
 /// The names of the cluster.

@@ -177,6 +177,7 @@ impl Fake {
             let of = |part: fn(&Request) -> &str| request.as_ref().map_or("", part).to_owned();
             let sent = request.as_ref().map_or(Value::Null, |request| request.body.clone());
             let call = Call {
+                at: state.clock.elapsed(),
                 client: line.name.clone(),
                 verb: request.as_ref().map_or("", |request| request.verb),
                 resource: request

@@ -182,6 +182,7 @@ impl Port {
         let broker = self.broker;
         state.asked.push(Asked { client: client.to_owned(), broker, call, code, has_changed });
         fake.record(Call {
+            at: state.now,
             client: client.to_owned(),
             verb: if is_write { "tell" } else { "ask" },
             resource: "brokers".to_owned(),
@@ -205,20 +206,23 @@ impl Port {
         say: impl FnMut(&State) -> Option<T> + Send + 'static,
     ) -> BoxStream<'static, Result<T, Status>> {
         let changes = self.model.shared.revision.subscribe();
-        let told = stream::unfold((self.clone(), say, changes), async |mut seen| {
+        let told = stream::unfold((self.clone(), say, changes, false), async |mut seen| {
             loop {
-                let (port, say, changes) = &mut seen;
+                let (port, say, changes, has_told) = &mut seen;
+                if std::mem::take(has_told) {
+                    Clock::pass(BETWEEN).await;
+                }
                 changes.mark_unchanged();
                 let said = port.model.with(|state| say(state));
                 if port.line.is_dead() {
                     pending::<()>().await;
                 }
                 if let Some(said) = said {
+                    *has_told = true;
                     Clock::pass(ONE_WAY).await;
                     return Some((Ok(said), seen));
                 }
                 changes.changed().await.ok()?;
-                Clock::pass(BETWEEN).await;
             }
         });
         told.boxed()

@@ -19,14 +19,21 @@ impl State {
                 self.lead(partition);
                 finish(partition);
             }
-            let is_same = |(one, other): (&Partition, &Partition)| {
-                one.replicas == other.replicas
-                    && one.isr == other.isr
+            let (mut is_same, mut is_placed) = (true, true);
+            for (one, other) in before.iter().zip(&after) {
+                is_placed &= one.replicas == other.replicas;
+                is_same &= one.isr == other.isr
                     && one.leader == other.leader
-                    && one.copied == other.copied
-            };
-            if !before.iter().zip(&after).all(is_same) {
+                    && one.copied == other.copied;
+            }
+            if !is_placed {
                 self.change_topic(&name, |topic| topic.partitions = after);
+            } else if !is_same {
+                // Who watches topics hears nothing of that.
+                self.touch();
+                if let Some(topic) = self.tree.topics.get_mut(&name) {
+                    topic.partitions = after;
+                }
             }
         }
     }

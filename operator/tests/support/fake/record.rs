@@ -1,12 +1,15 @@
 //! What clients asked, in order, and what they were answered.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// One call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// When, since the start.
+    pub(crate) at: Duration,
     /// The connection that it came over.
     pub(crate) client: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; empty where not understood.
@@ -43,8 +46,8 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, verb, target, digest, .. } = self;
-        write!(formatter, "{client}: {verb} {target}")?;
+        let Self { at, client, verb, target, digest, .. } = self;
+        write!(formatter, "{:.3} {client}: {verb} {target}", at.as_secs_f64())?;
         if self.is_write() {
             write!(formatter, " ({digest:016x})")?;
         }
