@@ -174,7 +174,8 @@ impl Pass {
         self.send(object, Some(object), patch, "").await
     }
 
-    /// Deletes `live`, and no other object of its name; returns whether there was anything to delete.
+    /// Deletes `live`, and no other object of its name, and then what it owns; returns whether there was anything to
+    /// delete.
     ///
     /// # Errors
     /// As [`Self::status`].
@@ -183,12 +184,31 @@ impl Pass {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned,
     {
+        self.delete_by(live, DeleteParams::background()).await
+    }
+
+    /// Deletes `live` as [`Self::delete`] does, and leaves what it owns: another of its name takes that over.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn delete_alone<K>(&self, live: &K) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        self.delete_by(live, DeleteParams::orphan()).await
+    }
+
+    async fn delete_by<K>(&self, live: &K, how: DeleteParams) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned,
+    {
         if live.meta().deletion_timestamp.is_some() {
             return Ok(false);
         }
         let preconditions = Preconditions { uid: live.uid(), resource_version: None };
-        let parameters =
-            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..how };
         let name = live.name_any();
         let api = self.api::<K>(live);
         match self.guarded(api.delete(&name, &parameters)).await? {

@@ -108,26 +108,34 @@ pub fn resize(
     current: &Assignment,
     replicas: usize,
 ) -> Result<Assignment, PlacementError> {
+    current.iter().map(|partition| fit(brokers, &mut load, partition, replicas)).collect()
+}
+
+/// Gives one partition `replicas` replicas, as [`resize`] does, and counts that into `load`.
+///
+/// # Errors
+/// Where there are fewer brokers than replicas.
+pub fn fit(
+    brokers: &[Broker],
+    load: &mut Load,
+    partition: &[i32],
+    replicas: usize,
+) -> Result<Vec<i32>, PlacementError> {
     let usable: BTreeSet<i32> = brokers.iter().map(|broker| broker.id).collect();
     let racks = racks(brokers);
-    let mut resized = Vec::with_capacity(current.len());
-    for partition in current {
-        let mut kept: Vec<i32> =
-            partition.iter().copied().filter(|id| usable.contains(id)).collect();
-        while kept.len() > replicas {
-            let gone = superfluous(&kept, &racks, &load);
-            kept.remove(gone);
-        }
-        let chosen = choose(brokers, &load, &kept, replicas)?;
-        for id in partition.iter().filter(|id| !chosen.contains(id)) {
-            load.replicas.entry(*id).and_modify(|count| *count = count.saturating_sub(1));
-        }
-        for id in chosen.iter().filter(|id| !partition.contains(id)) {
-            *load.replicas.entry(*id).or_default() += 1;
-        }
-        resized.push(led(chosen, partition.first(), &mut load));
+    let mut kept: Vec<i32> = partition.iter().copied().filter(|id| usable.contains(id)).collect();
+    while kept.len() > replicas {
+        let gone = superfluous(&kept, &racks, load);
+        kept.remove(gone);
     }
-    Ok(resized)
+    let chosen = choose(brokers, load, &kept, replicas)?;
+    for id in partition.iter().filter(|id| !chosen.contains(id)) {
+        load.replicas.entry(*id).and_modify(|count| *count = count.saturating_sub(1));
+    }
+    for id in chosen.iter().filter(|id| !partition.contains(id)) {
+        *load.replicas.entry(*id).or_default() += 1;
+    }
+    Ok(led(chosen, partition.first(), load))
 }
 
 /// Has a partition keep its preferred leader; where that one goes, whoever leads least takes its place.

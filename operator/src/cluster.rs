@@ -2,8 +2,14 @@
 //! and which of them may restart now (`roll`).
 
 pub mod build;
+pub mod drain;
+pub mod layout;
+pub mod members;
+pub mod place;
+pub mod rebalance;
 pub mod roll;
 pub mod settings;
 pub mod validate;
+pub mod volumes;
 
 pub use crate::names;

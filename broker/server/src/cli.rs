@@ -12,6 +12,10 @@ use broker_config::raw::Properties;
 use broker_config::topic::TopicConfig;
 use clap::{Parser, Subcommand, ValueEnum};
 
+mod awaited;
+
+pub use awaited::{Awaited, wait};
+
 /// A Kafka-compatible message broker in one binary.
 ///
 /// With nothing given it listens on 127.0.0.1:9092, keeps its data in ./ottla-data and coordinates
@@ -22,6 +26,11 @@ pub struct Arguments {
     /// A `server.properties` file, as Kafka's; may be repeated, and a later one wins over those before it.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
+
+    /// A further file, which another process writes: it is waited for until its last line is `# end`. It wins over those
+    /// of --config; may be repeated.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub await_config: Vec<PathBuf>,
 
     /// One setting; may be repeated, and wins over the files.
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
@@ -68,15 +77,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads the files and the settings into a configuration.
+/// Reads the files and the settings into a configuration; `awaited` are the files that were waited for.
 ///
 /// # Errors
 /// Every fault at once, each with its place.
-pub fn configuration(arguments: &Arguments) -> anyhow::Result<BrokerConfig> {
+pub fn configuration(arguments: &Arguments, awaited: &[Awaited]) -> anyhow::Result<BrokerConfig> {
     let mut properties = Properties::default();
     for file in &arguments.config {
         let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
         properties.extend(Properties::parse(&file.display().to_string(), &text)?);
+    }
+    for Awaited { file, text } in awaited {
+        properties.extend(Properties::parse(&file.display().to_string(), text)?);
     }
     for setting in &arguments.settings {
         properties.set(setting)?;
@@ -145,8 +157,13 @@ mod tests {
         let second = file("second", "num.partitions=3\nbroker.rack=b\n");
         let line = ["ottla-broker", "--config", &first, "--config", &second, "--set"];
         let arguments = Arguments::parse_from(line.into_iter().chain(["num.partitions=4"]));
-        let config = configuration(&arguments).unwrap();
+        let config = configuration(&arguments, &[]).unwrap();
         assert_eq!((config.num_partitions, config.broker_rack.as_deref()), (4, Some("b")));
+        // A file that was waited for wins over those, and a setting over it.
+        let text = "broker.rack=c\nnum.partitions=5\n# end\n".to_owned();
+        let awaited = Awaited { file: "third".into(), text };
+        let later = configuration(&arguments, &[awaited]).unwrap();
+        assert_eq!((later.num_partitions, later.broker_rack.as_deref()), (4, Some("c")));
         assert_eq!(config.static_settings()["broker.rack"], "b");
     }
 

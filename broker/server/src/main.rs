@@ -9,7 +9,7 @@ use broker_server::broker::Broker;
 use broker_server::cli::{self, Arguments, Command};
 use broker_server::{logging, move_coordination, open_files, planted};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -24,7 +24,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     logging::start(&arguments.log, arguments.log_format).context("--log is no filter")?;
-    let config = cli::configuration(arguments)?;
+    // The control side: everything that is not the path of a record.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything is waited for, so that a stop that comes early is not lost.
+    let mut told = runtime.block_on(async { Told::new() })?;
+    let awaited = runtime.block_on(async {
+        tokio::select! {
+            awaited = cli::wait(&arguments.await_config) => awaited.map(Some),
+            () = told.to_stop() => Ok(None),
+        }
+    })?;
+    let Some(awaited) = awaited else { return Ok(()) };
+    let config = cli::configuration(arguments, &awaited)?;
     if arguments.describe_config {
         cli::describe(&config, &mut io::BufWriter::new(io::stdout().lock()))?;
         return Ok(());
@@ -34,14 +45,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Err(error) = open_files::raise() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
-    // The control side: everything that is not the path of a record.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match &arguments.command {
         Some(Command::MoveCoordination { to }) => {
-            runtime.block_on(move_coordination::run(&config, to))
+            let moved = move_coordination::run(&config, to);
+            runtime.block_on(async {
+                tokio::select! {
+                    moved = moved => moved,
+                    () = told.to_stop() => bail!("told to stop; the same command goes on with it"),
+                }
+            })
         }
         None => {
-            let served = runtime.block_on(serve(config));
+            let served = runtime.block_on(serve(config, told));
             // What still waits for a name to be looked up, or reads a log that nobody needs, is not waited for.
             runtime.shutdown_background();
             served
@@ -58,27 +73,35 @@ fn end_on_panic() {
     }));
 }
 
-async fn serve(config: BrokerConfig) -> Result<()> {
-    // Before the start, so that a stop that comes early is not lost.
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = async {
+/// The signals by which a process is told to stop.
+struct Told {
+    term: Signal,
+    int: Signal,
+}
+
+impl Told {
+    fn new() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one. Cancel-safe.
+    async fn to_stop(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-    };
-    let Some(broker) = Broker::start_unless(config, stop).await? else { return Ok(()) };
+    }
+}
+
+async fn serve(config: BrokerConfig, mut told: Told) -> Result<()> {
+    let Some(broker) = Broker::start_unless(config, told.to_stop()).await? else { return Ok(()) };
     let failed = tokio::select! {
-        _ = term.recv() => false,
-        _ = int.recv() => false,
+        () = told.to_stop() => false,
         () = broker.failed() => true,
     };
     let haste = broker.haste();
     let again = async {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+        told.to_stop().await;
         tracing::warn!("told to stop again: nothing more is waited for but the disk");
         haste.cancel();
     };

@@ -1,11 +1,18 @@
 //! Quantities of Kubernetes (`1Gi`, `1024Mi`, `0.5`, `500m`): the API server writes them its own way. Pure.
 
+use std::cmp::Ordering;
+
 /// Whether both are quantities, and of the same size.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
     match (nanos(one), nanos(other)) {
         (Some(one), Some(other)) => one == other,
         (None, _) | (_, None) => false,
     }
+}
+
+/// Which of both is larger; `None` where one is no quantity.
+pub fn order(one: &str, other: &str) -> Option<Ordering> {
+    Some(nanos(one)?.cmp(&nanos(other)?))
 }
 
 /// The size of a quantity of bytes, such as `50Mi`, in whole ones; `None` where it is none.

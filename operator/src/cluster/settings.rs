@@ -97,43 +97,70 @@ fn listener_names(listeners: &[Listener]) -> impl Iterator<Item = String> {
 /// Where a broker is found at a listener that is found from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outside {
-    /// A name or an address; none where it is that of the node, which only the pod knows.
+    /// A name or an address; none where it is that of the node, and the node is not known.
     pub host: Option<String>,
     /// The port.
     pub port: i32,
 }
 
-/// Writes the file of one broker: what it tells others of itself. `outside` is where it is found at each listener that
-/// is found from outside; none while that is not known, and the broker does not start before it is.
+/// What a broker tells clients of where it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advertised {
+    /// This.
+    Known(String),
+    /// Only its node's address is missing.
+    ByNode,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+/// Says where a broker is found at each listener. `outside` is where it is found at each that is found from outside.
+pub fn advertised(
+    names: &Names,
+    broker: i32,
+    listeners: &[Listener],
+    outside: &BTreeMap<String, Outside>,
+) -> Advertised {
+    let own = names.host(broker);
+    let mut all = vec![format!("{REPLICATION}://{own}:{REPLICATION_PORT}")];
+    let mut is_by_node = false;
+    for listener in listeners {
+        let is_inside = listener.r#type == ListenerType::Internal;
+        let inside = is_inside.then(|| Outside { host: Some(own.clone()), port: listener.port });
+        let found = inside.as_ref().or_else(|| outside.get(&listener.name));
+        let chosen = listener.advertised.iter().find(|advertised| advertised.broker == broker);
+        let host = chosen.map(|chosen| chosen.host.clone());
+        let host = host.or_else(|| found.and_then(|found| found.host.clone()));
+        let port = chosen.and_then(|chosen| chosen.port).or_else(|| found.map(|found| found.port));
+        match (host, port) {
+            (Some(host), Some(port)) => {
+                // An address of IPv6 has colons of its own.
+                let host = if host.contains(':') { format!("[{host}]") } else { host };
+                all.push(format!("{}://{host}:{port}", listener.name.to_uppercase()));
+            }
+            _ if listener.r#type == ListenerType::NodePort => is_by_node = true,
+            _ => return Advertised::Unknown,
+        }
+    }
+    if is_by_node { Advertised::ByNode } else { Advertised::Known(all.join(",")) }
+}
+
+/// Writes the file of one broker: what it tells others of itself, but for what only its pod's node says (`place`). None
+/// while the rest is not known, and the broker does not start before it is.
 pub fn broker_file(
     names: &Names,
     broker: i32,
     listeners: &[Listener],
     outside: &BTreeMap<String, Outside>,
 ) -> Option<String> {
-    let host = names.host(broker);
-    let mut advertised = vec![format!("{REPLICATION}://{host}:{REPLICATION_PORT}")];
-    for listener in listeners {
-        let chosen = listener.advertised.iter().find(|advertised| advertised.broker == broker);
-        let found = outside.get(&listener.name);
-        let (at, port) = match (listener.r#type, chosen) {
-            (ListenerType::Internal, None) => (host.clone(), listener.port),
-            (ListenerType::Internal, Some(chosen)) => {
-                (chosen.host.clone(), chosen.port.unwrap_or(listener.port))
-            }
-            (ListenerType::NodePort | ListenerType::LoadBalancer, chosen) => {
-                let host = chosen.map(|chosen| chosen.host.clone());
-                let host = host.or_else(|| found.and_then(|found| found.host.clone()));
-                let port = chosen.and_then(|chosen| chosen.port);
-                (host?, port.or_else(|| found.map(|found| found.port))?)
-            }
-        };
-        // An address of IPv6 has colons of its own.
-        let at = if at.contains(':') { format!("[{at}]") } else { at };
-        advertised.push(format!("{}://{at}:{port}", listener.name.to_uppercase()));
+    let id = broker.to_string();
+    match advertised(names, broker, listeners, outside) {
+        Advertised::Known(all) => {
+            Some(render([("broker.id", id.as_str()), ("advertised.listeners", all.as_str())]))
+        }
+        Advertised::ByNode => Some(render([("broker.id", id.as_str())])),
+        Advertised::Unknown => None,
     }
-    let (advertised, id) = (advertised.join(","), broker.to_string());
-    Some(render([("broker.id", id.as_str()), ("advertised.listeners", advertised.as_str())]))
 }
 
 #[cfg(test)]
@@ -142,7 +169,7 @@ mod tests {
     use broker_config::raw::Properties;
 
     use super::*;
-    use crate::crd::cluster::listener::Advertised;
+    use crate::crd::cluster::listener::Advertised as Chosen;
 
     fn config(settings: &[(&str, &str)]) -> BTreeMap<String, String> {
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -171,7 +198,7 @@ mod tests {
         let names = Names { cluster: "orders".to_owned(), namespace: "shop".to_owned() };
         let mut outside = listener("outside", 9093, ListenerType::NodePort);
         outside.advertised =
-            vec![Advertised { broker: 2, host: "b2.example.com".to_owned(), port: Some(443) }];
+            vec![Chosen { broker: 2, host: "b2.example.com".to_owned(), port: Some(443) }];
         let listeners = [listener("client", 9092, ListenerType::Internal), outside];
         let log_dirs = ["/data/a".to_owned(), "/data/b".to_owned()];
         let common = Common {
@@ -201,8 +228,9 @@ mod tests {
         assert_eq!(advertised, expected);
         assert_eq!(broker.admin_address(), Some(("0.0.0.0", 9095)));
 
-        // Where nobody knows yet where it is found it does not start.
-        assert!(read(1, &BTreeMap::new()).is_none());
+        // Where only its node knows, its pod is told (`place`).
+        let untold = broker_file(&names, 1, &listeners, &BTreeMap::new()).unwrap();
+        assert!(!untold.contains("advertised"), "{untold}");
         let found = Outside { host: Some("fd00::7".to_owned()), port: 30_001 };
         let broker = read(1, &BTreeMap::from([("outside".to_owned(), found)])).unwrap();
         assert_eq!(broker.advertised_listeners[2].to_string(), "OUTSIDE://[fd00::7]:30001");

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecurityContext, TopologySpreadConstraint,
-    Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIVolumeFile,
+    DownwardAPIVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector,
+    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::config_map::{COMMON_FILE, own_file};
 use super::selector;
 use crate::cluster::names::{ADMIN_PORT, BROKER_LABEL, Component, METRICS_PORT, REPLICATION_PORT};
+use crate::cluster::place;
 use crate::cluster::validate::{Valid, mount};
 use crate::crd::cluster::pod::Scheduling;
 
@@ -25,6 +27,10 @@ const GRACE_SECONDS: i64 = 90;
 
 /// Where the files are.
 const FILES: &str = "/etc/ottla";
+
+/// Where the file is that says where the pod is, and its name.
+const PLACE: &str = "/etc/ottla-place";
+const PLACE_FILE: &str = "place.properties";
 
 /// Makes the template of one broker's pod, but for what it is called by its revision.
 pub fn pod_template(valid: &Valid, broker: i32) -> PodTemplateSpec {
@@ -74,14 +80,7 @@ fn pod(valid: &Valid) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(valid)],
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: valid.names.config(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(files(valid)),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
         affinity: Some(affinity.unwrap_or_else(|| apart(valid, Component::Broker))),
@@ -91,25 +90,57 @@ fn pod(valid: &Valid) -> PodSpec {
     }
 }
 
+/// The files that brokers read.
+fn files(valid: &Valid) -> Vec<Volume> {
+    let config = Volume {
+        name: "config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: valid.names.config(),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let place = place::is_told(&valid.spec).then(|| Volume {
+        name: "place".to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: PLACE_FILE.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{}']", place::ANNOTATION),
+                    api_version: None,
+                }),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+            ..DownwardAPIVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    std::iter::once(config).chain(place).collect()
+}
+
 fn container(valid: &Valid) -> Container {
     let own = own_file("$(BROKER_ID)");
-    let args = [
-        "--config",
-        &format!("{FILES}/{COMMON_FILE}"),
-        "--config",
-        &format!("{FILES}/{own}"),
-        "--set",
-        "admin.instance=$(POD_UID)",
+    let mut args = vec![
+        "--config".to_owned(),
+        format!("{FILES}/{COMMON_FILE}"),
+        "--config".to_owned(),
+        format!("{FILES}/{own}"),
+        "--set".to_owned(),
+        "admin.instance=$(POD_UID)".to_owned(),
     ];
     let volumes = valid.spec.storage.volumes.iter();
     let mut mounts: Vec<VolumeMount> =
         volumes.map(|volume| mounted(&volume.name, mount(&volume.name), false)).collect();
     mounts.push(mounted("config", FILES.to_owned(), true));
+    if place::is_told(&valid.spec) {
+        mounts.push(mounted("place", PLACE.to_owned(), true));
+        args.extend(["--await-config".to_owned(), format!("{PLACE}/{PLACE_FILE}")]);
+    }
     Container {
         name: "broker".to_owned(),
         image: Some(valid.image.name.clone()),
         command: Some(vec!["/bin/ottla-broker".to_owned()]),
-        args: Some(args.map(str::to_owned).to_vec()),
+        args: Some(args),
         env: Some(vec![
             field("BROKER_ID", &format!("metadata.labels['{BROKER_LABEL}']")),
             field("POD_UID", "metadata.uid"),

@@ -53,6 +53,10 @@ pub struct ClusterStatus {
     /// Brokers that are being emptied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drains: Vec<Drain>,
+    /// Volumes that are not what they should be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["claim".to_string()]))]
+    pub volumes: Vec<VolumeState>,
     /// Topics whose objects were deleted while nobody answered: they are deleted once somebody does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topicId".to_string()]))]
@@ -123,6 +127,21 @@ pub struct Drain {
     pub bytes_left: i64,
     /// Why it cannot be emptied, for people; empty if it can.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// A volume that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeState {
+    /// Its claim.
+    pub claim: String,
+    /// How large it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// How large it is to be.
+    pub wanted: String,
+    /// What is done about it, or why nothing is, for people.
     pub message: String,
 }
 

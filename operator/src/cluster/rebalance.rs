@@ -1,0 +1,301 @@
+//! Which replicas move so that brokers hold, and lead, as much as each other. Pure.
+//!
+//! Replicas first, one at a time: from who holds most to who holds least, while they differ by two or more. Of the
+//! partitions that may go that way, the one whose topic is least evenly spread goes, and of these the smallest: brokers
+//! get a share of each topic, by as few replicas as there can be. Of a partition no more replicas come into one rack than
+//! were there. Then preferred leaders, which costs no byte: another order of the same replicas.
+//!
+//! The same layout has the same answer, and after the first moves have been made the answer is the others: whoever is
+//! interrupted goes on where it was. An even layout has none.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::layout::{Layout, Move};
+use crate::assignment::Broker;
+
+/// What moves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// A replica each, in order; a partition may be there twice.
+    pub replicas: Vec<Move>,
+    /// Partitions that another of their replicas leads, in order, once all replicas have moved.
+    pub leaders: Vec<Move>,
+}
+
+impl Moves {
+    /// Whether nothing moves.
+    pub fn is_empty(&self) -> bool {
+        self.replicas.is_empty() && self.leaders.is_empty()
+    }
+}
+
+/// Spreads what lies on `members` over them; what others hold, and topics that somebody else decides about, count and
+/// stay.
+pub fn moves(layout: &Layout, members: &[Broker]) -> Moves {
+    let mut board = Board::new(layout, members);
+    let mut replicas = Vec::new();
+    while let Some(one) = board.move_replica() {
+        replicas.push(one);
+    }
+    let mut leaders = Vec::new();
+    while let Some(way) = board.move_leader() {
+        leaders.extend(way);
+    }
+    Moves { replicas, leaders }
+}
+
+/// Whether a broker holds less than half of its share: it has come, and got nothing or little yet.
+pub fn is_called_for(layout: &Layout, members: &[Broker]) -> bool {
+    let board = Board::new(layout, members);
+    let all: usize = board.held.values().map(BTreeSet::len).sum();
+    board.held.values().any(|held| held.len() * members.len() * 2 < all)
+}
+
+/// A partition, and where it lies.
+#[derive(Debug)]
+struct Slot<'a> {
+    topic: &'a str,
+    topic_id: &'a str,
+    /// The topic's place in the layout.
+    topic_index: usize,
+    partition: usize,
+    replicas: Vec<i32>,
+    size: Option<u64>,
+    may_move: bool,
+}
+
+impl Slot<'_> {
+    fn moved(&self, from: Vec<i32>) -> Move {
+        Move {
+            topic: self.topic.to_owned(),
+            topic_id: self.topic_id.to_owned(),
+            partition: self.partition,
+            from,
+            to: self.replicas.clone(),
+            size: self.size,
+        }
+    }
+}
+
+/// All partitions, and what of them each member holds and leads, by their places in `slots`.
+#[derive(Debug)]
+struct Board<'a> {
+    slots: Vec<Slot<'a>>,
+    racks: BTreeMap<i32, &'a str>,
+    held: BTreeMap<i32, BTreeSet<usize>>,
+    led: BTreeMap<i32, BTreeSet<usize>>,
+    /// Replicas of a topic on a broker, and those that lead, by topic and broker.
+    held_of: BTreeMap<(usize, i32), i64>,
+    led_of: BTreeMap<(usize, i32), i64>,
+}
+
+impl<'a> Board<'a> {
+    fn new(layout: &'a Layout, members: &'a [Broker]) -> Self {
+        let nothing = || members.iter().map(|member| (member.id, BTreeSet::new()));
+        let racks = members.iter().filter_map(|one| Some((one.id, one.rack.as_deref()?)));
+        let mut board = Self {
+            slots: Vec::new(),
+            racks: racks.collect(),
+            held: nothing().collect(),
+            led: nothing().collect(),
+            held_of: BTreeMap::new(),
+            led_of: BTreeMap::new(),
+        };
+        for (topic_index, topic) in layout.topics.iter().enumerate() {
+            if topic.is_going {
+                continue;
+            }
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                board.slots.push(Slot {
+                    topic: &topic.name,
+                    topic_id: topic.id.as_deref().unwrap_or_default(),
+                    topic_index,
+                    partition: number,
+                    replicas: partition.targets(),
+                    size: partition.size,
+                    may_move: topic.id.is_some() && !topic.is_fixed,
+                });
+                board.put(board.slots.len() - 1);
+            }
+        }
+        board
+    }
+
+    /// Counts a slot in.
+    fn put(&mut self, index: usize) {
+        self.count(index, 1);
+        let slot = &self.slots[index];
+        for id in &slot.replicas {
+            self.held.entry(*id).and_modify(|held| {
+                held.insert(index);
+            });
+        }
+        if let Some(leader) = slot.replicas.first() {
+            self.led.entry(*leader).and_modify(|led| {
+                led.insert(index);
+            });
+        }
+    }
+
+    /// Counts a slot out, before it changes.
+    fn take(&mut self, index: usize) {
+        self.count(index, -1);
+        let slot = &self.slots[index];
+        for id in &slot.replicas {
+            self.held.entry(*id).and_modify(|held| {
+                held.remove(&index);
+            });
+        }
+        if let Some(leader) = slot.replicas.first() {
+            self.led.entry(*leader).and_modify(|led| {
+                led.remove(&index);
+            });
+        }
+    }
+
+    fn count(&mut self, index: usize, by: i64) {
+        let slot = &self.slots[index];
+        for id in &slot.replicas {
+            *self.held_of.entry((slot.topic_index, *id)).or_default() += by;
+        }
+        if let Some(leader) = slot.replicas.first() {
+            *self.led_of.entry((slot.topic_index, *leader)).or_default() += by;
+        }
+    }
+
+    /// Moves one replica, from who holds most to who holds least, as far as a partition may go that way.
+    fn move_replica(&mut self) -> Option<Move> {
+        let mut fullest: Vec<i32> = self.held.keys().copied().collect();
+        fullest.sort_by_key(|id| (Reverse(self.held[id].len()), *id));
+        let mut emptiest = fullest.clone();
+        emptiest.sort_by_key(|id| (self.held[id].len(), *id));
+        for giver in &fullest {
+            for taker in &emptiest {
+                if self.held[giver].len() < self.held[taker].len() + 2 {
+                    break;
+                }
+                if let Some(index) = self.best(*giver, *taker) {
+                    return Some(self.replace(index, *giver, *taker));
+                }
+            }
+        }
+        None
+    }
+
+    /// The partition that goes best from one broker to another.
+    fn best(&self, giver: i32, taker: i32) -> Option<usize> {
+        let may_go = |index: &usize| {
+            let slot = &self.slots[*index];
+            slot.may_move
+                && !slot.replicas.contains(&taker)
+                && self.keeps_racks(&slot.replicas, giver, taker)
+        };
+        let candidates = self.held[&giver].iter().copied().filter(may_go);
+        candidates.min_by_key(|index| {
+            let slot = &self.slots[*index];
+            let gain = of(&self.held_of, slot.topic_index, giver)
+                - of(&self.held_of, slot.topic_index, taker);
+            (Reverse(gain), slot.size.unwrap_or_default(), *index)
+        })
+    }
+
+    /// Whether no rack has more of a partition than it had.
+    fn keeps_racks(&self, replicas: &[i32], giver: i32, taker: i32) -> bool {
+        let Some(rack) = self.racks.get(&taker) else { return true };
+        let others = replicas.iter().filter(|id| **id != giver);
+        let there = others.filter(|id| self.racks.get(id) == Some(rack)).count();
+        there == 0 || self.racks.get(&giver) == Some(rack)
+    }
+
+    fn replace(&mut self, index: usize, giver: i32, taker: i32) -> Move {
+        self.take(index);
+        let slot = &mut self.slots[index];
+        let from = slot.replicas.clone();
+        for id in &mut slot.replicas {
+            if *id == giver {
+                *id = taker;
+            }
+        }
+        let moved = slot.moved(from);
+        self.put(index);
+        moved
+    }
+
+    /// Has whoever leads two more than another that it can hand over to, by way of others if need be, lead one less.
+    fn move_leader(&mut self) -> Option<Vec<Move>> {
+        let mut givers: Vec<i32> = self.led.keys().copied().collect();
+        givers.sort_by_key(|id| (Reverse(self.led[id].len()), *id));
+        let way = givers.into_iter().find_map(|giver| self.way(giver))?;
+        let hand_over = |(index, to): (usize, i32)| {
+            self.take(index);
+            let slot = &mut self.slots[index];
+            let from = slot.replicas.clone();
+            // The others keep their order.
+            slot.replicas.sort_by_key(|id| *id != to);
+            let moved = slot.moved(from);
+            self.put(index);
+            moved
+        };
+        Some(way.into_iter().map(hand_over).collect())
+    }
+
+    /// The shortest way from a broker to one that leads two fewer: partitions, and who is to lead each, the last first.
+    fn way(&self, giver: i32) -> Option<Vec<(usize, i32)>> {
+        let most = self.led[&giver].len();
+        let mut reached: BTreeMap<i32, (usize, i32)> = BTreeMap::new();
+        let mut next = VecDeque::from([giver]);
+        while let Some(from) = next.pop_front() {
+            for (to, index) in self.heirs(from) {
+                if to == giver || reached.contains_key(&to) {
+                    continue;
+                }
+                reached.insert(to, (index, from));
+                if self.led[&to].len() + 2 <= most {
+                    return Some(back(&reached, giver, to));
+                }
+                next.push_back(to);
+            }
+        }
+        None
+    }
+
+    /// To whom a broker can hand over a partition that it leads, who leads least first, and which is best.
+    fn heirs(&self, from: i32) -> Vec<(i32, usize)> {
+        let mut best: BTreeMap<i32, (Reverse<i64>, usize)> = BTreeMap::new();
+        for index in &self.led[&from] {
+            let slot = &self.slots[*index];
+            if !slot.may_move {
+                continue;
+            }
+            for to in slot.replicas.iter().skip(1).filter(|id| self.led.contains_key(id)) {
+                let gain = of(&self.led_of, slot.topic_index, from)
+                    - of(&self.led_of, slot.topic_index, *to);
+                let candidate = (Reverse(gain), *index);
+                let known = best.entry(*to).or_insert(candidate);
+                *known = candidate.min(*known);
+            }
+        }
+        let mut heirs: Vec<_> = best.into_iter().map(|(to, (_, index))| (to, index)).collect();
+        heirs.sort_by_key(|(to, _)| (self.led[to].len(), *to));
+        heirs
+    }
+}
+
+fn of(counts: &BTreeMap<(usize, i32), i64>, topic: usize, broker: i32) -> i64 {
+    counts.get(&(topic, broker)).copied().unwrap_or_default()
+}
+
+fn back(reached: &BTreeMap<i32, (usize, i32)>, giver: i32, to: i32) -> Vec<(usize, i32)> {
+    let mut way = Vec::new();
+    let mut at = to;
+    while at != giver {
+        let Some((index, from)) = reached.get(&at) else { break };
+        way.push((*index, at));
+        at = *from;
+    }
+    way
+}
+
+#[cfg(test)]
+mod tests;
