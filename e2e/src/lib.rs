@@ -21,6 +21,7 @@ pub mod admin_tools;
 pub mod bench;
 pub mod broker;
 pub mod capture;
+pub mod chart;
 pub mod clients;
 pub mod cluster;
 pub mod deadline;
