@@ -174,6 +174,38 @@ impl Pass {
         self.send(object, Some(object), patch, "").await
     }
 
+    /// Takes this controller's finalizer from `object`, whoever else has applied it, too, with a copy of the object.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn release<K>(&self, object: &K, finalizer: &str) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let left = match self.finalizers(object, &[]).await? {
+            Applied::Unchanged => object.clone(),
+            Applied::Written(written) => *written,
+        };
+        if !left.finalizers().iter().any(|one| one == finalizer) {
+            return Ok(());
+        }
+        let others: Vec<_> = left.finalizers().iter().filter(|one| *one != finalizer).collect();
+        let patch = json!({ "metadata": {
+            "finalizers": others, "uid": left.uid(), "resourceVersion": left.resource_version(),
+        } });
+        let (name, api) = (left.name_any(), self.api::<K>(object));
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match self.guarded(api.patch(&name, &parameters, &patch)).await? {
+            Ok(_) => {
+                self.wrote(object, "released");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(Error::of_api("write", named(object), error)),
+        }
+    }
+
     /// Deletes `live`, and no other object of its name, and then what it owns; returns whether there was anything to
     /// delete.
     ///

@@ -81,7 +81,13 @@ impl Act<'_> {
 
     async fn step(&mut self, step: &Step) -> Result<bool, Error> {
         match step {
-            Step::Hold => self.finalizers(&[FINALIZER]).await?,
+            Step::Hold => {
+                if let Applied::Written(written) =
+                    self.pass.finalizers(&*self.topic, &[FINALIZER]).await?
+                {
+                    self.wrote(*written);
+                }
+            }
             Step::Name { id } => self.name(id).await?,
             Step::Adopt { id } => {
                 self.name(id).await?;
@@ -105,7 +111,7 @@ impl Act<'_> {
             }
             Step::LetGo => {
                 self.tell_of_end().await;
-                self.finalizers(&[]).await?;
+                self.pass.release(&*self.topic, FINALIZER).await?;
                 return Ok(true);
             }
         }
@@ -199,11 +205,9 @@ impl Act<'_> {
             async move { broker.clear_throttles(fence).await }
         });
         self.done("take throttles from", cleared.await)?;
-        if self.decision.steps == [Step::Unthrottle] {
-            let now = self.context.session.ground.clock.wall();
-            let said = status::status(&self.observed.facts, self.decision, now);
-            self.say(&said).await?;
-        }
+        // From here on nothing says that there may be some.
+        let now = self.context.session.ground.clock.wall();
+        self.say(&status::status(&self.observed.facts, self.decision, now)).await?;
         self.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
         Ok(())
     }
@@ -254,13 +258,6 @@ impl Act<'_> {
             reason: Reason::Waiting,
             on: "no broker answers".to_owned(),
         })
-    }
-
-    async fn finalizers(&mut self, ours: &[&str]) -> Result<(), Error> {
-        if let Applied::Written(written) = self.pass.finalizers(&*self.topic, ours).await? {
-            self.wrote(*written);
-        }
-        Ok(())
     }
 
     fn wrote(&mut self, written: Topic) {

@@ -102,13 +102,6 @@ impl Context {
         Arc::clone(self.views.lock().entry(cluster.clone()).or_default())
     }
 
-    /// Returns what is known of a cluster that nobody knew of before.
-    pub(super) fn new_view(&self, cluster: &Key) -> Option<Arc<View>> {
-        let mut views = self.views.lock();
-        (!views.contains_key(cluster))
-            .then(|| Arc::clone(views.entry(cluster.clone()).or_default()))
-    }
-
     /// Forgets a cluster.
     pub(super) fn forget(&self, cluster: &Key) {
         if let Some(view) = self.views.lock().remove(cluster) {

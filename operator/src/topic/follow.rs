@@ -67,11 +67,11 @@ pub(super) async fn follow(context: Arc<Context>, writer: Writer<DeserializeGuar
                 if prints.get(&key) == Some(&print) {
                     continue;
                 }
-                prints.insert(key.clone(), print);
-                if let Some(view) = context.new_view(&key) {
+                let view = context.view(&key);
+                if prints.insert(key.clone(), print).is_none() {
                     followed.push(Box::pin(cluster_of(Arc::clone(&context), view, key.clone())));
                 } else {
-                    context.view(&key).is_news.notify_one();
+                    view.is_news.notify_one();
                 }
                 context.wake_all(&key);
             }
