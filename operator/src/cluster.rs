@@ -2,7 +2,9 @@
 //! and which of them may restart now (`roll`).
 
 pub mod build;
+pub mod decide;
 pub mod drain;
+pub mod facts;
 pub mod layout;
 pub mod members;
 pub mod place;

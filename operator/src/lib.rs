@@ -21,6 +21,7 @@ pub mod event;
 pub mod health;
 pub mod http;
 pub mod kind;
+pub mod latest;
 pub mod lease;
 pub mod logging;
 pub mod metrics;

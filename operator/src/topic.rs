@@ -15,7 +15,6 @@ pub mod facts;
 mod follow;
 mod id;
 mod index;
-mod latest;
 mod observe;
 mod placing;
 mod plan;

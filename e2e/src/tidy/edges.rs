@@ -106,7 +106,7 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
     &["event", "candidacy"],
     &["health", "client", "crds", "admin"],
     &["metrics"],
-    &["progress", "error"],
+    &["progress", "error", "latest"],
     &[
         "assignment",
         "backoff",

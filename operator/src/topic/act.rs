@@ -262,7 +262,7 @@ impl Act<'_> {
 
     fn wrote(&mut self, written: Topic) {
         let written = Arc::new(written);
-        self.context.latest.lock().wrote(&self.topic, &written);
+        self.context.latest.lock().wrote(Some(&self.topic), &written);
         self.topic = written;
     }
 

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::contact::Contact;
 use super::index::{Index, key};
-use super::latest::Latest;
 use super::placing::Placing;
 use super::wake::Wake;
 use crate::admin::pool::Pool;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
+use crate::latest::Latest;
 use crate::progress::Key;
 use crate::session::Session;
 
@@ -35,7 +35,7 @@ pub(super) struct Context {
     /// Every `Cluster`, as the API server told it last.
     pub(super) clusters: Store<DeserializeGuard<Cluster>>,
     pub(super) index: Mutex<Index>,
-    pub(super) latest: Mutex<Latest>,
+    pub(super) latest: Mutex<Latest<Topic>>,
     pub(super) wake: Wake,
     views: Mutex<BTreeMap<Key, Arc<View>>>,
 }
