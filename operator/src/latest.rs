@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt as _};
+use kube::{Resource, ResourceExt};
 
 use crate::progress::Key;
 
