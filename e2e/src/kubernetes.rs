@@ -232,7 +232,13 @@ impl Kubernetes {
 
     /// Gives an archive of images to every node.
     pub fn import(&self, archive: &Path) -> Result<()> {
-        self.nodes.iter().try_for_each(|node| node.import(archive))
+        thread::scope(|scope| {
+            let importing: Vec<_> =
+                self.nodes.iter().map(|node| scope.spawn(|| node.import(archive))).collect();
+            importing.into_iter().try_for_each(|node| {
+                node.join().map_err(|_| anyhow!("the import of an image panicked"))?
+            })
+        })
     }
 
     /// Ends everything, and says so where something is left.

@@ -22,6 +22,7 @@ use crate::deadline::Stopwatch;
 use crate::image::{Image, ottla, zookeeper};
 use crate::workspace;
 use builds::Build;
+use telling::Following;
 
 pub use install::Operator;
 
@@ -34,6 +35,8 @@ pub struct Ottla {
     /// What it runs in.
     pub kubernetes: Kubernetes,
     name: String,
+    /// Ends before what it follows does.
+    _following: Following,
 }
 
 impl Ottla {
@@ -52,7 +55,15 @@ impl Ottla {
             println!("images are imported after {:.1} s", time.elapsed().as_secs_f64());
             Ok::<_, anyhow::Error>(kubernetes)
         })?;
-        Ok(Self { kubernetes, name: name.to_owned() })
+        let following = Following::begin(&kubernetes, name);
+        Ok(Self { kubernetes, name: name.to_owned(), _following: following })
+    }
+
+    /// Ends everything, and says so where something is left.
+    pub fn end(self) -> Result<()> {
+        let Self { kubernetes, _following: following, .. } = self;
+        drop(following);
+        kubernetes.end()
     }
 
     /// A namespace that allows no more than restricted pods.

@@ -61,7 +61,7 @@ fn a_thousand_topics_cost_little_and_then_nothing() -> Result<()> {
         .filter(|(name, count)| is_write(name) && !name.contains("Lease") && **count > 0.5)
         .collect();
     ensure!(writes.is_empty(), "written at rest: {writes:?}");
-    ottla.kubernetes.end()
+    ottla.end()
 }
 
 fn topics() -> String {

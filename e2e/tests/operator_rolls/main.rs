@@ -92,7 +92,7 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
         println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
     }
     load.finish()?;
-    scene.ottla.kubernetes.end()
+    scene.ottla.end()
 }
 
 impl Scene {

@@ -51,7 +51,7 @@ fn brokers_come_and_go_and_nothing_is_lost() -> Result<()> {
     }
     too_few_is_refused(&ottla)?;
     load.finish()?;
-    ottla.kubernetes.end()
+    ottla.end()
 }
 
 fn spec(ottla: &Ottla, brokers: u8, removed: &str) -> Result<()> {

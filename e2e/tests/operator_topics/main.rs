@@ -55,7 +55,7 @@ fn topics_are_what_their_objects_say_from_the_first_record_to_the_last() -> Resu
         deed(&scene).context(what)?;
         println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
     }
-    scene.ottla.kubernetes.end()
+    scene.ottla.end()
 }
 
 impl Scene {
@@ -78,11 +78,13 @@ impl Scene {
         self.ottla.kubernetes.kubectl(&["get", "topic", "-n", NAMESPACE, name, "-o", &path])
     }
 
-    /// What kcat lists of a topic: one line a partition.
+    /// What kcat lists of a topic: one line a partition. Of all topics: one that is asked for by name may be made.
     fn partitions(&self, topic: &str) -> Result<Vec<String>> {
-        let listed = self.kcat(&format!("-L -t {topic}"))?;
-        let lines = listed.lines().filter(|line| line.trim_start().starts_with("partition "));
-        Ok(lines.map(|line| line.trim().to_owned()).collect())
+        let listed = self.kcat("-L")?;
+        let head = format!("topic \"{topic}\" with ");
+        let after = listed.lines().skip_while(|line| !line.contains(&head)).skip(1);
+        let lines = after.map(str::trim).take_while(|line| line.starts_with("partition "));
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// kcat in the pod with tools.

@@ -66,7 +66,15 @@ fn build(root: &Path, version: &str) -> Result<Build> {
     // One after the other: what both need would be built anew with the features of both.
     for (package, binary) in [("broker-server", "ottla-broker"), ("operator", "ottla-operator")] {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root).env("CARGO_TARGET_DIR", &target);
+        cargo.current_dir(root);
+        // What cargo tells a test of its package would have build scripts run anew, and all that needs them.
+        for (name, _) in std::env::vars_os() {
+            let known = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| known.starts_with(prefix)) {
+                cargo.env_remove(&name);
+            }
+        }
+        cargo.env("CARGO_TARGET_DIR", &target);
         cargo.args(["build", "--quiet", "--package", package, "--bin", binary]);
         if profile == "release" {
             cargo.arg("--release");
