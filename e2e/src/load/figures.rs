@@ -86,7 +86,7 @@ impl Figures {
     }
 
     /// A client gave something up.
-    pub(super) fn failed(&self, what: String) {
+    pub(super) fn failed(&self, what: &str) {
         self.lock().failed += 1;
         self.tell(what);
     }
@@ -102,12 +102,12 @@ impl Figures {
     }
 
     /// Too few replicas are in sync.
-    pub(super) fn thin(&self, what: String) {
+    pub(super) fn thin(&self, what: &str) {
         self.lock().thin += 1;
         self.tell(what);
     }
 
-    fn tell(&self, what: String) {
+    fn tell(&self, what: &str) {
         let mut state = self.lock();
         let after = state.begun.elapsed().as_secs_f64();
         if state.words.len() < TOLD {

@@ -56,7 +56,7 @@ impl ProducerContext for Deliveries {
                 self.load.figures.acknowledged(place, more);
             }
             // What became of it nobody knows.
-            Err((error, _)) => self.load.figures.failed(format!("{place}: {values}: {error}")),
+            Err((error, _)) => self.load.figures.failed(&format!("{place}: {values}: {error}")),
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn produce_on(load: &Arc<Load>, topic: u16) {
     let mut life = 0;
     while !load.stopped() {
         if let Err(error) = produce(load, topic, life) {
-            load.figures.failed(format!("the producer of topic {topic} gave up: {error:#}"));
+            load.figures.failed(&format!("the producer of topic {topic} gave up: {error:#}"));
             deadline::pass(PAUSE);
         }
         life += 1;

@@ -36,7 +36,7 @@ fn look(load: &Load, client: &BaseConsumer) -> Result<()> {
                 let wanted = load.order.min_isr.min(partition.replicas().len());
                 if in_sync.len() < wanted {
                     let id = partition.id();
-                    load.figures.thin(format!("{name}-{id}: {in_sync:?} in sync of {wanted}"));
+                    load.figures.thin(&format!("{name}-{id}: {in_sync:?} in sync of {wanted}"));
                 }
             }
         }

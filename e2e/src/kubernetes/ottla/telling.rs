@@ -98,7 +98,7 @@ impl Ottla {
         let mut words = format!("{error:#}");
         match self.keep(namespace) {
             Ok(told) => words.push_str(&told),
-            Err(other) => words.push_str(&format!(" (and nothing more is known: {other:#})")),
+            Err(other) => words = format!("{words} (and nothing more is known: {other:#})"),
         }
         Error::msg(words)
     }
@@ -117,13 +117,12 @@ impl Ottla {
             let ready = read_condition(pod, "Ready").is_some_and(|one| one.status == "True");
             if !ready && of == namespace {
                 let state = &pod["status"]["containerStatuses"][0]["state"];
-                told += &format!("\n{name} is {}: {state}", text(&pod["status"]["phase"]));
+                told = format!("{told}\n{name} is {}: {state}", text(&pod["status"]["phase"]));
             }
         }
         told += "\nthe last events:\n";
         let lines: Vec<&str> = events.lines().collect();
         told += &lines[lines.len().saturating_sub(12)..].join("\n");
-        told += &format!("\nlogs and objects are {}", file("*").display());
-        Ok(told)
+        Ok(format!("{told}\nlogs and objects are {}", file("*").display()))
     }
 }
