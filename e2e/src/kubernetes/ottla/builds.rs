@@ -40,6 +40,18 @@ impl Build {
     }
 }
 
+/// What cargo tells a test of its package. Build scripts that look at it would run anew, and all that needs them.
+const OF_A_PACKAGE: [&str; 8] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
+
 /// One cargo at a time: tests of one program ask for the same.
 static BUILDING: Mutex<()> = Mutex::new(());
 
@@ -67,12 +79,8 @@ fn build(root: &Path, version: &str) -> Result<Build> {
     for (package, binary) in [("broker-server", "ottla-broker"), ("operator", "ottla-operator")] {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root);
-        // What cargo tells a test of its package would have build scripts run anew, and all that needs them.
-        for (name, _) in std::env::vars_os() {
-            let known = name.to_string_lossy();
-            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| known.starts_with(prefix)) {
-                cargo.env_remove(&name);
-            }
+        for name in OF_A_PACKAGE {
+            cargo.env_remove(name);
         }
         cargo.env("CARGO_TARGET_DIR", &target);
         cargo.args(["build", "--quiet", "--package", package, "--bin", binary]);
