@@ -13,6 +13,7 @@ pub mod layer;
 mod layout;
 pub mod libraries;
 pub mod ottla;
+pub mod zookeeper;
 
 use std::fs;
 use std::path::Path;

@@ -20,7 +20,8 @@
 //! everybody may write to it, whatever `fsGroup` says.
 //!
 //! Reading path: [`layout`] (addresses and directories), [`cell`], [`control_plane`] and [`node`] (what is
-//! started with what), [`part`] (a component that is kept up), `client` (kubectl, waiting), `faults`.
+//! started with what), [`part`] (a component that is kept up), `client` (kubectl, waiting), `faults`, [`ottla`] (what
+//! is ours in it).
 //!
 //! Logs are `target/e2e/logs/kubernetes-NAME-COMPONENT.log`.
 
@@ -33,6 +34,7 @@ pub mod images;
 pub mod layout;
 pub mod leftover;
 pub mod node;
+pub mod ottla;
 pub mod part;
 mod pki;
 pub mod relay;
@@ -230,7 +232,13 @@ impl Kubernetes {
 
     /// Gives an archive of images to every node.
     pub fn import(&self, archive: &Path) -> Result<()> {
-        self.nodes.iter().try_for_each(|node| node.import(archive))
+        thread::scope(|scope| {
+            let importing: Vec<_> =
+                self.nodes.iter().map(|node| scope.spawn(|| node.import(archive))).collect();
+            importing.into_iter().try_for_each(|node| {
+                node.join().map_err(|_| anyhow!("the import of an image panicked"))?
+            })
+        })
     }
 
     /// Ends everything, and says so where something is left.

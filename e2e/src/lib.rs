@@ -29,6 +29,7 @@ pub mod image;
 pub mod java;
 pub mod kafka;
 pub mod kubernetes;
+pub mod load;
 pub mod logs;
 pub mod matrix;
 pub mod operator;

@@ -74,6 +74,14 @@ pub const STAGES: &[Stage] = &[
         only_by_name: true,
         ..stage("kubernetes", "a real Kubernetes, built once, and its faults", kubernetes)
     },
+    Stage {
+        only_by_name: true,
+        ..stage(
+            "operator",
+            "clusters and topics on that Kubernetes, under load and faults",
+            operator,
+        )
+    },
 ];
 
 /// The tests of the `clients` stage.
@@ -296,6 +304,15 @@ fn planted(_: &Options) -> Result<()> {
 fn kubernetes(options: &Options) -> Result<()> {
     tools::kubernetes::install()?;
     end_to_end(&["kubernetes_bed", "charts_server"], options)
+}
+
+/// One after the other: each has a Kubernetes of its own, which fills two cores.
+fn operator(options: &Options) -> Result<()> {
+    tools::kubernetes::install()?;
+    for test in ["operator_topics", "operator_rolls", "operator_scale", "operator_many"] {
+        end_to_end(&[test], options)?;
+    }
+    Ok(())
 }
 
 fn bed(arguments: &[&str]) -> Result<()> {

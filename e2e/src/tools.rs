@@ -8,6 +8,7 @@
 pub mod debian;
 pub mod deny;
 pub mod go;
+pub mod java;
 pub mod kubernetes;
 pub mod maven;
 pub mod npm;

@@ -39,7 +39,7 @@ pub struct Settings {
     #[arg(long, value_name = "IMAGE", env = "OTTLA_IMAGE")]
     pub image: Option<String>,
 
-    /// The image of ZooKeeper servers whose Cluster names none [default: zookeeper:3.9.5].
+    /// The image of ZooKeeper servers whose Cluster names none [default: the official one, by its digest].
     #[arg(long, value_name = "IMAGE", env = "OTTLA_ZOOKEEPER_IMAGE")]
     pub zookeeper_image: Option<String>,
 
@@ -61,6 +61,10 @@ pub struct Settings {
     )]
     pub log_format: LogFormat,
 }
+
+/// The official image. It has what the pods of an ensemble are made for: a shell, `zkServer.sh` in the path, user 1000.
+pub const ZOOKEEPER_IMAGE: &str = "zookeeper:3.9.5@sha256:\
+                                   4c6f15fbd5491a3e01b0108c046891125553329a4956848ba3014cedff5386ee";
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,10 +96,10 @@ impl Settings {
         image.unwrap_or_else(|| "localhost/ottla".to_owned())
     }
 
-    /// Returns the image of ZooKeeper servers whose `Cluster` names none.
+    /// Returns the image of ZooKeeper servers whose Cluster names none.
     pub fn zookeeper_image(&self) -> String {
         let image = self.zookeeper_image.clone().filter(|image| !image.is_empty());
-        image.unwrap_or_else(|| "zookeeper:3.9.5".to_owned())
+        image.unwrap_or_else(|| ZOOKEEPER_IMAGE.to_owned())
     }
 
     /// Returns the namespaces to look after, each once; `None` is all of them.
@@ -144,6 +148,9 @@ mod tests {
         let settings = settings(&["--namespace", "", "--identity", "", "--lease-namespace", ""]);
         assert_eq!((settings.namespaces(), settings.lease_namespace()), (vec![None], None));
         assert!(!settings.identity().is_empty());
+        let images = [&["--zookeeper-image", ""][..], &["--zookeeper-image", "mine:1"]];
+        let images = images.map(|given| self::settings(given).zookeeper_image());
+        assert_eq!(images, [ZOOKEEPER_IMAGE, "mine:1"]);
     }
 
     /// A flag that a pod cannot set by its environment, or that says nothing of itself, is found here.

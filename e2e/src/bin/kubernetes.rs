@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 use e2e::kubernetes::Kubernetes;
+use e2e::kubernetes::ottla::{Ottla, builds};
 
 /// Starts a Kubernetes, prints what leads to it, and ends it when the standard input ends (Ctrl-D).
 #[derive(Debug, Parser)]
@@ -20,11 +21,17 @@ struct Arguments {
     /// An archive of images that every node is given; may be repeated
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
+    /// Build Ottla, give its images to every node, and install the operator
+    #[arg(long)]
+    ottla: bool,
+    /// Give the images of the next release, too, which is this one under another version
+    #[arg(long, requires = "ottla")]
+    next: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let cluster = Kubernetes::start(&arguments.name, arguments.nodes)?;
+    let cluster = if arguments.ottla { with_ottla(&arguments)? } else { started(&arguments)? };
     for archive in &arguments.image {
         cluster.import(archive)?;
     }
@@ -33,4 +40,21 @@ fn main() -> Result<()> {
     println!("alias helm={}", cluster.programs().helm.display());
     io::stdin().read_to_end(&mut Vec::new()).context("wait for the end of the input")?;
     cluster.end()
+}
+
+fn started(arguments: &Arguments) -> Result<Kubernetes> {
+    Kubernetes::start(&arguments.name, arguments.nodes)
+}
+
+fn with_ottla(arguments: &Arguments) -> Result<Kubernetes> {
+    let this = builds::this()?;
+    let mut all = vec![this.clone()];
+    if arguments.next {
+        all.push(builds::next()?);
+    }
+    let load = std::env::current_exe().context("find this program")?.with_file_name("load");
+    let ottla = Ottla::start(&arguments.name, arguments.nodes, &all, &load)?;
+    let operator = ottla.install(&this, 1)?;
+    ottla.operator_is_ready(&operator)?;
+    Ok(ottla.kubernetes)
 }

@@ -1,8 +1,9 @@
 //! The files of an image, and the archive that they are as a layer.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -49,9 +50,34 @@ impl Files {
         Ok(())
     }
 
+    /// Every file below a directory of this machine, at the same place below `path`; owned by root.
+    pub fn tree(&mut self, path: &str, source: &Path) -> Result<()> {
+        let entries = fs::read_dir(source).with_context(|| format!("list {}", source.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let place = format!("{path}/{}", entry.file_name().to_string_lossy());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.tree(&place, &entry.path())?;
+            } else if kind.is_symlink() {
+                let target = fs::read_link(entry.path())?;
+                self.link(&place, &target.to_string_lossy());
+            } else {
+                let mode = entry.metadata()?.permissions().mode() & 0o777;
+                self.file(&place, &entry.path(), mode);
+            }
+        }
+        Ok(())
+    }
+
     /// A file of these words, which all may read.
     pub fn text(&mut self, path: &str, text: &str) {
         self.add(path, Content::Text(text.to_owned()), 0o644, 0);
+    }
+
+    /// A script of these lines, which all may run.
+    pub fn script(&mut self, path: &str, text: &str) {
+        self.add(path, Content::Text(text.to_owned()), 0o755, 0);
     }
 
     /// A symbolic link.

@@ -28,10 +28,21 @@ pub struct Parts {
 ///
 /// Fails when it is larger than [`SIZE_LIMIT`]; the archive is left for a look.
 pub fn write(parts: &Parts, output: &Path) -> Result<u64> {
+    let size = write_any(parts, output, 9)?;
+    ensure!(
+        size < SIZE_LIMIT,
+        "{} has {size} bytes, {SIZE_LIMIT} is the most: build the binaries with --release",
+        output.display()
+    );
+    Ok(size)
+}
+
+/// The same of whatever size: for images that stay on this machine, whose layer is best not compressed.
+pub fn write_any(parts: &Parts, output: &Path, compression: u32) -> Result<u64> {
     let directory = tempfile::tempdir().context("create a directory for stripped binaries")?;
     let mut image = Image::new(&parts.name, &["/bin/ottla-broker"]);
     DATA.clone_into(&mut image.working_directory);
-    image.compression = 9;
+    image.compression = compression;
     image.files.base();
     image.files.directory(DATA, 0o755, image.user);
     let binaries =
@@ -42,13 +53,7 @@ pub fn write(parts: &Parts, output: &Path) -> Result<u64> {
         strip(source, &stripped)?;
         image.files.program(&format!("/bin/{name}"), &stripped)?;
     }
-    let size = image.write(output)?;
-    ensure!(
-        size < SIZE_LIMIT,
-        "{} has {size} bytes, {SIZE_LIMIT} is the most: build the binaries with --release",
-        output.display()
-    );
-    Ok(size)
+    image.write(output)
 }
 
 /// A copy without the tables that only a debugger reads, which are three quarters of a binary.

@@ -49,7 +49,7 @@ fn tools(programs: &Programs) -> Result<Image> {
 }
 
 /// Where a command of this machine is.
-fn found(command: &str) -> Result<PathBuf> {
+pub(crate) fn found(command: &str) -> Result<PathBuf> {
     let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(Path::new);
     let place = places.iter().map(|place| place.join(command)).find(|place| place.exists());
     ensure!(place.is_some(), "{command} is not installed: run `cargo ci kubernetes`");

@@ -33,7 +33,7 @@ pub const NEEDED: [Needed; 11] = [
 ];
 
 /// What the nodes of a Kubernetes are made of, and what its images are made from.
-pub const KUBERNETES: [Needed; 15] = [
+pub const KUBERNETES: [Needed; 17] = [
     Needed { command: "containerd", probe: &["--version"], package: "containerd" },
     Needed { command: "runc", probe: &["--version"], package: "runc" },
     Needed { command: "/usr/lib/cni/bridge", probe: &[], package: "containernetworking-plugins" },
@@ -49,6 +49,9 @@ pub const KUBERNETES: [Needed; 15] = [
     Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
     Needed { command: "busybox", probe: &["true"], package: "busybox-static" },
     Needed { command: "strip", probe: &["--version"], package: "binutils" },
+    // The image of ZooKeeper.
+    Needed { command: "jlink", probe: &["--version"], package: "openjdk-17-jdk-headless" },
+    Needed { command: "mvn", probe: &["-version"], package: "maven" },
 ];
 
 /// What Helm is built with.

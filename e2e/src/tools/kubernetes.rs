@@ -12,7 +12,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{debian, fingerprint, install as install_dir, installed, step, step_within};
+use super::{
+    debian, fingerprint, install as install_dir, installed, java, maven, step, step_within,
+};
 use crate::deadline::Stopwatch;
 use crate::workspace;
 
@@ -231,6 +233,8 @@ pub fn install() -> Result<()> {
     debian::install(&debian::KUBERNETES)?;
     install_modules(&[("Kubernetes", &NODE), ("CoreDNS", &DNS), ("Helm", &HELM)])?;
     println!("tools: pause in {}", install_pause()?.display());
+    println!("tools: ZooKeeper in {}", maven::install_zookeeper()?.display());
+    println!("tools: a Java runtime in {}", java::install()?.display());
     println!(
         "tools: definitions of the Prometheus operator in {}",
         install_monitoring()?.display()

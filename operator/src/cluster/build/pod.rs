@@ -139,7 +139,7 @@ fn container(valid: &Valid) -> Container {
     Container {
         name: "broker".to_owned(),
         image: Some(valid.image.name.clone()),
-        command: Some(vec!["/usr/bin/ottla-broker".to_owned()]),
+        command: Some(vec!["/bin/ottla-broker".to_owned()]),
         args: Some(args),
         env: Some(vec![
             field("BROKER_ID", &format!("metadata.labels['{BROKER_LABEL}']")),

@@ -1,0 +1,62 @@
+//! The operator and its custom resources, by the chart: as a user installs them.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::Ottla;
+use super::builds::{Build, IMAGE};
+use crate::image::zookeeper;
+use crate::workspace;
+
+/// An operator that was installed.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Where it runs.
+    pub namespace: String,
+    /// What selects its pods.
+    pub labels: String,
+}
+
+/// The name of the release.
+const RELEASE: &str = "ottla";
+
+impl Ottla {
+    /// Installs the operator of a release, `replicas` of it, with the custom resources; or makes it another release.
+    pub fn install(&self, build: &Build, replicas: u8) -> Result<Operator> {
+        let operator = Operator {
+            namespace: "ottla-system".to_owned(),
+            labels: "app.kubernetes.io/name=ottla-operator".to_owned(),
+        };
+        self.namespace(&operator.namespace)?;
+        let mut helm = self.kubernetes.helm_command();
+        helm.args(["upgrade", "--install", RELEASE, "--namespace", &operator.namespace]);
+        for value in [
+            format!("image.repository={IMAGE}"),
+            format!("image.tag={}", build.version),
+            format!("zookeeper.image={}", zookeeper::name()),
+            format!("replicas={replicas}"),
+            "log.level=info\\,operator=debug".to_owned(),
+        ] {
+            helm.args(["--set", &value]);
+        }
+        run(helm.arg(workspace::root().join("charts/ottla")))?;
+        Ok(operator)
+    }
+
+    /// Waits until one of the operators leads.
+    pub fn operator_is_ready(&self, operator: &Operator) -> Result<()> {
+        let what = "the operator to lead";
+        let found = self.kubernetes.wait(what, 120, || self.leader(operator).map(Some));
+        found.map(drop).map_err(|error| self.complain(&operator.namespace, &error))
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} ended with {}: {}", output.status, said.trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Looks again and again whether enough replicas are in sync: a producer that retries does not show it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::{Load, PAUSE};
+use crate::deadline;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Looks until the load is stopped.
+pub(super) fn watch(load: &Arc<Load>) {
+    let mut client: Option<BaseConsumer> = None;
+    while !load.stopped() {
+        if client.is_none() {
+            client = load.client().create().ok();
+        }
+        if client.as_ref().is_none_or(|client| look(load, client).is_err()) {
+            load.history.note("nobody answered who is in sync");
+        }
+        deadline::pass(PAUSE);
+    }
+}
+
+fn look(load: &Load, client: &BaseConsumer) -> Result<()> {
+    for (name, _) in &load.order.topics {
+        let metadata = client.fetch_metadata(Some(name), ANSWER)?;
+        for topic in metadata.topics() {
+            for partition in topic.partitions() {
+                let in_sync = partition.isr();
+                // A topic of fewer replicas asks for no more than it has.
+                let wanted = load.order.min_isr.min(partition.replicas().len());
+                if in_sync.len() < wanted {
+                    let id = partition.id();
+                    load.figures.thin(&format!("{name}-{id}: {in_sync:?} in sync of {wanted}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}

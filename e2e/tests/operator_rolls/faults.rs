@@ -1,0 +1,109 @@
+//! What others do to brokers: all of it is healed without a hand.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{NAMESPACE, SECONDS, Scene};
+
+pub(crate) fn a_deleted_pod(scene: &Scene) -> Result<()> {
+    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-1-0"])?;
+    scene.settled()
+}
+
+/// By nothing but `kubectl drain`; the load stays where it is.
+pub(crate) fn each_node_is_drained(scene: &Scene) -> Result<()> {
+    for node in scene.ottla.kubernetes.numbers() {
+        let node = format!("node-{node}");
+        let selector = "--pod-selector=ottla.dev/cluster";
+        let drain = ["drain", &node, selector, "--delete-emptydir-data", "--timeout=150s"];
+        scene.kubectl(&drain)?;
+        scene.kubectl(&["uncordon", &node])?;
+        scene.settled()?;
+    }
+    Ok(())
+}
+
+pub(crate) fn deleted_objects_are_made_anew(scene: &Scene) -> Result<()> {
+    let objects = [
+        "statefulset/orders-2",
+        "service/orders-brokers",
+        "service/orders",
+        "configmap/orders-config",
+        "pdb/orders-brokers",
+        "serviceaccount/orders-brokers",
+        "networkpolicy/orders-brokers",
+    ];
+    for object in objects {
+        let uid = |scene: &Scene| {
+            let path = "jsonpath={.metadata.uid}";
+            scene.kubectl(&["get", object, "-n", NAMESPACE, "-o", path])
+        };
+        let before = uid(scene)?;
+        scene.kubectl(&["delete", object, "-n", NAMESPACE, "--cascade=foreground"])?;
+        scene.ottla.kubernetes.wait(&format!("another {object}"), SECONDS, || {
+            Ok((uid(scene)? != before).then_some(()))
+        })?;
+        scene.settled()?;
+    }
+    Ok(())
+}
+
+/// The claim goes with its volume; the broker comes back with nothing, follows, and leads once it has everything.
+pub(crate) fn a_lost_volume(scene: &Scene) -> Result<()> {
+    scene.kubectl(&["delete", "pvc", "-n", NAMESPACE, "data-orders-0-0", "--wait=false"])?;
+    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-0-0"])?;
+    scene.settled()
+}
+
+/// One that hangs for longer than its Lease does nothing when it goes on.
+pub(crate) fn a_stale_operator_changes_nothing(scene: &Scene) -> Result<()> {
+    let this = e2e::kubernetes::ottla::builds::this()?;
+    scene.ottla.install(&this, 2)?;
+    scene.ottla.kubernetes.wait("two operators", SECONDS, || {
+        let pods = scene.ottla.pods(&scene.operator.namespace, &scene.operator.labels)?;
+        Ok((pods.iter().filter(|pod| pod.ready).count() == 2).then_some(()))
+    })?;
+    let before = scene.ottla.leader(&scene.operator)?;
+    let process = process_of(&before.uid)?;
+    signal(process, "-STOP")?;
+    let next = scene.ottla.kubernetes.wait("another to lead", 60, || {
+        let holder = scene.kubectl(&[
+            "get",
+            "lease",
+            "-n",
+            &scene.operator.namespace,
+            "ottla-operator",
+            "-o",
+            "jsonpath={.spec.holderIdentity}",
+        ])?;
+        Ok((!holder.starts_with(&before.name)).then_some(holder))
+    });
+    let brokers = scene.brokers()?;
+    signal(process, "-CONT")?;
+    let next = next?;
+    scene.settled()?;
+    scene.are_the_same_as(&brokers)?;
+    let leader = scene.ottla.leader(&scene.operator)?;
+    ensure!(next.starts_with(&leader.name), "{next} leads, and {} says that it does", leader.name);
+    scene.ottla.install(&this, 1).map(drop)
+}
+
+/// The operator's process in a pod, as this machine numbers it.
+fn process_of(uid: &str) -> Result<u32> {
+    for entry in std::fs::read_dir("/proc").context("list processes")? {
+        let path = entry?.path();
+        let read = |file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
+        if read("comm").trim() == "ottla-operator" && read("cgroup").contains(uid) {
+            let name = path.file_name().context("a process")?.to_string_lossy().into_owned();
+            return name.parse().context("the id of a process");
+        }
+    }
+    anyhow::bail!("no process of pod {uid} runs")
+}
+
+fn signal(process: u32, signal: &str) -> Result<()> {
+    let status = Command::new("kill").args([signal, &process.to_string()]).status()?;
+    ensure!(status.success(), "kill {signal} {process} ended with {status}");
+    Ok(())
+}

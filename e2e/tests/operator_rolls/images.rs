@@ -1,0 +1,54 @@
+//! Other releases, and pods that never come up.
+
+use anyhow::{Result, ensure};
+use e2e::kubernetes::ottla::builds;
+
+use super::rolls::{PLAIN, begun};
+use super::{CLUSTER, NAMESPACE, OBJECT, SECONDS, Scene};
+
+pub(crate) fn an_upgrade_and_a_downgrade(scene: &Scene) -> Result<()> {
+    for version in [builds::NEXT, builds::THIS] {
+        let before = scene.brokers()?;
+        scene.spec(&format!("version: {version}"))?;
+        scene.settled_with_others_than(&before)?;
+        let object = scene.ottla.kubernetes.get(&[OBJECT, "-n", NAMESPACE])?;
+        ensure!(object["status"]["version"] == version, "{}", object["status"]);
+        let image = format!("{}:{version}", builds::IMAGE);
+        ensure!(scene.brokers()?.values().all(|pod| pod.image == image));
+    }
+    Ok(())
+}
+
+/// Waits until one broker is not ready for a reason that the status names, and sees that the others serve.
+fn one_is_stuck(scene: &Scene, words: &str) -> Result<()> {
+    scene.ottla.wait_for(NAMESPACE, OBJECT, &format!("it says {words}"), SECONDS, |object| {
+        let status = object["status"].to_string();
+        Ok(status.contains(words).then_some(()))
+    })?;
+    let pods = scene.ottla.brokers(NAMESPACE, CLUSTER)?;
+    ensure!(pods.iter().filter(|pod| pod.ready).count() == 2, "more than one is away: {pods:?}");
+    Ok(())
+}
+
+pub(crate) fn an_image_that_is_not_there(scene: &Scene) -> Result<()> {
+    let before = scene.brokers()?;
+    scene.spec("image: localhost/ottla:missing")?;
+    begun(scene, &before)?;
+    one_is_stuck(scene, "Image")?;
+    // It is mended without a hand on the pod.
+    scene.spec(PLAIN)?;
+    scene.settled()?;
+    let now = scene.brokers()?;
+    let same = now.values().filter(|pod| before.values().any(|old| old.uid == pod.uid)).count();
+    ensure!(same == 2, "others than the one that was stuck were restarted: {before:?}, {now:?}");
+    Ok(())
+}
+
+pub(crate) fn resources_that_no_node_has(scene: &Scene) -> Result<()> {
+    let before = scene.brokers()?;
+    scene.spec(&format!("{PLAIN}\nresources: {{ requests: {{ cpu: 900 }} }}"))?;
+    begun(scene, &before)?;
+    one_is_stuck(scene, "nsufficient cpu")?;
+    scene.spec(&format!("{PLAIN}\nresources: {{ requests: {{ cpu: 10m }} }}"))?;
+    scene.settled_with_others_than(&before)
+}

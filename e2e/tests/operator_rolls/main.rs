@@ -1,0 +1,149 @@
+//! Brokers that are restarted, upgraded, evicted and lost, under a load that judges: nothing that was acknowledged is
+//! lost, no send fails, and no partition falls below its minimum by our doing.
+//!
+//! One cluster for all of it, in the order of [`DEEDS`]; each leaves it settled. Two topics are written to and read:
+//! `events` of three replicas, and `single` of one, whose waits are bounded and told.
+
+mod faults;
+mod images;
+mod rolls;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use e2e::deadline::Stopwatch;
+use e2e::kubernetes::ottla::load::Load;
+use e2e::kubernetes::ottla::observe::Pod;
+use e2e::kubernetes::ottla::{Operator, Ottla, builds};
+
+/// Where everything is.
+const NAMESPACE: &str = "shop";
+
+/// The cluster's name.
+const CLUSTER: &str = "orders";
+
+const OBJECT: &str = "cluster/orders";
+
+/// How long one deed may take to settle.
+const SECONDS: u64 = 240;
+
+const TOPICS: &str = "\
+apiVersion: ottla.dev/v1alpha1
+kind: Topic
+metadata: { name: events, namespace: shop }
+spec: { cluster: orders, partitions: 6, replicas: 3, config: { min.insync.replicas: \"2\" } }
+---
+apiVersion: ottla.dev/v1alpha1
+kind: Topic
+metadata: { name: single, namespace: shop }
+spec: { cluster: orders, partitions: 3, replicas: 1 }
+";
+
+/// What a deed is done on.
+struct Scene {
+    ottla: Ottla,
+    operator: Operator,
+}
+
+/// A part of the test, and what it shows.
+type Deed = (&'static str, fn(&Scene) -> Result<()>);
+
+const DEEDS: [Deed; 14] = [
+    ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
+    ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
+    ("a second edit in mid-roll", rolls::a_second_edit_in_mid_roll),
+    ("an operator that dies in mid-roll", rolls::an_operator_that_dies_in_mid_roll),
+    ("an upgrade of the operator restarts nobody", rolls::another_operator_restarts_nobody),
+    ("an upgrade and a downgrade", images::an_upgrade_and_a_downgrade),
+    ("an image that is not there, in mid-roll", images::an_image_that_is_not_there),
+    ("resources that no node has", images::resources_that_no_node_has),
+    ("a deleted pod", faults::a_deleted_pod),
+    ("each node is drained", faults::each_node_is_drained),
+    ("deleted objects are made anew", faults::deleted_objects_are_made_anew),
+    ("a lost volume is an empty broker that catches up", faults::a_lost_volume),
+    ("a stale operator changes nothing", faults::a_stale_operator_changes_nothing),
+    ("the rolls left nothing behind", rolls::nothing_is_left),
+];
+
+#[test]
+fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
+    let (this, next) = (builds::this()?, builds::next()?);
+    builds::says(&this.broker, builds::THIS)?;
+    builds::says(&next.broker, builds::NEXT)?;
+    let load = Path::new(env!("CARGO_BIN_EXE_load"));
+    let ottla = Ottla::start("rolls", 3, &[this.clone(), next], load)?;
+    let operator = ottla.install(&this, 1)?;
+    ottla.namespace(NAMESPACE)?;
+    let scene = Scene { ottla, operator };
+    scene.spec("version: VERSION")?;
+    scene.ottla.kubernetes.apply(TOPICS)?;
+    for topic in ["topic/events", "topic/single"] {
+        scene.ottla.is_ready(NAMESPACE, topic, SECONDS)?;
+    }
+    scene.settled()?;
+    let order = "--bootstrap orders:9092 --topic events:6 --topic single:3 --rate 100";
+    let load = Load::start(&scene.ottla, NAMESPACE, "load", order)?;
+    for (what, deed) in DEEDS {
+        println!("== {what}");
+        let time = Stopwatch::start();
+        deed(&scene).context(what)?;
+        load.part(what)?;
+        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
+    }
+    load.finish()?;
+    scene.ottla.end()
+}
+
+impl Scene {
+    /// Applies the cluster with these lines in its spec; what is not said is taken away.
+    fn spec(&self, lines: &str) -> Result<()> {
+        let lines = lines.replace("VERSION", builds::THIS).replace("NEXT", builds::NEXT);
+        let lines = lines.trim_end().replace('\n', "\n  ");
+        let manifest = format!(
+            "apiVersion: ottla.dev/v1alpha1\nkind: Cluster\nmetadata: {{ name: {CLUSTER}, namespace: {NAMESPACE} }}\n\
+             spec:\n  brokers: 3\n  zookeeper: {{ managed: {{ replicas: 3, volume: {{ size: 1Gi }} }} }}\n  \
+             storage: {{ volumes: [{{ size: 1Gi }}] }}\n  restarts: {{ unavoidableWaitSeconds: 5 }}\n  {lines}\n"
+        );
+        self.ottla.kubernetes.apply(&manifest).map(drop)
+    }
+
+    /// Waits until the cluster is what its spec says.
+    fn settled(&self) -> Result<()> {
+        self.ottla.is_settled(NAMESPACE, OBJECT, SECONDS)
+    }
+
+    /// The brokers' pods, by name.
+    fn brokers(&self) -> Result<BTreeMap<String, Pod>> {
+        let pods = self.ottla.brokers(NAMESPACE, CLUSTER)?;
+        Ok(pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect())
+    }
+
+    /// Waits until the cluster is settled and every broker's pod is another one; none of them was ever started twice.
+    fn settled_with_others_than(&self, before: &BTreeMap<String, Pod>) -> Result<()> {
+        self.ottla.wait_for(NAMESPACE, OBJECT, "a roll", SECONDS, |_| {
+            let now = self.brokers()?;
+            let is_other = |pod: &Pod| before.get(&pod.name).is_none_or(|old| old.uid != pod.uid);
+            Ok((now.len() == 3 && now.values().all(|pod| is_other(pod) && pod.ready)).then_some(()))
+        })?;
+        self.settled()?;
+        let now = self.brokers()?;
+        ensure!(now.values().all(|pod| pod.restarts == 0), "started again: {now:?}");
+        Ok(())
+    }
+
+    /// Sees that no broker was restarted.
+    fn are_the_same_as(&self, before: &BTreeMap<String, Pod>) -> Result<()> {
+        let now = self.brokers()?;
+        let ids = |pods: &BTreeMap<String, Pod>| -> Vec<(String, u64)> {
+            pods.values().map(|pod| (pod.uid.clone(), pod.restarts)).collect()
+        };
+        ensure!(ids(&now) == ids(before), "brokers were restarted: {before:?}, then {now:?}");
+        Ok(())
+    }
+
+    /// How many pods of brokers were ever made, by the events of their sets.
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.ottla.kubernetes.kubectl_within(180, arguments, "")
+    }
+}

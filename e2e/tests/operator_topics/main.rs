@@ -1,0 +1,100 @@
+//! From an empty Kubernetes to a running cluster with topics, and all that may become of a topic.
+//!
+//! One Kubernetes for all of it, in the order of [`DEEDS`]; each leaves the cluster ready, and topics of its own.
+
+mod ends;
+mod lives;
+mod start;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use e2e::deadline::Stopwatch;
+use e2e::kubernetes::ottla::{Operator, Ottla, builds};
+
+/// The namespace of everything that a user makes.
+const NAMESPACE: &str = "shop";
+
+/// What a deed is done on.
+struct Scene {
+    ottla: Ottla,
+    operator: Operator,
+}
+
+/// A part of the test, and what it shows.
+type Deed = (&'static str, fn(&Scene) -> Result<()>);
+
+const DEEDS: [Deed; 14] = [
+    ("a topic grows", lives::a_topic_grows),
+    ("replicas of a topic are more and fewer", lives::replicas_are_more_and_fewer),
+    ("settings are kept, and a drift is put back", lives::settings_are_kept),
+    ("a dry run changes nothing", lives::a_dry_run_changes_nothing),
+    ("an approval is of one plan", lives::an_approval_is_of_one_plan),
+    ("a topic that is there is adopted when asked", lives::a_topic_is_adopted_when_asked),
+    ("the older of two objects has the topic", lives::the_older_of_two_has_the_topic),
+    ("what cannot be is refused in words", lives::what_cannot_be_is_refused),
+    ("retain, protect and delete", ends::policies_are_kept),
+    ("nothing is written while nothing changes", lives::nothing_is_written_at_rest),
+    ("a topic is deleted while its cluster is down", ends::deleted_while_the_cluster_is_down),
+    ("a topic goes without its cluster", ends::a_topic_goes_without_its_cluster),
+    ("a deleted cluster leaves its volumes", ends::a_deleted_cluster_leaves_its_volumes),
+    ("a deleted namespace is gone", ends::a_deleted_namespace_is_gone),
+];
+
+#[test]
+fn topics_are_what_their_objects_say_from_the_first_record_to_the_last() -> Result<()> {
+    let this = builds::this()?;
+    builds::says(&this.broker, builds::THIS)?;
+    let load = Path::new(env!("CARGO_BIN_EXE_load"));
+    let ottla = Ottla::start("topics", 3, std::slice::from_ref(&this), load)?;
+    let operator = start::from_nothing_to_a_record(&ottla, &this)?;
+    let scene = Scene { ottla, operator };
+    for (what, deed) in DEEDS {
+        println!("== {what}");
+        let time = Stopwatch::start();
+        deed(&scene).context(what)?;
+        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
+    }
+    scene.ottla.end()
+}
+
+impl Scene {
+    /// Makes a topic of a spec in YAML's flow style, or changes it.
+    fn topic(&self, name: &str, spec: &str) -> Result<()> {
+        let manifest = format!(
+            "apiVersion: ottla.dev/v1alpha1\nkind: Topic\nmetadata: {{ name: {name}, namespace: {NAMESPACE} }}\n\
+             spec: {spec}\n"
+        );
+        self.ottla.kubernetes.apply(&manifest).map(drop)
+    }
+
+    fn settled(&self, name: &str) -> Result<()> {
+        self.ottla.is_settled(NAMESPACE, &format!("topic/{name}"), 90)
+    }
+
+    /// A field of a topic's object, by its JSON path.
+    fn field(&self, name: &str, path: &str) -> Result<String> {
+        let path = format!("jsonpath={{{path}}}");
+        self.ottla.kubernetes.kubectl(&["get", "topic", "-n", NAMESPACE, name, "-o", &path])
+    }
+
+    /// What kcat lists of a topic: one line a partition. Of all topics: one that is asked for by name may be made.
+    fn partitions(&self, topic: &str) -> Result<Vec<String>> {
+        let listed = self.kcat("-L")?;
+        let head = format!("topic \"{topic}\" with ");
+        let after = listed.lines().skip_while(|line| !line.contains(&head)).skip(1);
+        let lines = after.map(str::trim).take_while(|line| line.starts_with("partition "));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// kcat in the pod with tools.
+    fn kcat(&self, arguments: &str) -> Result<String> {
+        let script = format!("kcat -b {}:9092 {arguments}", start::CLUSTER);
+        self.ottla.sh(NAMESPACE, &script)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let gone = ["delete", "topic", "-n", NAMESPACE, name, "--timeout=60s"];
+        self.ottla.kubernetes.kubectl_within(90, &gone, "").map(drop)
+    }
+}
