@@ -15,8 +15,16 @@ use crate::{logs, workspace};
 /// It begins in milliseconds; a machine that also compiles gets more.
 const START_SECONDS: u64 = 60;
 
-/// How the variables begin in which cargo tells a test about its package.
-const TOLD: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+/// Variables in which cargo tells a test about its package, and that a build script of a dependency goes by.
+const TOLD: [&str; 7] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
 
 /// An operator; dropping it kills it.
 #[derive(Debug)]
@@ -67,8 +75,7 @@ fn build() -> Result<PathBuf> {
         cargo.arg("--release");
     }
     // What cargo tells a test of its own package would have build scripts run again, and half of the crates with them.
-    let of_test = |name: &String| TOLD.iter().any(|begin| name.starts_with(begin));
-    for (name, _) in std::env::vars().filter(|(name, _)| of_test(name)) {
+    for name in TOLD {
         cargo.env_remove(name);
     }
     let status = cargo.status().context("run cargo")?;
