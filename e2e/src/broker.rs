@@ -207,14 +207,17 @@ pub fn planted_binary() -> Result<PathBuf> {
     built.clone().map_err(|error| anyhow!("build the broker with faults planted: {error}"))
 }
 
-fn build(feature: Option<&str>) -> Result<PathBuf> {
+/// Where cargo puts the binaries of the profile that this program was built in.
+pub(crate) fn profile() -> Result<PathBuf> {
     let test = std::env::current_exe().context("find the test's own executable")?;
     // target/<profile>/deps/<test>, or target/<profile>/<binary>.
-    let profile = test
-        .ancestors()
-        .skip(1)
-        .find(|directory| !directory.ends_with("deps"))
-        .context("find the target directory")?;
+    let mut above = test.ancestors().skip(1);
+    let profile = above.find(|directory| !directory.ends_with("deps"));
+    profile.map(Path::to_owned).context("find the target directory")
+}
+
+fn build(feature: Option<&str>) -> Result<PathBuf> {
+    let profile = profile()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(workspace::root());
     cargo.args(["build", "--quiet", "--package", "broker-server", "--bin", "ottla-broker"]);

@@ -84,6 +84,15 @@ impl Kubernetes {
     /// Starts a cluster and waits until its nodes are ready; `name` names its logs.
     pub fn start(name: &str, nodes: u8) -> Result<Self> {
         ensure!((1..=MOST_NODES).contains(&nodes), "a cluster has 1 to {MOST_NODES} nodes");
+        Self::start_any(name, nodes)
+    }
+
+    /// Starts a cluster without nodes: no pod ever runs in it, and everything else is as it is elsewhere.
+    pub fn start_without_nodes(name: &str) -> Result<Self> {
+        Self::start_any(name, 0)
+    }
+
+    fn start_any(name: &str, nodes: u8) -> Result<Self> {
         let time = Stopwatch::start();
         let cluster = Self::prepare(name, nodes)?;
         cluster.boot().with_context(|| format!("start the Kubernetes of {name}"))?;

@@ -42,6 +42,7 @@ pub const STAGES: &[Stage] = &[
     stage("deny", "licences, bans and sources of dependencies", deny),
     stage("unit", "tests beside the code, in every broker crate", unit),
     stage("tools", "installs what the stages below need", install),
+    stage("charts", "the Helm chart with every set of values, its alerts", charts),
     stage("zookeeper", "both stores and a ZooKeeper agree; a broker lives in one", zookeeper),
     stage("clients", "real clients, and the matrix of what they did", clients),
     stage("kafka-disk", "Kafka reads our disk and we read Kafka's", kafka_disk),
@@ -186,6 +187,12 @@ fn install(_: &Options) -> Result<()> {
     tools::install_all()
 }
 
+/// Seconds, but for the first time, when Helm is built.
+fn charts(options: &Options) -> Result<()> {
+    tools::kubernetes::install_helm()?;
+    end_to_end(&["charts"], options)
+}
+
 fn zookeeper(options: &Options) -> Result<()> {
     end_to_end(
         &[
@@ -256,7 +263,7 @@ fn planted(_: &Options) -> Result<()> {
 /// Builds Kubernetes where it is not there yet, which takes minutes, and sees that it does what tests need.
 fn kubernetes(options: &Options) -> Result<()> {
     tools::kubernetes::install()?;
-    end_to_end(&["kubernetes_bed"], options)
+    end_to_end(&["kubernetes_bed", "charts_server"], options)
 }
 
 fn bed(arguments: &[&str]) -> Result<()> {

@@ -1,72 +1,27 @@
 //! A real Prometheus scrapes a broker under load, and every expression of the dashboards that
-//! people already have gets an answer: `metrics/expressions.txt`. After a load that is known, the
+//! people already have gets an answer: `metrics/expressions.txt`; so does every one of the chart's own. After a load that is known, the
 //! broker's own page says what it was.
 
 #![allow(clippy::disallowed_methods, reason = "a test writes the files of the programs it starts")]
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use e2e::bench::{client, request};
 use e2e::broker::Broker;
+use e2e::chart::dashboard::Dashboard;
+use e2e::chart::expression::{families, is_of, metrics};
+use e2e::chart::rule::alerts;
 use e2e::deadline::Deadline;
 use e2e::process::{self, Process};
+use e2e::prometheus::{Prometheus, Target};
 use e2e::scrape::{get, value};
 use e2e::workspace;
-use serde_json::Value;
 
 const EXPRESSIONS: &str = include_str!("../metrics/expressions.txt");
-
-/// Scrapes come every second; a rate needs a few of them.
-const PATIENCE_SECONDS: u64 = 90;
-
-fn configuration(broker: &str) -> String {
-    let mut text =
-        String::from("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n");
-    for (job, path) in [("broker", "/metrics"), ("cluster", "/metrics/cluster")] {
-        let _ = write!(
-            text,
-            "  - job_name: {job}\n    metrics_path: {path}\n    static_configs:\n      - targets: ['{broker}']\n"
-        );
-    }
-    text
-}
-
-/// Starts Prometheus on a port that the kernel chooses, and returns its address.
-fn prometheus(directory: &Path, broker: &str) -> Result<(Process, String)> {
-    let file = directory.join("prometheus.yml");
-    fs::write(&file, configuration(broker)).context("write prometheus.yml")?;
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()));
-    command.arg("--web.listen-address=127.0.0.1:0");
-    let log = workspace::output_dir().join("logs/metrics-prometheus.log");
-    let process = Process::spawn("prometheus", &mut command, &log)?;
-    let address = process.wait_for("its address", Deadline::seconds(60), |line| {
-        let rest = line.split_once("Listening on")?.1;
-        let address = rest.split_once("address=")?.1.split_whitespace().next()?;
-        Some(address.trim_matches('"').to_owned())
-    })?;
-    Ok((process, address))
-}
-
-/// Whether Prometheus has at least one number for `expression`.
-fn has_data(address: &str, expression: &str) -> Result<bool> {
-    let mut query = String::new();
-    for byte in expression.bytes() {
-        let _ = write!(query, "%{byte:02X}");
-    }
-    let body = get(address, &format!("/api/v1/query?query={query}"))?;
-    let answer: Value = serde_json::from_str(&body).context("parse Prometheus's answer")?;
-    ensure!(answer["status"] == "success", "{expression}: {answer}");
-    let series = answer["data"]["result"].as_array().map_or(&[][..], Vec::as_slice);
-    Ok(series.iter().any(|one| one["value"][1].as_str().is_some_and(|value| value != "NaN")))
-}
 
 fn kcat(bootstrap: &str, arguments: &[&str], input: &str) -> Result<Vec<String>> {
     let mut command = Command::new("kcat");
@@ -77,6 +32,27 @@ fn kcat(bootstrap: &str, arguments: &[&str], input: &str) -> Result<Vec<String>>
     stdin.write_all(input.as_bytes()).context("write to kcat")?;
     drop(stdin);
     process.wait_success(Deadline::seconds(60))
+}
+
+/// The dashboard that brokers have nothing to do with.
+const OF_THE_OPERATOR: &str = "operator";
+
+/// What a lone broker cannot answer: it asks nothing of a ZooKeeper.
+const LONE_LACKS: [&str; 1] = ["ottla_coordination_request_duration_seconds"];
+
+/// Fails where our dashboards or alerts ask a broker for what its page does not have.
+fn served(page: &str) -> Result<()> {
+    let families = families(page);
+    let mut asked = Vec::new();
+    for dashboard in Dashboard::all()? {
+        asked.extend(dashboard.expressions());
+    }
+    asked.extend(alerts()?.into_iter().map(|alert| alert.expression));
+    for metric in asked.iter().flat_map(|expression| metrics(expression)) {
+        let is_ours = metric.starts_with("ottla_operator_");
+        ensure!(is_ours || is_of(&families, &metric), "no broker has {metric}");
+    }
+    Ok(())
 }
 
 /// When the first half of the load was written.
@@ -247,7 +223,13 @@ fn every_expression_of_the_known_dashboards_has_data() -> Result<()> {
     ensure!(get(&metrics, "/healthz")?.starts_with("ok"), "a broker that serves is well");
 
     let page = directory.path().join("page.txt");
-    let (_prometheus, address) = prometheus(directory.path(), &metrics)?;
+    let labels = [("namespace", "shop"), ("ottla_dev_cluster", "desk"), ("ottla_dev_broker", "0")];
+    let target = |job, path, labels| Target { job, address: &metrics, path, labels };
+    let targets = [
+        target("broker", "/metrics", &labels[..]),
+        target("cluster", "/metrics/cluster", &[("ottla_dev_cluster", "all")]),
+    ];
+    let prometheus = Prometheus::start("metrics", directory.path(), &targets)?;
     load(broker.bootstrap())?;
     fs::write(&page, get(&metrics, "/metrics")?)?;
     let log = workspace::output_dir().join("logs/metrics-promtool.log");
@@ -255,22 +237,15 @@ fn every_expression_of_the_known_dashboards_has_data() -> Result<()> {
     lint.arg("-c").arg("promtool check metrics < \"$0\" || [ $? -eq 3 ]").arg(&page);
     process::run("promtool", &mut lint, &log, Deadline::seconds(60))?;
 
-    let deadline = Deadline::seconds(PATIENCE_SECONDS);
-    let asked = EXPRESSIONS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut missing: Vec<&str> = asked.collect();
-    ensure!(!missing.is_empty(), "there are expressions");
-    let outcome = deadline.poll("data for every expression", || {
-        let mut still = Vec::new();
-        for expression in &missing {
-            if !has_data(&address, expression)? {
-                still.push(*expression);
-            }
-        }
-        missing = still;
-        // Rates need something to happen between scrapes.
-        kcat(broker.bootstrap(), &["-P", "-t", "orders"], "one more\n")?;
-        Ok(missing.is_empty().then_some(()))
-    });
-    outcome.with_context(|| format!("without data:\n  {}", missing.join("\n  ")))?;
+    served(&get(&metrics, "/metrics")?)?;
+    let known = EXPRESSIONS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut asked: Vec<String> = known.map(str::to_owned).collect();
+    for dashboard in Dashboard::all()?.iter().filter(|one| one.name != OF_THE_OPERATOR) {
+        let lacks = |asked: &String| LONE_LACKS.iter().any(|metric| asked.contains(metric));
+        asked.extend(dashboard.expressions().into_iter().filter(|asked| !lacks(asked)));
+    }
+    prometheus.wait_for_data(asked, || {
+        kcat(broker.bootstrap(), &["-P", "-t", "orders"], "one more\n").map(drop)
+    })?;
     broker.stop()
 }

@@ -1,4 +1,5 @@
-//! The custom resources, `ottla.dev/v1alpha1`. `crds/` is made of these types, comments and all, by `crdgen`.
+//! The custom resources, `ottla.dev/v1alpha1`. `crds/` is made of these types, comments and all, by `crdgen`; the chart
+//! has the same files.
 //!
 //! What one object alone can know is wrong is refused by the API server, by the schema and the rules here; what needs
 //! the cluster is told in the status.
@@ -11,8 +12,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 /// What stands above each file of `crds/`.
-const HEAD: &str =
-    "# Made by `cargo run -p operator --bin crdgen -- crds`: change operator/src/crd instead.\n";
+const HEAD: &str = "# Made by `cargo run -p operator --bin crdgen -- crds charts/ottla/crds`: \
+                    change operator/src/crd instead.\n";
 
 /// Returns every custom resource definition.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -40,14 +41,17 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods, reason = "it reads the files that are compared")]
     fn the_files_are_current() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-        let there = std::fs::read_dir(directory).unwrap().map(|entry| {
-            let entry = entry.unwrap();
-            let text = std::fs::read_to_string(entry.path()).unwrap();
-            (entry.file_name().into_string().unwrap(), text)
-        });
-        let there: BTreeMap<String, String> = there.collect();
         let made: BTreeMap<String, String> = super::files().unwrap().into_iter().collect();
-        assert!(there == made, "crds is not current: cargo run -p operator --bin crdgen -- crds");
+        for directory in ["crds", "charts/ottla/crds"] {
+            let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
+            let there = std::fs::read_dir(place).unwrap().map(|entry| {
+                let entry = entry.unwrap();
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                (entry.file_name().into_string().unwrap(), text)
+            });
+            let there: BTreeMap<String, String> = there.collect();
+            let how = "cargo run -p operator --bin crdgen -- crds charts/ottla/crds";
+            assert!(there == made, "{directory} is not current: {how}");
+        }
     }
 }

@@ -33,6 +33,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    fn all() -> impl Iterator<Item = Self> {
+        let others = [Self::Converged, Self::Progressed, Self::Unreadable, Self::Deposed];
+        others.into_iter().chain(Class::ALL.map(Self::Failed))
+    }
+
     /// The label.
     pub const fn label(self) -> &'static str {
         match self {
@@ -108,7 +114,10 @@ impl Metrics {
             registry,
         };
         for kind in Kind::ALL {
-            metrics.reconciles.with_label_values(&[kind.name(), Outcome::Converged.label()]);
+            // A series that begins at one looks as if it had not risen.
+            for outcome in Outcome::all() {
+                metrics.reconciles.with_label_values(&[kind.name(), outcome.label()]);
+            }
             metrics.writes_while_converged.with_label_values(&[kind.name()]);
         }
         Ok(metrics)
@@ -187,6 +196,8 @@ mod tests {
         let page = |metrics: &Metrics| String::from_utf8(metrics.page(&progress).unwrap()).unwrap();
         for line in [
             "ottla_operator_writes_while_converged_total{kind=\"Topic\"} 0",
+            "ottla_operator_reconciles_total{kind=\"Cluster\",outcome=\"bug\"} 0",
+            "ottla_operator_reconciles_total{kind=\"Topic\",outcome=\"unreadable\"} 0",
             "ottla_operator_reconcile_in_progress_since_seconds{kind=\"Topic\"} 0",
             "ottla_operator_queue_depth{kind=\"Cluster\"} 0",
             "ottla_operator_leader 0",

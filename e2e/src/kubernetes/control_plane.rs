@@ -97,7 +97,11 @@ fn api_server(places: &Places) -> Vec<String> {
         ("client-ca-file", key("ca.crt")),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("anonymous-auth", "false".to_owned()),
-        ("enable-admission-plugins", "NodeRestriction".to_owned()),
+        // An operator that names owners needs a right for it, which not every server asks for.
+        (
+            "enable-admission-plugins",
+            "NodeRestriction,OwnerReferencesPermissionEnforcement".to_owned(),
+        ),
         ("allow-privileged", "true".to_owned()),
         // The hub has no proxy for the addresses of services: webhooks are called at their pods.
         ("enable-aggregator-routing", "true".to_owned()),

@@ -51,6 +51,9 @@ pub const KUBERNETES: [Needed; 15] = [
     Needed { command: "strip", probe: &["--version"], package: "binutils" },
 ];
 
+/// What Helm is built with.
+pub const HELM: [Needed; 1] = [Needed { command: "go", probe: &["version"], package: "golang-go" }];
+
 /// Installs what is missing of `all`, or says what to install where there is no apt.
 pub fn install(all: &[Needed]) -> Result<()> {
     let missing: Vec<&Needed> = all.iter().filter(|needed| !runs(needed)).collect();

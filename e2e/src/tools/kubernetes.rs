@@ -1,5 +1,5 @@
-//! Kubernetes, etcd, CoreDNS and Helm, each built from its locked Go modules, and the program of a pause
-//! container, from C.
+//! Kubernetes, etcd, CoreDNS and Helm, each built from its locked Go modules, the program of a pause
+//! container, from C, and the definitions of the Prometheus operator's resources, which are files of a module.
 //!
 //! No registry that we reach has them as binaries. Their modules are under `e2e/kubernetes`, and a change of
 //! one builds that one anew. What the compiler keeps between builds is 4 GB that nobody needs again, so it
@@ -87,7 +87,7 @@ impl Programs {
         Ok(Self {
             node: installed(&NODE.directory()?)?,
             coredns: installed(&DNS.directory()?)?.join(DNS.program),
-            helm: installed(&HELM.directory()?)?.join(HELM.program),
+            helm: helm()?,
             pause: installed(&pause_directory()?)?.join("pause"),
         })
     }
@@ -96,6 +96,11 @@ impl Programs {
     pub fn of_node(&self, name: &str) -> PathBuf {
         self.node.join(name)
     }
+}
+
+/// Helm alone, or an error that says how to get it.
+pub fn helm() -> Result<PathBuf> {
+    Ok(installed(&HELM.directory()?)?.join(HELM.program))
 }
 
 impl Module {
@@ -171,6 +176,43 @@ fn linker_flags(version: &str) -> String {
     format!("-s -w{}", fields.map(set).concat())
 }
 
+/// The module that has the definitions of the Prometheus operator's resources, as it is downloaded.
+const MONITORING: &str = "github.com/prometheus-operator/prometheus-operator";
+
+/// Where they are in it.
+const MONITORING_FILES: &str = "example/prometheus-operator-crd";
+
+/// Those that the chart has objects of.
+const MONITORED: [&str; 3] = ["podmonitors", "prometheusrules", "servicemonitors"];
+
+/// The definitions of the Prometheus operator's resources, or an error that says how to get them.
+pub fn monitoring() -> Result<Vec<PathBuf>> {
+    let place = installed(&monitoring_module().directory()?)?;
+    Ok(MONITORED.iter().map(|name| place.join(format!("{name}.yaml"))).collect())
+}
+
+const fn monitoring_module() -> Module {
+    Module { name: "monitoring", package: "", pin: MONITORING, program: "", names: &[] }
+}
+
+fn install_monitoring() -> Result<PathBuf> {
+    let module = monitoring_module();
+    install_dir(&module.directory()?, |draft| {
+        let mut go = Command::new("go");
+        go.current_dir(module.sources()).args(["mod", "download", "-modcacherw", MONITORING]);
+        // Its own cache: what is downloaded is then in a known place, and removed with it.
+        let cache = draft.join("modules");
+        step("go-monitoring", go.env("GOMODCACHE", &cache).env("GOFLAGS", "-mod=readonly"))?;
+        let place = format!("{MONITORING}@{}/{MONITORING_FILES}", module.version()?);
+        for name in MONITORED {
+            let from = cache.join(&place).join(format!("monitoring.coreos.com_{name}.yaml"));
+            fs::copy(&from, draft.join(format!("{name}.yaml")))
+                .with_context(|| format!("copy {}", from.display()))?;
+        }
+        fs::remove_dir_all(&cache).with_context(|| format!("remove {}", cache.display()))
+    })
+}
+
 fn pause_directory() -> Result<String> {
     let source = fs::read(sources().join("pause/pause.c")).context("read pause.c")?;
     Ok(format!("{PREFIX}pause-{}", fingerprint(&[&source])))
@@ -187,22 +229,31 @@ fn install_pause() -> Result<PathBuf> {
 /// Installs all that is missing, and prints a line for each.
 pub fn install() -> Result<()> {
     debian::install(&debian::KUBERNETES)?;
-    let cache = workspace::tools_dir().join("kubernetes-build.partial");
-    let outcome = install_modules(&cache);
-    if cache.exists() {
-        fs::remove_dir_all(&cache).with_context(|| format!("remove {}", cache.display()))?;
-    }
-    outcome?;
+    install_modules(&[("Kubernetes", &NODE), ("CoreDNS", &DNS), ("Helm", &HELM)])?;
     println!("tools: pause in {}", install_pause()?.display());
+    println!(
+        "tools: definitions of the Prometheus operator in {}",
+        install_monitoring()?.display()
+    );
     Ok(())
 }
 
-fn install_modules(cache: &Path) -> Result<()> {
-    let node = NODE.install(cache)?;
-    println!("tools: Kubernetes {} in {}", NODE.version()?, node.display());
-    println!("tools: CoreDNS {} in {}", DNS.version()?, DNS.install(cache)?.display());
-    println!("tools: Helm {} in {}", HELM.version()?, HELM.install(cache)?.display());
-    Ok(())
+/// Installs Helm, which is all that a look at the chart needs.
+pub fn install_helm() -> Result<()> {
+    debian::install(&debian::HELM)?;
+    install_modules(&[("Helm", &HELM)])
+}
+
+fn install_modules(modules: &[(&str, &Module)]) -> Result<()> {
+    let cache = workspace::tools_dir().join("kubernetes-build.partial");
+    let outcome = modules.iter().try_for_each(|(name, module)| {
+        println!("tools: {name} {} in {}", module.version()?, module.install(&cache)?.display());
+        Ok(())
+    });
+    if cache.exists() {
+        fs::remove_dir_all(&cache).with_context(|| format!("remove {}", cache.display()))?;
+    }
+    outcome
 }
 
 #[cfg(test)]
@@ -219,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_module_pins_its_program() -> Result<()> {
-        for module in [NODE, DNS, HELM] {
+        for module in [NODE, DNS, HELM, monitoring_module()] {
             assert!(module.version()?.starts_with('v'), "{}", module.name);
         }
         Ok(())

@@ -189,11 +189,7 @@ fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec
 }
 
 /// Chooses what brokers speak, where all of them run what they should but for that.
-fn choose(
-    facts: &Facts,
-    sets: &BTreeMap<i32, StatefulSet>,
-    seen: &[Seen],
-) -> Choice {
+fn choose(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Choice {
     let wanted = wanted_ids(facts);
     let is_to_be = |one: &&Seen| wanted.contains(&one.id);
     let speaker = |one: &Seen| {

@@ -11,6 +11,7 @@ mod evicting;
 mod failing;
 mod objects;
 mod objects_live;
+mod rights;
 mod sets;
 mod watching;
 

@@ -11,7 +11,8 @@
 //!
 //! Concurrency: one lock around the whole state, never held over an `await`; each call is one transaction. What a test
 //! says of pods runs under it and must not call the fake.
-//! Not here: authorization, CEL, patterns of schemas, strategic merge patches, pages of a list, discovery.
+//! Authorization is that of whom the test names ([`Fake::restrict`]), by resource and verb.
+//! Not here: CEL, patterns of schemas, strategic merge patches, pages of a list, discovery.
 
 pub(crate) mod admit;
 pub(crate) mod clock;
@@ -29,6 +30,7 @@ mod owners;
 pub(crate) mod record;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod rights;
 mod schema;
 mod selector;
 mod serve;
@@ -53,6 +55,7 @@ use json::{put, text};
 use record::Call;
 use refusal::Refusal;
 use request::Request;
+use rights::Rights;
 use serve::{Answer, serve};
 use snapshot::Snapshot;
 use state::{State, Who};
@@ -80,6 +83,8 @@ struct Shared {
     /// The revision, for whoever waits for a change.
     revision: channel::Sender<u64>,
     connections: Mutex<u64>,
+    /// Clients that may not do everything: how their names begin, and what they may do.
+    restricted: Mutex<Vec<(String, Rights)>>,
 }
 
 impl Fake {
@@ -91,6 +96,7 @@ impl Fake {
             calls: Mutex::default(),
             revision: channel::Sender::new(0),
             connections: Mutex::default(),
+            restricted: Mutex::default(),
         };
         let fake = Self { shared: Arc::new(shared) };
         fake.create(json!({
@@ -165,7 +171,9 @@ impl Fake {
             let answer = match (&request, fault) {
                 (_, Some(Fault::Code(code))) => Err(Refusal::planted(code)),
                 (_, Some(Fault::Refused)) => Err(Refusal::planted(503)),
-                (Ok(request), _) => serve(state, request),
+                (Ok(request), _) => {
+                    self.authorize(state, line, request).and_then(|()| serve(state, request))
+                }
                 (Err(refusal), _) => Err(refusal.clone()),
             };
             let code = match &answer {
@@ -197,6 +205,30 @@ impl Fake {
             };
             self.shared.calls.lock().unwrap().push(call);
             answer
+        })
+    }
+
+    /// Holds clients whose names begin with `name` to `rights`, from now on; others may do everything.
+    pub(crate) fn restrict(&self, name: &str, rights: Rights) {
+        let mut restricted = self.shared.restricted.lock().unwrap();
+        restricted.retain(|(other, _)| other != name);
+        restricted.push((name.to_owned(), rights));
+    }
+
+    fn authorize(&self, state: &State, line: &Line, request: &Request) -> Result<(), Refusal> {
+        let restricted = self.shared.restricted.lock().unwrap();
+        let Some((_, rights)) = restricted.iter().find(|(name, _)| line.name.starts_with(name))
+        else {
+            return Ok(());
+        };
+        let resource = request.kind.resource();
+        let key = Key::new(&resource, &request.namespace, &request.name);
+        let is_apply = request.content_type.starts_with("application/apply-patch");
+        let is_new = is_apply && state.store.get(&key).is_none();
+        let asked = rights::asked(request.verb, &resource, &request.subresource, is_new);
+        rights.missing(asked).map_or(Ok(()), |missing| {
+            let why = format!("User \"{}\" may not {missing}", line.name);
+            Err(Refusal::forbidden(&request.kind, &request.name, &why))
         })
     }
 

@@ -1,0 +1,57 @@
+//! The chart at a real API server: its definitions, every set of values, and the rights of the operator's account.
+//!
+//! No node is needed: nothing of it ever runs as a pod. The operator runs beside, as its account.
+
+#![expect(clippy::disallowed_methods, reason = "a test writes the files that programs read")]
+
+mod account;
+mod acts;
+mod objects;
+mod upgrade;
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use e2e::chart::render::NAMESPACE;
+use e2e::deadline::Stopwatch;
+use e2e::kubernetes::Kubernetes;
+use e2e::tools::kubernetes::monitoring;
+
+/// Another namespace that value sets name.
+const MORE: &str = "ottla-ci-more";
+
+/// A look at the chart, and what it sees.
+type Look = (&'static str, fn(&Kubernetes) -> Result<()>);
+
+/// In their order: the first makes the definitions.
+const LOOKS: [Look; 6] = [
+    ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
+    ("every set of values is taken by a restricted namespace", objects::are_taken),
+    ("a pod that is not restricted is refused there", objects::a_pod_of_root_is_refused),
+    ("the account may do what the table says", account::may_do_what_the_table_says),
+    ("what is owned needs the right that no call shows", account::needs_the_unseen_right),
+    ("the operator leads as its account, and its dashboard has data", acts::leads_and_is_scraped),
+];
+
+#[test]
+fn a_real_api_server_takes_the_chart() -> Result<()> {
+    let cluster = Kubernetes::start_without_nodes("charts")?;
+    for namespace in [NAMESPACE, MORE] {
+        cluster.kubectl(&["create", "namespace", namespace])?;
+        let labels = ["enforce", "warn", "audit"]
+            .map(|mode| format!("pod-security.kubernetes.io/{mode}=restricted"));
+        let mut label = vec!["label", "namespace", namespace];
+        label.extend(labels.iter().map(String::as_str));
+        cluster.kubectl(&label)?;
+    }
+    for definition in monitoring()? {
+        let text = fs::read_to_string(&definition).context("read a definition")?;
+        cluster.apply(&text)?;
+    }
+    for (what, look) in LOOKS {
+        let time = Stopwatch::start();
+        look(&cluster).context(what)?;
+        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
+    }
+    cluster.end()
+}

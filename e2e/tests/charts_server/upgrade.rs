@@ -1,0 +1,42 @@
+//! Definitions outlive releases, and a release that is newer than them waits for them.
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::chart::render::NAMESPACE;
+use e2e::chart::{self, word};
+use e2e::kubernetes::Kubernetes;
+
+use super::objects::helm;
+
+/// What the README of the chart has the user call, in a shell.
+const UPDATE: &str =
+    "helm show crds charts/ottla | kubectl apply --server-side --force-conflicts -f -";
+
+/// The words of the refusal: the command, as it stands in the README.
+const REFUSAL: &str = "is not that of this chart. First: helm show crds CHART | kubectl apply";
+
+pub(super) fn waits(cluster: &Kubernetes) -> Result<()> {
+    let chart = chart::directory().display().to_string();
+    let upgrade = ["upgrade", "--install", "one", &chart, "--namespace", NAMESPACE];
+    helm(cluster, &upgrade)?;
+    helm(cluster, &upgrade).context("upgrade to the same")?;
+    let column = "/spec/versions/0/additionalPrinterColumns/0";
+    let older = format!("[{{\"op\": \"remove\", \"path\": \"{column}\"}}]");
+    let topics = ["customresourcedefinition", "topics.ottla.dev"];
+    let patch = ["patch", topics[0], topics[1], "--type=json", "--patch", &older];
+    cluster.kubectl(&patch)?;
+    let Err(error) = helm(cluster, &upgrade) else { bail!("an upgrade over older definitions") };
+    ensure!(format!("{error:#}").contains(REFUSAL), "{error:#}");
+    ensure!(format!("{error:#}").contains("topics.ottla.dev"), "{error:#}");
+    helm(cluster, &[&upgrade[..], &["--set", "crds.check=false"]].concat())?;
+
+    ensure!(chart::text("README.md")?.contains(UPDATE), "the README has another command");
+    let definitions = helm(cluster, &["show", "crds", &chart])?;
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    cluster.kubectl_within(60, &apply, &definitions)?;
+    helm(cluster, &upgrade).context("upgrade after the definitions")?;
+
+    helm(cluster, &["uninstall", "one", "--namespace", NAMESPACE, "--wait"])?;
+    let left = cluster.get(&topics)?;
+    ensure!(word(&left["metadata"]["name"]) == topics[1], "a definition went with its release");
+    Ok(())
+}
