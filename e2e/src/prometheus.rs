@@ -56,6 +56,9 @@ impl Prometheus {
                 let address = rest.split_once("address=")?.1.split_whitespace().next()?;
                 Some(address.trim_matches('"').to_owned())
             })?;
+        // It listens before it answers.
+        Deadline::seconds(START_SECONDS)
+            .poll("Prometheus to be ready", || Ok(get(&address, "/-/ready").ok()))?;
         Ok(Self { address, _process: process })
     }
 

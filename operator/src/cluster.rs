@@ -25,6 +25,8 @@ pub mod roll;
 pub mod seen;
 pub mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 pub mod validate;
 pub mod volumes;

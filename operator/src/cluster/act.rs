@@ -134,7 +134,7 @@ impl Act<'_> {
         let who = |roll: &Option<crate::crd::cluster::status::Roll>| {
             roll.as_ref().map(|roll| (roll.id.clone(), roll.current))
         };
-        if who(&before) != who(&now) { self.say(Some(next)).await } else { Ok(()) }
+        if who(&before) == who(&now) { Ok(()) } else { self.say(Some(next)).await }
     }
 
     async fn keep_up(&mut self) -> Result<(), Error> {
@@ -233,12 +233,12 @@ impl Act<'_> {
                 self.put(&owned.config_maps, one, live.config_maps.get(&one.name_any())).await
             }
             Wanted::Service(one) => {
-                self.put(&owned.services, one, live.services.get(&one.name_any())).await
+                self.put(&owned.services, &**one, live.services.get(&one.name_any())).await
             }
             Wanted::Budget(one) => {
                 self.put(&owned.budgets, one, live.budgets.get(&one.name_any())).await
             }
-            Wanted::Set(one) => self.put(&owned.sets, one, live.sets.get(&one.name_any())).await,
+            Wanted::Set(one) => self.put(&owned.sets, &**one, live.sets.get(&one.name_any())).await,
         }
     }
 

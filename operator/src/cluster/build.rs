@@ -5,6 +5,7 @@ pub mod budget;
 pub mod config_map;
 pub mod network_policy;
 pub mod pod;
+mod restricted;
 pub mod revision;
 pub mod service;
 pub mod stateful_set;

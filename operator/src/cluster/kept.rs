@@ -43,18 +43,8 @@ pub fn keep(
 ) -> Result<(), serde_json::Error> {
     let inputs = fingerprint(inputs);
     let Some(spec) = &mut wanted.spec else { return Ok(()) };
-    let kept = match live.and_then(read).filter(|kept| kept.inputs == inputs) {
-        Some(kept) => kept,
-        None => {
-            let called = called(&spec.template);
-            let revision = revision::parts(&called).0.to_owned();
-            let mut template = spec.template.clone();
-            if !revision.is_empty() {
-                template = with_revision(template, revision.clone());
-            }
-            Kept { inputs, template, revision }
-        }
-    };
+    let before = live.and_then(read).filter(|kept| kept.inputs == inputs);
+    let kept = before.unwrap_or_else(|| rendered(&spec.template, inputs));
     spec.template = kept.template.clone();
     if !kept.revision.is_empty() {
         let revision = revision::speaking(&kept.revision, protocol_version);
@@ -63,6 +53,15 @@ pub fn keep(
     let annotations = wanted.metadata.annotations.get_or_insert_default();
     annotations.insert(ANNOTATION.to_owned(), serde_json::to_string(&kept)?);
     Ok(())
+}
+
+fn rendered(template: &PodTemplateSpec, inputs: String) -> Kept {
+    let revision = revision::parts(&called(template)).0.to_owned();
+    let mut template = template.clone();
+    if !revision.is_empty() {
+        template = with_revision(template, revision.clone());
+    }
+    Kept { inputs, template, revision }
 }
 
 fn read(set: &StatefulSet) -> Option<Kept> {
@@ -197,7 +196,7 @@ mod tests {
             "podMetadata": { "labels": { "b": "1", "a": "2" } },
             "resources": { "requests": { "memory": "1Gi", "cpu": "1" } },
         });
-        assert_eq!(fingerprint(&inputs_of_broker(&valid(&given), 1)), "");
+        assert_eq!(fingerprint(&inputs_of_broker(&valid(&given), 1)), "4f636d8b5d271abf");
         let managed = serde_json::from_value(json!({})).unwrap();
         assert_eq!(fingerprint(&inputs_of_ensemble(&managed)), "");
     }

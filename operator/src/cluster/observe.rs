@@ -123,13 +123,10 @@ async fn ask(
     version: &str,
 ) -> Result<Said, BrokerError> {
     let cluster = broker.cluster().await?;
-    let schema = match context.schema(names, version) {
-        Some(schema) => schema,
-        None => {
-            let schema = broker.schema().await?;
-            context.learned(names, version, &schema);
-            schema
-        }
-    };
+    if let Some(schema) = context.schema(names, version) {
+        return Ok(Said { cluster, schema });
+    }
+    let schema = broker.schema().await?;
+    context.learned(names, version, &schema);
     Ok(Said { cluster, schema })
 }

@@ -31,11 +31,11 @@ pub enum Wanted {
     /// Files.
     ConfigMap(ConfigMap),
     /// A service.
-    Service(Service),
+    Service(Box<Service>),
     /// A budget.
     Budget(PodDisruptionBudget),
     /// A set.
-    Set(StatefulSet),
+    Set(Box<StatefulSet>),
 }
 
 impl Wanted {
@@ -45,9 +45,9 @@ impl Wanted {
             Self::Account(one) => named(one, live.accounts.contains_key(&one.name_any())),
             Self::Policy(one) => named(one, live.policies.contains_key(&one.name_any())),
             Self::ConfigMap(one) => named(one, live.config_maps.contains_key(&one.name_any())),
-            Self::Service(one) => named(one, live.services.contains_key(&one.name_any())),
+            Self::Service(one) => named(&**one, live.services.contains_key(&one.name_any())),
             Self::Budget(one) => named(one, live.budgets.contains_key(&one.name_any())),
-            Self::Set(one) => named(one, live.sets.contains_key(&one.name_any())),
+            Self::Set(one) => named(&**one, live.sets.contains_key(&one.name_any())),
         }
     }
 }
@@ -90,7 +90,7 @@ pub fn objects(
         Wanted::Policy(network_policy(valid)),
         Wanted::ConfigMap(config_map(valid)),
     ];
-    all.extend(services(valid).into_iter().map(Wanted::Service));
+    all.extend(services(valid).into_iter().map(|one| Wanted::Service(Box::new(one))));
     all.push(Wanted::Budget(pod_disruption_budget(valid, may_go)));
     let managed = valid.spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
     if let (Some(mut made), Some(managed)) = (ensemble(valid), managed) {
@@ -103,12 +103,12 @@ pub fn objects(
         all.extend([
             Wanted::Policy(of_ensemble(valid)),
             Wanted::ConfigMap(made.config_map),
-            Wanted::Service(made.service),
+            Wanted::Service(Box::new(made.service)),
             Wanted::Budget(made.budget),
-            Wanted::Set(made.stateful_set),
+            Wanted::Set(Box::new(made.stateful_set)),
         ]);
     }
-    all.extend(sets.into_values().map(Wanted::Set));
+    all.extend(sets.into_values().map(|set| Wanted::Set(Box::new(set))));
     Ok(all)
 }
 

@@ -8,6 +8,7 @@
 #[path = "../brokers/bed.rs"]
 #[allow(dead_code, reason = "shared with the tests of the model, which need more of it")]
 mod bed;
+mod clusters;
 mod keeper;
 mod members;
 mod stage;

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIVolumeFile,
-    DownwardAPIVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector,
-    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-    WeightedPodAffinityTerm,
+    Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource, HTTPGetAction,
+    ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config_map::{COMMON_FILE, own_file};
+use super::restricted::{self, field};
 use super::selector;
 use crate::cluster::names::{ADMIN_PORT, BROKER_LABEL, Component, METRICS_PORT, REPLICATION_PORT};
 use crate::cluster::place;
 use crate::cluster::validate::{Valid, mount};
-use crate::crd::cluster::pod::Scheduling;
 
 /// The user and the group of all processes.
 const USER: i64 = 65_532;
@@ -58,48 +56,27 @@ pub fn pod_template(valid: &Valid, broker: i32) -> PodTemplateSpec {
 }
 
 fn pod(valid: &Valid) -> PodSpec {
-    let scheduling = valid.spec.scheduling.clone().unwrap_or_default();
-    let Scheduling { node_selector, tolerations, affinity, priority_class_name, .. } =
-        scheduling.clone();
+    let scheduling = valid.spec.scheduling.as_ref();
+    let mut pod = restricted::pod(valid, Component::Broker, USER, scheduling);
+    if let Some(context) = &mut pod.security_context {
+        // A large volume is not gone through at each start.
+        context.fs_group_change_policy = Some("OnRootMismatch".to_owned());
+    }
     PodSpec {
-        service_account_name: Some(valid.names.brokers()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            // A large volume is not gone through at each start.
-            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
-            ..PodSecurityContext::default()
-        }),
         containers: vec![container(valid)],
         volumes: Some(files(valid)),
-        node_selector: (!node_selector.is_empty()).then_some(node_selector),
-        tolerations: (!tolerations.is_empty()).then_some(tolerations),
-        affinity: Some(affinity.unwrap_or_else(|| apart(valid, Component::Broker))),
-        topology_spread_constraints: spread(valid, scheduling.topology_spread_constraints),
-        priority_class_name,
-        ..PodSpec::default()
+        topology_spread_constraints: pod
+            .topology_spread_constraints
+            .take()
+            .or_else(|| spread(valid)),
+        ..pod
     }
 }
 
 /// The files that brokers read.
 fn files(valid: &Valid) -> Vec<Volume> {
-    let config = Volume {
-        name: "config".to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: valid.names.config(),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
+    let config = restricted::config(valid.names.config());
     let place = place::is_told(&valid.spec).then(|| Volume {
         name: "place".to_owned(),
         downward_api: Some(DownwardAPIVolumeSource {
@@ -151,12 +128,7 @@ fn container(valid: &Valid) -> Container {
         // A broker that recovers its logs is well, and not ready: nobody kills it for that.
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(probe("/readyz", 3, 2)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted::container()),
         ..Container::default()
     }
 }
@@ -164,13 +136,7 @@ fn container(valid: &Valid) -> Container {
 fn ports(valid: &Valid) -> Vec<ContainerPort> {
     let own = [("replication", REPLICATION_PORT), ("admin", ADMIN_PORT), ("metrics", METRICS_PORT)];
     let listeners = valid.listeners.iter().map(|one| (one.name.as_str(), one.port));
-    let port = |(name, number): (&str, i32)| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: number,
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    };
-    own.into_iter().chain(listeners).map(port).collect()
+    restricted::ports(own.into_iter().chain(listeners))
 }
 
 fn mounted(name: &str, path: String, is_read_only: bool) -> VolumeMount {
@@ -179,18 +145,6 @@ fn mounted(name: &str, path: String, is_read_only: bool) -> VolumeMount {
         mount_path: path,
         read_only: is_read_only.then_some(true),
         ..VolumeMount::default()
-    }
-}
-
-/// A variable that Kubernetes sets.
-pub(super) fn field(name: &str, path: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
     }
 }
 
@@ -208,32 +162,8 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-/// Pods of one component shun each other, so that a node that dies takes one of them.
-pub(super) fn apart(valid: &Valid, component: Component) -> Affinity {
-    let term = PodAffinityTerm {
-        label_selector: Some(selector(valid.names.selector(component))),
-        topology_key: "kubernetes.io/hostname".to_owned(),
-        ..PodAffinityTerm::default()
-    };
-    Affinity {
-        pod_anti_affinity: Some(PodAntiAffinity {
-            preferred_during_scheduling_ignored_during_execution: Some(vec![
-                WeightedPodAffinityTerm { pod_affinity_term: term, weight: 100 },
-            ]),
-            ..PodAntiAffinity::default()
-        }),
-        ..Affinity::default()
-    }
-}
-
 /// Brokers are spread over racks where those are known, unless users say how they are to be.
-fn spread(
-    valid: &Valid,
-    users: Vec<TopologySpreadConstraint>,
-) -> Option<Vec<TopologySpreadConstraint>> {
-    if !users.is_empty() {
-        return Some(users);
-    }
+fn spread(valid: &Valid) -> Option<Vec<TopologySpreadConstraint>> {
     let rack = valid.spec.rack.as_ref()?;
     Some(vec![TopologySpreadConstraint {
         max_skew: 1,

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, SeccompProfile, SecurityContext, Service, ServicePort, ServiceSpec, TCPSocketAction,
-    Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMap, Container, EmptyDirVolumeSource, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PodSpec, PodTemplateSpec, Probe, SecurityContext, Service, ServicePort, ServiceSpec,
+    TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::pod::{apart, field};
+use super::restricted::{self, field};
 use super::{meta, selector};
 use crate::cluster::names::{Component, ZOOKEEPER_PORT};
 use crate::cluster::validate::Valid;
@@ -166,45 +165,15 @@ fn stateful_set(valid: &Valid, managed: &ManagedZooKeeper) -> StatefulSet {
 }
 
 fn pod(valid: &Valid, managed: &ManagedZooKeeper) -> PodSpec {
-    let scheduling = managed.scheduling.clone().unwrap_or_default();
-    let spread = scheduling.topology_spread_constraints;
+    let logs = Volume {
+        name: "logs".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    };
     PodSpec {
-        service_account_name: Some(valid.names.brokers()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
-            ..PodSecurityContext::default()
-        }),
         containers: vec![container(valid, managed)],
-        volumes: Some(vec![
-            Volume {
-                name: "config".to_owned(),
-                config_map: Some(ConfigMapVolumeSource {
-                    name: valid.names.zookeeper(),
-                    ..ConfigMapVolumeSource::default()
-                }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "logs".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            },
-        ]),
-        node_selector: (!scheduling.node_selector.is_empty()).then_some(scheduling.node_selector),
-        tolerations: (!scheduling.tolerations.is_empty()).then_some(scheduling.tolerations),
-        affinity: Some(scheduling.affinity.unwrap_or_else(|| apart(valid, Component::ZooKeeper))),
-        topology_spread_constraints: (!spread.is_empty()).then_some(spread),
-        priority_class_name: scheduling.priority_class_name,
-        ..PodSpec::default()
+        volumes: Some(vec![restricted::config(valid.names.zookeeper()), logs]),
+        ..restricted::pod(valid, Component::ZooKeeper, USER, managed.scheduling.as_ref())
     }
 }
 
@@ -213,12 +182,6 @@ fn container(valid: &Valid, managed: &ManagedZooKeeper) -> Container {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         ..VolumeMount::default()
-    };
-    let port = |(name, number): (&str, i32)| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: number,
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
     };
     let probe = |period_seconds, failure_threshold| Probe {
         tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(ZOOKEEPER_PORT), host: None }),
@@ -231,7 +194,7 @@ fn container(valid: &Valid, managed: &ManagedZooKeeper) -> Container {
         image: Some(valid.zookeeper_image.clone()),
         command: Some(["/bin/sh", "-c", COMMAND].map(str::to_owned).to_vec()),
         env: Some(vec![field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']")]),
-        ports: Some(PORTS.map(port).to_vec()),
+        ports: Some(restricted::ports(PORTS.into_iter())),
         resources: managed.resources.clone(),
         volume_mounts: Some(vec![
             mounted(&managed.volume.name, "/data"),
@@ -244,10 +207,10 @@ fn container(valid: &Valid, managed: &ManagedZooKeeper) -> Container {
         ]),
         liveness_probe: Some(probe(10, 30)),
         readiness_probe: Some(probe(3, 2)),
+        // The image writes beside its volumes.
         security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
+            read_only_root_filesystem: None,
+            ..restricted::container()
         }),
         ..Container::default()
     }

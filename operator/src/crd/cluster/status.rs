@@ -110,7 +110,7 @@ pub struct Roll {
     /// Partitions that stand in the way, the first ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<String>,
-    /// Since when they have, in seconds since 1970; 0 if nothing does.
+    /// Since when only partitions with too few replicas have, in seconds since 1970; 0 if others do, or nothing does.
     #[serde(default)]
     pub blocked_since: i64,
 }

@@ -1,0 +1,306 @@
+//! What is decided about a cluster, and what is said of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use broker_admin::v1::{BrokerDescription, DescribeClusterResponse, Health, Identity, Phase};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use super::decide::{Course, Decision, Doomed, Step, decide};
+use super::facts::{Facts, Heard, Live, Object, Said};
+use super::names::Names;
+use super::roll::{self, Next};
+use super::validate::Images;
+use super::wanted::Wanted;
+use super::{kept, status};
+use crate::admin::Change;
+use crate::crd::cluster::status::ClusterStatus;
+
+fn spec(given: &Value) -> Value {
+    let mut spec = json!({
+        "brokers": 3, "version": "0.1.0", "zookeeper": { "connect": "zookeeper:2181" },
+    });
+    spec.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+    spec
+}
+
+/// A cluster that is looked at for the second time: nothing was made of it yet.
+fn new(given: &Value) -> Facts {
+    Facts {
+        object: Object {
+            names: Names { cluster: "orders".to_owned(), namespace: "shop".to_owned() },
+            uid: "uid".to_owned(),
+            generation: 1,
+            is_deleted: false,
+            is_emptied: false,
+            has_finalizer: true,
+            spec: serde_json::from_value(spec(given)).unwrap(),
+            status: ClusterStatus::default(),
+        },
+        images: Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() },
+        live: Live::default(),
+        heard: BTreeMap::new(),
+        said: Err("no broker answers".to_owned()),
+        upkeep: None,
+        now: 1_000,
+    }
+}
+
+fn said_of(facts: &Facts, decision: &Decision) -> ClusterStatus {
+    let next = decision.roll.as_ref().map(|rolling| roll::next(&rolling.facts));
+    let before = &facts.object.status;
+    let now = Timestamp::from_second(facts.now).unwrap();
+    status::status(facts, decision, next.as_ref(), before, now)
+}
+
+/// Takes in what a decision has made, and what it says.
+fn made(mut facts: Facts) -> Facts {
+    let decision = decide(&facts).unwrap();
+    let status = said_of(&facts, &decision);
+    for step in decision.steps {
+        let Step::Apply(wanted) = step else { continue };
+        let live = &mut facts.live;
+        match *wanted {
+            Wanted::Account(one) => drop(live.accounts.insert(one.name_any(), Arc::new(one))),
+            Wanted::Policy(one) => drop(live.policies.insert(one.name_any(), Arc::new(one))),
+            Wanted::ConfigMap(one) => drop(live.config_maps.insert(one.name_any(), Arc::new(one))),
+            Wanted::Service(one) => drop(live.services.insert(one.name_any(), Arc::new(*one))),
+            Wanted::Budget(one) => drop(live.budgets.insert(one.name_any(), Arc::new(one))),
+            Wanted::Set(one) => drop(live.sets.insert(one.name_any(), Arc::new(*one))),
+        }
+    }
+    facts.object.status = status;
+    facts
+}
+
+/// Has the pods of all sets be there as the sets are, and serve.
+fn serving(mut facts: Facts) -> Facts {
+    let sets: Vec<_> =
+        facts.live.broker_sets().into_iter().map(|(id, set)| (id, set.as_ref().clone())).collect();
+    let mut described = Vec::new();
+    for (id, set) in sets {
+        let revision = kept::called(&set.spec.unwrap().template);
+        let pod = json!({
+            "metadata": {
+                "name": format!("orders-{id}-0"), "namespace": "shop", "uid": format!("pod-{id}"),
+                "annotations": { "ottla.dev/revision": revision },
+            },
+            "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
+        });
+        facts.live.pods.insert(format!("orders-{id}-0"), Arc::new(pod_of(pod)));
+        facts.heard.insert(id, heard(id));
+        described.push(BrokerDescription {
+            broker_id: id,
+            broker_epoch: 10 + i64::from(id),
+            ..BrokerDescription::default()
+        });
+    }
+    let cluster = DescribeClusterResponse {
+        cluster_id: "c".repeat(22),
+        controller_id: 0,
+        brokers: described,
+        dynamic_settings: [].into(),
+    };
+    let schema = [
+        ("num.partitions".to_owned(), Change::Restart),
+        ("log.cleaner.threads".to_owned(), Change::Cluster),
+    ];
+    facts.said = Ok(Said { cluster, schema: schema.into() });
+    facts
+}
+
+fn pod_of(pod: Value) -> Pod {
+    serde_json::from_value(pod).unwrap()
+}
+
+fn heard(id: i32) -> Heard {
+    let identity = Identity {
+        broker_id: id,
+        broker_epoch: 10 + i64::from(id),
+        version: "0.1.0".to_owned(),
+        inter_broker_protocol: "3.9-IV0".to_owned(),
+        inter_broker_protocols: vec!["3.8-IV0".to_owned(), "3.9-IV0".to_owned()],
+        instance: format!("pod-{id}"),
+        ..Identity::default()
+    };
+    let health = Health { phase: Phase::Running.into(), registered: true, ..Health::default() };
+    Heard { identity, health: Some(health) }
+}
+
+/// A cluster that serves, and of which all is said that there is to say.
+fn whole(given: &Value) -> Facts {
+    made(made(serving(made(new(given)))))
+}
+
+fn condition(facts: &Facts, name: &str) -> (String, String) {
+    let said = said_of(facts, &decide(facts).unwrap());
+    let found = said.conditions.iter().find(|one| one.r#type == name).unwrap();
+    (found.status.clone(), found.reason.clone())
+}
+
+fn is(facts: &Facts, name: &str, status: &str, reason: &str) {
+    assert_eq!(condition(facts, name), (status.to_owned(), reason.to_owned()), "{name}");
+}
+
+fn may_go(facts: &Facts) -> bool {
+    let steps = decide(facts).unwrap().steps;
+    let budget = steps.iter().find_map(|step| {
+        let Step::Apply(wanted) = step else { return None };
+        let Wanted::Budget(budget) = &**wanted else { return None };
+        Some(serde_json::to_value(budget).unwrap())
+    });
+    budget.unwrap()["spec"]["maxUnavailable"] == 1
+}
+
+/// Nothing is made before the object waits for its end, and nothing before what was chosen is in the status.
+#[test]
+fn the_finalizer_is_first_and_then_what_was_chosen() {
+    let mut facts = new(&json!({}));
+    facts.object.has_finalizer = false;
+    assert_eq!(decide(&facts).unwrap().steps, [Step::Hold]);
+    let decision = decide(&new(&json!({}))).unwrap();
+    assert_eq!(decision.steps[0], Step::Note);
+    assert!(decision.steps[1..].iter().all(|step| matches!(step, Step::Apply(_))));
+    is(&new(&json!({})), "Progressing", "True", "Creating");
+    is(&new(&json!({})), "Degraded", "False", "AsExpected");
+}
+
+#[test]
+fn what_is_whole_is_told_so_and_left_alone() {
+    let facts = whole(&json!({}));
+    let decision = decide(&facts).unwrap();
+    assert!(decision.steps.iter().all(|step| matches!(step, Step::Apply(_))));
+    assert_eq!(roll::next(&decision.roll.clone().unwrap().facts), Next::Done);
+    assert_eq!(said_of(&facts, &decision), facts.object.status, "told twice it is equal");
+    is(&facts, "Ready", "True", "Ready");
+    is(&facts, "Progressing", "False", "Idle");
+    assert!(may_go(&facts));
+}
+
+/// What brokers speak is in the name of their pods once they have said it, and restarts none of them.
+#[test]
+fn what_brokers_speak_already_restarts_none() {
+    let facts = serving(made(new(&json!({}))));
+    assert_eq!(facts.object.status.protocol_version, None);
+    assert_eq!(decide(&facts).unwrap().protocol.version.as_deref(), Some("3.9-IV0"));
+    let again = made(facts);
+    let decision = decide(&again).unwrap();
+    assert_eq!(roll::next(&decision.roll.unwrap().facts), Next::Done);
+}
+
+/// An eviction takes nobody while one is away, lacks records, or is to be restarted.
+#[test]
+fn evictions_wait_until_nothing_can_fall() {
+    let whole = whole(&json!({}));
+    let mut lacking = whole.clone();
+    let health = lacking.heard.get_mut(&1).unwrap().health.as_mut().unwrap();
+    health.under_replicated = 1;
+    assert!(!may_go(&lacking));
+    let mut silent = whole.clone();
+    silent.heard.remove(&2);
+    assert!(!may_go(&silent));
+    let mut due = whole.clone();
+    due.object.spec.restarts.token = Some("again".to_owned());
+    assert!(!may_go(&due));
+    assert!(may_go(&whole));
+}
+
+/// One broker that is restarted is no harm; one that is away by itself, or cannot start, is.
+#[test]
+fn who_is_away_is_told_apart() {
+    let whole = whole(&json!({}));
+    let mut away = whole.clone();
+    away.live.pods.remove("orders-1-0");
+    away.heard.remove(&1);
+    is(&away, "Ready", "False", "BrokersAway");
+    is(&away, "Degraded", "True", "BrokersAway");
+
+    let mut restarted = away.clone();
+    restarted.object.status.roll = Some(crate::crd::cluster::status::Roll {
+        current: Some(1),
+        ..crate::crd::cluster::status::Roll::default()
+    });
+    is(&restarted, "Ready", "True", "Restarting");
+    is(&restarted, "Degraded", "False", "AsExpected");
+
+    let pod = json!({
+        "metadata": { "name": "orders-1-0", "uid": "pod-9", "annotations": {} },
+        "status": { "phase": "Pending", "containerStatuses": [{
+            "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s" } },
+            "lastState": { "terminated": { "exitCode": 2, "reason": "Error", "message": "no key" } },
+        }] },
+    });
+    let mut failing = restarted;
+    failing.live.pods.insert("orders-1-0".to_owned(), Arc::new(pod_of(pod)));
+    is(&failing, "Ready", "False", "PodFailing");
+    is(&failing, "Degraded", "True", "PodFailing");
+    let member = &said_of(&failing, &decide(&failing).unwrap()).members[1];
+    let words = "CrashLoopBackOff: it ended with 2 (Error): no key";
+    assert_eq!((member.phase.as_str(), member.message.as_str()), ("Failing", words));
+}
+
+#[test]
+fn what_cannot_be_or_is_paused_changes_nothing() {
+    let mut facts = whole(&json!({}));
+    facts.object.spec.version = Some("0.2.0".to_owned());
+    facts.object.spec.paused = true;
+    let paused = decide(&facts).unwrap();
+    assert_eq!((paused.course.clone(), paused.steps.len()), (Course::Paused, 0));
+    assert_eq!(paused.image, facts.object.status.image, "nothing is chosen");
+    is(&facts, "Paused", "True", "Paused");
+    facts.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
+    assert!(matches!(decide(&facts).unwrap().course, Course::Invalid(_)));
+    assert!(decide(&facts).unwrap().steps.is_empty());
+    is(&facts, "Degraded", "True", "InvalidSpec");
+    is(&facts, "Ready", "True", "Ready");
+}
+
+/// Sets before claims, so that nobody makes them anew; and the object last.
+#[test]
+fn an_end_keeps_volumes_unless_told_otherwise() {
+    let mut facts = whole(&json!({}));
+    let claim = json!({ "metadata": { "name": "data-orders-0-0" }, "spec": {} });
+    let claim = serde_json::from_value(claim).unwrap();
+    facts.live.claims.insert("data-orders-0-0".to_owned(), Arc::new(claim));
+    facts.object.is_deleted = true;
+    assert_eq!(decide(&facts).unwrap().steps, [Step::LetGo]);
+    facts.object.spec.storage.on_delete = crate::crd::cluster::VolumePolicy::Delete;
+    let steps = decide(&facts).unwrap().steps;
+    let doomed: Vec<&Doomed> = steps
+        .iter()
+        .filter_map(|step| if let Step::Remove(doomed) = step { Some(doomed) } else { None })
+        .collect();
+    assert_eq!(doomed.last(), Some(&&Doomed::Claim("data-orders-0-0".to_owned())));
+    assert!(doomed.len() == 4 && steps.last() == Some(&Step::LetGo), "{steps:?}");
+
+    facts.object.spec.deletion_protection = true;
+    assert!(!decide(&facts).unwrap().steps.contains(&Step::LetGo));
+    is(&facts, "Progressing", "False", "Protected");
+    // Even a spec that cannot be ends.
+    facts.object.spec.deletion_protection = false;
+    facts.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
+    assert_eq!(decide(&facts).unwrap().steps.last(), Some(&Step::LetGo));
+}
+
+/// What somebody else has made of a listener that is gone from the spec is deleted; what others own is not.
+#[test]
+fn services_that_nobody_asks_for_any_more_go() {
+    let listeners = json!({ "listeners": [
+        { "name": "client", "port": 9092 }, { "name": "out", "port": 9093, "type": "NodePort" },
+    ] });
+    let mut facts = whole(&listeners);
+    facts.object.spec.listeners.truncate(1);
+    let steps = decide(&facts).unwrap().steps;
+    let gone: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| {
+            let Step::Remove(Doomed::Service(name)) = step else { return None };
+            Some(name.as_str())
+        })
+        .collect();
+    assert_eq!(gone, ["orders-out", "orders-out-0", "orders-out-1", "orders-out-2"]);
+}

@@ -1,0 +1,365 @@
+//! A cluster is made, changed and deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use operator::admin::pool::Pool;
+use operator::cluster::{self, validate::Images};
+use operator::session::Plug;
+use operator::topic;
+use serde_json::{Value, json};
+
+use super::stage::{self, Stage, condition, pass};
+use super::support::fake::Fake;
+use super::support::fake::exhaustive::{End, Scenario};
+
+fn stage() -> Stage {
+    Stage::new(plugs)
+}
+
+fn plugs(pool: Arc<Pool>) -> Vec<Plug> {
+    let images = Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() };
+    vec![cluster::controller(Arc::clone(&pool), images), topic::controller(pool)]
+}
+
+/// A cluster as `spec` says, with a topic of three replicas.
+fn world(stage: &Stage, spec: &Value) -> Fake {
+    let fake = stage.world();
+    fake.create(stage::cluster(spec.clone()));
+    let config = json!({ "config": { "min.insync.replicas": "2" } });
+    fake.create(stage::topic("a", config));
+    fake
+}
+
+/// Runs once what the user does, and checks the end.
+fn play(stage: &Stage, spec: &Value, user: impl AsyncFn(Fake)) -> End {
+    let scenario = Scenario {
+        world: || world(stage, spec),
+        operator: async |connection| stage.operate(connection).await,
+        user,
+        quiet: Duration::from_mins(2),
+        ignored: &["events.events.k8s.io"],
+    };
+    let end = scenario.run(None);
+    stage.model().assert_sound();
+    end
+}
+
+fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
+    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
+}
+
+fn status(fake: &Fake) -> Value {
+    fake.get("clusters", "default", "orders").unwrap_or_default()["status"].clone()
+}
+
+fn is(fake: &Fake, name: &str) -> String {
+    condition(fake, "clusters", "orders", name)
+}
+
+fn is_whole(fake: &Fake) {
+    let expected = ["True", "False", "False", "False"].map(str::to_owned);
+    let all = ["Ready", "Progressing", "Degraded", "Paused"].map(|name| is(fake, name));
+    assert_eq!(all, expected, "{:#}", status(fake));
+}
+
+/// How often each broker was started.
+fn starts(stage: &Stage) -> Vec<u32> {
+    stage.model().starts().into_iter().map(|(_, count)| count).collect()
+}
+
+/// The brokers in the order in which their pods were deleted by the operator.
+fn restarted(fake: &Fake) -> Vec<String> {
+    let calls = fake.calls();
+    let pods = calls
+        .iter()
+        .filter(|call| call.verb == "delete" && call.resource == "pods" && call.client != "user");
+    pods.map(|call| call.name.clone()).collect()
+}
+
+fn reasons(fake: &Fake) -> Vec<String> {
+    let events = fake.list("events.events.k8s.io", "default");
+    events.iter().map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+fn template(fake: &Fake, broker: i32) -> Value {
+    let set = fake.get("statefulsets", "default", &format!("orders-{broker}")).unwrap();
+    set["spec"]["template"].clone()
+}
+
+#[test]
+fn a_cluster_is_made_and_then_nothing_is_written() {
+    let stage = stage();
+    let managed = json!({ "zookeeper": { "managed": {} } });
+    let end = play(&stage, &managed, async |fake| {
+        pass(120).await;
+        is_whole(&fake);
+        fake.forget_calls();
+        tokio::time::advance(Duration::from_hours(1)).await;
+        pass(600).await;
+    });
+    let fake = &end.fake;
+    is_whole(fake);
+    let writes: Vec<String> = fake.writes().iter().map(ToString::to_string).collect();
+    assert!(writes.is_empty(), "{}", writes.join("\n"));
+    let status = status(fake);
+    assert_eq!(status["brokers"], 3);
+    assert_eq!(status["version"], "0.1.0");
+    assert_eq!(status["protocolVersion"], "3.9");
+    assert_eq!(status["image"], json!({ "name": "ottla:0.1.0", "ofVersion": "0.1.0" }));
+    assert_eq!(status["bootstrap"], "orders.default.svc:9092");
+    assert_eq!(status["clusterId"].as_str().unwrap().len(), 22);
+    assert_eq!(status["members"][1]["phase"], "Serving");
+    assert_eq!(starts(&stage), [1, 1, 1]);
+    assert_eq!(condition(fake, "topics", "a", "Ready"), "True");
+    let budget = fake.get("poddisruptionbudgets", "default", "orders-brokers").unwrap();
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    assert_eq!(
+        stage.metrics().page(&progress()).map(|page| lines(&page)).unwrap(),
+        [
+            "ottla_operator_writes_while_converged_total{kind=\"Cluster\"} 0",
+            "ottla_operator_writes_while_converged_total{kind=\"Topic\"} 0",
+        ]
+    );
+}
+
+fn progress() -> operator::progress::Progress {
+    operator::progress::Progress::new(operator::clock::Clock::system())
+}
+
+fn lines(page: &[u8]) -> Vec<String> {
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("ottla_operator_writes_while"));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn one_broker_alone_needs_no_zookeeper() {
+    let stage = stage();
+    let alone = json!({ "brokers": 1, "zookeeper": null });
+    let end = play(&stage, &alone, async |_| pass(120).await);
+    is_whole(&end.fake);
+    assert_eq!(end.fake.list("statefulsets", "default").len(), 1);
+}
+
+/// What is dynamic restarts nobody; what is not does, one at a time and the controller last.
+#[test]
+fn settings_restart_brokers_only_where_they_must() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        edit(&fake, "config", json!({ "log.cleaner.threads": "2" }));
+        pass(60).await;
+        is_whole(&fake);
+        assert_eq!(starts(&stage), [1, 1, 1]);
+        let set = stage.model().with(|state| state.tree.settings.clone());
+        assert_eq!(set, BTreeMap::from([("log.cleaner.threads".to_owned(), "2".to_owned())]));
+        edit(&fake, "config", json!({ "num.partitions": "4" }));
+        pass(300).await;
+    });
+    is_whole(&end.fake);
+    assert!(stage.model().with(|state| state.tree.settings.is_empty()));
+    assert_eq!(starts(&stage), [2, 2, 2]);
+    assert_eq!(restarted(&end.fake), ["orders-1-0", "orders-2-0", "orders-0-0"]);
+    stage.model().with(|state| {
+        let of = |id: i32| state.processes[&id].settings["num.partitions"].clone();
+        assert_eq!([0, 1, 2].map(of), ["4", "4", "4"].map(str::to_owned));
+    });
+    let reasons = reasons(&end.fake);
+    for reason in ["Configured", "RollStarted", "BrokerRestarted", "RollFinished"] {
+        assert!(reasons.iter().any(|one| one == reason), "{reason}: {reasons:?}");
+    }
+}
+
+/// What cannot be is told in words, and nothing is touched.
+#[test]
+fn a_setting_that_nobody_knows_changes_nothing() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        edit(&fake, "config", json!({ "num.partition": "4", "log.cleaner.threads": "2" }));
+        pass(60).await;
+        assert_eq!(is(&fake, "Degraded"), "True");
+        assert_eq!(is(&fake, "Ready"), "True");
+        let words = status(&fake)["conditions"][2]["message"].to_string();
+        assert!(words.contains("num.partition"), "{words}");
+        assert!(stage.model().with(|state| state.tree.settings.is_empty()));
+        edit(&fake, "config", json!({ "log.cleaner.threads": "2" }));
+        pass(60).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 1, 1]);
+    assert!(reasons(&end.fake).iter().any(|reason| reason == "InvalidSpec"));
+}
+
+/// Binaries first, then what they speak; and back before that without a restart too many.
+#[test]
+fn an_upgrade_raises_the_protocol_last_and_can_be_taken_back_before() {
+    let stage = stage();
+    let end = play(&stage, &json!({ "protocolVersion": "3.8" }), async |fake| {
+        stage.model().with(|state| {
+            let known = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+            state.protocols.insert("0.1.0".to_owned(), known(&["3.7", "3.8"]));
+            state.protocols.insert("0.2.0".to_owned(), known(&["3.7", "3.8", "3.9"]));
+        });
+        pass(120).await;
+        is_whole(&fake);
+        assert_eq!(status(&fake)["protocolVersion"], "3.8");
+        edit(&fake, "version", "0.2.0");
+        pass(300).await;
+        is_whole(&fake);
+        assert_eq!((starts(&stage), &status(&fake)["version"]), (vec![2, 2, 2], &json!("0.2.0")));
+        assert_eq!(status(&fake)["protocolVersion"], "3.8");
+        edit(&fake, "version", "0.1.0");
+        pass(300).await;
+        is_whole(&fake);
+        assert_eq!((starts(&stage), &status(&fake)["version"]), (vec![3, 3, 3], &json!("0.1.0")));
+        // With no word of the protocol it follows by itself.
+        edit(&fake, "protocolVersion", Value::Null);
+        edit(&fake, "version", "0.2.0");
+        pass(600).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(status(&end.fake)["protocolVersion"], "3.9");
+    assert_eq!(starts(&stage), [5, 5, 5]);
+}
+
+/// A release that cannot be had stops the roll at the first broker; the one before heals it.
+#[test]
+fn a_bad_image_stops_the_roll_and_a_corrected_spec_heals_it() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        stage.model().with(|state| state.missing_releases.insert("9.9.9".to_owned()));
+        pass(120).await;
+        edit(&fake, "version", "9.9.9");
+        pass(120).await;
+        assert_eq!(starts(&stage), [1, 1, 1], "the others serve");
+        assert_eq!([is(&fake, "Ready"), is(&fake, "Degraded")], ["False", "True"]);
+        let told = status(&fake);
+        assert_eq!(told["roll"]["current"], 1);
+        assert!(told["roll"]["message"].to_string().contains("no image ottla:9.9.9"), "{told:#}");
+        edit(&fake, "version", "0.1.0");
+        pass(120).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 2, 1]);
+    assert!(reasons(&end.fake).iter().any(|reason| reason == "PodFailing"));
+}
+
+/// A setting with which brokers do not start stops the roll, too; so does one alone, whom nobody gives leave.
+#[test]
+fn a_crash_loop_is_healed_by_a_corrected_spec_also_without_a_controller() {
+    let stage = stage();
+    let alone = json!({ "brokers": 1, "zookeeper": null });
+    let end = play(&stage, &alone, async |fake| {
+        let refused = ("num.partitions".to_owned(), "7".to_owned());
+        stage.model().with(|state| state.refused_settings.extend([refused]));
+        pass(60).await;
+        edit(&fake, "config", json!({ "num.partitions": "7" }));
+        pass(120).await;
+        assert_eq!(is(&fake, "Degraded"), "True");
+        edit(&fake, "config", json!({}));
+        pass(120).await;
+    });
+    is_whole(&end.fake);
+    stage.model().with(|state| {
+        assert!(!state.processes[&0].settings.contains_key("num.partitions"));
+    });
+}
+
+#[test]
+fn what_others_delete_comes_back() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        for (resource, name) in [
+            ("services", "orders"),
+            ("services", "orders-brokers"),
+            ("configmaps", "orders-config"),
+            ("poddisruptionbudgets", "orders-brokers"),
+            ("networkpolicies", "orders-brokers"),
+            ("serviceaccounts", "orders-brokers"),
+        ] {
+            fake.delete(resource, "default", name);
+        }
+        pass(60).await;
+        is_whole(&fake);
+        assert_eq!(starts(&stage), [1, 1, 1]);
+        stage.model().excuse(1);
+        fake.delete("statefulsets", "default", "orders-1");
+        pass(120).await;
+        // That was the user.
+        let is_his = |words: &String| words.contains("broker 1 was taken away");
+        stage.model().with(|state| state.violations.retain(|words| !is_his(words)));
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 2, 1]);
+    assert!(reasons(&end.fake).iter().any(|reason| reason == "Restored"));
+}
+
+/// What another release of the operator rendered stays, however this one would render it.
+#[test]
+fn another_operator_restarts_nobody() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        // As another release would have kept it.
+        for id in 0..3 {
+            let name = format!("orders-{id}");
+            let set = fake.get("statefulsets", "default", &name).unwrap();
+            let kept = set["metadata"]["annotations"]["ottla.dev/kept"].as_str().unwrap();
+            let mut kept: Value = serde_json::from_str(kept).unwrap();
+            kept["template"]["spec"]["terminationGracePeriodSeconds"] = json!(33);
+            let annotations = "/metadata/annotations/ottla.dev~1kept";
+            fake.edit("statefulsets", "default", &name, annotations, kept.to_string()).unwrap();
+        }
+        pass(120).await;
+        assert_eq!(template(&fake, 1)["spec"]["terminationGracePeriodSeconds"], 33);
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 1, 1]);
+}
+
+#[test]
+fn nothing_is_changed_while_a_cluster_is_paused() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        edit(&fake, "paused", true);
+        edit(&fake, "config", json!({ "num.partitions": "4" }));
+        fake.delete("configmaps", "default", "orders-config");
+        pass(120).await;
+        assert_eq!(is(&fake, "Paused"), "True");
+        assert!(fake.get("configmaps", "default", "orders-config").is_none());
+        assert_eq!(starts(&stage), [1, 1, 1]);
+        edit(&fake, "paused", false);
+        pass(300).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [2, 2, 2]);
+}
+
+#[test]
+fn a_cluster_that_is_deleted_goes_with_all_that_was_made_for_it() {
+    for (policy, claims) in [("Retain", 3), ("Delete", 0)] {
+        let stage = stage();
+        let spec = json!({ "storage": { "onDelete": policy }, "deletionProtection": true });
+        let end = play(&stage, &spec, async |fake| {
+            pass(120).await;
+            fake.delete("topics", "default", "a");
+            pass(30).await;
+            fake.delete("clusters", "default", "orders");
+            pass(60).await;
+            assert_eq!(status(&fake)["conditions"][1]["reason"], "Protected");
+            edit(&fake, "deletionProtection", false);
+            pass(120).await;
+        });
+        let left = |resource: &str| end.fake.list(resource, "default").len();
+        assert_eq!(left("clusters"), 0);
+        for resource in ["statefulsets", "pods", "configmaps", "poddisruptionbudgets"] {
+            assert_eq!(left(resource), 0, "{resource}");
+        }
+        assert_eq!(left("persistentvolumeclaims"), claims, "{policy}");
+    }
+}
