@@ -198,7 +198,7 @@ mod tests {
         });
         assert_eq!(fingerprint(&inputs_of_broker(&valid(&given), 1)), "4f636d8b5d271abf");
         let managed = serde_json::from_value(json!({})).unwrap();
-        assert_eq!(fingerprint(&inputs_of_ensemble(&managed)), "");
+        assert_eq!(fingerprint(&inputs_of_ensemble(&managed)), "834b5718411cc285");
     }
 
     #[test]

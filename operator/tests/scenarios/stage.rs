@@ -75,6 +75,7 @@ pub(crate) async fn pass(seconds: u64) {
 }
 
 /// The `Cluster` `orders`.
+#[allow(clippy::needless_pass_by_value, reason = "it is written where it is used")]
 pub(crate) fn cluster(spec: Value) -> Value {
     let mut all = json!({
         "brokers": 3, "version": "0.1.0", "zookeeper": { "connect": "zookeeper:2181" },
@@ -84,6 +85,7 @@ pub(crate) fn cluster(spec: Value) -> Value {
 }
 
 /// A `Topic` of it.
+#[allow(clippy::needless_pass_by_value, reason = "it is written where it is used")]
 pub(crate) fn topic(name: &str, spec: Value) -> Value {
     let mut all = json!({ "cluster": "orders", "partitions": 2, "replicas": 3 });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
