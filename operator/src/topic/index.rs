@@ -11,8 +11,8 @@ use crate::progress::Key;
 /// A topic: the namespace of its cluster, the cluster, its name there.
 type Place = (String, String, String);
 
-/// Who is older: the time of creation, then the uid.
-type Age = (Option<Time>, String);
+/// Who is older: the time of creation, which is told in whole seconds; of one second, who has the topic; then the uid.
+type Age = (Option<Time>, bool, String);
 
 /// All objects.
 #[derive(Debug, Default)]
@@ -89,7 +89,8 @@ fn place(topic: &Topic) -> Place {
 }
 
 fn age(topic: &Topic) -> Age {
-    (topic.creation_timestamp(), topic.uid().unwrap_or_default())
+    let has_it = topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
+    (topic.creation_timestamp(), !has_it, topic.uid().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -97,6 +98,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::crd::topic::TopicStatus;
 
     fn topic(name: &str, of: &str, created: u8) -> Topic {
         let object = json!({
@@ -127,6 +129,19 @@ mod tests {
         assert_eq!(index.gone(&named(&["b"])[0]), named(&["a", "c"]));
         assert_eq!(index.elder(&young).as_deref(), Some("c"));
         assert_eq!(index.elder(&twin), None);
+    }
+
+    /// Of two of one second, whoever came to be known first has the topic already: it is not taken away again.
+    #[test]
+    fn who_has_the_topic_keeps_it() {
+        let mut index = Index::default();
+        let (mut one, other) = (topic("b", "t", 1), topic("a", "t", 1));
+        index.there(&one);
+        one.status = Some(TopicStatus { topic_id: Some("id".to_owned()), ..Default::default() });
+        index.there(&other);
+        assert_eq!(index.there(&one), named(&["a"]), "the other hears of it");
+        assert_eq!(index.elder(&one), None);
+        assert_eq!(index.elder(&other).as_deref(), Some("b"));
     }
 
     #[test]
