@@ -31,7 +31,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let awaited = runtime.block_on(async {
         tokio::select! {
             awaited = cli::wait(&arguments.await_config) => awaited.map(Some),
-            () = told.to_stop() => Ok(None),
+            () = told.wait() => Ok(None),
         }
     })?;
     let Some(awaited) = awaited else { return Ok(()) };
@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             runtime.block_on(async {
                 tokio::select! {
                     moved = moved => moved,
-                    () = told.to_stop() => bail!("told to stop; the same command goes on with it"),
+                    () = told.wait() => bail!("told to stop; the same command goes on with it"),
                 }
             })
         }
@@ -84,8 +84,8 @@ impl Told {
         Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for one. Cancel-safe.
-    async fn to_stop(&mut self) {
+    /// Waits for the next one. Cancel-safe.
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
@@ -94,14 +94,14 @@ impl Told {
 }
 
 async fn serve(config: BrokerConfig, mut told: Told) -> Result<()> {
-    let Some(broker) = Broker::start_unless(config, told.to_stop()).await? else { return Ok(()) };
+    let Some(broker) = Broker::start_unless(config, told.wait()).await? else { return Ok(()) };
     let failed = tokio::select! {
-        () = told.to_stop() => false,
+        () = told.wait() => false,
         () = broker.failed() => true,
     };
     let haste = broker.haste();
     let again = async {
-        told.to_stop().await;
+        told.wait().await;
         tracing::warn!("told to stop again: nothing more is waited for but the disk");
         haste.cancel();
     };
