@@ -241,8 +241,11 @@ async fn classes(
     let mut classes = BTreeMap::new();
     for name in wanted {
         let what = || format!("StorageClass {name}");
-        let class = api.get_opt(&name).await;
-        let class = class.map_err(|error| Error::of_api("read", what(), error))?;
+        let class = match api.get_opt(&name).await {
+            // Whoever may not know hears from the claim whether it grows.
+            Err(kube::Error::Api(status)) if status.code == 403 => None,
+            class => class.map_err(|error| Error::of_api("read", what(), error))?,
+        };
         if let Some(class) = class {
             classes.insert(name, class.allow_volume_expansion == Some(true));
         }

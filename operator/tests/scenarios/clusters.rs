@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::stage::{self, Stage, condition, pass};
 use super::support::fake::Fake;
 use super::support::fake::exhaustive::{End, Scenario};
+use super::support::fake::rights::Rights;
 
 fn stage() -> Stage {
     Stage::new(plugs)
@@ -26,6 +27,9 @@ fn plugs(pool: Arc<Pool>) -> Vec<Plug> {
 /// A cluster as `spec` says, with a topic of three replicas.
 fn world(stage: &Stage, spec: &Value) -> Fake {
     let fake = stage.world();
+    for operator in ["first", "second"] {
+        fake.restrict(operator, Rights::of_chart());
+    }
     fake.create(stage::cluster(spec.clone()));
     let config = json!({ "config": { "min.insync.replicas": "2" } });
     fake.create(stage::topic("a", config));
@@ -361,5 +365,112 @@ fn a_cluster_that_is_deleted_goes_with_all_that_was_made_for_it() {
             assert_eq!(left(resource), 0, "{resource}");
         }
         assert_eq!(left("persistentvolumeclaims"), claims, "{policy}");
+    }
+}
+
+/// The newer word counts; a broker that is on its way comes back first.
+#[test]
+fn a_second_edit_in_mid_roll_takes_the_place_of_the_first() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        edit(&fake, "config", json!({ "num.partitions": "4" }));
+        pass(12).await;
+        assert_eq!(restarted(&fake).len(), 1, "it is in the middle");
+        edit(&fake, "config", json!({ "num.partitions": "5" }));
+        pass(300).await;
+    });
+    is_whole(&end.fake);
+    stage.model().with(|state| {
+        let of = |id: i32| state.processes[&id].settings["num.partitions"].clone();
+        assert_eq!([0, 1, 2].map(of), ["5", "5", "5"].map(str::to_owned));
+    });
+    let counts = starts(&stage);
+    assert!(counts.iter().sum::<u32>() <= 3 + 4, "one was restarted for both: {counts:?}");
+}
+
+/// What would fall is named, and after a while accepted where it falls by any restart.
+#[test]
+fn partitions_that_stand_in_the_way_are_named_and_waited_for() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        let config = json!({ "replicas": 2, "config": { "min.insync.replicas": "2" } });
+        fake.create(stage::topic("b", config));
+        pass(120).await;
+        edit(&fake, "config", json!({ "num.partitions": "4" }));
+        pass(30).await;
+        assert_eq!([is(&fake, "Ready"), is(&fake, "Degraded")], ["True", "True"]);
+        let told = status(&fake);
+        assert!(told["roll"]["blockedBy"][0].to_string().contains("b-"), "{told:#}");
+        assert!(told["roll"]["blockedSince"].as_i64().unwrap() > 0);
+        pass(600).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [2, 2, 2]);
+    assert!(reasons(&end.fake).iter().any(|reason| reason == "RestartRefused"));
+    let page = stage.metrics().page(&progress()).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("permits_refused_total{reason=\"unavoidable\"}"), "{page}");
+    assert!(page.contains("rolls_total{outcome=\"finished\"} 1"), "{page}");
+}
+
+#[test]
+fn a_pod_that_somebody_deletes_comes_back_and_restarts_nobody_else() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        pass(120).await;
+        stage.model().excuse(1);
+        fake.delete("pods", "default", "orders-1-0");
+        pass(6).await;
+        let budget = fake.get("poddisruptionbudgets", "default", "orders-brokers").unwrap();
+        assert_eq!(budget["spec"]["maxUnavailable"], 0, "nobody else is evicted meanwhile");
+        pass(120).await;
+        let budget = fake.get("poddisruptionbudgets", "default", "orders-brokers").unwrap();
+        assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 2, 1]);
+}
+
+/// Brokers come, get their share and go again; nobody is restarted for it.
+#[test]
+fn a_cluster_grows_and_shrinks() {
+    let stage = stage();
+    let end = play(&stage, &json!({}), async |fake| {
+        fake.create(stage::topic("b", json!({ "partitions": 9 })));
+        pass(120).await;
+        edit(&fake, "brokers", 4);
+        pass(300).await;
+        is_whole(&fake);
+        assert!(stage.model().with(|state| state.tree.replicas_of(3)) > 4);
+        edit(&fake, "brokers", 3);
+        pass(300).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(end.fake.list("statefulsets", "default").len(), 3);
+    assert_eq!(starts(&stage), [1, 1, 1, 1]);
+    assert!(status(&end.fake)["drains"].is_null());
+}
+
+/// Volumes grow in place, and pods hear which rack they are in.
+#[test]
+fn volumes_grow_and_pods_are_told_their_places() {
+    let stage = stage();
+    let storage =
+        |size: &str| json!({ "volumes": [{ "name": "data", "size": size, "class": "standard" }] });
+    let rack = json!({ "nodeLabel": "topology.kubernetes.io/zone" });
+    let spec = json!({ "rack": rack, "storage": storage("10Gi") });
+    let end = play(&stage, &spec, async |fake| {
+        pass(120).await;
+        is_whole(&fake);
+        edit(&fake, "storage", storage("20Gi"));
+        pass(120).await;
+    });
+    is_whole(&end.fake);
+    assert_eq!(starts(&stage), [1, 1, 1]);
+    let told = status(&end.fake);
+    assert!(told["members"].as_array().unwrap().iter().all(|one| !one["rack"].is_null()));
+    for claim in end.fake.list("persistentvolumeclaims", "default") {
+        assert_eq!(claim["status"]["capacity"]["storage"], "20Gi");
     }
 }
