@@ -31,6 +31,8 @@ impl Index {
         }
         let mut others = self.gone(&key);
         others.extend(self.of(&place));
+        others.sort();
+        others.dedup();
         self.objects.entry(place.clone()).or_default().insert(key.1.clone(), age);
         self.places.insert(key, place);
         others

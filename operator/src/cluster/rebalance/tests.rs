@@ -122,7 +122,7 @@ fn leaders_are_evened_out_by_way_of_others() {
     let mut board = Board::new(&layout, &[]);
     assert_eq!(board.move_leader(), None, "nobody is there to lead");
     let (_, leaders) = carry_out(&mut layout, &unracked(3));
-    assert!(leaders.iter().all(|one| one.bytes() == Some(0)));
+    assert!(leaders.iter().all(|one| one.added().next().is_none()));
     assert_eq!(apart(&layout, &unracked(3)).1, 0);
 }
 
@@ -160,7 +160,8 @@ fn racks_of(members: &[Broker], replicas: &[i32]) -> usize {
 }
 
 proptest! {
-    /// What is carried out in batches is what was planned at first: nothing moves back and forth, and then nothing moves.
+    /// Replicas that are moved in batches are those that were planned at first, and no others; then leaders, which costs
+    /// no copy; then nothing moves.
     #[test]
     fn an_interruption_changes_nothing((racks, mut layout) in any_layout()) {
         let members = members(&racks);
@@ -168,7 +169,7 @@ proptest! {
         let before = layout.clone();
         let (replicas, leaders) = carry_out(&mut layout, &members);
         prop_assert_eq!(&replicas, &planned.replicas);
-        prop_assert_eq!(leaders, planned.leaders);
+        prop_assert!(leaders.iter().all(|one| one.bytes() == Some(0)));
         prop_assert!(moves(&layout, &members).is_empty());
         for ((_, _, was), (_, _, is)) in before.partitions().zip(layout.partitions()) {
             let distinct: BTreeSet<_> = is.replicas.iter().collect();

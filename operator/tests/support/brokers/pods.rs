@@ -262,12 +262,12 @@ impl State {
             if held > 0 && is_lost {
                 wrong.push(format!("a disk of broker {broker} is gone, with {held} replicas"));
             }
-            // A set may be made anew around a pod that runs on: the end of the pod is judged by itself.
+            // A set may be made anew around a pod that runs on: it is judged when that ends.
             let runs_on = self.processes.get(&broker).is_some_and(|one| one.stopping.is_none());
             if held > 0 && !is_there && !runs_on && before.is_some() {
                 wrong.push(format!("broker {broker} was taken away with {held} replicas"));
             }
-            if is_there {
+            if is_there || (runs_on && before.is_some()) {
                 now.insert(broker, claims);
             }
         }
