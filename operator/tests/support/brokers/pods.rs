@@ -267,7 +267,7 @@ impl State {
             if held > 0 && !is_there && !runs_on && before.is_some() {
                 wrong.push(format!("broker {broker} was taken away with {held} replicas"));
             }
-            if is_there {
+            if is_there || runs_on {
                 now.insert(broker, claims);
             }
         }
