@@ -564,7 +564,7 @@ mod tests {
         let entity = Entity::Topic("t".to_owned());
         tokio::select! {
             () = dynamic.follow_through(&sessions, carry_on) => {}
-            done = dynamic.replace(&entity, settings, None) => done.unwrap(),
+            done = dynamic.replace(&entity, settings, None, &Terms::default()) => done.unwrap(),
         }
         let change = Applied::Topic("t".to_owned());
         assert_eq!(*calls.borrow(), [(change.clone(), 0), (change, 0)]);

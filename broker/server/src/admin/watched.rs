@@ -151,11 +151,11 @@ mod tests {
 
         let mode = CreateMode::Persistent;
         other.create(&path::topic("a"), b"", mode).await.unwrap();
-        let named = |names: &[&str]| {
+        let only = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             Some(TopicsChanged { names, all: false })
         };
-        assert_eq!(next().await, named(&["a"]));
+        assert_eq!(next().await, only(&["a"]));
         other.create(&path::partitions("a"), b"", mode).await.unwrap();
         other.create(&path::topic_config("b"), b"", mode).await.unwrap();
         other.create(&path::delete_topic("c"), b"", mode).await.unwrap();

@@ -15,7 +15,8 @@ use super::nodes::Cluster;
 use super::records::{configs, make};
 use super::topic::await_in_sync;
 
-/// The type of a resource that is a broker.
+/// The type of a resource that is a topic, and of one that is a broker.
+const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 /// Makes a topic whose partitions have these replicas, and waits until they are in sync.
@@ -43,19 +44,28 @@ pub(crate) fn create_on(
 
 /// Sets a key of one broker.
 pub(crate) fn set_of_broker(cluster: &Cluster, broker: i32, key: &str, value: &str) {
+    set(cluster, broker, (BROKER, &broker.to_string()), key, value);
+}
+
+/// Sets a key of a topic.
+pub(crate) fn set_of_topic(cluster: &Cluster, topic: &str, key: &str, value: &str) {
+    set(cluster, 1, (TOPIC, topic), key, value);
+}
+
+fn set(cluster: &Cluster, at: i32, (kind, name): (i8, &str), key: &str, value: &str) {
     let configs = vec![AlterableConfig {
         name: key.to_owned().into(),
         value: Some(value.to_owned().into()),
         ..Default::default()
     }];
     let resource = AlterConfigsResource {
-        resource_type: BROKER,
-        resource_name: broker.to_string().into(),
+        resource_type: kind,
+        resource_name: name.to_owned().into(),
         configs,
     };
     let request =
         IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let answer = cluster.client(broker).call(&request, 1);
+    let answer = cluster.client(at).call(&request, 1);
     let response: IncrementalAlterConfigsResponse<'_> = answer.read(1);
     assert_eq!(response.responses[0].error_code, 0, "{response:?}");
 }

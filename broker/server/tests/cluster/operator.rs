@@ -3,9 +3,10 @@
 use broker_admin::v1::admin_client::AdminClient;
 use broker_admin::v1::{
     AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, CheckTopicRequest,
-    CheckTopicResponse, DescribeSettingsRequest, DrainLeadershipRequest, DrainLeadershipResponse,
-    Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest, MeasureMovesResponse, Phase,
-    Refusal, ReleaseRestartPermitRequest, ReplicaList, SetCordonRequest, WatchHealthRequest,
+    CheckTopicResponse, DescribeSettingsRequest, DescribeTopicsRequest, DrainLeadershipRequest,
+    DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
+    MeasureMovesResponse, Phase, Refusal, ReleaseRestartPermitRequest, ReplicaList,
+    SetCordonRequest, TopicDescription, WatchHealthRequest,
 };
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::create_topics::{CreatableReplicaAssignment, CreatableTopic};
@@ -18,6 +19,10 @@ use super::client::await_that;
 use super::nodes::Cluster;
 use super::records::try_to_make;
 use super::topic::{await_in_sync, create, described, produce};
+
+mod brokers;
+mod moves;
+mod topics;
 
 /// An operator, with the term of its lease.
 struct Operator {
@@ -38,6 +43,37 @@ impl Operator {
     fn identity(&self, cluster: &Cluster, broker: i32) -> Identity {
         let mut client = self.client(cluster, broker);
         self.runtime.block_on(client.get_identity(GetIdentityRequest {})).unwrap().into_inner()
+    }
+
+    /// Asks broker `at`.
+    fn ask<T>(
+        &self,
+        cluster: &Cluster,
+        at: i32,
+        call: impl AsyncFnOnce(AdminClient<Channel>) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, tonic::Status> {
+        let client = self.client(cluster, at);
+        self.runtime.block_on(call(client)).map(tonic::Response::into_inner)
+    }
+
+    /// What broker `at` says of the topics with these names, or of all.
+    fn topics(&self, cluster: &Cluster, at: i32, names: &[&str]) -> Vec<TopicDescription> {
+        let names = names.iter().map(ToString::to_string).collect();
+        let mut client = self.client(cluster, at);
+        self.runtime.block_on(async {
+            let request = DescribeTopicsRequest { names };
+            let mut told = client.describe_topics(request).await.unwrap().into_inner();
+            let mut topics = Vec::new();
+            while let Some(topic) = told.message().await.unwrap() {
+                topics.push(topic);
+            }
+            topics
+        })
+    }
+
+    /// What broker 1 says of a topic that is there.
+    fn topic(&self, cluster: &Cluster, name: &str) -> TopicDescription {
+        self.topics(cluster, 1, &[name]).pop().unwrap()
     }
 
     /// Asks broker `at` for leave to restart `identity`.

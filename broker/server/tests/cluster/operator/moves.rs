@@ -1,0 +1,121 @@
+//! Replicas that an operator has moved, and what slows them down meanwhile.
+
+use broker_admin::v1::{ClearThrottlesRequest, Move, ReassignPartitionsRequest};
+use broker_zookeeper::path;
+use tonic::{Code, Status};
+
+use super::super::admin::set_of_topic;
+use super::super::topic::produce;
+use super::*;
+
+const FAST: &str = "1000000000";
+
+impl Operator {
+    fn reassign(
+        &self,
+        cluster: &Cluster,
+        at: i32,
+        one: (&str, &str, i32, &[i32]),
+        rate: u64,
+    ) -> Result<(), Status> {
+        let (topic, topic_id, partition, replicas) = one;
+        let (topic, topic_id, replicas) =
+            (topic.to_owned(), topic_id.to_owned(), replicas.to_vec());
+        let request = ReassignPartitionsRequest {
+            fence: Some(self.fence()),
+            moves: vec![Move { topic, topic_id, partition, replicas }],
+            throttle_bytes_per_second: rate,
+        };
+        self.ask(cluster, at, async |mut client| client.reassign_partitions(request).await)
+            .map(drop)
+    }
+
+    fn clear(&self, cluster: &Cluster) -> Result<u32, Status> {
+        let request = ClearThrottlesRequest { fence: Some(self.fence()) };
+        let cleared =
+            self.ask(cluster, 1, async |mut client| client.clear_throttles(request).await);
+        cleared.map(|cleared| cleared.left)
+    }
+}
+
+fn text(cluster: &Cluster, path: &str) -> String {
+    String::from_utf8(cluster.get(path).0).unwrap()
+}
+
+/// A throttle is there while something moves, and a person's own afterwards as before.
+#[test]
+fn moves_are_throttled_until_they_are_over() {
+    let cluster = Cluster::start(3, &["replica.fetch.max.bytes=10000"]);
+    let operator = Operator::new(2);
+    create_on(&cluster, "t", &[&[1, 2]], &[]);
+    create_on(&cluster, "own", &[&[1]], &[]);
+    set_of_topic(&cluster, "t", "retention.ms", "9999999");
+    set_of_broker(&cluster, 2, "leader.replication.throttled.rate", FAST);
+    let record = "x".repeat(10_000);
+    for _ in 0..20 {
+        assert_eq!(produce(&mut cluster.client(1), "t", 0, -1, &[&record]).0, ErrorCode::None);
+    }
+    let id = operator.topic(&cluster, "t").topic_id;
+    let at = cluster.controller();
+    for rate in [1, 2, 2] {
+        operator.reassign(&cluster, at, ("t", &id, 0, &[1, 3]), rate).unwrap();
+    }
+    let topic = operator.topic(&cluster, "t");
+    let partition = &topic.partitions[0];
+    assert_eq!((&partition.adding, &partition.removing), (&vec![3], &vec![2]));
+    assert_eq!(topic.configuration["leader.replication.throttled.replicas"], "*");
+    assert!(topic.configuration_author.contains("ANONYMOUS"), "a throttle is nobody's change");
+    let of_three = text(&cluster, &path::broker_config(Some(3)));
+    assert!(of_three.contains(r#""follower.replication.throttled.rate":"2""#), "{of_three}");
+    assert_eq!(operator.clear(&cluster).unwrap(), 4, "a topic and three brokers");
+    let stale = Operator::new(1);
+    assert_eq!(stale.clear(&cluster).unwrap_err().code(), Code::PermissionDenied);
+
+    // As fast as they can.
+    operator.reassign(&cluster, at, ("t", &id, 0, &[1, 3]), 0).unwrap();
+    await_that("it is done", || operator.topic(&cluster, "t").partitions[0].adding.is_empty());
+    for _ in 0..2 {
+        assert_eq!(operator.clear(&cluster).unwrap(), 0);
+    }
+    let topic = operator.topic(&cluster, "t");
+    assert_eq!(topic.configuration.into_keys().collect::<Vec<_>>(), ["retention.ms"]);
+    let of_two = text(&cluster, &path::broker_config(Some(2)));
+    let own = format!(r#""config":{{"leader.replication.throttled.rate":"{FAST}"}}"#);
+    assert!(of_two.contains(&own), "{of_two}");
+}
+
+/// What is there already is done; nothing is begun of a call that cannot be done as a whole.
+#[test]
+fn only_the_controller_moves_what_can_be_moved() {
+    let cluster = Cluster::start(3, &[]);
+    let operator = Operator::new(2);
+    create_on(&cluster, "t", &[&[1, 2]], &[]);
+    let id = operator.topic(&cluster, "t").topic_id;
+    let controller = cluster.controller();
+    let another = if controller == 1 { 2 } else { 1 };
+    let refused = operator.reassign(&cluster, another, ("t", &id, 0, &[1, 3]), 0).unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let named = refused.metadata().get("ottla-controller").unwrap();
+    assert_eq!(named.to_str().unwrap(), controller.to_string());
+    operator.cordon(&cluster, 3, true).unwrap();
+    let zero = "AAAAAAAAAAAAAAAAAAAAAQ";
+    let rows: [(&str, i32, &[i32], Code); 6] = [
+        (&id, 0, &[1, 2], Code::Ok),
+        (zero, 0, &[1, 2], Code::NotFound),
+        (&id, 1, &[1, 2], Code::NotFound),
+        (&id, 0, &[1, 3], Code::FailedPrecondition),
+        (&id, 0, &[1, 9], Code::FailedPrecondition),
+        (&id, 0, &[1, 1], Code::InvalidArgument),
+    ];
+    for (id, partition, replicas, expected) in rows {
+        let moved = operator.reassign(&cluster, controller, ("t", id, partition, replicas), 0);
+        let code = moved.map_or_else(|status| status.code(), |()| Code::Ok);
+        assert_eq!(code, expected, "{id} {partition} {replicas:?}");
+    }
+    operator.cordon(&cluster, 3, false).unwrap();
+    let stale = Operator::new(1).reassign(&cluster, controller, ("t", &id, 0, &[1, 3]), 0);
+    assert_eq!(stale.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(operator.topic(&cluster, "t").partitions[0].replicas, [1, 2]);
+    operator.reassign(&cluster, controller, ("t", &id, 0, &[3, 1]), 0).unwrap();
+    await_that("it has moved", || operator.topic(&cluster, "t").partitions[0].replicas == [3, 1]);
+}
