@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use parking_lot::Mutex;
 
+use super::facts::Live;
 use super::names::Names;
 use super::owned::Owned;
 use super::validate::Images;
@@ -26,6 +28,8 @@ pub(super) struct Context {
     pub(super) latest: Mutex<Latest<Cluster>>,
     /// What brokers said of their settings, by cluster: for as long as they run that release.
     schemas: Mutex<BTreeMap<Names, (String, Schema)>>,
+    /// Sets as they were last seen, by cluster.
+    past: Mutex<BTreeMap<Names, BTreeMap<String, Arc<StatefulSet>>>>,
 }
 
 impl Context {
@@ -37,6 +41,7 @@ impl Context {
             owned: Arc::default(),
             latest: Mutex::default(),
             schemas: Mutex::default(),
+            past: Mutex::default(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Context {
                 self.latest.lock().gone(key);
                 let names = Names { cluster: key.1.clone(), namespace: key.0.clone() };
                 self.schemas.lock().remove(&names);
+                self.past.lock().remove(&names);
             }
         }
     }
@@ -62,5 +68,15 @@ impl Context {
     /// Takes in what they said.
     pub(super) fn learned(&self, names: &Names, version: &str, schema: &Schema) {
         self.schemas.lock().insert(names.clone(), (version.to_owned(), schema.clone()));
+    }
+
+    /// What there is of a cluster, and its sets as they were last seen.
+    pub(super) fn live(&self, names: &Names) -> Live {
+        let mut live = self.owned.live(&(names.namespace.clone(), names.cluster.clone()));
+        let mut past = self.past.lock();
+        let sets = past.entry(names.clone()).or_default();
+        sets.extend(live.sets.iter().map(|(name, set)| (name.clone(), Arc::clone(set))));
+        live.past_sets.clone_from(sets);
+        live
     }
 }

@@ -75,9 +75,16 @@ pub struct Live {
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// Claims.
     pub claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    /// Sets as they were last seen, also those that are gone: they are made anew as they were.
+    pub past_sets: BTreeMap<String, Arc<StatefulSet>>,
 }
 
 impl Live {
+    /// A set, or as it was last.
+    pub fn last_set(&self, name: &str) -> Option<&StatefulSet> {
+        self.sets.get(name).or_else(|| self.past_sets.get(name)).map(|set| &**set)
+    }
+
     /// The brokers that have a StatefulSet, with it.
     pub fn broker_sets(&self) -> BTreeMap<i32, &Arc<StatefulSet>> {
         let id = |set: &StatefulSet| set.metadata.labels.as_ref()?.get(BROKER_LABEL)?.parse().ok();

@@ -25,8 +25,7 @@ const EMPTIED: &str = "foregroundDeletion";
 /// Reads.
 pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     let object = object(cluster);
-    let key = (object.names.namespace.clone(), object.names.cluster.clone());
-    let live = context.owned.live(&key);
+    let live = context.live(&object.names);
     // An end depends on nobody's answer.
     let is_ending = object.is_deleted && !object.spec.deletion_protection;
     let brokers = context.pool.brokers(cluster);

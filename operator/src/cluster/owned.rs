@@ -168,6 +168,7 @@ impl Owned {
             sets: self.sets.of(cluster),
             pods: self.pods.of(cluster),
             claims: self.claims.of(cluster),
+            past_sets: BTreeMap::new(),
         }
     }
 

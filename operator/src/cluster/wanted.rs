@@ -64,10 +64,11 @@ pub fn sets(valid: &Valid, live: &Live) -> Result<BTreeMap<i32, StatefulSet>, se
     let mut sets = BTreeMap::new();
     for id in &valid.broker_ids {
         let Some(mut set) = stateful_set(valid, *id)? else { continue };
-        let before = live.sets.get(&valid.names.broker(*id)).map(|set| &**set);
+        let name = valid.names.broker(*id);
         let inputs = kept::inputs_of_broker(valid, *id);
-        kept::keep(&mut set, before, &inputs, valid.protocol_version.as_deref())?;
-        if let Some(before) = before {
+        let protocol_version = valid.protocol_version.as_deref();
+        kept::keep(&mut set, live.last_set(&name), &inputs, protocol_version)?;
+        if let Some(before) = live.sets.get(&name) {
             volumes::keep_sizes(&mut set, before);
         }
         sets.insert(*id, set);
@@ -94,7 +95,7 @@ pub fn objects(
     all.push(Wanted::Budget(pod_disruption_budget(valid, may_go)));
     let managed = valid.spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
     if let (Some(mut made), Some(managed)) = (ensemble(valid), managed) {
-        let before = live.sets.get(&valid.names.zookeeper()).map(|set| &**set);
+        let before = live.last_set(&valid.names.zookeeper());
         let inputs = kept::inputs_of_ensemble(managed);
         kept::keep(&mut made.stateful_set, before, &inputs, None)?;
         if let Some(before) = before {

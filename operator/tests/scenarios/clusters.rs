@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::stage::{self, Stage, condition, pass};
 use super::support::fake::Fake;
+use super::support::fake::deletion::{Deletion, Propagation};
 use super::support::fake::exhaustive::{End, Scenario};
 use super::support::fake::rights::Rights;
 
@@ -318,6 +319,11 @@ fn another_operator_restarts_nobody() {
             let annotations = "/metadata/annotations/ottla.dev~1kept";
             fake.edit("statefulsets", "default", &name, annotations, kept.to_string()).unwrap();
         }
+        pass(120).await;
+        assert_eq!(template(&fake, 1)["spec"]["terminationGracePeriodSeconds"], 33);
+        // A set that is made anew, around its pod, is made as it was.
+        let alone = Deletion { propagation: Propagation::Orphan, ..Deletion::default() };
+        fake.delete_with("statefulsets", "default", "orders-1", &alone);
         pass(120).await;
         assert_eq!(template(&fake, 1)["spec"]["terminationGracePeriodSeconds"], 33);
     });
