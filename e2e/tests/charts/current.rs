@@ -65,7 +65,7 @@ fn a_cluster_outlives_its_release() -> Result<()> {
 #[test]
 fn the_monitor_selects_the_brokers_that_the_operator_makes() -> Result<()> {
     let source = |file: &str| fs::read_to_string(workspace::root().join(file)).context("a source");
-    let names = source("operator/src/cluster/names.rs")?;
+    let names = source("operator/src/names.rs")?;
     let pods = source("operator/src/cluster/build/pod.rs")?;
     let mut seen = 0;
     for set in Values::all()? {
