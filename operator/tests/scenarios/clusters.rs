@@ -1,13 +1,8 @@
 //! A cluster is made, changed and deleted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use operator::admin::pool::Pool;
-use operator::cluster::{self, validate::Images};
-use operator::session::Plug;
-use operator::topic;
 use serde_json::{Value, json};
 
 use super::stage::{self, Stage, condition, pass};
@@ -17,12 +12,7 @@ use super::support::fake::exhaustive::{End, Scenario};
 use super::support::fake::rights::Rights;
 
 fn stage() -> Stage {
-    Stage::new(plugs)
-}
-
-fn plugs(pool: Arc<Pool>) -> Vec<Plug> {
-    let images = Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() };
-    vec![cluster::controller(Arc::clone(&pool), images), topic::controller(pool)]
+    Stage::new(stage::controllers)
 }
 
 /// A cluster as `spec` says, with a topic of three replicas.

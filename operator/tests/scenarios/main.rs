@@ -9,7 +9,6 @@
 #[allow(dead_code, reason = "shared with the tests of the model, which need more of it")]
 mod bed;
 mod clusters;
-mod keeper;
 mod members;
 mod stage;
 mod topics;

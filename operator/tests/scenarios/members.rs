@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use operator::topic;
 use serde_json::{Value, json};
 
-use super::keeper;
 use super::stage::{self, Stage, pass};
 use super::support::fake::Fake;
 use super::support::fake::exhaustive::{End, Scenario};
 
 fn stage() -> Stage {
-    Stage::new(|pool| vec![topic::controller(pool.clone()), keeper::controller(pool)])
+    Stage::new(stage::controllers)
 }
 
 /// Three brokers that are to be, and a topic of nine partitions with three replicas each.
@@ -49,8 +47,8 @@ fn held(stage: &Stage) -> BTreeMap<i32, usize> {
     held
 }
 
-/// Runs once; then kills the operator at every call where `is_exhaustive`.
-fn play(stage: &Stage, user: impl AsyncFn(Fake), is_exhaustive: bool, check: impl Fn(&End)) {
+/// Runs once what the user does; returns the end.
+fn play(stage: &Stage, user: impl AsyncFn(Fake)) -> End {
     let scenario = Scenario {
         world: || world(stage),
         operator: async |connection| stage.operate(connection).await,
@@ -58,15 +56,9 @@ fn play(stage: &Stage, user: impl AsyncFn(Fake), is_exhaustive: bool, check: imp
         quiet: Duration::from_mins(1),
         ignored: &["events.events.k8s.io"],
     };
-    let check = |end: &End| {
-        stage.model().assert_sound();
-        check(end);
-    };
-    if is_exhaustive {
-        scenario.kill_at_every_call(check);
-    } else {
-        check(&scenario.run(None));
-    }
+    let end = scenario.run(None);
+    stage.model().assert_sound();
+    end
 }
 
 /// Three become five, and what is there is spread; five become three, and what leaves is on the others.
@@ -84,11 +76,10 @@ fn brokers_come_and_go_with_what_lies_on_them() {
         spec(&fake, "brokers", 3);
         pass(300).await;
     };
-    play(&stage, user, false, |end| {
-        assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
-        assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-1", "orders-2"]);
-        assert!(status(&end.fake)["drains"].is_null(), "{}", status(&end.fake));
-        assert_eq!(names(&end.fake, "persistentvolumeclaims").len(), 5, "they are retained");
-        assert_eq!(stage.count("ForgetBroker", |asked| asked.has_changed), 2);
-    });
+    let end = play(&stage, user);
+    assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
+    assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-1", "orders-2"]);
+    assert!(status(&end.fake)["drains"].is_null(), "{}", status(&end.fake));
+    assert_eq!(names(&end.fake, "persistentvolumeclaims").len(), 5, "they are retained");
+    assert_eq!(stage.count("ForgetBroker", |asked| asked.has_changed), 2);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use operator::admin::pool::Pool;
-use operator::crd;
+use operator::cluster::{self, validate::Images};
 use operator::metrics::Metrics;
 use operator::session::Plug;
+use operator::{crd, topic};
 use serde_json::{Value, json};
 
 use super::support::brokers::Model;
@@ -67,6 +68,12 @@ impl Stage {
 
 fn metrics() -> Arc<Metrics> {
     Arc::new(Metrics::new().unwrap())
+}
+
+/// All that an operator runs.
+pub(crate) fn controllers(pool: Arc<Pool>) -> Vec<Plug> {
+    let images = Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() };
+    vec![cluster::controller(Arc::clone(&pool), images), topic::controller(pool)]
 }
 
 /// Lets so many seconds pass.
