@@ -1,4 +1,4 @@
-//! A real Prometheus beside a test: it scrapes what the test names every second, and answers what it is asked.
+//! A real Prometheus beside a test, or in a pod: it scrapes every second, and answers what it is asked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,11 +32,14 @@ pub struct Target<'a> {
     pub labels: &'a [(&'a str, &'a str)],
 }
 
-/// A Prometheus; dropping it ends it.
+/// How a configuration begins that scrapes every second.
+pub const SCRAPES: &str = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n";
+
+/// A Prometheus; dropping one that was started here ends it.
 #[derive(Debug)]
 pub struct Prometheus {
     address: String,
-    _process: Process,
+    _process: Option<Process>,
 }
 
 impl Prometheus {
@@ -59,7 +62,12 @@ impl Prometheus {
         // It listens before it answers.
         Deadline::seconds(START_SECONDS)
             .poll("Prometheus to be ready", || Ok(get(&address, "/-/ready").ok()))?;
-        Ok(Self { address, _process: process })
+        Ok(Self { address, _process: Some(process) })
+    }
+
+    /// One that runs elsewhere, and answers at `address`, host and port.
+    pub fn at(address: String) -> Self {
+        Self { address, _process: None }
     }
 
     /// Whether it has at least one number for `expression`.
@@ -100,8 +108,7 @@ impl Prometheus {
 }
 
 fn configuration(targets: &[Target]) -> String {
-    let mut text =
-        String::from("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n");
+    let mut text = format!("{SCRAPES}scrape_configs:\n");
     for Target { job, address, path, labels } in targets {
         let labels: Vec<String> =
             labels.iter().map(|(label, value)| format!("{label}: '{value}'")).collect();

@@ -306,11 +306,11 @@ fn kubernetes(options: &Options) -> Result<()> {
     end_to_end(&["kubernetes_bed", "charts_server"], options)
 }
 
-/// One after the other: each has a Kubernetes of its own, which fills two cores.
+/// One after the other: each has a Kubernetes of its own, which fills two cores, and tells for minutes what it sees.
 fn operator(options: &Options) -> Result<()> {
     tools::kubernetes::install()?;
     for test in ["operator_topics", "operator_rolls", "operator_scale", "operator_many"] {
-        end_to_end(&[test], options)?;
+        shown(&mut tests_of(&[test], options, &["--nocapture"]))?;
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Ottla in a Kubernetes: its images, its operator, and what a test asks of both.
 //!
 //! Reading path: [`builds`] (two releases of the binaries), [`install`] (what is put into the cluster), [`observe`]
-//! (pods, conditions, metrics, memory), [`load`] (a load in a pod), [`telling`] (what is left of a test that failed).
+//! (pods, conditions, metrics, memory), [`load`] (a load in a pod), [`monitoring`] (a Prometheus), [`telling`] (what is left of a test that failed).
 //!
 //! Every wait prints what the object says when that changes, so that a run can be followed, and its error has it.
 
 pub mod builds;
 mod install;
 pub mod load;
+pub mod monitoring;
 pub mod observe;
 mod telling;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use serde_json::{Value, json};
 
 use super::Kubernetes;
 use super::images::TOOLS;
@@ -77,7 +79,7 @@ impl Ottla {
 
     /// A pod with a shell and kcat, which waits to be told what to do.
     pub fn tools(&self, namespace: &str) -> Result<()> {
-        self.kubernetes.apply(&pod(namespace, "tools", TOOLS, &[]))?;
+        self.kubernetes.apply(&pod(namespace, "tools", TOOLS, &[]).to_string())?;
         self.kubernetes.wait("the pod with tools", 60, || {
             Ok(self.kubernetes.pod_is_ready(namespace, "tools")?.then_some(()))
         })
@@ -116,8 +118,8 @@ fn archives(name: &str, builds: &[Build], load: &Path) -> Result<Vec<std::path::
 }
 
 /// A pod of one container that is admitted under restricted security.
-pub(crate) fn pod(namespace: &str, name: &str, image: &str, arguments: &[String]) -> String {
-    serde_json::json!({
+pub(crate) fn pod(namespace: &str, name: &str, image: &str, arguments: &[String]) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": { "name": name, "namespace": namespace, "labels": { "app": name } },
@@ -144,5 +146,4 @@ pub(crate) fn pod(namespace: &str, name: &str, image: &str, arguments: &[String]
             "volumes": [{ "name": "tmp", "emptyDir": {} }],
         },
     })
-    .to_string()
 }

@@ -7,6 +7,7 @@
 mod account;
 mod acts;
 mod objects;
+mod rules;
 mod upgrade;
 
 use std::fs;
@@ -24,8 +25,10 @@ const MORE: &str = "ottla-ci-more";
 type Look = (&'static str, fn(&Kubernetes) -> Result<()>);
 
 /// In their order: the first makes the definitions.
-const LOOKS: [Look; 6] = [
+const LOOKS: [Look; 8] = [
     ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
+    ("every rule of a definition is said when it is broken", rules::are_said_when_broken),
+    ("fields that no definition has are named", rules::name_unknown_fields),
     ("every set of values is taken by a restricted namespace", objects::are_taken),
     ("a pod that is not restricted is refused there", objects::a_pod_of_root_is_refused),
     ("the account may do what the table says", account::may_do_what_the_table_says),

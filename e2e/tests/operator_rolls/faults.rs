@@ -7,7 +7,19 @@ use anyhow::{Context, Result, ensure};
 use super::{NAMESPACE, SECONDS, Scene};
 
 pub(crate) fn a_deleted_pod(scene: &Scene) -> Result<()> {
+    let before = scene.uid("pod/orders-1-0")?;
     scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-1-0"])?;
+    another_broker(scene, 1, &before)
+}
+
+/// Waits until a broker runs in another pod, and the cluster is settled.
+fn another_broker(scene: &Scene, id: u8, before: &str) -> Result<()> {
+    let name = format!("orders-{id}-0");
+    scene.ottla.kubernetes.wait(&format!("another {name}"), SECONDS, || {
+        let brokers = scene.brokers()?;
+        let pod = brokers.get(&name).with_context(|| format!("there is no {name}"))?;
+        Ok((pod.uid != before && pod.ready).then_some(()))
+    })?;
     scene.settled()
 }
 
@@ -35,25 +47,34 @@ pub(crate) fn deleted_objects_are_made_anew(scene: &Scene) -> Result<()> {
         "networkpolicy/orders-brokers",
     ];
     for object in objects {
-        let uid = |scene: &Scene| {
-            let path = "jsonpath={.metadata.uid}";
-            scene.kubectl(&["get", object, "-n", NAMESPACE, "-o", path])
-        };
-        let before = uid(scene)?;
+        let before = scene.uid(object)?;
         scene.kubectl(&["delete", object, "-n", NAMESPACE, "--cascade=foreground"])?;
         scene.ottla.kubernetes.wait(&format!("another {object}"), SECONDS, || {
-            Ok((uid(scene)? != before).then_some(()))
+            Ok((scene.uid(object)? != before).then_some(()))
         })?;
         scene.settled()?;
     }
     Ok(())
 }
 
+/// What has its only replica there is moved away first, as its owner would: nobody else has it.
+const ELSEWHERE: &str = "\
+apiVersion: ottla.dev/v1alpha1
+kind: Topic
+metadata: { name: single, namespace: shop }
+spec: { cluster: orders, partitions: 3, replicas: 1, assignment: [[1], [2], [1]] }
+";
+
 /// The claim goes with its volume; the broker comes back with nothing, follows, and leads once it has everything.
 pub(crate) fn a_lost_volume(scene: &Scene) -> Result<()> {
+    scene.ottla.kubernetes.apply(ELSEWHERE)?;
+    scene.ottla.is_settled(NAMESPACE, "topic/single", SECONDS)?;
+    let (pod, claim) = (scene.uid("pod/orders-0-0")?, scene.uid("pvc/data-orders-0-0")?);
     scene.kubectl(&["delete", "pvc", "-n", NAMESPACE, "data-orders-0-0", "--wait=false"])?;
     scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-0-0"])?;
-    scene.settled()
+    another_broker(scene, 0, &pod)?;
+    ensure!(scene.uid("pvc/data-orders-0-0")? != claim, "the claim is the same");
+    Ok(())
 }
 
 /// One that hangs for longer than its Lease does nothing when it goes on.

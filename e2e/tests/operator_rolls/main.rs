@@ -14,6 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use e2e::deadline::Stopwatch;
 use e2e::kubernetes::ottla::load::Load;
+use e2e::kubernetes::ottla::monitoring::Monitoring;
 use e2e::kubernetes::ottla::observe::Pod;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
 
@@ -44,12 +45,13 @@ spec: { cluster: orders, partitions: 3, replicas: 1 }
 struct Scene {
     ottla: Ottla,
     operator: Operator,
+    monitoring: Monitoring,
 }
 
 /// A part of the test, and what it shows.
 type Deed = (&'static str, fn(&Scene) -> Result<()>);
 
-const DEEDS: [Deed; 14] = [
+const DEEDS: [Deed; 15] = [
     ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
     ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
     ("a second edit in mid-roll", rolls::a_second_edit_in_mid_roll),
@@ -63,6 +65,7 @@ const DEEDS: [Deed; 14] = [
     ("deleted objects are made anew", faults::deleted_objects_are_made_anew),
     ("a lost volume is an empty broker that catches up", faults::a_lost_volume),
     ("a stale operator changes nothing", faults::a_stale_operator_changes_nothing),
+    ("every panel has data", rolls::every_panel_has_data),
     ("the rolls left nothing behind", rolls::nothing_is_left),
 ];
 
@@ -75,7 +78,9 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     let ottla = Ottla::start("rolls", 3, &[this.clone(), next], load)?;
     let operator = ottla.install(&this, 1)?;
     ottla.namespace(NAMESPACE)?;
-    let scene = Scene { ottla, operator };
+    // From the beginning: what happened to brokers is what dashboards show.
+    let monitoring = ottla.monitoring()?;
+    let scene = Scene { ottla, operator, monitoring };
     scene.spec("version: VERSION")?;
     scene.ottla.kubernetes.apply(TOPICS)?;
     for topic in ["topic/events", "topic/single"] {
@@ -142,7 +147,12 @@ impl Scene {
         Ok(())
     }
 
-    /// How many pods of brokers were ever made, by the events of their sets.
+    /// What tells an object from another one of the same name.
+    fn uid(&self, object: &str) -> Result<String> {
+        self.kubectl(&["get", object, "-n", NAMESPACE, "-o", "jsonpath={.metadata.uid}"])
+    }
+
+    /// Calls kubectl for as long as a drain may take.
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.ottla.kubernetes.kubectl_within(180, arguments, "")
     }

@@ -1,6 +1,7 @@
 //! Restarts that were asked for, and those that nobody asked for.
 
 use anyhow::{Result, ensure};
+use e2e::chart::dashboard::Dashboard;
 use e2e::kubernetes::ottla::builds;
 
 use super::{NAMESPACE, OBJECT, SECONDS, Scene};
@@ -84,6 +85,12 @@ pub(crate) fn another_operator_restarts_nobody(scene: &Scene) -> Result<()> {
         scene.are_the_same_as(&before)?;
     }
     Ok(())
+}
+
+/// Prometheus has found brokers and operator by their annotations, and answers every panel of every dashboard.
+pub(crate) fn every_panel_has_data(scene: &Scene) -> Result<()> {
+    let asked: Vec<String> = Dashboard::all()?.iter().flat_map(Dashboard::expressions).collect();
+    scene.monitoring.prometheus.wait_for_data(asked, || Ok(()))
 }
 
 /// Neither permits nor cordons nor words of a roll.

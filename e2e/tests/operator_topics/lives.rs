@@ -1,7 +1,9 @@
 //! What becomes of topics while their objects are there.
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::cluster::workload::admin;
 use e2e::deadline;
+use e2e::wire::Connection;
 
 use super::{NAMESPACE, Scene};
 
@@ -55,7 +57,7 @@ pub(crate) fn replicas_are_more_and_fewer(scene: &Scene) -> Result<()> {
     scene.delete("copied")
 }
 
-/// A setting that another hand changes is put back, and who that was is said where it is known.
+/// A setting that another hand changes is put back, and the event says whose hand that was.
 pub(crate) fn settings_are_kept(scene: &Scene) -> Result<()> {
     let spec = |value: &str| {
         format!("{{ cluster: orders, replicas: 2, config: {{ retention.ms: \"{value}\" }} }}")
@@ -63,6 +65,22 @@ pub(crate) fn settings_are_kept(scene: &Scene) -> Result<()> {
     scene.topic("kept", &spec("86400000"))?;
     scene.settled("kept")?;
     scene.topic("kept", &spec("3600000"))?;
+    scene.settled("kept")?;
+    let relay = scene.broker()?;
+    let mut broker = Connection::open(&relay.address().to_string())?;
+    ensure!(admin::setting(&mut broker, "kept", "retention.ms")? == "3600000");
+    let code = admin::alter(&mut broker, "kept", "retention.ms", "1000")?;
+    ensure!(code == 0, "a broker answered {code}");
+    scene.ottla.kubernetes.wait("the drift to be put back and told", 60, || {
+        if admin::setting(&mut broker, "kept", "retention.ms")? != "3600000" {
+            return Ok(None);
+        }
+        let events = scene.ottla.events(NAMESPACE, "Topic", "kept")?;
+        let told = events.into_iter().find(|event| event.starts_with("DriftReverted"));
+        let Some(told) = told else { return Ok(None) };
+        ensure!(told.contains("client \"e2e\""), "{told}");
+        Ok(Some(()))
+    })?;
     scene.settled("kept")?;
     scene.delete("kept")
 }

@@ -6,11 +6,13 @@ mod ends;
 mod lives;
 mod start;
 
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use e2e::deadline::Stopwatch;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
+use e2e::kubernetes::relay::Relay;
 
 /// The namespace of everything that a user makes.
 const NAMESPACE: &str = "shop";
@@ -91,6 +93,14 @@ impl Scene {
     fn kcat(&self, arguments: &str) -> Result<String> {
         let script = format!("kcat -b {}:9092 {arguments}", start::CLUSTER);
         self.ottla.sh(NAMESPACE, &script)
+    }
+
+    /// The way to one of the brokers, from outside the pods.
+    fn broker(&self) -> Result<Relay> {
+        let pods = self.ottla.brokers(NAMESPACE, start::CLUSTER)?;
+        let address =
+            pods.first().and_then(|pod| pod.address).context("no broker has an address")?;
+        self.ottla.kubernetes.forward(SocketAddrV4::new(address, 9092))
     }
 
     fn delete(&self, name: &str) -> Result<()> {

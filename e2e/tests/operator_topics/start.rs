@@ -4,34 +4,15 @@ use anyhow::{Context, Result, ensure};
 use e2e::deadline::Stopwatch;
 use e2e::kubernetes::ottla::builds::Build;
 use e2e::kubernetes::ottla::{Operator, Ottla};
+use e2e::workspace;
 
 use super::NAMESPACE;
 
 /// The name of the cluster.
 pub(crate) const CLUSTER: &str = "orders";
 
-/// What a user applies.
-const MANIFESTS: &str = "\
-apiVersion: ottla.dev/v1alpha1
-kind: Cluster
-metadata: { name: orders, namespace: shop }
-spec:
-  version: VERSION
-  brokers: 3
-  zookeeper: { managed: { replicas: 1 } }
-  storage: { volumes: [{ size: 1Gi }] }
-  config:
-    auto.create.topics.enable: \"false\"
----
-apiVersion: ottla.dev/v1alpha1
-kind: Topic
-metadata: { name: events, namespace: shop }
-spec:
-  cluster: orders
-  partitions: 6
-  replicas: 3
-  config: { min.insync.replicas: \"2\" }
-";
+/// The page whose manifests a user applies.
+const PAGE: &str = "README.md";
 
 /// How long a user waits at most.
 const SECONDS: u64 = 240;
@@ -42,7 +23,8 @@ pub(crate) fn from_nothing_to_a_record(ottla: &Ottla, build: &Build) -> Result<O
     ottla.tools(NAMESPACE)?;
     let time = Stopwatch::start();
     let operator = ottla.install(build, 1)?;
-    ottla.kubernetes.apply(&MANIFESTS.replace("VERSION", &build.version))?;
+    let apply = ["apply", "--namespace", NAMESPACE, "-f", "-"];
+    ottla.kubernetes.kubectl_within(60, &apply, &manifests()?)?;
     ottla.is_ready(NAMESPACE, "topic/events", SECONDS)?;
     let produce =
         "echo first | kcat -b orders:9092 -P -t events -p 0 -X acks=all -X message.timeout.ms=2000";
@@ -63,4 +45,15 @@ pub(crate) fn from_nothing_to_a_record(ottla: &Ottla, build: &Build) -> Result<O
     ensure!(nodes.len() == 3, "brokers share nodes: {pods:?}");
     ensure!(first.image == build.image(), "{first:?}");
     Ok(operator)
+}
+
+/// The manifests of the page, as they stand there.
+fn manifests() -> Result<String> {
+    let page = workspace::root().join(PAGE);
+    let page = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+    let blocks =
+        page.split("```yaml\n").filter(|block| block.starts_with("apiVersion: ottla.dev/"));
+    let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
+    ensure!(blocks.len() == 2, "{PAGE} has {} manifests", blocks.len());
+    Ok(blocks.join("---\n"))
 }

@@ -96,6 +96,10 @@ impl Move {
         self.to.iter().copied().filter(|id| !self.from.contains(id))
     }
 
+    fn is_of_the_partition_of(&self, other: &Self) -> bool {
+        (&self.topic, self.partition) == (&other.topic, other.partition)
+    }
+
     /// Bytes that are copied, if somebody knows.
     pub fn bytes(&self) -> Option<u64> {
         let copies = u64::try_from(self.added().count()).unwrap_or(u64::MAX);
@@ -131,7 +135,8 @@ const UNKNOWN_SIZE: u64 = 512 << 20;
 
 /// Chooses of `moves` the first ones, which are begun now beside what moves already: one at least, once there is room.
 ///
-/// Those behind a partition that moves already wait with it: what is left is then what was behind.
+/// Several moves of one partition, each from where the one before leads to, are begun as one. Those behind a partition
+/// that moves already wait with it: what is left is then what was behind.
 pub fn batch(layout: &Layout, moves: impl IntoIterator<Item = Move>) -> Vec<Move> {
     let mut busy = BTreeSet::new();
     let mut bytes = 0_u64;
@@ -143,18 +148,21 @@ pub fn batch(layout: &Layout, moves: impl IntoIterator<Item = Move>) -> Vec<Move
             bytes = bytes.saturating_add(size.saturating_mul(copies));
         }
     }
-    let mut begun = Vec::new();
+    let mut begun: Vec<Move> = Vec::new();
     for one in moves {
-        if busy.len() >= BATCH_PARTITIONS || bytes >= BATCH_BYTES {
+        if busy.len() + begun.len() >= BATCH_PARTITIONS || bytes >= BATCH_BYTES {
             break;
         }
-        if !busy.insert((one.topic.clone(), one.partition)) {
+        if busy.contains(&(one.topic.clone(), one.partition)) {
             break;
         }
         let copies = u64::try_from(one.added().count()).unwrap_or(u64::MAX);
         let size = one.size.unwrap_or(UNKNOWN_SIZE);
         bytes = bytes.saturating_add(size.saturating_mul(copies));
-        begun.push(one);
+        match begun.iter_mut().find(|begun| begun.is_of_the_partition_of(&one)) {
+            Some(begun) => begun.to = one.to,
+            None => begun.push(one),
+        }
     }
     begun
 }
@@ -243,6 +251,20 @@ pub(super) mod tests {
         assert_eq!(batch(&moving, [huge[1].clone(), huge[0].clone()]), []);
         moving.topics[0].partitions[1].size = Some(BATCH_BYTES);
         assert_eq!(batch(&moving, huge), []);
+    }
+
+    /// A partition that gets two other replicas is copied to both at once, and moves once.
+    #[test]
+    fn several_moves_of_a_partition_are_begun_as_one() {
+        let one = |from: [i32; 3], to: [i32; 3]| Move {
+            from: from.to_vec(),
+            to: to.to_vec(),
+            ..moved("t", 0, Some(7))
+        };
+        let moves = [one([0, 1, 2], [3, 1, 2]), one([3, 1, 2], [3, 1, 4]), moved("u", 0, None)];
+        let begun = batch(&Layout::default(), moves.clone());
+        assert_eq!(begun, [one([0, 1, 2], [3, 1, 4]), moves[2].clone()]);
+        assert_eq!(begun[0].bytes(), Some(14));
     }
 
     /// A replica that is only in another order is copied by nobody.

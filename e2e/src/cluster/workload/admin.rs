@@ -14,6 +14,9 @@ use broker_protocol::message::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
 use broker_protocol::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use broker_protocol::message::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+};
 use broker_protocol::message::elect_leaders::ElectLeadersRequest;
 use broker_protocol::message::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -78,6 +81,22 @@ pub fn alter(connection: &mut Connection, name: &str, key: &str, value: &str) ->
     let answer = connection.call(&request, 0)?;
     let response: IncrementalAlterConfigsResponse<'_> = answer.read(0)?;
     Ok(response.responses.first().context("no topic in the answer")?.error_code)
+}
+
+/// The value of a setting of a topic; empty if it has none.
+pub fn setting(connection: &mut Connection, topic: &str, key: &str) -> Result<String> {
+    let resource = DescribeConfigsResource {
+        resource_type: RESOURCE_TOPIC,
+        resource_name: topic.into(),
+        configuration_keys: Some(vec![key.into()]),
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = connection.call(&request, 1)?;
+    let response: DescribeConfigsResponse<'_> = answer.read(1)?;
+    let result = response.results.first().context("no topic in the answer")?;
+    ensure!(result.error_code == 0, "describe {topic}: error {}", result.error_code);
+    let config = result.configs.first().with_context(|| format!("no {key} in the answer"))?;
+    Ok(config.value.as_deref().unwrap_or_default().to_owned())
 }
 
 /// Asks for other replicas of a partition.

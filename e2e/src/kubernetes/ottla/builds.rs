@@ -63,6 +63,7 @@ pub fn this() -> Result<Build> {
 /// The next one.
 pub fn next() -> Result<Build> {
     let copy = workspace::output_dir().join("next-release");
+    fs::create_dir_all(&copy).with_context(|| format!("create {}", copy.display()))?;
     for part in
         ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "broker", "operator", "crds", "e2e"]
     {

@@ -26,7 +26,7 @@ impl<'a> Load<'a> {
     /// Starts a load of `arguments`, which the program `load` explains, and waits until something is acknowledged.
     pub fn start(ottla: &'a Ottla, namespace: &str, name: &str, words: &str) -> Result<Self> {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-        ottla.kubernetes.apply(&pod(namespace, name, LOAD, &words))?;
+        ottla.kubernetes.apply(&pod(namespace, name, LOAD, &words).to_string())?;
         let load = Self { ottla, namespace: namespace.to_owned(), name: name.to_owned() };
         ottla
             .kubernetes
