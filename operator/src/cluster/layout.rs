@@ -61,6 +61,13 @@ pub struct Partition {
     pub size: Option<u64>,
 }
 
+impl Topic {
+    /// Whether the size of every log is known.
+    pub fn is_measured(&self) -> bool {
+        self.partitions.iter().all(|partition| partition.size.is_some())
+    }
+}
+
 impl Partition {
     /// Whether replicas come or go.
     pub fn is_moving(&self) -> bool {

@@ -42,6 +42,7 @@ pub async fn said(brokers: &Brokers, question: Question<'_>) -> Result<Said, Bro
     if is_all {
         let topics = brokers.any(|mut broker| async move { broker.topics(&[]).await }).await?;
         layout.topics = topics.iter().map(topic).collect();
+        measure_logs(brokers, &mut layout).await;
     }
     let mut left = BTreeMap::new();
     for id in question.leaving {
@@ -86,6 +87,30 @@ fn is_uneven(layout: &Layout, wanted: &[i32]) -> bool {
     let counts: Vec<u64> = counts.collect();
     let (all, brokers) = (counts.iter().sum::<u64>(), counts.len() as u64);
     counts.iter().any(|count| count * brokers * 2 < all)
+}
+
+/// Asks broker after broker for the sizes of logs that are not known yet: whoever leads a partition knows its own. What
+/// nobody says stays unknown.
+async fn measure_logs(brokers: &Brokers, layout: &mut Layout) {
+    let registered = layout.brokers.iter().filter(|broker| broker.is_registered);
+    let ids: Vec<i32> = registered.map(|broker| broker.id).collect();
+    for id in ids {
+        let unknown = layout.topics.iter().filter(|topic| !topic.is_measured());
+        let names: Vec<&str> = unknown.map(|topic| &*topic.name).collect();
+        if names.is_empty() {
+            return;
+        }
+        let Ok(mut broker) = brokers.broker(id) else { continue };
+        let Ok(told) = broker.topics(&names).await else { continue };
+        for told in &told {
+            let known = layout.topics.iter_mut().find(|known| known.name == told.name);
+            for (partition, told) in
+                known.into_iter().flat_map(|known| &mut known.partitions).zip(&told.partitions)
+            {
+                partition.size = partition.size.or(told.size);
+            }
+        }
+    }
 }
 
 /// Asks every broker how much is left of what moves off one of them.

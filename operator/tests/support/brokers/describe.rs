@@ -100,11 +100,11 @@ impl State {
         }
     }
 
-    /// Those of `names` that are there; all, if there is none.
-    pub(crate) fn describe_topics(&self, names: &[String]) -> Vec<TopicDescription> {
+    /// Those of `names` that are there; all, if there is none. As `broker` tells them.
+    pub(crate) fn describe_topics(&self, names: &[String], broker: i32) -> Vec<TopicDescription> {
         let is_meant = |name: &String| names.is_empty() || names.contains(name);
         let meant = self.tree.topics.iter().filter(|(name, _)| is_meant(name));
-        meant.map(|(name, topic)| describe(name, topic)).collect()
+        meant.map(|(name, topic)| describe(name, topic, broker)).collect()
     }
 
     /// All that the cluster has come to, in an order that is the same in every run.
@@ -151,14 +151,14 @@ impl State {
     }
 }
 
-fn describe(name: &str, topic: &Topic) -> TopicDescription {
+fn describe(name: &str, topic: &Topic, broker: i32) -> TopicDescription {
     let partition = |one: &Partition| PartitionDescription {
         replicas: one.replicas.clone(),
         adding: one.adding.clone(),
         removing: one.removing.clone(),
         in_sync: one.isr.clone(),
         leader: one.leader.unwrap_or(-1),
-        size: one.leader.map(|_| one.size),
+        size: (one.leader == Some(broker)).then_some(one.size),
     };
     TopicDescription {
         name: name.to_owned(),

@@ -328,7 +328,7 @@ impl Admin for Port {
     ) -> Answer<Self::DescribeTopicsStream> {
         let asked = request.into_inner();
         let act = |state: &mut State| {
-            let topics = state.describe_topics(&asked.names);
+            let topics = state.describe_topics(&asked.names, self.broker);
             Ok(stream::iter(topics.into_iter().map(Ok)).boxed())
         };
         self.read("DescribeTopics", act).await
