@@ -9,8 +9,8 @@ use e2e::kubernetes::Kubernetes;
 use e2e::workspace;
 use serde_json::{Value, json};
 
-/// The field that a rule is of, `[]` for each element of a list, and what it says.
-type Rule = (String, String);
+/// The kind and the field that a rule is of, `[]` for each element of a list, and what it says.
+type Rule = (&'static str, String, String);
 
 /// An object that breaks a rule: by itself, or as what another object is changed to.
 struct Breach {
@@ -24,8 +24,8 @@ struct Breach {
 
 /// Each breach is refused with the words of a rule at its field, and no rule is left that nothing breaks.
 pub(super) fn are_said_when_broken(cluster: &Kubernetes) -> Result<()> {
-    let mut left = rules("clusters")?;
-    left.extend(rules("topics")?);
+    let mut left = rules("Cluster", "clusters")?;
+    left.extend(rules("Topic", "topics")?);
     for breach in breaches() {
         let Breach { kind, name, before, spec, field, words } = &breach;
         let object = |spec: &Value| manifest(kind, name, spec);
@@ -40,10 +40,12 @@ pub(super) fn are_said_when_broken(cluster: &Kubernetes) -> Result<()> {
         if before.is_some() {
             cluster.kubectl(&["delete", kind, name, "-n", NAMESPACE])?;
         }
-        let rule = left.iter().find(|(path, message)| path == field && message.contains(words));
+        let is_broken =
+            |(of, path, message): &&Rule| of == kind && path == field && message.contains(words);
+        let rule = left.iter().find(is_broken);
         let rule = rule.with_context(|| format!("no rule of {field} says {words:?}"))?.clone();
         let at = field.replace("[]", "[0]");
-        ensure!(said.contains(&rule.1) && said.contains(&at), "{rule:?}, and not: {said}");
+        ensure!(said.contains(&rule.2) && said.contains(&at), "{rule:?}, and not: {said}");
         left.remove(&rule);
     }
     ensure!(left.is_empty(), "nothing breaks these rules: {left:#?}");
@@ -191,26 +193,27 @@ fn breaches_of_topics() -> Vec<Breach> {
 }
 
 /// The rules of a definition.
-fn rules(kind: &str) -> Result<BTreeSet<Rule>> {
-    let path = workspace::root().join(format!("crds/{kind}.ottla.dev.yaml"));
+fn rules(kind: &'static str, plural: &str) -> Result<BTreeSet<Rule>> {
+    let path = workspace::root().join(format!("crds/{plural}.ottla.dev.yaml"));
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let definition: Value = serde_yaml::from_str(&text).context("read a definition")?;
     let mut found = BTreeSet::new();
-    collect(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut found);
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    collect((kind, schema), "", &mut found);
     ensure!(!found.is_empty(), "{kind} has no rules");
     Ok(found)
 }
 
-fn collect(schema: &Value, path: &str, found: &mut BTreeSet<Rule>) {
+fn collect((kind, schema): (&'static str, &Value), path: &str, found: &mut BTreeSet<Rule>) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let message = rule["message"].as_str().unwrap_or_default().to_owned();
-        found.insert((path.to_owned(), message));
+        found.insert((kind, path.to_owned(), message));
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        collect(field, &below, found);
+        collect((kind, field), &below, found);
     }
     if schema["items"].is_object() {
-        collect(&schema["items"], &format!("{path}[]"), found);
+        collect((kind, &schema["items"]), &format!("{path}[]"), found);
     }
 }

@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod rolls;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -46,12 +47,14 @@ struct Scene {
     ottla: Ottla,
     operator: Operator,
     monitoring: Monitoring,
+    /// The size of volumes in the next spec: it never shrinks.
+    gibibytes: Cell<u8>,
 }
 
 /// A part of the test, and what it shows.
 type Deed = (&'static str, fn(&Scene) -> Result<()>);
 
-const DEEDS: [Deed; 15] = [
+const DEEDS: [Deed; 17] = [
     ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
     ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
     ("a second edit in mid-roll", rolls::a_second_edit_in_mid_roll),
@@ -60,6 +63,8 @@ const DEEDS: [Deed; 15] = [
     ("an upgrade and a downgrade", images::an_upgrade_and_a_downgrade),
     ("an image that is not there, in mid-roll", images::an_image_that_is_not_there),
     ("resources that no node has", images::resources_that_no_node_has),
+    ("what brokers do not know is refused", rolls::what_brokers_do_not_know_is_refused),
+    ("volumes grow in place", rolls::volumes_grow_in_place),
     ("a deleted pod", faults::a_deleted_pod),
     ("each node is drained", faults::each_node_is_drained),
     ("deleted objects are made anew", faults::deleted_objects_are_made_anew),
@@ -80,7 +85,7 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     ottla.namespace(NAMESPACE)?;
     // From the beginning: what happened to brokers is what dashboards show.
     let monitoring = ottla.monitoring()?;
-    let scene = Scene { ottla, operator, monitoring };
+    let scene = Scene { ottla, operator, monitoring, gibibytes: Cell::new(1) };
     scene.spec("version: VERSION")?;
     scene.ottla.kubernetes.apply(TOPICS)?;
     for topic in ["topic/events", "topic/single"] {
@@ -108,7 +113,8 @@ impl Scene {
         let manifest = format!(
             "apiVersion: ottla.dev/v1alpha1\nkind: Cluster\nmetadata: {{ name: {CLUSTER}, namespace: {NAMESPACE} }}\n\
              spec:\n  brokers: 3\n  zookeeper: {{ managed: {{ replicas: 3, volume: {{ size: 1Gi }} }} }}\n  \
-             storage: {{ volumes: [{{ size: 1Gi }}] }}\n  restarts: {{ unavoidableWaitSeconds: 5 }}\n  {lines}\n"
+             storage: {{ volumes: [{{ size: {}Gi }}] }}\n  restarts: {{ unavoidableWaitSeconds: 5 }}\n  {lines}\n",
+            self.gibibytes.get()
         );
         self.ottla.kubernetes.apply(&manifest).map(drop)
     }

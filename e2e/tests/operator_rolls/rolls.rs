@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use e2e::chart::dashboard::Dashboard;
 use e2e::kubernetes::ottla::builds;
+use serde_json::Value;
 
 use super::{NAMESPACE, OBJECT, SECONDS, Scene};
 
@@ -62,11 +63,9 @@ pub(crate) fn begun(
 pub(crate) fn an_operator_that_dies_in_mid_roll(scene: &Scene) -> Result<()> {
     let before = scene.brokers()?;
     scene.spec(&format!("{PLAIN}\nconfig: {{ num.partitions: \"6\" }}"))?;
-    let (namespace, labels) = (&scene.operator.namespace, &scene.operator.labels);
     for _ in 0..3 {
         begun(scene, &before)?;
-        let kill = ["delete", "pod", "-n", namespace, "-l", labels, "--grace-period=0", "--force"];
-        scene.kubectl(&kill)?;
+        scene.ottla.kill(&scene.operator)?;
         scene.ottla.operator_is_ready(&scene.operator)?;
     }
     scene.settled_with_others_than(&before)
@@ -85,6 +84,48 @@ pub(crate) fn another_operator_restarts_nobody(scene: &Scene) -> Result<()> {
         scene.are_the_same_as(&before)?;
     }
     Ok(())
+}
+
+pub(crate) fn what_brokers_do_not_know_is_refused(scene: &Scene) -> Result<()> {
+    scene.spec(PLAIN)?;
+    scene.settled()?;
+    let before = scene.brokers()?;
+    for (key, value) in [("no.such.key", "1"), ("num.partitions", "many")] {
+        scene.spec(&format!("{PLAIN}\nconfig: {{ {key}: \"{value}\" }}"))?;
+        scene.ottla.wait_for(NAMESPACE, OBJECT, &format!("it names {key}"), SECONDS, |object| {
+            let status = object["status"].to_string();
+            Ok((status.contains(key) && status.contains("InvalidSpec")).then_some(()))
+        })?;
+    }
+    scene.spec(PLAIN)?;
+    scene.settled()?;
+    scene.are_the_same_as(&before)
+}
+
+/// No pod is restarted for it. What a storage driver does is done by the test: see [`Kubernetes::grow_claims`].
+///
+/// [`Kubernetes::grow_claims`]: e2e::kubernetes::Kubernetes::grow_claims
+pub(crate) fn volumes_grow_in_place(scene: &Scene) -> Result<()> {
+    let before = scene.brokers()?;
+    scene.gibibytes.set(2);
+    scene.spec(PLAIN)?;
+    let sizes = |path: &str| -> Result<Vec<String>> {
+        let claims = scene.ottla.kubernetes.get(&["pvc", "-n", NAMESPACE])?;
+        let of_brokers = claims["items"].as_array().into_iter().flatten().filter(|claim| {
+            claim["metadata"]["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("data-orders-") && !name.contains("zookeeper"))
+        });
+        let size = |claim: &Value| claim.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        Ok(of_brokers.filter_map(size).collect())
+    };
+    scene.ottla.kubernetes.wait("claims to ask for more", SECONDS, || {
+        Ok((sizes("/spec/resources/requests/storage")? == ["2Gi"; 3]).then_some(()))
+    })?;
+    scene.ottla.kubernetes.grow_claims(NAMESPACE)?;
+    scene.settled()?;
+    ensure!(sizes("/status/capacity/storage")? == ["2Gi"; 3], "they have not grown");
+    scene.are_the_same_as(&before)
 }
 
 /// Prometheus has found brokers and operator by their annotations, and answers every panel of every dashboard.

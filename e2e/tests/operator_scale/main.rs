@@ -25,7 +25,7 @@ fn brokers_come_and_go_and_nothing_is_lost() -> Result<()> {
     let this = builds::this()?;
     let load = Path::new(env!("CARGO_BIN_EXE_load"));
     let ottla = Ottla::start("scale", 3, std::slice::from_ref(&this), load)?;
-    ottla.install(&this, 1)?;
+    let operator = ottla.install(&this, 1)?;
     ottla.namespace(NAMESPACE)?;
     ottla.tools(NAMESPACE)?;
     spec(&ottla, 3, "[]")?;
@@ -34,17 +34,22 @@ fn brokers_come_and_go_and_nothing_is_lost() -> Result<()> {
     ottla.is_settled(NAMESPACE, OBJECT, SECONDS)?;
     let order = "--bootstrap orders:9092 --topic events:12 --rate 200";
     let load = Load::start(&ottla, NAMESPACE, "load", order)?;
-    let steps: [(&str, u8, &str, &[u8]); 5] = [
-        ("3 become 5", 5, "[]", &[0, 1, 2, 3, 4]),
-        ("5 become 3", 3, "[]", &[0, 1, 2]),
-        ("3 become 5 again", 5, "[]", &[0, 1, 2, 3, 4]),
-        ("broker 1 is removed", 4, "[1]", &[0, 2, 3, 4]),
-        ("4 become 3", 3, "[1]", &[0, 2, 3]),
+    // The operator is killed once the cluster gives the reason that a step names.
+    let steps: [(&str, u8, &str, &[u8], Option<&str>); 5] = [
+        ("3 become 5", 5, "[]", &[0, 1, 2, 3, 4], None),
+        ("5 become 3", 3, "[]", &[0, 1, 2], Some("BrokerLeaving")),
+        ("3 become 5 again", 5, "[]", &[0, 1, 2, 3, 4], Some("Rebalancing")),
+        ("broker 1 is removed", 4, "[1]", &[0, 2, 3, 4], None),
+        ("4 become 3", 3, "[1]", &[0, 2, 3], None),
     ];
-    for (what, brokers, removed, expected) in steps {
+    for (what, brokers, removed, expected, killed_at) in steps {
         println!("== {what}");
         let time = Stopwatch::start();
         spec(&ottla, brokers, removed)?;
+        if let Some(reason) = killed_at {
+            ottla.has_reason(NAMESPACE, OBJECT, ("Progressing", reason), SECONDS)?;
+            ottla.kill(&operator)?;
+        }
         come_to_be(&ottla, expected).context(what)?;
         load.part(what)?;
         println!("FIGURE {:.1} s  {what}", time.elapsed().as_secs_f64());

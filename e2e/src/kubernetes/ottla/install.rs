@@ -44,6 +44,13 @@ impl Ottla {
         Ok(operator)
     }
 
+    /// Kills the operator at whatever it is doing; another pod takes its place.
+    pub fn kill(&self, operator: &Operator) -> Result<()> {
+        let Operator { namespace, labels } = operator;
+        let kill = ["delete", "pod", "-n", namespace, "-l", labels, "--grace-period=0", "--force"];
+        self.kubernetes.kubectl(&kill).map(drop)
+    }
+
     /// Waits until one of the operators leads.
     pub fn operator_is_ready(&self, operator: &Operator) -> Result<()> {
         let what = "the operator to lead";
