@@ -1,4 +1,4 @@
-//! A real Prometheus beside a test, or in a pod: it scrapes every second, and answers what it is asked.
+//! A real Prometheus beside a test: it scrapes every second, and answers what it is asked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -35,19 +35,30 @@ pub struct Target<'a> {
 /// How a configuration begins that scrapes every second.
 pub const SCRAPES: &str = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n";
 
-/// A Prometheus; dropping one that was started here ends it.
+/// A Prometheus; dropping it ends it.
 #[derive(Debug)]
 pub struct Prometheus {
     address: String,
-    _process: Option<Process>,
+    _process: Process,
 }
 
 impl Prometheus {
     /// Starts one on a port that the kernel chooses, with its data in `directory`; `name` names its log.
     pub fn start(name: &str, directory: &Path, targets: &[Target]) -> Result<Self> {
+        Self::run(name, Command::new("prometheus"), directory, &configuration(targets), Ok)
+    }
+
+    /// The same by a `command` of its own, with any `configuration`; `reach` says where to find the address that it
+    /// says that it listens at.
+    pub fn run(
+        name: &str,
+        mut command: Command,
+        directory: &Path,
+        configuration: &str,
+        reach: impl FnOnce(String) -> Result<String>,
+    ) -> Result<Self> {
         let file = directory.join("prometheus.yml");
-        fs::write(&file, configuration(targets)).context("write prometheus.yml")?;
-        let mut command = Command::new("prometheus");
+        fs::write(&file, configuration).context("write prometheus.yml")?;
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()));
         command.arg("--web.listen-address=127.0.0.1:0");
@@ -59,15 +70,11 @@ impl Prometheus {
                 let address = rest.split_once("address=")?.1.split_whitespace().next()?;
                 Some(address.trim_matches('"').to_owned())
             })?;
+        let address = reach(address)?;
         // It listens before it answers.
         Deadline::seconds(START_SECONDS)
             .poll("Prometheus to be ready", || Ok(get(&address, "/-/ready").ok()))?;
-        Ok(Self { address, _process: Some(process) })
-    }
-
-    /// One that runs elsewhere, and answers at `address`, host and port.
-    pub fn at(address: String) -> Self {
-        Self { address, _process: None }
+        Ok(Self { address, _process: process })
     }
 
     /// Whether it has at least one number for `expression`.

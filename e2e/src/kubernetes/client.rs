@@ -72,6 +72,11 @@ impl Kubernetes {
         self.kubectl(&["logs", "-n", namespace, pod, "--all-containers"])
     }
 
+    /// A program that runs out here, with the network that all nodes and pods are reached from.
+    pub fn beside(&self, program: &str) -> Result<Command> {
+        self.hub.with_its_network(program)
+    }
+
     /// A port of this machine that leads to a pod or a node, for as long as it is kept.
     pub fn forward(&self, to: SocketAddrV4) -> Result<Relay> {
         Relay::open(&self.hub, to)

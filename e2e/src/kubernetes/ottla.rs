@@ -1,14 +1,14 @@
 //! Ottla in a Kubernetes: its images, its operator, and what a test asks of both.
 //!
 //! Reading path: [`builds`] (two releases of the binaries), [`install`] (what is put into the cluster), [`observe`]
-//! (pods, conditions, metrics, memory), [`load`] (a load in a pod), [`monitoring`] (a Prometheus), [`telling`] (what is left of a test that failed).
+//! (pods, conditions, metrics, memory), [`load`] (a load in a pod), [`monitoring`] (what a Prometheus finds), [`telling`] (what is left of a test that failed).
 //!
 //! Every wait prints what the object says when that changes, so that a run can be followed, and its error has it.
 
 pub mod builds;
 mod install;
 pub mod load;
-pub mod monitoring;
+mod monitoring;
 pub mod observe;
 mod telling;
 

@@ -15,7 +15,6 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use e2e::deadline::Stopwatch;
 use e2e::kubernetes::ottla::load::Load;
-use e2e::kubernetes::ottla::monitoring::Monitoring;
 use e2e::kubernetes::ottla::observe::Pod;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
 
@@ -46,7 +45,6 @@ spec: { cluster: orders, partitions: 3, replicas: 1 }
 struct Scene {
     ottla: Ottla,
     operator: Operator,
-    monitoring: Monitoring,
     /// The size of volumes in the next spec: it never shrinks.
     gibibytes: Cell<u8>,
 }
@@ -57,6 +55,7 @@ type Deed = (&'static str, fn(&Scene) -> Result<()>);
 const DEEDS: [Deed; 17] = [
     ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
     ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
+    ("every panel has data", rolls::every_panel_has_data),
     ("a second edit in mid-roll", rolls::a_second_edit_in_mid_roll),
     ("an operator that dies in mid-roll", rolls::an_operator_that_dies_in_mid_roll),
     ("an upgrade of the operator restarts nobody", rolls::another_operator_restarts_nobody),
@@ -70,7 +69,6 @@ const DEEDS: [Deed; 17] = [
     ("deleted objects are made anew", faults::deleted_objects_are_made_anew),
     ("a lost volume is an empty broker that catches up", faults::a_lost_volume),
     ("a stale operator changes nothing", faults::a_stale_operator_changes_nothing),
-    ("every panel has data", rolls::every_panel_has_data),
     ("the rolls left nothing behind", rolls::nothing_is_left),
 ];
 
@@ -83,9 +81,7 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     let ottla = Ottla::start("rolls", 3, &[this.clone(), next], load)?;
     let operator = ottla.install(&this, 1)?;
     ottla.namespace(NAMESPACE)?;
-    // From the beginning: what happened to brokers is what dashboards show.
-    let monitoring = ottla.monitoring()?;
-    let scene = Scene { ottla, operator, monitoring, gibibytes: Cell::new(1) };
+    let scene = Scene { ottla, operator, gibibytes: Cell::new(1) };
     scene.spec("version: VERSION")?;
     scene.ottla.kubernetes.apply(TOPICS)?;
     for topic in ["topic/events", "topic/single"] {

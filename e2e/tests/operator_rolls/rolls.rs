@@ -131,7 +131,7 @@ pub(crate) fn volumes_grow_in_place(scene: &Scene) -> Result<()> {
 /// Prometheus has found brokers and operator by their annotations, and answers every panel of every dashboard.
 pub(crate) fn every_panel_has_data(scene: &Scene) -> Result<()> {
     let asked: Vec<String> = Dashboard::all()?.iter().flat_map(Dashboard::expressions).collect();
-    scene.monitoring.prometheus.wait_for_data(asked, || Ok(()))
+    scene.ottla.have_data(asked)
 }
 
 /// Neither permits nor cordons nor words of a roll.

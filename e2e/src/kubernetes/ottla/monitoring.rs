@@ -1,127 +1,116 @@
-//! A real Prometheus in a pod, which finds brokers and operator by their annotations, as the chart's page has it.
+//! A real Prometheus in the network of the cluster, which goes by the annotations of pods, as the chart's page has it.
+//!
+//! Debian's Prometheus is built without the discovery of Kubernetes. What that would find is written here: every
+//! pod that runs, with the labels that its discovery gives (`__meta_kubernetes_*`); what is made of them is the page's.
 
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Map, Value, json};
 
 use super::Ottla;
-use crate::image::Image;
-use crate::kubernetes::relay::Relay;
 use crate::prometheus::{Prometheus, SCRAPES};
 use crate::workspace;
-
-/// Where it runs.
-const NAMESPACE: &str = "monitoring";
-
-/// Its image.
-const IMAGE: &str = "localhost/prometheus:1";
-
-/// The name of everything that is its own.
-const NAME: &str = "prometheus";
-
-/// The port that it answers on.
-const PORT: u16 = 9090;
 
 /// The page that tells a user how to scrape.
 const PAGE: &str = "charts/ottla/README.md";
 
-/// A Prometheus in a pod, and the way there.
-#[derive(Debug)]
-pub struct Monitoring {
-    /// What it is asked by.
-    pub prometheus: Prometheus,
-    _relay: Relay,
-}
+/// What the page has pods found by.
+const DISCOVERY: &str = "kubernetes_sd_configs: [{role: pod}]";
 
 impl Ottla {
-    /// Starts one, with the rights that a Prometheus of one's own has: it lists pods.
-    pub fn monitoring(&self) -> Result<Monitoring> {
-        let directory = workspace::output_dir().join("images");
-        let archive = directory.join(format!("{}-prometheus.tar", self.name));
-        image()?.write(&archive)?;
-        self.kubernetes.import(&archive)?;
-        fs::remove_file(&archive).context("remove an archive")?;
-        self.namespace(NAMESPACE)?;
-        self.kubernetes.apply(&account())?;
+    /// Waits until a Prometheus that goes by the page has data for every expression.
+    pub fn have_data(&self, expressions: Vec<String>) -> Result<()> {
+        let directory = tempfile::tempdir().context("make a directory")?;
+        let pods = directory.path().join("pods.json");
+        self.write_pods(&pods)?;
         let page = workspace::root().join(PAGE);
         let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-        self.kubernetes.apply(&pod(&configuration(&page)?).to_string())?;
-        let pod = self.kubernetes.wait("Prometheus to run", 60, || {
-            let pods = self.pods(NAMESPACE, &format!("app={NAME}"))?;
-            Ok(pods.into_iter().find(|pod| pod.ready))
-        })?;
-        let address = pod.address.context("Prometheus has no address")?;
-        let relay = self.kubernetes.forward(SocketAddrV4::new(address, PORT))?;
-        Ok(Monitoring { prometheus: Prometheus::at(relay.address().to_string()), _relay: relay })
+        let configuration = configuration(&page, &pods)?;
+        let command = self.kubernetes.beside("prometheus")?;
+        let mut relay = None;
+        let reach = |address: String| {
+            let SocketAddr::V4(address) = address.parse().context("its address")? else {
+                bail!("{address} is not of IPv4");
+            };
+            let opened = relay.insert(self.kubernetes.forward(address)?);
+            Ok(opened.address().to_string())
+        };
+        let prometheus =
+            Prometheus::run(&self.name, command, directory.path(), &configuration, reach)?;
+        prometheus.wait_for_data(expressions, || self.write_pods(&pods))
+    }
+
+    /// Writes what the discovery of Kubernetes finds of the pods that run.
+    fn write_pods(&self, file: &Path) -> Result<()> {
+        let pods = self.kubernetes.get(&["pods", "--all-namespaces"])?;
+        let all = pods["items"].as_array().context("a list of pods")?;
+        let found: Vec<Value> = all.iter().filter_map(discovered).collect();
+        // It reads the file when it is another one.
+        let draft = file.with_extension("draft");
+        fs::write(&draft, Value::from(found).to_string()).context("write what runs")?;
+        fs::rename(&draft, file).context("write what runs")
     }
 }
 
-fn image() -> Result<Image> {
-    let mut image = Image::new(IMAGE, &["/bin/prometheus"]);
-    image.files.base();
-    image.files.program("/bin/prometheus", Path::new("/usr/bin/prometheus"))?;
-    Ok(image)
+/// A pod as the discovery of Kubernetes tells of it; none while it has no address.
+fn discovered(pod: &Value) -> Option<Value> {
+    let address = pod["status"]["podIP"].as_str()?;
+    let metadata = &pod["metadata"];
+    let mut labels = Map::new();
+    let mut told = |name: String, value: &Value| labels.insert(name, value.clone());
+    told("__meta_kubernetes_namespace".to_owned(), &metadata["namespace"]);
+    told("__meta_kubernetes_pod_name".to_owned(), &metadata["name"]);
+    told("__meta_kubernetes_pod_ip".to_owned(), &json!(address));
+    for (kind, plural) in [("label", "labels"), ("annotation", "annotations")] {
+        for (name, value) in metadata[plural].as_object().into_iter().flatten() {
+            let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            told(format!("__meta_kubernetes_pod_{kind}_{name}"), value);
+        }
+    }
+    Some(json!({ "targets": [address], "labels": labels }))
 }
 
-/// What the page says to scrape by, every second.
-fn configuration(page: &str) -> Result<String> {
+/// What the page says to scrape by, every second, with `pods` in the place of the discovery.
+fn configuration(page: &str, pods: &Path) -> Result<String> {
     let block = page.split("```yaml\n").find(|block| block.starts_with("scrape_configs:"));
     let block = block.and_then(|block| block.split("```").next());
     let block = block.ok_or_else(|| anyhow!("{PAGE} has no block that begins scrape_configs"))?;
-    Ok(format!("{SCRAPES}{block}"))
+    let found = format!("file_sd_configs: [{{files: ['{}']}}]", pods.display());
+    if !block.contains(DISCOVERY) {
+        bail!("{PAGE} finds pods by something else than {DISCOVERY}");
+    }
+    Ok(format!("{SCRAPES}{}", block.replace(DISCOVERY, &found)))
 }
 
-fn account() -> String {
-    let metadata = json!({ "name": NAME, "namespace": NAMESPACE });
-    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata });
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": { "name": NAME },
-        "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] }],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": { "name": NAME },
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME,
-        },
-        "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }],
-    });
-    json!({ "apiVersion": "v1", "kind": "List", "items": [account, role, binding] }).to_string()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn pod(configuration: &str) -> Value {
-    let arguments = [
-        "--config.file=/etc/prometheus/prometheus.yml".to_owned(),
-        "--storage.tsdb.path=/tmp/tsdb".to_owned(),
-        format!("--web.listen-address=0.0.0.0:{PORT}"),
-    ];
-    let metadata = json!({ "name": NAME, "namespace": NAMESPACE });
-    let files = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": { "prometheus.yml": configuration },
-    });
-    let mut pod = super::pod(NAMESPACE, NAME, IMAGE, &arguments);
-    let spec = &mut pod["spec"];
-    spec["serviceAccountName"] = json!(NAME);
-    spec["automountServiceAccountToken"] = json!(true);
-    spec["volumes"] = json!([
-        { "name": "tmp", "emptyDir": {} },
-        { "name": "config", "configMap": { "name": NAME } },
-    ]);
-    let container = &mut spec["containers"][0];
-    container["volumeMounts"] = json!([
-        { "name": "tmp", "mountPath": "/tmp" },
-        { "name": "config", "mountPath": "/etc/prometheus" },
-    ]);
-    container["readinessProbe"] =
-        json!({ "httpGet": { "path": "/-/ready", "port": PORT }, "periodSeconds": 1 });
-    json!({ "apiVersion": "v1", "kind": "List", "items": [files, pod] })
+    #[test]
+    fn a_pod_is_told_as_kubernetes_discovery_does() {
+        let pod = json!({
+            "metadata": {
+                "name": "orders-0-0",
+                "namespace": "shop",
+                "labels": { "ottla.dev/broker": "0" },
+                "annotations": { "prometheus.io/port": "9404" },
+            },
+            "status": { "podIP": "10.0.0.1" },
+        });
+        let expected = json!({
+            "targets": ["10.0.0.1"],
+            "labels": {
+                "__meta_kubernetes_namespace": "shop",
+                "__meta_kubernetes_pod_name": "orders-0-0",
+                "__meta_kubernetes_pod_ip": "10.0.0.1",
+                "__meta_kubernetes_pod_label_ottla_dev_broker": "0",
+                "__meta_kubernetes_pod_annotation_prometheus_io_port": "9404",
+            },
+        });
+        assert_eq!(discovered(&pod), Some(expected));
+        assert_eq!(discovered(&json!({ "status": {} })), None);
+    }
 }
