@@ -55,10 +55,16 @@ pub const STAGES: &[Stage] = &[
     stage("build", "what is seen from outside, compiled at once", build),
     stage("charts", "the Helm chart with every set of values, its alerts", charts),
     stage("syscalls", "what a Produce costs in system calls", syscalls),
+    stage(
+        "kubernetes",
+        "a real Kubernetes, built once, its faults, and the chart on it",
+        kubernetes,
+    ),
     // The longest first: two of them run at a time.
     waits("cluster", "faults that lose nothing acknowledged", cluster),
     waits("zookeeper", "both stores and a ZooKeeper agree; a broker lives in one", zookeeper),
     waits("clients", "real clients, and the matrix of what they did", clients),
+    waits("operator", "clusters and topics on that Kubernetes, under load", operator),
     waits("knocks", "kill -9 under load, bad frames", knocks),
     waits("kafka-disk", "Kafka reads our disk and we read Kafka's", kafka_disk),
     waits("metrics", "known dashboards get answers from Prometheus", metrics),
@@ -72,14 +78,10 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         only_by_name: true,
-        ..stage("kubernetes", "a real Kubernetes, built once, and its faults", kubernetes)
-    },
-    Stage {
-        only_by_name: true,
         ..stage(
-            "operator",
-            "clusters and topics on that Kubernetes, under load and faults",
-            operator,
+            "rolls",
+            "restarts, upgrades and faults on that Kubernetes; a thousand topics",
+            rolls,
         )
     },
 ];
@@ -306,13 +308,20 @@ fn kubernetes(options: &Options) -> Result<()> {
     end_to_end(&["kubernetes_bed", "charts_server"], options)
 }
 
-/// One after the other: each has a Kubernetes of its own, which fills two cores, and tells for minutes what it sees.
+/// From nothing to a record, topics, and brokers that come and go.
 fn operator(options: &Options) -> Result<()> {
+    on_kubernetes(&["operator_topics", "operator_scale"], options)
+}
+
+/// All that may become of brokers, a quarter of an hour of it; and many topics.
+fn rolls(options: &Options) -> Result<()> {
+    on_kubernetes(&["operator_rolls", "operator_many"], options)
+}
+
+/// One after the other: each has a Kubernetes of its own, and tells for minutes what it sees.
+fn on_kubernetes(tests: &[&str], options: &Options) -> Result<()> {
     tools::kubernetes::install()?;
-    for test in ["operator_topics", "operator_rolls", "operator_scale", "operator_many"] {
-        shown(&mut tests_of(&[test], options, &["--nocapture"]))?;
-    }
-    Ok(())
+    tests.iter().try_for_each(|test| shown(&mut tests_of(&[test], options, &["--nocapture"])))
 }
 
 fn bed(arguments: &[&str]) -> Result<()> {

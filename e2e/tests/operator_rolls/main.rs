@@ -115,8 +115,13 @@ impl Scene {
         self.ottla.kubernetes.apply(&manifest).map(drop)
     }
 
-    /// Waits until the cluster is what its spec says.
+    /// Waits until the cluster is what its spec says. Pods that are leaving may not be known to the operator yet.
     fn settled(&self) -> Result<()> {
+        self.ottla.kubernetes.wait("three brokers", SECONDS, || {
+            let pods = self.brokers()?;
+            let are_ready = pods.values().all(|pod| pod.ready && !pod.leaving);
+            Ok((pods.len() == 3 && are_ready).then_some(()))
+        })?;
         self.ottla.is_settled(NAMESPACE, OBJECT, SECONDS)
     }
 

@@ -128,10 +128,15 @@ pub(crate) fn volumes_grow_in_place(scene: &Scene) -> Result<()> {
     scene.are_the_same_as(&before)
 }
 
-/// Prometheus has found brokers and operator by their annotations, and answers every panel of every dashboard.
+/// Prometheus has found brokers and operator by their annotations, and answers every panel of every dashboard. Some
+/// are of consumer groups: there is one.
 pub(crate) fn every_panel_has_data(scene: &Scene) -> Result<()> {
     let asked: Vec<String> = Dashboard::all()?.iter().flat_map(Dashboard::expressions).collect();
-    scene.ottla.have_data(asked)
+    scene.ottla.tools(NAMESPACE)?;
+    let group = "kcat -b orders:9092 -G readers -q events >/dev/null 2>&1 &";
+    scene.ottla.sh(NAMESPACE, group)?;
+    scene.ottla.have_data(asked)?;
+    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "tools"]).map(drop)
 }
 
 /// Neither permits nor cordons nor words of a roll.
