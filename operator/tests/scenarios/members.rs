@@ -53,6 +53,7 @@ fn play(stage: &Stage, user: impl AsyncFn(Fake)) -> End {
         world: || world(stage),
         operator: async |connection| stage.operate(connection).await,
         user,
+        before: Duration::ZERO,
         quiet: Duration::from_mins(1),
         ignored: &["events.events.k8s.io"],
     };

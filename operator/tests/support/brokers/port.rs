@@ -193,7 +193,6 @@ impl Port {
             manager: String::new(),
             content_type: String::new(),
             body: Value::Null,
-            digest: 0,
             code: Some(code as u16),
             is_answer_lost,
             has_changed,

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::permit::Permit;
 use super::process::Process;
 use super::tree::{Controller, Topic, Tree};
@@ -66,7 +68,7 @@ pub(crate) struct Past {
 }
 
 /// The cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -103,6 +105,16 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Returns the same cluster for another run: nobody is connected, and no call is remembered.
+    pub(crate) fn apart(&self) -> Self {
+        let mut state = self.clone();
+        state.asked.clear();
+        for process in state.processes.values_mut() {
+            process.end = CancellationToken::new();
+        }
+        state
+    }
+
     /// Counts a change.
     pub(crate) fn touch(&mut self) {
         self.revision += 1;

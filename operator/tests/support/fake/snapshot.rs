@@ -102,6 +102,9 @@ fn strip(value: &mut Value) {
 }
 
 fn compare(name: &str, path: &str, first: &Value, second: &Value, lines: &mut Vec<String>) {
+    if first == second {
+        return;
+    }
     if let (Some(first), Some(second)) = (first.as_object(), second.as_object()) {
         let mut fields: Vec<&String> = first.keys().chain(second.keys()).collect();
         fields.sort_unstable();
