@@ -49,10 +49,13 @@ impl Stage {
         fake
     }
 
-    /// Keeps what there is now, for other stages to begin there.
-    pub(crate) fn keep(&self, fake: &Fake) -> Start {
-        let brokers = self.model().with(|state| state.apart());
-        Start { moment: fake.moment(), brokers }
+    /// Returns what keeps all that there is, for other stages to begin there.
+    pub(crate) fn keeper(&self) -> Box<dyn Fn(&Fake) -> Start + Send> {
+        let model = self.model();
+        Box::new(move |fake| {
+            let brokers = model.with(|state| state.apart());
+            Start { moment: fake.moment(), brokers }
+        })
     }
 
     /// Begins a run where another one was.

@@ -153,6 +153,7 @@ impl Port {
             self.note(state, call, is_write, code, is_lost, state.revision != before);
             answer
         });
+        self.line.end();
         if fault == Some(Fault::KilledAfter) {
             self.line.kill();
         }

@@ -105,10 +105,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Returns the same cluster for another run: nobody is connected, and no call is remembered.
+    /// Returns the same cluster for another run: nobody is connected.
     pub(crate) fn apart(&self) -> Self {
         let mut state = self.clone();
-        state.asked.clear();
         for process in state.processes.values_mut() {
             process.end = CancellationToken::new();
         }
