@@ -16,6 +16,8 @@ use super::support::fake::exhaustive::{End, Scenario, follow_every_stop};
 
 /// Longer than anything that is looked at again soon, and than what is looked at for good measure.
 const QUIET: Duration = Duration::from_secs(40);
+/// The same where a new controller may give no leave for a while.
+const LONG: Duration = Duration::from_secs(70);
 /// Written at other times, or with other words, by another operator.
 const IGNORED: &[&str] = &["events.events.k8s.io"];
 /// Until an operator that has come knows all.
@@ -101,6 +103,7 @@ struct Edit {
     start: Start,
     /// How long the operator is there before.
     before: Duration,
+    quiet: Duration,
     edit: fn(&Fake),
     check: fn(&Stage, &End),
 }
@@ -114,7 +117,7 @@ impl Edit {
             operator: async |connection| stage.operate(connection).await,
             user: async |fake: Fake| (self.edit)(&fake),
             before: self.before,
-            quiet: QUIET,
+            quiet: self.quiet,
             ignored: IGNORED,
         };
         let (end, stops) = scenario.stops(|| stage.keeper());
@@ -130,7 +133,7 @@ impl Edit {
             operator: async |connection| stage.operate(connection).await,
             user: async |_| {},
             before: Duration::ZERO,
-            quiet: QUIET,
+            quiet: self.quiet,
             ignored: IGNORED,
         };
         let end = scenario.follow();
@@ -150,6 +153,7 @@ fn a_cluster_is_made_whenever_the_operator_dies() {
     let edit = Edit {
         start: nothing(),
         before: Duration::ZERO,
+        quiet: QUIET,
         edit: |fake| make(fake, &json!({}), 2),
         check: |stage, end| {
             assert_eq!(starts(stage), [1, 1, 1]);
@@ -166,6 +170,7 @@ fn a_roll_ends_with_one_restart_of_each_whenever_the_operator_dies() {
     let edit = Edit {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
+        quiet: QUIET,
         edit: |fake| edit(fake, "config", json!({ "num.partitions": "4" })),
         check: |stage, _| {
             assert_eq!(starts(stage), [2, 2, 2]);
@@ -180,6 +185,7 @@ fn brokers_that_come_get_their_share_whenever_the_operator_dies() {
     let edit = Edit {
         start: at_rest(&json!({}), 8),
         before: BEFORE,
+        quiet: QUIET,
         edit: |fake| edit(fake, "brokers", 4),
         check: |stage, _| {
             assert_eq!(starts(stage), [1, 1, 1, 1]);
@@ -195,6 +201,7 @@ fn brokers_that_go_leave_nothing_behind_whenever_the_operator_dies() {
     let edit = Edit {
         start: at_rest(&json!({ "brokers": 4 }), 8),
         before: BEFORE,
+        quiet: QUIET,
         edit: |fake| edit(fake, "brokers", 3),
         check: |stage, end| {
             assert_eq!(starts(stage), [1, 1, 1, 1]);
@@ -212,6 +219,7 @@ fn an_upgrade_ends_with_two_restarts_of_each_whenever_the_operator_dies() {
     let edit = Edit {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
+        quiet: LONG,
         edit: |fake| edit(fake, "version", "0.2.0"),
         check: |stage, end| {
             assert_eq!(starts(stage), [3, 3, 3]);
@@ -229,6 +237,7 @@ fn a_topic_is_deleted_once_whenever_the_operator_dies() {
     let edit = Edit {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
+        quiet: QUIET,
         edit: |fake| drop(fake.delete("topics", "default", "a")),
         check: |stage, end| {
             assert!(end.fake.get("topics", "default", "a").is_none());

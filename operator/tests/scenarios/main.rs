@@ -11,6 +11,7 @@ mod bed;
 mod clusters;
 mod kills;
 mod members;
+mod rights;
 mod stage;
 mod topics;
 

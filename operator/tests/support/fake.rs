@@ -106,7 +106,9 @@ impl Fake {
             "allowVolumeExpansion": true,
             "volumeBindingMode": "WaitForFirstConsumer",
         }));
-        for (node, zone) in [("node-1", "a"), ("node-2", "b"), ("node-3", "a")] {
+        for (node, zone, address) in
+            [("node-1", "a", "10.0.0.1"), ("node-2", "b", "10.0.0.2"), ("node-3", "a", "10.0.0.3")]
+        {
             fake.create(json!({
                 "apiVersion": "v1",
                 "kind": "Node",
@@ -116,6 +118,15 @@ impl Fake {
                 } },
             }));
             fake.set_node(node, true);
+            let key = fake.key("nodes", "", node);
+            let told = fake.with(|state| {
+                state.update(&key, Who::status("kubelet"), |node| {
+                    let addresses = json!([{ "type": "InternalIP", "address": address }]);
+                    put(node, "/status/addresses", addresses);
+                    Ok(())
+                })
+            });
+            told.unwrap();
         }
         fake
     }
@@ -256,6 +267,11 @@ impl Fake {
     pub(crate) fn writes(&self) -> Vec<Call> {
         let is_ours = |call: &Call| call.is_write() && call.verb != record::TELL;
         self.calls().into_iter().filter(is_ours).collect()
+    }
+
+    /// Whether a call was refused for want of a right.
+    pub(crate) fn has_forbidden(&self) -> bool {
+        self.shared.calls.lock().unwrap().iter().any(|call| call.code == Some(403))
     }
 
     /// Forgets the calls so far.

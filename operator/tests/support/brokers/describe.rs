@@ -109,9 +109,12 @@ impl State {
 
     /// Those of `names` that are there; all, if there is none.
     pub(crate) fn describe_topics(&self, names: &[String]) -> Vec<TopicDescription> {
-        let is_meant = |name: &String| names.is_empty() || names.contains(name);
-        let meant = self.tree.topics.iter().filter(|(name, _)| is_meant(name));
-        meant.map(|(name, topic)| describe(name, topic)).collect()
+        let all = &self.tree.topics;
+        if names.is_empty() {
+            return all.iter().map(|(name, topic)| describe(name, topic)).collect();
+        }
+        let found = names.iter().filter_map(|name| Some((name, all.get(name)?)));
+        found.map(|(name, topic)| describe(name, topic)).collect()
     }
 
     /// All that the cluster has come to, in an order that is the same in every run.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::permit::Permit;
 use super::process::Process;
+use super::replication::Stand;
 use super::tree::{Controller, Topic, Tree};
 use crate::support::fake::world::PodIs;
 
@@ -77,6 +78,9 @@ pub(crate) struct State {
     /// Counts changes.
     pub(crate) revision: u64,
     pub(crate) tree: Tree,
+    /// Topics whose replicas may go on, and what brokers were when the others came to rest.
+    pub(crate) restless: BTreeSet<String>,
+    pub(crate) stood: Stand,
     /// By broker id.
     pub(crate) processes: BTreeMap<i32, Process>,
     /// What pods without a process are, by uid.
@@ -145,6 +149,7 @@ impl State {
     /// Changes the topic `name`, and counts that.
     pub(crate) fn change_topic(&mut self, name: &str, change: impl FnOnce(&mut Topic)) {
         self.touch();
+        self.restless.insert(name.to_owned());
         let revision = self.revision;
         if let Some(topic) = self.tree.topics.get_mut(name) {
             change(topic);

@@ -176,7 +176,7 @@ pub(crate) fn kill_at_every_call(run: impl Fn(Option<Disturbance>) -> End + Sync
 }
 
 /// Does `work` for 1, 2 and so on, until that returns `false`; returns the first number of those.
-fn on_threads(work: impl Fn(u64) -> bool + Sync) -> u64 {
+pub(crate) fn on_threads(work: impl Fn(u64) -> bool + Sync) -> u64 {
     let (next, end) = (AtomicU64::new(1), AtomicU64::new(u64::MAX));
     let all = || {
         loop {
