@@ -16,7 +16,7 @@ use serde_json::json;
 use super::objects::config_map;
 use super::support::fake::Fake;
 use super::support::fake::connection::Connection;
-use super::support::fake::exhaustive::Scenario;
+use super::support::fake::exhaustive::{Scenario, kill_at_every_call};
 
 const FINALIZER: &str = "example.dev/secret";
 
@@ -68,7 +68,14 @@ fn scenario(
     user: impl AsyncFn(Fake),
 ) -> Scenario<impl Fn() -> Fake, impl AsyncFn(Connection), impl AsyncFn(Fake)> {
     let quiet = Duration::from_mins(2);
-    Scenario { world: Fake::new, operator: control, user, quiet, ignored: &[] }
+    Scenario {
+        world: Fake::new,
+        operator: control,
+        user,
+        before: Duration::ZERO,
+        quiet,
+        ignored: &[],
+    }
 }
 
 /// Killed anywhere while two objects are made and one of them is deleted, it ends with one secret.
@@ -80,7 +87,8 @@ fn a_controller_killed_at_any_call_ends_where_it_should() {
         fake.rest(Duration::from_secs(10)).await;
         fake.delete("configmaps", "default", "a");
     });
-    let calls = scenario.kill_at_every_call(|end| {
+    let calls = kill_at_every_call(|disturbance| {
+        let end = scenario.run(disturbance);
         let names = |resource: &str| -> Vec<String> {
             let objects = end.fake.list(resource, "default");
             let name = |object: &serde_json::Value| object["metadata"]["name"].to_string();
@@ -88,6 +96,7 @@ fn a_controller_killed_at_any_call_ends_where_it_should() {
         };
         assert_eq!(names("configmaps"), [r#""b""#]);
         assert_eq!(names("secrets"), [r#""b""#]);
+        end
     });
     assert!(calls > 8, "lists, watches and writes: {calls}");
 }

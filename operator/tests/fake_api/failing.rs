@@ -8,7 +8,7 @@ use serde_json::json;
 use super::objects::{api, by, code, config_map, stateful_set};
 use super::support::fake::Fake;
 use super::support::fake::connection::{Connection, Fault, Nth};
-use super::support::fake::exhaustive::Scenario;
+use super::support::fake::exhaustive::{Scenario, kill_at_every_call};
 
 /// Three changes one after the other, each of which can be made again.
 async fn operate(connection: Connection) {
@@ -58,13 +58,16 @@ fn an_operator_killed_at_any_call_is_followed_by_another() {
         world: Fake::new,
         operator: operate,
         user: async |_| {},
+        before: Duration::ZERO,
         quiet: Duration::from_secs(30),
         ignored: &[],
     };
-    let calls = scenario.kill_at_every_call(|end| {
+    let calls = kill_at_every_call(|disturbance| {
+        let end = scenario.run(disturbance);
         let set = end.fake.get("statefulsets", "default", "broker").unwrap();
         assert_eq!(set["status"]["readyReplicas"], 2);
         assert_eq!(set["metadata"]["generation"], 1);
+        end
     });
     assert_eq!(calls, 3);
 }
@@ -77,10 +80,11 @@ fn a_run_is_the_same_run_every_time() {
             world: Fake::new,
             operator: operate,
             user: async |_| {},
+            before: Duration::ZERO,
             quiet: Duration::from_secs(30),
             ignored: &[],
         };
-        let end = scenario.run(Some((Nth::Call(2), Fault::KilledAfter)));
+        let end = scenario.run(Some((2, Fault::KilledAfter)));
         let calls: Vec<String> = end.fake.calls().iter().map(ToString::to_string).collect();
         let set = end.fake.get("statefulsets", "default", "broker").unwrap();
         (calls, set.to_string(), end.snapshot.json())
@@ -102,10 +106,11 @@ fn an_operator_that_leaves_something_behind_is_found_out() {
             maps.create(&PostParams::default(), &map).await.unwrap();
         },
         user: async |_| {},
+        before: Duration::ZERO,
         quiet: Duration::from_secs(30),
         ignored: &[],
     };
-    scenario.kill_at_every_call(|_| {});
+    kill_at_every_call(|disturbance| scenario.run(disturbance));
 }
 
 /// The difference of two ends names the object, the field and both values.

@@ -33,6 +33,7 @@ fn play(stage: &Stage, spec: &Value, user: impl AsyncFn(Fake)) -> End {
         world: || world(stage, spec),
         operator: async |connection| stage.operate(connection).await,
         user,
+        before: Duration::ZERO,
         quiet: Duration::from_mins(2),
         ignored: &["events.events.k8s.io"],
     };

@@ -9,7 +9,9 @@
 #[allow(dead_code, reason = "shared with the tests of the model, which need more of it")]
 mod bed;
 mod clusters;
+mod kills;
 mod members;
+mod rights;
 mod stage;
 mod topics;
 

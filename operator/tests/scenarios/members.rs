@@ -48,11 +48,12 @@ fn held(stage: &Stage) -> BTreeMap<i32, usize> {
 }
 
 /// Runs once what the user does; returns the end.
-fn play(stage: &Stage, user: impl AsyncFn(Fake)) -> End {
+fn play(stage: &Stage, world: impl Fn(&Stage) -> Fake, user: impl AsyncFn(Fake)) -> End {
     let scenario = Scenario {
         world: || world(stage),
         operator: async |connection| stage.operate(connection).await,
         user,
+        before: Duration::ZERO,
         quiet: Duration::from_mins(1),
         ignored: &["events.events.k8s.io"],
     };
@@ -76,10 +77,44 @@ fn brokers_come_and_go_with_what_lies_on_them() {
         spec(&fake, "brokers", 3);
         pass(300).await;
     };
-    let end = play(&stage, user);
+    let end = play(&stage, world, user);
     assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
     assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-1", "orders-2"]);
     assert!(status(&end.fake)["drains"].is_null(), "{}", status(&end.fake));
     assert_eq!(names(&end.fake, "persistentvolumeclaims").len(), 5, "they are retained");
     assert_eq!(stage.count("ForgetBroker", |asked| asked.has_changed), 2);
+}
+
+/// Clients find brokers at ports of their nodes; brokers hear of both from the operator before they start.
+#[test]
+fn brokers_at_ports_of_their_nodes_come_up() {
+    let stage = stage();
+    let outside = |stage: &Stage| {
+        let fake = stage.world();
+        fake.create(stage::cluster(json!({ "listeners": [
+            { "name": "inside", "port": 9092 },
+            { "name": "outside", "port": 9094, "type": "NodePort" },
+        ] })));
+        fake
+    };
+    let end = play(&stage, outside, async |_| pass(60).await);
+    let (fake, mut told) = (&end.fake, Vec::new());
+    assert_eq!(stage::condition(fake, "clusters", "orders", "Ready"), "True", "{}", status(fake));
+    for id in 0..3 {
+        let pod = fake.get("pods", "default", &format!("orders-{id}-0")).unwrap();
+        let node = fake.get("nodes", "", pod["spec"]["nodeName"].as_str().unwrap()).unwrap();
+        let host = node["status"]["addresses"][0]["address"].as_str().unwrap();
+        let service = fake.get("services", "default", &format!("orders-outside-{id}")).unwrap();
+        let at = format!("OUTSIDE://{host}:{}", service["spec"]["ports"][0]["nodePort"]);
+        let advertised = stage
+            .model()
+            .with(|state| state.processes[&id].settings["advertised.listeners"].clone());
+        assert!(advertised.ends_with(&at), "{advertised} {at}");
+        told.push(at);
+    }
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 3);
+    let starts: Vec<u32> = stage.model().starts().into_iter().map(|(_, count)| count).collect();
+    assert_eq!(starts, [1, 1, 1], "nobody is told something else later");
 }

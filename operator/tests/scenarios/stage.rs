@@ -12,11 +12,18 @@ use operator::{crd, topic};
 use serde_json::{Value, json};
 
 use super::support::brokers::Model;
-use super::support::brokers::state::Asked;
+use super::support::brokers::state::{Asked, State};
 use super::support::fake::Fake;
 use super::support::fake::clock::Clock;
 use super::support::fake::connection::Connection;
+use super::support::fake::moment::Moment;
 use super::support::operator::operate;
+
+/// Where runs begin.
+pub(crate) struct Start {
+    moment: Moment,
+    brokers: State,
+}
 
 /// One run after the other on the same stage, each with its own brokers.
 pub(crate) struct Stage {
@@ -38,6 +45,23 @@ impl Stage {
             fake.create(serde_json::to_value(definition).unwrap());
         }
         *self.model.borrow_mut() = Some(Model::new(&fake, "default", "orders"));
+        *self.metrics.borrow_mut() = metrics();
+        fake
+    }
+
+    /// Returns what keeps all that there is, for other stages to begin there.
+    pub(crate) fn keeper(&self) -> Box<dyn Fn(&Fake) -> Start + Send> {
+        let model = self.model();
+        Box::new(move |fake| {
+            let brokers = model.with(|state| state.apart());
+            Start { moment: fake.moment(), brokers }
+        })
+    }
+
+    /// Begins a run where another one was.
+    pub(crate) fn resume(&self, start: &Start) -> Fake {
+        let fake = Fake::at(&start.moment);
+        *self.model.borrow_mut() = Some(Model::at(&fake, start.brokers.apart()));
         *self.metrics.borrow_mut() = metrics();
         fake
     }

@@ -9,7 +9,7 @@ use super::bed::apply;
 use super::stage::{self, Stage, condition, pass};
 use super::support::brokers::state::Asked;
 use super::support::fake::Fake;
-use super::support::fake::exhaustive::{End, Scenario};
+use super::support::fake::exhaustive::{Scenario, kill_at_every_call};
 
 fn stage() -> Stage {
     Stage::new(|pool| vec![topic::controller(pool)])
@@ -43,15 +43,17 @@ async fn user(fake: Fake) {
 
 #[test]
 fn topics_are_as_their_objects_say_whenever_the_operator_dies() {
-    let stage = stage();
-    let scenario = Scenario {
-        world: || world(&stage),
-        operator: async |connection| stage.operate(connection).await,
-        user,
-        quiet: QUIET,
-        ignored: &["events.events.k8s.io"],
-    };
-    let check = |end: &End| {
+    let calls = kill_at_every_call(|disturbance| {
+        let stage = stage();
+        let scenario = Scenario {
+            world: || world(&stage),
+            operator: async |connection| stage.operate(connection).await,
+            user,
+            before: Duration::ZERO,
+            quiet: QUIET,
+            ignored: &["events.events.k8s.io"],
+        };
+        let end = scenario.run(disturbance);
         stage.model().assert_sound();
         assert_eq!(condition(&end.fake, "topics", "a", "Ready"), "True");
         stage.model().with(|state| {
@@ -60,8 +62,8 @@ fn topics_are_as_their_objects_say_whenever_the_operator_dies() {
         });
         assert_eq!(stage.count("CreateTopic", |asked| asked.has_changed), 2);
         assert_eq!(stage.count("GrowTopic", |asked| asked.has_changed), 1);
-    };
-    let calls = scenario.kill_at_every_call(check);
+        end
+    });
     assert!((50..100).contains(&calls), "{calls} calls");
 }
 
@@ -91,6 +93,7 @@ fn an_operator_that_was_replaced_changes_no_topic() {
                 () = edit => {}
             }
         },
+        before: Duration::ZERO,
         quiet: QUIET,
         ignored: &[],
     };

@@ -61,8 +61,13 @@ impl Model {
     /// The brokers of the `Cluster` `name`: each pod of it is one.
     pub(crate) fn new(fake: &Fake, namespace: &str, name: &str) -> Self {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Self::at(fake, State { namespace, name, ..State::default() })
+    }
+
+    /// Brokers that go on from `state`, which was that of others.
+    pub(crate) fn at(fake: &Fake, state: State) -> Self {
         let shared = Shared {
-            state: Mutex::new(State { namespace, name, ..State::default() }),
+            state: Mutex::new(state),
             clock: fake.clock(),
             revision: watch::Sender::new(0),
             connections: Mutex::default(),

@@ -26,6 +26,7 @@ pub(crate) mod json;
 mod json_patch;
 pub(crate) mod kind;
 mod merge;
+pub(crate) mod moment;
 mod owners;
 pub(crate) mod record;
 pub(crate) mod refusal;
@@ -52,6 +53,7 @@ use clock::Clock;
 use connection::{Connection, Fault, Line};
 use deletion::Deletion;
 use json::{put, text};
+use moment::Moment;
 use record::Call;
 use refusal::Refusal;
 use request::Request;
@@ -91,14 +93,7 @@ impl Fake {
     /// Starts a cluster of three nodes in two zones, with the namespace `default` and the class `standard`, whose
     /// volumes can grow. Must be called in a runtime.
     pub(crate) fn new() -> Self {
-        let shared = Shared {
-            state: Mutex::new(State::new(Clock::start())),
-            calls: Mutex::default(),
-            revision: channel::Sender::new(0),
-            connections: Mutex::default(),
-            restricted: Mutex::default(),
-        };
-        let fake = Self { shared: Arc::new(shared) };
+        let fake = Self::of(State::new(Clock::start()));
         fake.create(json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" },
         }));
@@ -111,7 +106,9 @@ impl Fake {
             "allowVolumeExpansion": true,
             "volumeBindingMode": "WaitForFirstConsumer",
         }));
-        for (node, zone) in [("node-1", "a"), ("node-2", "b"), ("node-3", "a")] {
+        for (node, zone, address) in
+            [("node-1", "a", "10.0.0.1"), ("node-2", "b", "10.0.0.2"), ("node-3", "a", "10.0.0.3")]
+        {
             fake.create(json!({
                 "apiVersion": "v1",
                 "kind": "Node",
@@ -121,8 +118,38 @@ impl Fake {
                 } },
             }));
             fake.set_node(node, true);
+            let key = fake.key("nodes", "", node);
+            let told = fake.with(|state| {
+                state.update(&key, Who::status("kubelet"), |node| {
+                    let addresses = json!([{ "type": "InternalIP", "address": address }]);
+                    put(node, "/status/addresses", addresses);
+                    Ok(())
+                })
+            });
+            told.unwrap();
         }
         fake
+    }
+
+    /// Starts where `moment` was. Must be called in a runtime.
+    pub(crate) fn at(moment: &Moment) -> Self {
+        Self::of(moment.state())
+    }
+
+    /// Keeps what there is now, for others to start there.
+    pub(crate) fn moment(&self) -> Moment {
+        self.with(|state| Moment::of(state))
+    }
+
+    fn of(state: State) -> Self {
+        let shared = Shared {
+            state: Mutex::new(state),
+            calls: Mutex::default(),
+            revision: channel::Sender::new(0),
+            connections: Mutex::default(),
+            restricted: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Opens a connection for one client.
@@ -197,7 +224,6 @@ impl Fake {
                 target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
                 manager: of(Request::manager),
                 content_type: of(|request| &request.content_type),
-                digest: json::digest(&sent),
                 body: sent,
                 code: (fault != Some(Fault::Refused)).then_some(code),
                 is_answer_lost: matches!(fault, Some(Fault::AnswerLost | Fault::KilledAfter)),
@@ -243,6 +269,11 @@ impl Fake {
         self.calls().into_iter().filter(is_ours).collect()
     }
 
+    /// Whether a call was refused for want of a right.
+    pub(crate) fn has_forbidden(&self) -> bool {
+        self.shared.calls.lock().unwrap().iter().any(|call| call.code == Some(403))
+    }
+
     /// Forgets the calls so far.
     pub(crate) fn forget_calls(&self) {
         self.shared.calls.lock().unwrap().clear();
@@ -274,10 +305,14 @@ impl Fake {
     /// Where there is no such time within a day, and shows the last calls.
     pub(crate) async fn rest(&self, quiet: Duration) {
         let start = self.clock().elapsed();
+        let (mut before, mut since) = (self.mark(), start);
         loop {
-            let before = self.mark();
-            Clock::pass(quiet).await;
-            if self.mark() == before {
+            Clock::pass(TICK.min(quiet)).await;
+            let now = self.mark();
+            if now != before {
+                (before, since) = (now, self.clock().elapsed());
+            }
+            if self.clock().elapsed() >= since + quiet {
                 return;
             }
             if self.clock().elapsed() > start + Duration::from_hours(24) {
@@ -286,6 +321,15 @@ impl Fake {
                 panic!("no rest within a day; the last calls:\n{}", last.join("\n"));
             }
         }
+    }
+
+    /// Stands for everything, and the second that it is.
+    fn mark_all(&self) -> Vec<u64> {
+        self.with(|state| {
+            let companions = state.world.companions.iter().map(|companion| companion.revision());
+            let own = [state.store.revision, state.clock.elapsed().as_secs()];
+            own.into_iter().chain(companions).collect()
+        })
     }
 
     /// Stands for everything that is progress.
@@ -369,7 +413,8 @@ impl Fake {
             let namespace = text(&object, "/metadata/namespace");
             let namespace = if namespace.is_empty() { "default" } else { namespace }.to_owned();
             let namespace = if kind.namespaced { namespace } else { String::new() };
-            state.create(&kind, &namespace, object, Who::whole(USER))
+            let made = state.create(&kind, &namespace, object, Who::whole(USER))?;
+            Ok((*made).clone())
         })
     }
 
@@ -402,10 +447,11 @@ impl Fake {
     ) -> Result<Value, Refusal> {
         let key = self.key(resource, namespace, name);
         self.with(|state| {
-            state.update(&key, Who::whole(USER), |object| {
+            let edited = state.update(&key, Who::whole(USER), |object| {
                 put(object, pointer, value);
                 Ok(())
-            })
+            })?;
+            Ok((*edited).clone())
         })
     }
 
@@ -423,8 +469,9 @@ impl Fake {
         how: &Deletion,
     ) -> Option<Value> {
         let key = self.key(resource, namespace, name);
-        self.with(|state| state.delete(&key, how, false))
-            .unwrap_or_else(|refusal| panic!("{refusal:?}"))
+        let left = self.with(|state| state.delete(&key, how, false));
+        let left = left.unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        left.map(|object| (*object).clone())
     }
 
     /// Forgets the past: watches from before are told that they are too old.

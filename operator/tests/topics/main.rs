@@ -9,6 +9,7 @@ mod bed;
 mod changing;
 mod deleting;
 mod making;
+mod many;
 
 #[path = "../support"]
 #[allow(dead_code, reason = "shared with the tests of the operator, which need more of it")]

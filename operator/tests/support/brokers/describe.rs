@@ -16,6 +16,10 @@ use super::tree::{Partition, Topic};
 /// What a release speaks, unless a test says otherwise.
 const PROTOCOLS: [&str; 2] = ["3.8", "3.9"];
 
+/// Settings of a broker that a throttle of moves is.
+const RATES: [&str; 2] =
+    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
+
 impl State {
     pub(crate) fn cluster_id(&self) -> String {
         format!("{:A<22}", self.name)
@@ -87,7 +91,10 @@ impl State {
         let process = self.processes.get(&broker).filter(|process| process.epoch.is_some());
         let rack = process.and_then(|process| process.settings.get("broker.rack"));
         let leads = |one: &Partition| one.replicas.first() == Some(&broker);
-        let own = self.tree.broker_settings.get(&broker).cloned().unwrap_or_default();
+        let mut own = self.tree.broker_settings.get(&broker).cloned().unwrap_or_default();
+        if let Some(rate) = self.tree.broker_throttles.get(&broker) {
+            own.extend(RATES.map(|name| (name.to_owned(), rate.to_string())));
+        }
         BrokerDescription {
             broker_id: broker,
             broker_epoch: process.and_then(|process| process.epoch).unwrap_or(-1),
@@ -102,9 +109,12 @@ impl State {
 
     /// Those of `names` that are there; all, if there is none. As `broker` tells them.
     pub(crate) fn describe_topics(&self, names: &[String], broker: i32) -> Vec<TopicDescription> {
-        let is_meant = |name: &String| names.is_empty() || names.contains(name);
-        let meant = self.tree.topics.iter().filter(|(name, _)| is_meant(name));
-        meant.map(|(name, topic)| describe(name, topic, broker)).collect()
+        let all = &self.tree.topics;
+        if names.is_empty() {
+            return all.iter().map(|(name, topic)| describe(name, topic, broker)).collect();
+        }
+        let found = names.iter().filter_map(|name| Some((name, all.get(name)?)));
+        found.map(|(name, topic)| describe(name, topic, broker)).collect()
     }
 
     /// All that the cluster has come to, in an order that is the same in every run.

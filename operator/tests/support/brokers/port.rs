@@ -153,6 +153,7 @@ impl Port {
             self.note(state, call, is_write, code, is_lost, state.revision != before);
             answer
         });
+        self.line.end();
         if fault == Some(Fault::KilledAfter) {
             self.line.kill();
         }
@@ -193,7 +194,6 @@ impl Port {
             manager: String::new(),
             content_type: String::new(),
             body: Value::Null,
-            digest: 0,
             code: Some(code as u16),
             is_answer_lost,
             has_changed,

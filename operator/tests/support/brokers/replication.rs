@@ -5,12 +5,29 @@ use std::time::Duration;
 use super::state::State;
 use super::tree::Partition;
 
+/// Who serves, who has caught up, and who hands over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stand {
+    up: Vec<i32>,
+    caught_up: Vec<i32>,
+    drained: Option<i32>,
+}
+
 impl State {
-    /// Lets every partition go on, `passed` after the last time.
+    /// Lets every partition go on that may, `passed` after the last time: of topics that were changed or move, or of all
+    /// where brokers are not what they were.
     pub(crate) fn replicate(&mut self, passed: Duration) {
-        let names: Vec<String> = self.tree.topics.keys().cloned().collect();
+        let stand = self.stand();
+        let names = std::mem::take(&mut self.restless);
+        let names = if self.stood == stand {
+            names
+        } else {
+            self.stood = stand;
+            self.tree.topics.keys().cloned().collect()
+        };
         for name in names {
-            let before = self.tree.topics[&name].partitions.clone();
+            let Some(topic) = self.tree.topics.get(&name) else { continue };
+            let before = topic.partitions.clone();
             let mut after = before.clone();
             for partition in &mut after {
                 self.leave(partition);
@@ -26,6 +43,9 @@ impl State {
                     && one.leader == other.leader
                     && one.copied == other.copied;
             }
+            if !is_placed || !is_same || after.iter().any(Partition::moves) {
+                self.restless.insert(name.clone());
+            }
             if !is_placed {
                 self.change_topic(&name, |topic| topic.partitions = after);
             } else if !is_same {
@@ -36,6 +56,15 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What replicas depend on besides themselves.
+    fn stand(&self) -> Stand {
+        let of = |is: &dyn Fn(i32) -> bool| {
+            self.processes.keys().copied().filter(|id| is(*id)).collect()
+        };
+        let up = of(&|id| self.is_up(id));
+        Stand { up, caught_up: of(&|id| self.is_caught_up(id)), drained: self.drained() }
     }
 
     /// Who is away is in sync no more, unless nobody else is.

@@ -5,8 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::permit::Permit;
 use super::process::Process;
+use super::replication::Stand;
 use super::tree::{Controller, Topic, Tree};
 use crate::support::fake::world::PodIs;
 
@@ -66,7 +69,7 @@ pub(crate) struct Past {
 }
 
 /// The cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -75,6 +78,9 @@ pub(crate) struct State {
     /// Counts changes.
     pub(crate) revision: u64,
     pub(crate) tree: Tree,
+    /// Topics whose replicas may go on, and what brokers were when the others came to rest.
+    pub(crate) restless: BTreeSet<String>,
+    pub(crate) stood: Stand,
     /// By broker id.
     pub(crate) processes: BTreeMap<i32, Process>,
     /// What pods without a process are, by uid.
@@ -103,6 +109,15 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Returns the same cluster for another run: nobody is connected.
+    pub(crate) fn apart(&self) -> Self {
+        let mut state = self.clone();
+        for process in state.processes.values_mut() {
+            process.end = CancellationToken::new();
+        }
+        state
+    }
+
     /// Counts a change.
     pub(crate) fn touch(&mut self) {
         self.revision += 1;
@@ -134,6 +149,7 @@ impl State {
     /// Changes the topic `name`, and counts that.
     pub(crate) fn change_topic(&mut self, name: &str, change: impl FnOnce(&mut Topic)) {
         self.touch();
+        self.restless.insert(name.to_owned());
         let revision = self.revision;
         if let Some(topic) = self.tree.topics.get_mut(name) {
             change(topic);

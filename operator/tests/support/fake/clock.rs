@@ -12,12 +12,19 @@ const FIRST_SECOND: i64 = 1_767_225_600;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    /// What had passed before.
+    past: Duration,
 }
 
 impl Clock {
     /// Starts at the fixed date. Must be called in a runtime whose time is enabled.
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        Self::after_all(Duration::ZERO)
+    }
+
+    /// Goes on `past` later than the fixed date. Must be called in a runtime whose time is enabled.
+    pub(crate) fn after_all(past: Duration) -> Self {
+        Self { start: Instant::now(), past }
     }
 
     /// Lets time pass: of the paused clock, so nobody waits.
@@ -27,7 +34,7 @@ impl Clock {
 
     /// Returns the time since the start.
     pub(crate) fn elapsed(self) -> Duration {
-        self.start.elapsed()
+        self.past + self.start.elapsed()
     }
 
     /// Returns the time now as an object shows it, in whole seconds.

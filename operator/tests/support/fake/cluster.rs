@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::json::pairs;
+use super::json::{items, pairs};
 use super::state::State;
-use super::store::Key;
+use super::store::{Change, Key, Store};
 use super::world::Sight;
 
 /// Steps after which a cluster that still moves never rests.
@@ -36,25 +36,53 @@ pub(crate) fn step(state: &mut State) -> bool {
     let now = state.clock.elapsed();
     let State { world, store, .. } = state;
     world.companions.iter_mut().for_each(|companion| companion.step(store, now));
-    // At rest only time moves something, and what the test says of pods and volumes.
-    if state.world.rested_at == Some(before) {
-        if !is_disturbed(state) {
-            return false;
+    // Besides objects, time moves something, and what the test says of pods and volumes.
+    let is_disturbed = is_disturbed(state);
+    for (number, (reads, hears, act)) in COMPONENTS.iter().enumerate() {
+        let looked = std::mem::replace(&mut state.world.looked[number], state.store.revision);
+        if has_changed(&state.store, looked, reads) || (*hears && is_disturbed) {
+            act(state);
         }
-    } else {
-        garbage::step(state);
-        stateful_set::step(state);
     }
-    volume::step(state);
-    node::schedule(state);
-    node::run(state);
-    budget::step(state);
     let has_moved = state.store.revision != before;
-    state.world.rested_at = (!has_moved).then_some(before);
     if !has_moved {
         state.world.seen = sight(state);
     }
     has_moved
+}
+
+/// How many components there are.
+pub(crate) const COUNT: usize = 5;
+
+/// What a component reads (nothing stands for owners of whatever kind), whether it hears of time and of what the test says, what it does.
+type Component = (&'static [&'static str], bool, fn(&mut State));
+
+const COMPONENTS: [Component; COUNT] = [
+    (&[], false, garbage::step),
+    (
+        &["controllerrevisions.apps", "persistentvolumeclaims", "pods", "statefulsets.apps"],
+        false,
+        stateful_set::step,
+    ),
+    (&["persistentvolumeclaims", "persistentvolumes", "pods"], true, volume::step),
+    (&["nodes", "persistentvolumeclaims", "pods"], true, node::step),
+    (&[budget::BUDGETS, "pods", "statefulsets.apps"], true, budget::step),
+];
+
+/// Whether something of what a component reads was changed since it looked.
+fn has_changed(store: &Store, looked: u64, reads: &[&str]) -> bool {
+    let concerns = |change: &Change| {
+        if reads.is_empty() { unsettles(change) } else { reads.contains(&&*change.key.resource) }
+    };
+    looked < store.floor || store.since(looked).iter().any(concerns)
+}
+
+/// Whether a change concerns owners, or what is owned: something goes, or has other owners.
+fn unsettles(change: &Change) -> bool {
+    let owners = |object: &Value| items(object, "/metadata/ownerReferences").to_vec();
+    let Some(after) = &change.after else { return true };
+    let before = change.before.as_ref().map_or_else(Vec::new, |before| owners(before));
+    is_ending(after) || before != owners(after)
 }
 
 /// Whether pods are not what they were when the cluster came to rest, or time moves something.

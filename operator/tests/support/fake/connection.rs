@@ -49,6 +49,9 @@ enum Health {
     Dead,
 }
 
+/// Is told of each call, before it is done and after it.
+pub(crate) type Witness = Box<dyn FnMut() + Send>;
+
 #[derive(Debug)]
 struct Progress {
     calls: u64,
@@ -58,12 +61,12 @@ struct Progress {
 }
 
 /// The state of a connection.
-#[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) id: u64,
     pub(crate) name: String,
     progress: Mutex<Progress>,
     is_dead: watch::Sender<bool>,
+    witness: Mutex<Option<Witness>>,
 }
 
 impl Line {
@@ -78,6 +81,12 @@ impl Line {
     fn die(&self) {
         self.lock().health = Health::Dead;
         self.is_dead.send_replace(true);
+    }
+
+    fn tell(&self) {
+        if let Some(witness) = &mut *self.witness.lock().unwrap() {
+            witness();
+        }
     }
 
     /// Counts a call to the server; returns what happens to it.
@@ -117,6 +126,7 @@ impl Connection {
             name: name.to_owned(),
             progress: Mutex::new(progress),
             is_dead: watch::Sender::new(false),
+            witness: Mutex::default(),
         };
         Self { fake, line: Arc::new(line) }
     }
@@ -172,10 +182,21 @@ impl Connection {
         self.fake.with(|state| state.watches.close(self.line.id));
     }
 
+    /// Has `witness` see each call from now on, before it is done and after it; it is called without a lock.
+    pub(crate) fn witness(&self, witness: Option<Witness>) {
+        *self.line.witness.lock().unwrap() = witness;
+    }
+
+    /// Says that a call to somebody else than the server was done.
+    pub(crate) fn end(&self) {
+        self.line.tell();
+    }
+
     /// Counts a call to somebody else than the server, and says what happens to it: calls of one client have one order,
     /// whoever is called. Who carries it does what the fault says. A client that is cut off from the server is not from
     /// others.
     pub(crate) fn begin(&self, is_write: bool) -> Option<Fault> {
+        self.line.tell();
         self.line.count(is_write)
     }
 
@@ -203,12 +224,14 @@ async fn carry(connection: Connection, request: Request<Body>) -> Result<Respons
     let (head, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     fake.travel().await;
+    line.tell();
     let fault = line.begin(head.method != Method::GET);
     if fault == Some(Fault::KilledBefore) {
         line.die();
         return pending().await;
     }
     let answer = fake.receive(&line, &head, &body, fault);
+    line.tell();
     if fault == Some(Fault::KilledAfter) {
         line.die();
         fake.with(|state| state.watches.close(line.id));

@@ -82,7 +82,7 @@ const BUILTIN: [(&str, &str, &str, &str, &str); 24] = [
 ];
 
 /// Every resource by what [`Kind::resource`] returns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Kinds {
     known: BTreeMap<String, Arc<Kind>>,
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::json::digest;
+
 /// One call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -24,8 +26,6 @@ pub(crate) struct Call {
     pub(crate) manager: String,
     pub(crate) content_type: String,
     pub(crate) body: Value,
-    /// Stands for the body: two calls with the same one said the same.
-    pub(crate) digest: u64,
     /// What was answered, or would have been; `None` where the call never arrived.
     pub(crate) code: Option<u16>,
     /// Whether the client did not get the answer.
@@ -49,10 +49,11 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, client, verb, target, digest, .. } = self;
+        let Self { at, client, verb, target, body, .. } = self;
         write!(formatter, "{:.3} {client}: {verb} {target}", at.as_secs_f64())?;
         if self.is_write() {
-            write!(formatter, " ({digest:016x})")?;
+            // Two calls with the same digest said the same.
+            write!(formatter, " ({:016x})", digest(body))?;
         }
         match self.code {
             Some(code) => write!(formatter, " -> {code}")?,

@@ -1,5 +1,7 @@
 //! From a request to its answer.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::deletion::Deletion;
@@ -15,7 +17,7 @@ use super::watch::{Scope, list, metadata_of};
 /// What is answered.
 pub(crate) enum Answer {
     /// A code and a body.
-    Object(u16, Value),
+    Object(u16, Arc<Value>),
     /// A stream of events.
     Watch(Box<Scope>),
 }
@@ -25,16 +27,17 @@ pub(crate) fn serve(state: &mut State, request: &Request) -> Result<Answer, Refu
     let key = Key::new(&request.kind.resource(), &request.namespace, &request.name);
     let answer = match request.verb {
         "watch" => Answer::Watch(Box::new(request.scope()?)),
-        "list" => Answer::Object(200, list(&request.kind, &request.scope()?, &state.store)),
+        "list" => {
+            let listed = list(&request.kind, &request.scope()?, &state.store);
+            Answer::Object(200, Arc::new(listed))
+        }
         "get" => Answer::Object(200, get(state, &key, request)?),
         "create" if request.subresource == "eviction" => {
             evict(state, &key, &request.body)?;
-            Answer::Object(
-                201,
-                json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
-                }),
-            )
+            let done = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
+            });
+            Answer::Object(201, Arc::new(done))
         }
         "create" if request.name.is_empty() => {
             let (kind, body) = (request.kind.clone(), request.body.clone());
@@ -42,12 +45,14 @@ pub(crate) fn serve(state: &mut State, request: &Request) -> Result<Answer, Refu
         }
         "update" | "patch" => write(state, &key, request)?,
         "delete" => Answer::Object(200, delete(state, &key, request)?),
-        "deletecollection" => Answer::Object(200, delete_all(state, request)?),
+        "deletecollection" => Answer::Object(200, Arc::new(delete_all(state, request)?)),
         verb => return Err(Refusal::not_allowed(verb)),
     };
     let shows_less = request.metadata_only && request.verb != "list";
     Ok(match answer {
-        Answer::Object(code, object) if shows_less => Answer::Object(code, metadata_of(&object)),
+        Answer::Object(code, object) if shows_less => {
+            Answer::Object(code, Arc::new(metadata_of(&object)))
+        }
         Answer::Object(..) | Answer::Watch(_) => answer,
     })
 }
@@ -70,11 +75,12 @@ fn admit_subresource(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-fn get(state: &State, key: &Key, request: &Request) -> Result<Value, Refusal> {
+fn get(state: &State, key: &Key, request: &Request) -> Result<Arc<Value>, Refusal> {
     admit_subresource(request)?;
-    let found = state.store.get(key).cloned();
+    let found = state.store.get_shared(key).cloned();
     let object = found.ok_or_else(|| Refusal::not_found(&request.kind, &key.name))?;
-    Ok(if request.subresource == "scale" { scale_of(request, &object) } else { object })
+    let is_scale = request.subresource == "scale";
+    Ok(if is_scale { Arc::new(scale_of(request, &object)) } else { object })
 }
 
 fn write(state: &mut State, key: &Key, request: &Request) -> Result<Answer, Refusal> {
@@ -176,15 +182,15 @@ fn scale(state: &mut State, key: &Key, request: &Request) -> Result<Answer, Refu
         put(object, &pointer, number(&scale, "/spec/replicas").unwrap_or(0));
         Ok(())
     })?;
-    Ok(Answer::Object(200, scale_of(request, &object)))
+    Ok(Answer::Object(200, Arc::new(scale_of(request, &object))))
 }
 
 /// Kinds whose deletion is answered with the object even where it is gone.
 const RETURNS_OBJECT: [&str; 5] =
     ["Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim"];
 
-fn delete(state: &mut State, key: &Key, request: &Request) -> Result<Value, Refusal> {
-    let before = state.store.get(key).cloned();
+fn delete(state: &mut State, key: &Key, request: &Request) -> Result<Arc<Value>, Refusal> {
+    let before = state.store.get_shared(key).cloned();
     let how = Deletion::read(&request.body)?;
     let left = state.delete(key, &how, request.is_dry_run())?;
     let before = before.unwrap();
@@ -192,7 +198,7 @@ fn delete(state: &mut State, key: &Key, request: &Request) -> Result<Value, Refu
     Ok(match left {
         Some(object) => object,
         None if RETURNS_OBJECT.contains(&kind.kind.as_str()) => before,
-        None => json!({
+        None => Arc::new(json!({
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -203,7 +209,7 @@ fn delete(state: &mut State, key: &Key, request: &Request) -> Result<Value, Refu
                 "kind": kind.plural,
                 "uid": text(&before, "/metadata/uid"),
             },
-        }),
+        })),
     })
 }
 

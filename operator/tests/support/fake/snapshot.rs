@@ -60,7 +60,11 @@ impl Snapshot {
             }
             let mut object = sorted(object);
             take(&mut object, "/metadata/uid");
-            strip(&mut object);
+            strip(&mut object, VOLATILE.as_slice());
+            if key.resource == "poddisruptionbudgets.policy" {
+                // It follows who is well, as often as somebody looks.
+                strip(&mut object, &["generation", "observedGeneration"]);
+            }
             let object = serde_json::from_str(&named(object.to_string())).unwrap();
             let name = named(format!("{} {}/{}", key.resource, key.namespace, key.name));
             objects.insert(name, object);
@@ -92,16 +96,19 @@ impl Snapshot {
     }
 }
 
-fn strip(value: &mut Value) {
+fn strip(value: &mut Value, names: &[&str]) {
     if let Some(map) = value.as_object_mut() {
-        map.retain(|name, below| !VOLATILE.contains(&name.as_str()) || below.is_object());
-        map.values_mut().for_each(strip);
+        map.retain(|name, below| !names.contains(&name.as_str()) || below.is_object());
+        map.values_mut().for_each(|below| strip(below, names));
     } else if let Some(list) = value.as_array_mut() {
-        list.iter_mut().for_each(strip);
+        list.iter_mut().for_each(|below| strip(below, names));
     }
 }
 
 fn compare(name: &str, path: &str, first: &Value, second: &Value, lines: &mut Vec<String>) {
+    if first == second {
+        return;
+    }
     if let (Some(first), Some(second)) = (first.as_object(), second.as_object()) {
         let mut fields: Vec<&String> = first.keys().chain(second.keys()).collect();
         fields.sort_unstable();

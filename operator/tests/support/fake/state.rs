@@ -27,7 +27,8 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) watches: Watches,
     pub(crate) world: World,
-    ids: u64,
+    /// Counts what was given an id.
+    pub(crate) ids: u64,
 }
 
 /// Who writes, and how.
@@ -79,7 +80,7 @@ impl State {
         namespace: &str,
         mut object: Value,
         who: Who<'_>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Arc<Value>, Refusal> {
         if !text(&object, "/metadata/resourceVersion").is_empty() {
             return Err(Refusal::created_with_version());
         }
@@ -175,14 +176,14 @@ impl State {
         key: &Key,
         who: Who<'_>,
         change: impl FnOnce(&mut Value) -> Result<(), Refusal>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Arc<Value>, Refusal> {
         let kind = self.kind(&key.resource);
-        let Some(before) = self.store.get(key).cloned() else {
+        let Some(before) = self.store.get_shared(key).cloned() else {
             return Err(Refusal::not_found(&kind, &key.name));
         };
-        let mut after = before.clone();
+        let mut after = (*before).clone();
         change(&mut after)?;
-        if after == before {
+        if after == *before {
             return Ok(before);
         }
         let now = self.clock.now();
@@ -199,7 +200,7 @@ impl State {
         config: &Value,
         who: Who<'_>,
         force: bool,
-    ) -> Result<(Value, bool), Refusal> {
+    ) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = self.kind(&key.resource);
         let mut config = config.clone();
         if !items(&config, "/metadata/managedFields").is_empty() {
@@ -214,7 +215,7 @@ impl State {
         keep_part(&kind, &mut config, who.subresource);
         let now = self.clock.now();
         let writer = Writer { manager: who.manager, subresource: who.subresource, now: &now };
-        let Some(before) = self.store.get(key).cloned() else {
+        let Some(before) = self.store.get_shared(key).cloned() else {
             if !who.subresource.is_empty() {
                 return Err(Refusal::not_found(&kind, &key.name));
             }
@@ -333,9 +334,9 @@ impl State {
         key: &Key,
         how: &Deletion,
         dry_run: bool,
-    ) -> Result<Option<Value>, Refusal> {
+    ) -> Result<Option<Arc<Value>>, Refusal> {
         let kind = self.kind(&key.resource);
-        let Some(before) = self.store.get(key).cloned() else {
+        let Some(before) = self.store.get_shared(key).cloned() else {
             return Err(Refusal::not_found(&kind, &key.name));
         };
         how.admit(&kind, &before)?;
@@ -366,7 +367,13 @@ impl State {
 
     /// Stores what an update made of `before`, unless nothing changed; the last finalizer of a deleted object takes it
     /// away.
-    fn commit_update(&mut self, key: &Key, before: &Value, after: Value, who: Who<'_>) -> Value {
+    fn commit_update(
+        &mut self,
+        key: &Key,
+        before: &Arc<Value>,
+        after: Value,
+        who: Who<'_>,
+    ) -> Arc<Value> {
         let is_deleted = after.pointer("/metadata/deletionTimestamp").is_some();
         let grace = number(&after, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
         let is_last = is_deleted && grace == 0 && finalizers(&after).is_empty();
@@ -374,14 +381,14 @@ impl State {
             if !who.dry_run {
                 self.store.remove(key);
             }
-            return after;
+            return Arc::new(after);
         }
-        if *before == after { after } else { self.commit(key.clone(), after, who) }
+        if **before == after { Arc::clone(before) } else { self.commit(key.clone(), after, who) }
     }
 
-    fn commit(&mut self, key: Key, object: Value, who: Who<'_>) -> Value {
+    fn commit(&mut self, key: Key, object: Value, who: Who<'_>) -> Arc<Value> {
         if who.dry_run {
-            return object;
+            return Arc::new(object);
         }
         if key.resource == "customresourcedefinitions.apiextensions.k8s.io" {
             self.kinds.define(&object);

@@ -90,14 +90,20 @@ impl Store {
         self.objects.iter()
     }
 
+    /// Returns an object, to be kept.
+    pub(crate) fn get_shared(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.objects.get(key)
+    }
+
     /// Stores `object` under a new revision, and returns it with that.
-    pub(crate) fn put(&mut self, key: Key, mut object: Value) -> Value {
+    pub(crate) fn put(&mut self, key: Key, mut object: Value) -> Arc<Value> {
         self.revision += 1;
         put(&mut object, "/metadata/resourceVersion", self.revision.to_string());
-        let kept = Arc::new(object.clone());
+        let kept = Arc::new(object);
         let before = self.objects.insert(key.clone(), Arc::clone(&kept));
-        self.history.push(Change { revision: self.revision, key, before, after: Some(kept) });
-        object
+        let after = Some(Arc::clone(&kept));
+        self.history.push(Change { revision: self.revision, key, before, after });
+        kept
     }
 
     /// Removes an object under a new revision.
@@ -115,6 +121,12 @@ impl Store {
     pub(crate) fn since(&self, revision: u64) -> &[Change] {
         let from = self.history.partition_point(|change| change.revision <= revision);
         &self.history[from..]
+    }
+
+    /// Returns the same without the past.
+    pub(crate) fn present(&self) -> Self {
+        let (objects, revision) = (self.objects.clone(), self.revision);
+        Self { objects, revision, floor: revision, history: Vec::new() }
     }
 
     /// Forgets every change so far.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::cluster::COUNT;
 use super::store::Store;
 
 /// What a node makes of a pod that is bound to it.
@@ -56,8 +57,8 @@ pub(crate) struct World {
     pub(crate) volumes_grow: bool,
     /// Addresses that pods have had.
     pub(crate) addresses: u32,
-    /// The revision at which the last step moved nothing.
-    pub(crate) rested_at: Option<u64>,
+    /// The revision at which each component looked last.
+    pub(crate) looked: [u64; COUNT],
     /// What was said when the last step moved nothing.
     pub(crate) seen: Sight,
     /// Whether what controllers and nodes do stands still.
@@ -86,7 +87,7 @@ impl Default for World {
             ends: Box::new(|_| true),
             volumes_grow: true,
             addresses: 0,
-            rested_at: None,
+            looked: [0; COUNT],
             seen: (Vec::new(), true),
             is_frozen: false,
         }

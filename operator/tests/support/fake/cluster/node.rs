@@ -17,8 +17,14 @@ use super::{is_ending, listed};
 const SCHEDULER: &str = "kube-scheduler";
 const NODE: &str = "kubelet";
 
+/// Places pods, and runs them.
+pub(super) fn step(state: &mut State) {
+    schedule(state);
+    run(state);
+}
+
 /// Binds each pod that has no node to one that takes it.
-pub(super) fn schedule(state: &mut State) {
+fn schedule(state: &mut State) {
     for (key, pod) in listed(state, "pods", "") {
         let has_ended = ["Failed", "Succeeded"].contains(&text(&pod, "/status/phase"));
         if !text(&pod, "/spec/nodeName").is_empty() || is_ending(&pod) || has_ended {
@@ -108,7 +114,7 @@ fn is_repelled(
 }
 
 /// Runs what is bound to nodes that live, and ends what is to end.
-pub(super) fn run(state: &mut State) {
+fn run(state: &mut State) {
     for (key, pod) in listed(state, "pods", "") {
         let node = text(&pod, "/spec/nodeName");
         if node.is_empty() {

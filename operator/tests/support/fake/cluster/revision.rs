@@ -111,7 +111,7 @@ fn own_revisions(state: &mut State, set: &Value) -> Vec<(Key, Arc<Value>)> {
                     put(revision, "/metadata/ownerReferences", json!([controller_of(set)]));
                     Ok(())
                 });
-                own.extend(adopted.map(|revision| (key, Arc::new(revision))));
+                own.extend(adopted.map(|revision| (key, revision)));
             }
             _ => {}
         }

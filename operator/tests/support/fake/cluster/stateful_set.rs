@@ -57,7 +57,7 @@ fn own_pods(state: &mut State, set: &Value) -> Vec<(i64, Key, Arc<Value>)> {
                     put(pod, "/metadata/ownerReferences", json!([controller_of(set)]));
                     Ok(())
                 });
-                own.extend(adopted.map(|pod| (ordinal, key, Arc::new(pod))));
+                own.extend(adopted.map(|pod| (ordinal, key, pod)));
             }
             _ => {}
         }
