@@ -1,9 +1,9 @@
 //! Which brokers hold which partition. Pure.
 //!
 //! What is there already is never moved by what is added: growth changes no existing partition, and more replicas keep
-//! those that there are. Of a partition, first as many racks as possible are used, then the brokers that hold fewest
-//! replicas; of these the one that leads least is the preferred leader. Ties go to the lower id, so that the same
-//! question has the same answer.
+//! those that there are, also on brokers that are away and come back. Fewer replicas leave those brokers first. Of a
+//! partition, first as many racks as possible are used, then the brokers that hold fewest replicas; of these the one
+//! that leads least is the preferred leader. Ties go to the lower id, so that the same question has the same answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ pub fn place(
 ) -> Result<Assignment, PlacementError> {
     let mut placed = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut chosen = choose(brokers, &load, &[], replicas)?;
+        let mut chosen = choose(brokers, &racks(brokers), &load, &[], replicas)?;
         let least = chosen.iter().copied().min_by_key(|id| (load.leaders(*id), *id));
         chosen.sort_by_key(|id| (Some(*id) != least, load.replicas(*id), *id));
         load.add(&chosen);
@@ -99,16 +99,18 @@ pub fn place(
 }
 
 /// Gives each partition `replicas` replicas: brokers that may be used and hold one keep it, as far as so many are wanted.
+/// Those that are `away` keep theirs, too, and get no more; where fewer are wanted, theirs go first.
 ///
 /// # Errors
 /// Where there are fewer brokers than replicas.
 pub fn resize(
     brokers: &[Broker],
+    away: &[Broker],
     mut load: Load,
     current: &Assignment,
     replicas: usize,
 ) -> Result<Assignment, PlacementError> {
-    current.iter().map(|partition| fit(brokers, &mut load, partition, replicas)).collect()
+    current.iter().map(|partition| fit(brokers, away, &mut load, partition, replicas)).collect()
 }
 
 /// Gives one partition `replicas` replicas, as [`resize`] does, and counts that into `load`.
@@ -117,36 +119,44 @@ pub fn resize(
 /// Where there are fewer brokers than replicas.
 pub fn fit(
     brokers: &[Broker],
+    away: &[Broker],
     load: &mut Load,
     partition: &[i32],
     replicas: usize,
 ) -> Result<Vec<i32>, PlacementError> {
+    let is_away = |id: &i32| away.iter().any(|broker| broker.id == *id);
     let usable: BTreeSet<i32> = brokers.iter().map(|broker| broker.id).collect();
-    let racks = racks(brokers);
-    let mut kept: Vec<i32> = partition.iter().copied().filter(|id| usable.contains(id)).collect();
+    let racks = racks(brokers.iter().chain(away));
+    let stays = |id: &i32| usable.contains(id) || is_away(id);
+    let mut kept: Vec<i32> = partition.iter().copied().filter(stays).collect();
     while kept.len() > replicas {
-        let gone = superfluous(&kept, &racks, load);
-        kept.remove(gone);
+        let absent = kept.iter().rposition(is_away);
+        kept.remove(absent.unwrap_or_else(|| superfluous(&kept, &racks, load)));
     }
-    let chosen = choose(brokers, load, &kept, replicas)?;
+    let chosen = choose(brokers, &racks, load, &kept, replicas)?;
     for id in partition.iter().filter(|id| !chosen.contains(id)) {
         load.replicas.entry(*id).and_modify(|count| *count = count.saturating_sub(1));
     }
     for id in chosen.iter().filter(|id| !partition.contains(id)) {
         *load.replicas.entry(*id).or_default() += 1;
     }
-    Ok(led(chosen, partition.first(), load))
+    Ok(led(chosen, partition.first(), is_away, load))
 }
 
-/// Has a partition keep its preferred leader; where that one goes, whoever leads least takes its place.
-fn led(mut chosen: Vec<i32>, before: Option<&i32>, load: &mut Load) -> Vec<i32> {
+/// Has a partition keep its preferred leader; where that one goes, whoever is here and leads least takes its place.
+fn led(
+    mut chosen: Vec<i32>,
+    before: Option<&i32>,
+    is_away: impl Fn(&i32) -> bool,
+    load: &mut Load,
+) -> Vec<i32> {
     if before == chosen.first() {
         return chosen;
     }
     if let Some(before) = before {
         load.leaders.entry(*before).and_modify(|count| *count = count.saturating_sub(1));
     }
-    let next = chosen.iter().copied().min_by_key(|id| (load.leaders(*id), *id));
+    let next = chosen.iter().copied().min_by_key(|id| (is_away(id), load.leaders(*id), *id));
     if let Some(next) = next {
         *load.leaders.entry(next).or_default() += 1;
         // The others keep their order.
@@ -158,19 +168,21 @@ fn led(mut chosen: Vec<i32>, before: Option<&i32>, load: &mut Load) -> Vec<i32> 
 /// Takes `kept`, and as many more as are wanted: of the racks that are used least, then the brokers that hold least.
 fn choose(
     brokers: &[Broker],
+    racks: &BTreeMap<i32, &str>,
     load: &Load,
     kept: &[i32],
     replicas: usize,
 ) -> Result<Vec<i32>, PlacementError> {
-    if brokers.len() < replicas {
-        return Err(PlacementError::TooFewBrokers { brokers: brokers.len(), replicas });
+    let is_free = |id: &&i32| brokers.iter().all(|broker| broker.id != **id);
+    let places = brokers.len() + kept.iter().filter(is_free).count();
+    if places < replicas {
+        return Err(PlacementError::TooFewBrokers { brokers: places, replicas });
     }
-    let racks = racks(brokers);
     let mut chosen = kept.to_vec();
     while chosen.len() < replicas {
         let free = brokers.iter().filter(|broker| !chosen.contains(&broker.id));
         let best = free.min_by_key(|broker| {
-            (in_rack(&chosen, &racks, broker.id), load.replicas(broker.id), broker.id)
+            (in_rack(&chosen, racks, broker.id), load.replicas(broker.id), broker.id)
         });
         match best {
             Some(broker) => chosen.push(broker.id),
@@ -195,8 +207,8 @@ fn in_rack(chosen: &[i32], racks: &BTreeMap<i32, &str>, broker: i32) -> usize {
     chosen.iter().filter(|id| racks.get(id) == Some(rack)).count()
 }
 
-fn racks(brokers: &[Broker]) -> BTreeMap<i32, &str> {
-    brokers.iter().filter_map(|broker| Some((broker.id, broker.rack.as_deref()?))).collect()
+fn racks<'a>(brokers: impl IntoIterator<Item = &'a Broker>) -> BTreeMap<i32, &'a str> {
+    brokers.into_iter().filter_map(|broker| Some((broker.id, broker.rack.as_deref()?))).collect()
 }
 
 #[cfg(test)]
@@ -243,8 +255,8 @@ mod tests {
     fn of_two_in_a_rack_one_goes_first() {
         let brokers = brokers(&[1, 1, 2]);
         let current = vec![vec![1, 2, 3]];
-        assert_eq!(resize(&brokers, Load::of(&current), &current, 2).unwrap(), [[1, 3]]);
-        assert_eq!(resize(&brokers, Load::of(&current), &current, 1).unwrap(), [[1]]);
+        assert_eq!(resize(&brokers, &[], Load::of(&current), &current, 2).unwrap(), [[1, 3]]);
+        assert_eq!(resize(&brokers, &[], Load::of(&current), &current, 1).unwrap(), [[1]]);
     }
 
     /// A broker that may not be used any more gives its replicas to others; where it led, whoever leads least does.
@@ -252,12 +264,83 @@ mod tests {
     fn a_broker_that_leaves_is_replaced() {
         let current = place(&unracked(4), Load::default(), 8, 2).unwrap();
         assert_eq!(current[..4], [[1, 2], [3, 4], [2, 1], [4, 3]]);
-        let moved = resize(&unracked(3), Load::of(&current), &current, 2).unwrap();
+        let moved = resize(&unracked(3), &[], Load::of(&current), &current, 2).unwrap();
         assert_eq!(moved[..4], [[1, 2], [3, 1], [2, 1], [2, 3]]);
         assert_eq!(moved[4..], [[1, 2], [3, 1], [2, 1], [3, 2]]);
     }
 
+    /// Brokers 3 and 4 are away: what they hold stays theirs, and they get nothing more; fewer replicas leave them first,
+    /// also where they lead. A broker that is neither here nor away is replaced.
+    #[test]
+    fn who_is_away_keeps_what_it_has_and_gets_nothing() {
+        let (here, away) = (unracked(2), unracked(4).split_off(2));
+        let resized = |current: &[i32], replicas| {
+            let current = vec![current.to_vec()];
+            resize(&here, &away, Load::of(&current), &current, replicas)
+                .map(|mut all| all.remove(0))
+        };
+        let rows: [(&[i32], usize, &[i32]); 8] = [
+            (&[3, 1], 2, &[3, 1]),
+            (&[3], 2, &[3, 1]),
+            (&[3, 4], 3, &[3, 4, 1]),
+            (&[3], 3, &[3, 1, 2]),
+            (&[1, 2, 3], 2, &[1, 2]),
+            (&[3, 1, 2], 2, &[1, 2]),
+            (&[3, 4, 1], 2, &[3, 1]),
+            (&[9, 3], 2, &[1, 3]),
+        ];
+        for (current, replicas, expected) in rows {
+            let to = resized(current, replicas).unwrap();
+            let (held, led): (BTreeSet<_>, _) = (to.iter().collect(), to[0]);
+            assert_eq!(held, expected.iter().collect(), "{current:?} {replicas}");
+            assert_eq!(led == current[0], expected[0] == current[0], "{current:?} {replicas}");
+        }
+        let told = Err(PlacementError::TooFewBrokers { brokers: 2, replicas: 3 });
+        assert_eq!(resized(&[1, 2], 3), told, "nothing is placed on who is away");
+        let told = Err(PlacementError::TooFewBrokers { brokers: 3, replicas: 4 });
+        assert_eq!(resized(&[1, 3], 4), told);
+    }
+
+    /// The rack of who is away counts: its replica comes back.
+    #[test]
+    fn nothing_is_placed_beside_who_is_away() {
+        let mut here = brokers(&[1, 2, 1]);
+        let away = vec![here.remove(0)];
+        let current = vec![vec![1]];
+        assert_eq!(resize(&here, &away, Load::of(&current), &current, 2).unwrap(), [[1, 2]]);
+    }
+
     proptest! {
+        /// Whoever is away, more replicas take none from where it is, and fewer leave as many that are here as they can.
+        #[test]
+        fn who_is_away_loses_nothing_by_growth(
+            count in 2..8_i32,
+            away in 0..4_i32,
+            partitions in 1..20_usize,
+            before in 1..4_usize,
+            after in 1..5_usize,
+        ) {
+            let all = unracked(count);
+            prop_assume!(before as i32 <= count && away < count);
+            let current = place(&all, Load::default(), partitions, before).unwrap();
+            let (absent, here) = all.split_at(away as usize);
+            let Ok(resized) = resize(here, absent, Load::of(&current), &current, after) else {
+                prop_assert!(here.len() < after);
+                return Ok(());
+            };
+            let is_here = |id: &&i32| **id > away;
+            for (was, is) in current.iter().zip(&resized) {
+                prop_assert_eq!(is.iter().collect::<BTreeSet<_>>().len(), after);
+                let kept = was.iter().filter(|id| is.contains(id)).count();
+                prop_assert_eq!(kept, was.len().min(after));
+                prop_assert!(is.iter().all(|id| is_here(&id) || was.contains(id)));
+                let alive = was.iter().filter(is_here).count();
+                prop_assert!(is.iter().filter(is_here).count() >= alive.min(after));
+            }
+            let again = resize(here, absent, Load::of(&resized), &resized, after).unwrap();
+            prop_assert_eq!(again, resized);
+        }
+
         /// Without racks, brokers differ by one replica at most, and by two partitions that they lead.
         #[test]
         fn brokers_hold_as_much_as_each_other(
@@ -317,7 +400,7 @@ mod tests {
         ) {
             let brokers = brokers(&racks);
             let current = place(&brokers, Load::default(), partitions, before).unwrap();
-            let resized = resize(&brokers, Load::of(&current), &current, after).unwrap();
+            let resized = resize(&brokers, &[], Load::of(&current), &current, after).unwrap();
             let there = racks.iter().collect::<BTreeSet<_>>().len();
             for (before, after_that) in current.iter().zip(&resized) {
                 prop_assert_eq!(after_that.len(), after);
@@ -326,7 +409,7 @@ mod tests {
                 prop_assert_eq!(kept, before.len().min(after));
                 prop_assert_eq!(racks_of(&brokers, after_that), after.min(there));
             }
-            let again = resize(&brokers, Load::of(&resized), &resized, after).unwrap();
+            let again = resize(&brokers, &[], Load::of(&resized), &resized, after).unwrap();
             prop_assert_eq!(again, resized);
         }
     }

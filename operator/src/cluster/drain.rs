@@ -134,7 +134,7 @@ fn destination(
     let kept = targets.iter().filter(stays).map(|id| Broker { id: *id, rack: rack(layout, *id) });
     let places: Vec<Broker> = usable.iter().cloned().chain(kept).collect();
     let places: Vec<Broker> = places.into_iter().filter(|one| !leaving.contains(&one.id)).collect();
-    fit(&places, load, &targets, targets.len()).map_err(|_| {
+    fit(&places, &[], load, &targets, targets.len()).map_err(|_| {
         let brokers = places.len();
         format!("{name}-{number} has {} replicas, and {brokers} brokers serve", targets.len())
     })

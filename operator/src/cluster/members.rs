@@ -194,7 +194,7 @@ pub fn decide(facts: &Facts) -> Decision {
     if said.layout.is_throttled && !is_moving && !moves && decision.plan.is_none() {
         decision.steps.push(Step::ClearThrottles);
     }
-    decision.goes_on = is_moving || !going.is_empty() || !decision.steps.is_empty();
+    decision.goes_on |= is_moving || !going.is_empty() || !decision.steps.is_empty();
     decision.drains.sort_by_key(|drain| drain.broker);
     decision
 }
@@ -341,7 +341,7 @@ fn spread(facts: &Facts, said: &Said, decision: &mut Decision) {
     let Some(noted) = noted else {
         decision.plan = (!moves.is_empty()).then(|| plan::propose(&names, &moves));
         decision.waits_for_approval = decision.plan.is_some() && facts.rebalance.approval.is_some();
-        decision.goes_on = true;
+        decision.goes_on = !decision.waits_for_approval;
         return;
     };
     let approval = facts.rebalance.approval.as_ref();

@@ -3,16 +3,20 @@
 //! Replicas first, one at a time: from who holds most to who holds least, while they differ by two or more. Of the
 //! partitions that may go that way, the one whose topic is least evenly spread goes, and of these the smallest: brokers
 //! get a share of each topic, by as few replicas as there can be. Of a partition no more replicas come into one rack than
-//! were there. Then preferred leaders, which costs no byte: another order of the same replicas.
+//! were there. Then preferred leaders (`leaders`), which costs no byte: another order of the same replicas.
 //!
-//! The same layout has the same answer, and after the first moves have been made the answer is the others: whoever is
-//! interrupted goes on where it was. An even layout has none.
+//! The same layout has the same answer. After the first replicas have moved the answer is the others; after the first
+//! leaders have, it is as many as were left, none of which has moved yet: whoever is interrupted goes on where it was. An
+//! even layout has none.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{Layout, Move};
 use crate::assignment::Broker;
+use leaders::Led;
+
+mod leaders;
 
 /// What moves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,10 +42,7 @@ pub fn moves(layout: &Layout, members: &[Broker]) -> Moves {
     while let Some(one) = board.move_replica() {
         replicas.push(one);
     }
-    let mut leaders = Vec::new();
-    while let Some(way) = board.move_leader() {
-        leaders.extend(way);
-    }
+    let leaders = board.move_leaders();
     Moves { replicas, leaders }
 }
 
@@ -78,16 +79,14 @@ impl Slot<'_> {
     }
 }
 
-/// All partitions, and what of them each member holds and leads, by their places in `slots`.
+/// All partitions, and what of them each member holds, by their places in `slots`.
 #[derive(Debug)]
 struct Board<'a> {
     slots: Vec<Slot<'a>>,
     racks: BTreeMap<i32, &'a str>,
     held: BTreeMap<i32, BTreeSet<usize>>,
-    led: BTreeMap<i32, BTreeSet<usize>>,
-    /// Replicas of a topic on a broker, and those that lead, by topic and broker.
+    /// Replicas of a topic on a broker, by topic and broker.
     held_of: BTreeMap<(usize, i32), i64>,
-    led_of: BTreeMap<(usize, i32), i64>,
 }
 
 impl<'a> Board<'a> {
@@ -98,9 +97,7 @@ impl<'a> Board<'a> {
             slots: Vec::new(),
             racks: racks.collect(),
             held: nothing().collect(),
-            led: nothing().collect(),
             held_of: BTreeMap::new(),
-            led_of: BTreeMap::new(),
         };
         for (topic_index, topic) in layout.topics.iter().enumerate() {
             if topic.is_going {
@@ -131,11 +128,6 @@ impl<'a> Board<'a> {
                 held.insert(index);
             });
         }
-        if let Some(leader) = slot.replicas.first() {
-            self.led.entry(*leader).and_modify(|led| {
-                led.insert(index);
-            });
-        }
     }
 
     /// Counts a slot out, before it changes.
@@ -147,20 +139,12 @@ impl<'a> Board<'a> {
                 held.remove(&index);
             });
         }
-        if let Some(leader) = slot.replicas.first() {
-            self.led.entry(*leader).and_modify(|led| {
-                led.remove(&index);
-            });
-        }
     }
 
     fn count(&mut self, index: usize, by: i64) {
         let slot = &self.slots[index];
         for id in &slot.replicas {
             *self.held_of.entry((slot.topic_index, *id)).or_default() += by;
-        }
-        if let Some(leader) = slot.replicas.first() {
-            *self.led_of.entry((slot.topic_index, *leader)).or_default() += by;
         }
     }
 
@@ -222,79 +206,33 @@ impl<'a> Board<'a> {
         moved
     }
 
-    /// Has whoever leads two more than another that it can hand over to, by way of others if need be, lead one less.
-    fn move_leader(&mut self) -> Option<Vec<Move>> {
-        let mut givers: Vec<i32> = self.led.keys().copied().collect();
-        givers.sort_by_key(|id| (Reverse(self.led[id].len()), *id));
-        let way = givers.into_iter().find_map(|giver| self.way(giver))?;
-        let hand_over = |(index, to): (usize, i32)| {
-            self.take(index);
+    /// Partitions that members lead, with those who may lead them instead.
+    fn led(&self) -> Vec<Led> {
+        let one = |(index, slot): (usize, &Slot<'_>)| {
+            let leader = *slot.replicas.first().filter(|id| self.held.contains_key(id))?;
+            let others = slot.replicas.iter().skip(1).copied();
+            let heirs = others.filter(|id| slot.may_move && self.held.contains_key(id)).collect();
+            Some(Led { index, topic: slot.topic_index, leader, heirs })
+        };
+        self.slots.iter().enumerate().filter_map(one).collect()
+    }
+
+    /// Has others lead partitions, so that members lead as many as each other.
+    fn move_leaders(&mut self) -> Vec<Move> {
+        let goals = leaders::even_out(self.held.keys().copied(), &self.led());
+        let lead = |(index, to): (usize, i32)| {
             let slot = &mut self.slots[index];
             let from = slot.replicas.clone();
             // The others keep their order.
             slot.replicas.sort_by_key(|id| *id != to);
-            let moved = slot.moved(from);
-            self.put(index);
-            moved
+            slot.moved(from)
         };
-        Some(way.into_iter().map(hand_over).collect())
-    }
-
-    /// The shortest way from a broker to one that leads two fewer: partitions, and who is to lead each, the last first.
-    fn way(&self, giver: i32) -> Option<Vec<(usize, i32)>> {
-        let most = self.led[&giver].len();
-        let mut reached: BTreeMap<i32, (usize, i32)> = BTreeMap::new();
-        let mut next = VecDeque::from([giver]);
-        while let Some(from) = next.pop_front() {
-            for (to, index) in self.heirs(from) {
-                if to == giver || reached.contains_key(&to) {
-                    continue;
-                }
-                reached.insert(to, (index, from));
-                if self.led[&to].len() + 2 <= most {
-                    return Some(back(&reached, giver, to));
-                }
-                next.push_back(to);
-            }
-        }
-        None
-    }
-
-    /// To whom a broker can hand over a partition that it leads, who leads least first, and which is best.
-    fn heirs(&self, from: i32) -> Vec<(i32, usize)> {
-        let mut best: BTreeMap<i32, (Reverse<i64>, usize)> = BTreeMap::new();
-        for index in &self.led[&from] {
-            let slot = &self.slots[*index];
-            if !slot.may_move {
-                continue;
-            }
-            for to in slot.replicas.iter().skip(1).filter(|id| self.led.contains_key(id)) {
-                let gain = of(&self.led_of, slot.topic_index, from)
-                    - of(&self.led_of, slot.topic_index, *to);
-                let candidate = (Reverse(gain), *index);
-                let known = best.entry(*to).or_insert(candidate);
-                *known = candidate.min(*known);
-            }
-        }
-        let mut heirs: Vec<_> = best.into_iter().map(|(to, (_, index))| (to, index)).collect();
-        heirs.sort_by_key(|(to, _)| (self.led[to].len(), *to));
-        heirs
+        goals.into_iter().map(lead).collect()
     }
 }
 
 fn of(counts: &BTreeMap<(usize, i32), i64>, topic: usize, broker: i32) -> i64 {
     counts.get(&(topic, broker)).copied().unwrap_or_default()
-}
-
-fn back(reached: &BTreeMap<i32, (usize, i32)>, giver: i32, to: i32) -> Vec<(usize, i32)> {
-    let mut way = Vec::new();
-    let mut at = to;
-    while at != giver {
-        let Some((index, from)) = reached.get(&at) else { break };
-        way.push((*index, at));
-        at = *from;
-    }
-    way
 }
 
 #[cfg(test)]

@@ -369,7 +369,8 @@ fn reassign(
         }
         // What has only begun to come is not kept before what is there.
         let load = here.load.clone();
-        let resized = assignment::resize(&here.brokers, load, &topic.origins(), replicas);
+        let resized =
+            assignment::resize(&here.brokers, &here.away, load, &topic.origins(), replicas);
         let resized = resized.map_err(|error| Box::new(too_few(&error)))?;
         let right = |(held, to): (&Vec<i32>, Vec<i32>)| {
             if held.len() == replicas { held.clone() } else { to }

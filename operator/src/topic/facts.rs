@@ -53,6 +53,8 @@ pub struct Here {
     pub is_paused: bool,
     /// The brokers that replicas may be placed on: registered, and not being emptied.
     pub brokers: Vec<Broker>,
+    /// Brokers that belong to the cluster and are not registered just now: they keep what they have.
+    pub away: Vec<Broker>,
     /// What brokers hold already, of all topics.
     pub load: Load,
     /// The topic of that name, if there is one.

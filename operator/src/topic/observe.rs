@@ -21,6 +21,7 @@ use crate::admin::trouble;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
 use crate::error::Error;
+use crate::names::broker_ids;
 
 /// What was read.
 pub(super) struct Observed {
@@ -179,6 +180,7 @@ async fn here(
     Ok(Here {
         is_paused: cluster.spec.paused,
         brokers: placing.brokers(),
+        away: placing.away(&broker_ids(cluster.spec.brokers, &cluster.spec.removed)),
         load: placing.load(&(cluster.namespace().unwrap_or_default(), object.name.clone())),
         topic,
         problems: Vec::new(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker_admin::v1::DescribeClusterResponse;
+use broker_admin::v1::{BrokerDescription, DescribeClusterResponse};
 
 use crate::assignment::{Assignment, Broker, Load};
 use crate::progress::Key;
@@ -18,6 +18,8 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Placing {
     said: Option<Said>,
+    /// Where brokers said last that they run: who is away says nothing.
+    racks: BTreeMap<i32, String>,
     /// By object; when it was done, where it is.
     placed: BTreeMap<Key, (Assignment, Option<Instant>)>,
 }
@@ -26,6 +28,8 @@ pub(super) struct Placing {
 struct Said {
     asked: Instant,
     brokers: Vec<Broker>,
+    /// Those that are not registered, and may hold new replicas once they are.
+    unregistered: Vec<i32>,
     held: Vec<(i32, usize, usize)>,
 }
 
@@ -43,13 +47,25 @@ impl Placing {
 
     /// Takes in what brokers said who were asked at `asked`.
     pub(super) fn said(&mut self, asked: Instant, answer: &DescribeClusterResponse) {
-        let open = answer.brokers.iter().filter(|one| one.broker_epoch >= 0 && !one.cordoned);
+        let open = answer.brokers.iter().filter(|one| !one.cordoned);
+        let (here, away): (Vec<_>, Vec<_>) = open.partition(|one| one.broker_epoch >= 0);
         let rack = |rack: &String| Some(rack.clone()).filter(|rack| !rack.is_empty());
-        let brokers = open.map(|one| Broker { id: one.broker_id, rack: rack(&one.rack) }).collect();
+        let broker = |one: &&BrokerDescription| {
+            let rack = rack(&one.rack);
+            Broker { id: one.broker_id, rack }
+        };
+        let brokers: Vec<Broker> = here.iter().map(broker).collect();
+        for Broker { id, rack } in &brokers {
+            match rack {
+                Some(rack) => drop(self.racks.insert(*id, rack.clone())),
+                None => drop(self.racks.remove(id)),
+            }
+        }
+        let unregistered = away.iter().map(|one| one.broker_id).collect();
         let held = answer.brokers.iter();
         let held =
             held.map(|one| (one.broker_id, one.replicas as usize, one.preferred_leaders as usize));
-        self.said = Some(Said { asked, brokers, held: held.collect() });
+        self.said = Some(Said { asked, brokers, unregistered, held: held.collect() });
         // Theirs by now.
         self.placed.retain(|_, (_, done)| done.is_none_or(|done| done >= asked));
     }
@@ -57,6 +73,13 @@ impl Placing {
     /// Brokers that may hold new replicas.
     pub(super) fn brokers(&self) -> Vec<Broker> {
         self.said.as_ref().map(|said| said.brokers.clone()).unwrap_or_default()
+    }
+
+    /// Of the brokers that are to be, those that are away: neither registered nor without leave to hold new replicas.
+    pub(super) fn away(&self, wanted: &[i32]) -> Vec<Broker> {
+        let unregistered = self.said.iter().flat_map(|said| &said.unregistered);
+        let away = unregistered.filter(|id| wanted.contains(id));
+        away.map(|id| Broker { id: *id, rack: self.racks.get(id).cloned() }).collect()
     }
 
     /// What brokers hold, and what is placed on them for others than `own`.
@@ -86,8 +109,6 @@ impl Placing {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "an origin of time")]
-
-    use broker_admin::v1::BrokerDescription;
 
     use super::*;
     use crate::assignment::place;
@@ -125,6 +146,23 @@ mod tests {
         assert_eq!(next(&placing, "b"), 2, "they were asked before it was done");
         placing.said(start + Duration::from_secs(3), &answer(0));
         assert_eq!(next(&placing, "b"), 1, "they know, or it is gone");
+    }
+
+    /// Who is to be, and is not registered, is away, in the rack where it was; nobody knows of who has never come.
+    #[test]
+    fn who_is_to_be_and_is_not_there_is_away() {
+        let (mut placing, start) = (Placing::default(), Instant::now());
+        let mut told = answer(0);
+        told.brokers[1].rack = "r".to_owned();
+        placing.said(start, &told);
+        assert_eq!(placing.away(&[1, 2]), []);
+        assert_eq!(placing.away(&[1, 2, 9]), [Broker { id: 9, rack: None }]);
+        (told.brokers[1].rack, told.brokers[1].broker_epoch) = (String::new(), -1);
+        told.brokers[2].broker_epoch = -1;
+        placing.said(start, &told);
+        let two = Broker { id: 2, rack: Some("r".to_owned()) };
+        assert_eq!(placing.away(&[1, 2, 3, 4]), [two], "3 is cordoned");
+        assert_eq!(placing.brokers().iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -89,6 +89,7 @@ mod tests {
         let here = Here {
             is_paused: false,
             brokers: (1..=3).map(|id| Broker { id, rack: None }).collect(),
+            away: Vec::new(),
             load: Load::default(),
             topic,
             problems: Vec::new(),

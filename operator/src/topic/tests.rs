@@ -41,6 +41,7 @@ fn facts() -> Facts {
     let here = Here {
         is_paused: false,
         brokers: (1..=3).map(|id| Broker { id, rack: None }).collect(),
+        away: Vec::new(),
         load: Load::of(&topic.partitions),
         topic: Some(topic),
         problems: Vec::new(),
@@ -224,6 +225,16 @@ fn more_partitions_and_replicas_are_added_to_those_that_there_are() {
     assert_eq!(decision.steps, [Step::Reassign { id: id(), moves }]);
     let plan = decision.plan.unwrap();
     assert_eq!(plan.steps, ["move t-0 to brokers 1, 2, 3; t-1 to brokers 2, 3, 1"]);
+    // A broker that is away has what it had, and loses it first.
+    for (replicas, moves) in [(3, [vec![1, 2, 3], vec![2, 3, 1]]), (1, [vec![1], vec![3]])] {
+        let decision = with(|facts| {
+            facts.object.spec.replicas = replicas;
+            let here = here(facts);
+            here.away = vec![here.brokers.remove(1)];
+        });
+        let moves = (0..).zip(moves).collect();
+        assert_eq!(decision.steps, [Step::Reassign { id: id(), moves }]);
+    }
     // Nobody asked for a move of what has the right number of replicas, wherever they are.
     let decision = with(|facts| topic(facts).partitions = vec![vec![1, 9], vec![9, 1]]);
     assert_eq!(decision.steps, []);

@@ -33,6 +33,11 @@ impl Admitted {
         &self.holder
     }
 
+    /// The version of the node that names it, and another once another operator has come.
+    pub(super) fn version(&self) -> i32 {
+        self.version
+    }
+
     /// Returns what fails a transaction once another operator has come.
     pub(super) fn is_newest(&self) -> Op {
         Op::Check { path: path::OPERATOR.to_owned(), version: self.version }

@@ -1,7 +1,7 @@
 //! Replicas given to other brokers for the newest operator, by the controller.
 //!
 //! All moves of a call are looked at before the first is begun. That the operator is the newest, and that nobody was
-//! cordoned meanwhile, is confirmed by a transaction right before the controller is asked, which is in this process.
+//! cordoned meanwhile, is checked by the transaction in which the controller writes the assignment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use broker_protocol::topic_partition::TopicPartition;
 use broker_zookeeper::error::TreeError;
 use broker_zookeeper::node::topic::Topic;
 use broker_zookeeper::path;
-use broker_zookeeper::store::{Op, Stat, Store};
+use broker_zookeeper::store::{Stat, Store};
 use tonic::Status;
 use tracing::info;
 
@@ -22,7 +22,7 @@ use super::office::not_controller;
 use super::refusal::of_transaction;
 use super::{cluster, throttles, tree, unavailable};
 use crate::context::Context;
-use crate::controller::state::request::{Reply, Request};
+use crate::controller::state::request::{Guard, Reply, Request};
 use crate::request_time::RequestTime;
 
 /// How long the controller may take to begin.
@@ -33,13 +33,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Places {
     registered: BTreeSet<i32>,
     cordoned: BTreeSet<i32>,
-    conditions: Vec<Op>,
+    /// The version of the node that says who is cordoned.
+    version: Option<i32>,
 }
 
 /// What a call comes to.
 #[derive(Debug, Default)]
 struct Plan {
-    wanted: BTreeMap<TopicPartition, Option<Vec<BrokerId>>>,
+    wanted: BTreeMap<TopicPartition, Vec<BrokerId>>,
     /// What moves, or is to, and the brokers that take part.
     topics: BTreeSet<String>,
     brokers: BTreeSet<i32>,
@@ -70,19 +71,16 @@ pub(super) async fn reassign(
         0 => throttles::lift(context, operator).await?,
         rate => throttles::set(context, operator, &plan.topics, &plan.brokers, rate).await?,
     }
-    let conditions = places.conditions.into_iter().chain([operator.is_newest()]).collect();
-    if let Err(error) = store.multi(conditions).await {
-        let status = of_transaction(&TreeError::from(error));
-        return Err(status.unwrap_or_else(|| {
-            Status::unavailable("brokers were cordoned meanwhile, or are no longer: ask again")
-        }));
-    }
+    let guard = Guard { operator: operator.version(), cordoned: places.version };
     let (count, mut time) = (plan.wanted.len(), RequestTime::new(LIMIT));
-    let asked = context.controller.ask(Request::Reassign(plan.wanted));
+    let asked = context.controller.ask(Request::ReassignGuarded(plan.wanted, guard));
     let asked = time.seen(asked).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let Some(Reply::Reassign(begun)) = asked else { return Err(not_controller(context)) };
     if let Some((partition, code)) = begun.iter().find(|(_, code)| **code != ErrorCode::None) {
-        return Err(refused(partition, *code));
+        return Err(match code {
+            ErrorCode::OperationNotAttempted => replaced(store, operator).await,
+            code => refused(partition, *code),
+        });
     }
     info!(count, "moved for the operator");
     Ok(ReassignPartitionsResponse {})
@@ -91,9 +89,8 @@ pub(super) async fn reassign(
 async fn places(store: &dyn Store) -> Result<Places, TreeError> {
     // Its version first: who is cordoned after it was read makes it another.
     let stat = store.exists(path::CORDONED).await?;
-    let is_same = |stat: Stat| Op::Check { path: path::CORDONED.to_owned(), version: stat.version };
     Ok(Places {
-        conditions: stat.map(is_same).into_iter().collect(),
+        version: stat.map(|stat| stat.version),
         cordoned: cluster::cordoned(store).await?,
         registered: tree::registered(store).await?,
     })
@@ -139,7 +136,7 @@ impl Plan {
         if is_wanted {
             let (topic, partition) = (name.as_str().into(), *partition);
             let replicas = replicas.iter().copied().map(BrokerId).collect();
-            self.wanted.insert(TopicPartition { topic, partition }, Some(replicas));
+            self.wanted.insert(TopicPartition { topic, partition }, replicas);
         }
         Ok(())
     }
@@ -149,6 +146,15 @@ impl Places {
     fn has(&self, broker: i32) -> bool {
         self.registered.contains(&broker) && !self.cordoned.contains(&broker)
     }
+}
+
+/// Says what moves were not written for: another operator has come, or the brokers that they may go to are others.
+async fn replaced(store: &dyn Store, operator: &Admitted) -> Status {
+    let is_newest = store.multi(vec![operator.is_newest()]).await;
+    let status = is_newest.err().and_then(|error| of_transaction(&TreeError::from(error)));
+    status.unwrap_or_else(|| {
+        Status::unavailable("brokers were cordoned meanwhile, or are no longer: ask again")
+    })
 }
 
 fn refused(partition: &TopicPartition, code: ErrorCode) -> Status {

@@ -58,7 +58,7 @@ use event::{Event, LiveBroker};
 use log_dirs::Refusals;
 use permit::Permit;
 use producer_ids::ProducerIds;
-use request::Request;
+use request::{Guard, Request};
 use standing::Question;
 use story::Story;
 use turn::{Pending, Turn};
@@ -194,6 +194,8 @@ struct Facts {
     wanted: BTreeMap<TopicPartition, Arc<Assignment>>,
     /// Assignments whose partition state is written, and whose topic node is not.
     ready: BTreeMap<TopicPartition, Arc<Assignment>>,
+    /// What must still hold when a topic's node is written, of those two.
+    guards: BTreeMap<TopicPartition, Guard>,
     /// Whose logs were asked for their ends.
     questions: BTreeMap<TopicPartition, Question>,
 }
@@ -335,7 +337,11 @@ impl State {
             Request::ElectLeaders { kind, partitions } => {
                 self.elect_leaders(token, kind, partitions);
             }
-            Request::Reassign(asked) => self.reassign(token, asked),
+            Request::Reassign(asked) => self.reassign(token, asked, None),
+            Request::ReassignGuarded(asked, guard) => {
+                let asked = asked.into_iter().map(|(name, target)| (name, Some(target)));
+                self.reassign(token, asked.collect(), Some(guard));
+            }
             Request::ListReassignments(partitions) => self.list_reassignments(token, partitions),
             Request::AllocateProducerIds { broker, broker_epoch } => {
                 self.allocate_producer_ids(token, broker, broker_epoch);
@@ -434,6 +440,7 @@ impl Facts {
         self.unreadable.remove(partition);
         self.wanted.remove(partition);
         self.ready.remove(partition);
+        self.guards.remove(partition);
         self.settled(partition);
     }
 

@@ -213,7 +213,9 @@ impl Tree {
             batch[at].steps.insert(0, steps::parent(path.clone()));
             return Ok(());
         }
-        let Some(failed) = steps::write_error(&error) else { return Err(error.into()) };
+        let Some(failed) = steps::write_error(&batch[at].steps[step].op, &error) else {
+            return Err(error.into());
+        };
         made.insert(batch[at].change, Err(failed));
         batch.remove(at);
         Ok(())

@@ -119,7 +119,7 @@ proptest! {
         let mut load = Load::default();
         let lists: Vec<Vec<i32>> = partitions
             .iter()
-            .map(|replicas| fit(&usable(&ids), &mut load, &[], (*replicas).min(brokers)).unwrap())
+            .map(|replicas| fit(&usable(&ids), &[], &mut load, &[], (*replicas).min(brokers)).unwrap())
             .collect();
         let lists: Vec<&[i32]> = lists.iter().map(Vec::as_slice).collect();
         let mut layout = layout(&ids, vec![topic("t", &lists, 1 << 30)]);

@@ -130,16 +130,19 @@ impl World {
         !is_idle
     }
 
-    /// Looks until nothing is to be done; what moves is there between two looks.
+    /// Looks until nothing changes any more; what moves is there between two looks. Where a look has nothing to do and
+    /// something changes after it, it must have said that something goes on: nobody tells of that.
     fn settle(&mut self) {
         for _ in 0..500 {
+            let goes_on = decide(&self.facts).goes_on;
+            let before = self.facts.clone();
             let is_busy = self.look(usize::MAX);
-            let was_moving = self.layout().is_moving();
             finish(self.layout());
             self.kubernetes();
-            if !is_busy && !was_moving {
+            if self.facts == before {
                 return;
             }
+            assert!(is_busy || goes_on, "nobody looks again: {before:#?}");
         }
         panic!("it never settles: {:#?}", decide(&self.facts));
     }
@@ -205,6 +208,26 @@ fn a_chosen_broker_is_replaced() {
     assert_eq!(world.sets(), [0, 2, 3]);
     assert_eq!(world.held(), BTreeMap::from([(0, 30), (2, 30), (3, 30)]));
     assert!(world.facts.own[&1].has_claims);
+}
+
+/// Who is deleted stays registered until its session ends, of which nobody tells: it is looked at until then.
+#[test]
+fn who_has_ended_is_looked_at_until_it_is_forgotten() {
+    let mut world = World::new(4, thirty());
+    world.facts.rebalance.mode = RebalanceMode::Off;
+    world.scale(3, &[]);
+    world.look(usize::MAX);
+    let delete = Step::Delete { broker: 3 };
+    assert_eq!(decide(&world.facts).steps, [delete.clone()]);
+    world.look(usize::MAX);
+    // It has no pod any more, and brokers count it still: it is noted, and there is nothing to be done.
+    let decision = decide(&world.facts);
+    assert!(decision.steps.is_empty() && decision.goes_on);
+    assert!(decision.drains[0].message.contains("registered still"));
+    world.look(usize::MAX);
+    assert_eq!(decide(&world.facts).drains, world.facts.drains, "the status says it already");
+    world.settle();
+    assert!(world.facts.drains.is_empty() && world.layout().broker(3).is_none());
 }
 
 /// Why a broker cannot go is in the status, and nothing is done to it; what heals that has it go.

@@ -168,7 +168,9 @@ impl State {
     pub(super) fn proposal_failed(&mut self, number: usize, error: WriteError) {
         let Some(Alteration { results, .. }) = &mut self.altering else { return };
         let error = match error {
-            WriteError::Conflict | WriteError::Exists => ErrorCode::InvalidUpdateVersion,
+            WriteError::Conflict | WriteError::Exists | WriteError::NotHeld => {
+                ErrorCode::InvalidUpdateVersion
+            }
             WriteError::Missing => ErrorCode::UnknownTopicOrPartition,
         };
         if let Some(result) = results.get_mut(number) {

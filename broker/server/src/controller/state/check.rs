@@ -59,6 +59,11 @@ impl State {
         for partition in self.facts.ready.keys().chain(self.facts.wanted.keys()) {
             assert!(self.partition(partition).is_some(), "what moves exists");
         }
+        for partition in self.facts.guards.keys() {
+            let (ready, wanted) = (&self.facts.ready, &self.facts.wanted);
+            let is_to_be_written = ready.contains_key(partition) || wanted.contains_key(partition);
+            assert!(is_to_be_written, "only what is to be written is guarded");
+        }
     }
 
     /// Counts, for metrics.

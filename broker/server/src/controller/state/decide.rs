@@ -68,6 +68,9 @@ impl State {
             // It is answered that this cannot be.
             self.facts.wanted.entry(partition.clone()).or_insert_with(|| Arc::clone(ready));
         }
+        if !self.facts.wanted.contains_key(partition) {
+            self.facts.guards.remove(partition);
+        }
         true
     }
 

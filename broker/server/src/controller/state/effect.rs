@@ -13,7 +13,7 @@ use broker_protocol::uuid::Uuid;
 
 use super::assignment::Assignment;
 use super::event::{BatchId, LiveBroker};
-use super::request::{Reply, Token};
+use super::request::{Guard, Reply, Token};
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +116,8 @@ pub enum Change {
         id: Uuid,
         /// All partitions.
         partitions: BTreeMap<i32, Assignment>,
+        /// What else must hold; where one does not, the change is [`WriteError::NotHeld`](super::event::WriteError).
+        guards: BTreeSet<Guard>,
     },
     /// Delete a topic: the nodes below it, children first, its own, its settings, and at last the
     /// mark for deletion. What is gone already is no failure.

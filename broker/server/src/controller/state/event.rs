@@ -276,4 +276,6 @@ pub enum WriteError {
     Missing,
     /// The node exists already.
     Exists,
+    /// A guard of the change does not hold.
+    NotHeld,
 }

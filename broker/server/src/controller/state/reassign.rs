@@ -5,7 +5,9 @@
 //! crash in between, the next controller sees a reassignment under way and goes on.
 //!
 //! Moves come by request, or in `/admin/reassign_partitions` from old tools; of that node what is
-//! done or refused is taken out, and it is deleted when it is empty.
+//! done or refused is taken out, and it is deleted when it is empty. A move that relies on nodes of the tree
+//! (`Guard`) is written by a transaction that checks them, and given up where they are others: the partition then
+//! has another leader epoch, and the replicas that it had.
 //! Source: Kafka 3.9 `onPartitionReassignment`, `ReplicaAssignment`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +19,10 @@ use broker_protocol::topic_partition::TopicPartition;
 
 use super::assignment::Assignment;
 use super::effect::Change;
-use super::request::{Reply, Token};
+use super::request::{Guard, Reply, Token};
 use super::turn::Reason;
 use super::waiting::{ReassignWaiting, Waiting};
-use super::{State, named};
+use super::{Facts, State, named};
 use crate::controller::partition_election::Presence;
 
 impl State {
@@ -29,15 +31,48 @@ impl State {
         &mut self,
         token: Token,
         asked: BTreeMap<TopicPartition, Option<Vec<BrokerId>>>,
+        guard: Option<Guard>,
     ) {
         let mut waiting = ReassignWaiting { token, done: BTreeMap::new(), left: BTreeSet::new() };
         for (partition, target) in asked {
             match self.begin_move(&partition, target.as_deref()) {
-                Ok(()) => waiting.left.insert(partition),
+                Ok(()) => {
+                    self.guard(&partition, guard);
+                    waiting.left.insert(partition)
+                }
                 Err(error) => waiting.done.insert(partition, error).is_none(),
             };
         }
         self.waiting.push(Waiting::Reassign(waiting));
+    }
+
+    /// Notes what must hold when what is to be written of a partition is: what was asked for last says.
+    fn guard(&mut self, partition: &TopicPartition, guard: Option<Guard>) {
+        let Facts { wanted, ready, guards, .. } = &mut self.facts;
+        let is_to_be_written = wanted.contains_key(partition) || ready.contains_key(partition);
+        match guard.filter(|_| is_to_be_written) {
+            Some(guard) => guards.insert(partition.clone(), guard),
+            None => guards.remove(partition),
+        };
+    }
+
+    /// What the moves of a topic rely on is not so any more: those that rely on something are given up.
+    pub(super) fn give_up_guarded(&mut self, topic: &Arc<str>) {
+        let Facts { ready, guards, .. } = &mut self.facts;
+        let of_topic = ready.keys().filter(|partition| partition.topic == *topic);
+        let given_up: Vec<_> = of_topic.filter(|one| guards.contains_key(*one)).cloned().collect();
+        for partition in given_up {
+            ready.remove(&partition);
+            guards.remove(&partition);
+            for waiting in &mut self.waiting {
+                if let Waiting::Reassign(waiting) = waiting
+                    && waiting.left.remove(&partition)
+                {
+                    waiting.done.insert(partition.clone(), ErrorCode::OperationNotAttempted);
+                }
+            }
+            self.turn.doubt(partition);
+        }
     }
 
     /// Takes note of a move, to be begun by the next decision; `None` cancels the present one.
@@ -104,6 +139,7 @@ impl State {
                 continue;
             }
             // What is still wanted is impossible: nobody who is to stay could lead.
+            self.facts.guards.remove(&partition);
             let error = match (is_known, self.facts.wanted.remove(&partition)) {
                 (false, _) => ErrorCode::UnknownTopicOrPartition,
                 (true, None) => ErrorCode::None,
@@ -150,6 +186,7 @@ impl State {
             if !is_under_way {
                 // One that is refused moves nothing, and is taken out of the node like one that is done.
                 let _ = self.begin_move(&partition, Some(&target));
+                self.guard(&partition, None);
             }
         }
     }
@@ -173,6 +210,7 @@ impl State {
             let given_up = self.legacy.keys().filter(|partition| !rest.contains_key(*partition));
             for partition in given_up.cloned().collect::<Vec<_>>() {
                 self.facts.wanted.remove(&partition);
+                self.guard(&partition, None);
             }
             self.turn.change(Change::SetReassignments(rest), Reason::Plain);
         }

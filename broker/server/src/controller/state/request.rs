@@ -46,6 +46,8 @@ pub enum Request {
     },
     /// Partitions are to be moved, each to these replicas; `None` cancels a move.
     Reassign(BTreeMap<TopicPartition, Option<Vec<BrokerId>>>),
+    /// Partitions are to be moved, each to these replicas, as long as what the guard names is as it was.
+    ReassignGuarded(BTreeMap<TopicPartition, Vec<BrokerId>>, Guard),
     /// Which partitions are moving; `None` for all.
     ListReassignments(Option<Vec<TopicPartition>>),
     /// A broker needs producer ids.
@@ -71,6 +73,15 @@ pub enum Request {
         /// Which.
         broker: BrokerId,
     },
+}
+
+/// What a move relies on: versions of nodes in the tree, checked by the transaction that writes the assignment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Guard {
+    /// Of the node that names the newest operator.
+    pub operator: i32,
+    /// Of the node that names brokers which get no new replicas; `None` where there was none.
+    pub cordoned: Option<i32>,
 }
 
 /// A topic as a request names it.
@@ -117,7 +128,7 @@ pub enum Reply {
     ControlledShutdown(Result<Vec<TopicPartition>, ErrorCode>),
     /// To `ElectLeaders`.
     ElectLeaders(BTreeMap<TopicPartition, ErrorCode>),
-    /// To `Reassign`.
+    /// To `Reassign` and `ReassignGuarded`; OPERATION_NOT_ATTEMPTED where the guard does not hold any more.
     Reassign(BTreeMap<TopicPartition, ErrorCode>),
     /// To `ListReassignments`: the partitions that are moving.
     ListReassignments(BTreeMap<TopicPartition, Arc<super::assignment::Assignment>>),

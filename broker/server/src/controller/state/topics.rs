@@ -229,7 +229,10 @@ impl State {
                 let ready = self.facts.ready.get(&named(&name, *number));
                 (*number, Assignment::clone(ready.unwrap_or(&held.assignment)))
             };
+            let ready = self.facts.ready.keys().filter(|partition| partition.topic == name);
+            let guards = ready.filter_map(|partition| self.facts.guards.get(partition));
             let change = Change::SetTopic {
+                guards: guards.copied().collect(),
                 partitions: topic.partitions.iter().map(of).collect(),
                 version: topic.version,
                 id: topic.id,
@@ -247,6 +250,10 @@ impl State {
         outcome: Result<i32, WriteError>,
     ) {
         let Some(topic) = self.topics.get_mut(name) else { return };
+        if outcome == Err(WriteError::NotHeld) {
+            self.give_up_guarded(name);
+            return;
+        }
         let Ok(version) = outcome else {
             topic.is_stale = true;
             self.turn.read_topic(Arc::clone(name));
@@ -264,6 +271,9 @@ impl State {
         for (number, assignment) in partitions {
             let partition = named(name, number);
             if self.facts.ready.remove(&partition).is_some() {
+                if !self.facts.wanted.contains_key(&partition) {
+                    self.facts.guards.remove(&partition);
+                }
                 self.assignment_is(&partition, assignment);
             }
         }

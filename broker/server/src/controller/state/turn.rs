@@ -287,7 +287,7 @@ impl State {
                     self.proposal_done(*number, &partition);
                 }
             }
-            Err(WriteError::Conflict | WriteError::Exists) => {
+            Err(WriteError::Conflict | WriteError::Exists | WriteError::NotHeld) => {
                 self.facts.stale.insert(partition.clone());
                 self.turn.read_state(partition);
             }

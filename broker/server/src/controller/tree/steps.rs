@@ -11,6 +11,7 @@ use broker_zookeeper::store::{CreateMode, Op, StoreError};
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, StateWrite};
 use crate::controller::state::event::WriteError;
+use crate::controller::state::request::Guard;
 
 /// One operation, and which of its failures are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,10 @@ impl Step {
                 | StoreError::NotEmpty { path },
                 Op::Delete { path: named, .. },
             ) => path == named,
+            (
+                StoreError::NoNode { path } | StoreError::BadVersion { path, .. },
+                Op::Check { path: named, .. },
+            ) => path == named,
             _ => false,
         }
     }
@@ -68,8 +73,11 @@ impl Step {
     }
 }
 
-/// Says why a change was not made.
-pub(super) fn write_error(error: &StoreError) -> Option<WriteError> {
+/// Says why a change was not made, upon an error of `op`.
+pub(super) fn write_error(op: &Op, error: &StoreError) -> Option<WriteError> {
+    if matches!(op, Op::Check { .. }) {
+        return Some(WriteError::NotHeld);
+    }
     if matches!(error, StoreError::NoNode { .. }) {
         Some(WriteError::Missing)
     } else if matches!(error, StoreError::NodeExists { .. }) {
@@ -97,14 +105,15 @@ pub(super) fn steps(change: &Change, controller_epoch: i32) -> Vec<Step> {
             let path = path::partition_state(&partition.topic, partition.partition);
             vec![set(path, encode(state, controller_epoch), Some(*version))]
         }
-        Change::SetTopic { topic, version, id, partitions } => {
+        Change::SetTopic { topic, version, id, partitions, guards } => {
             let node = topic::Topic {
                 partitions: of_each(partitions, |one| &one.replicas, true),
                 topic_id: Some(id.to_string()),
                 adding_replicas: of_each(partitions, |one| &one.adding, false),
                 removing_replicas: of_each(partitions, |one| &one.removing, false),
             };
-            vec![set(path::topic(topic), node.encode(), Some(*version))]
+            let set = set(path::topic(topic), node.encode(), Some(*version));
+            guards.iter().flat_map(checks).chain([set]).collect()
         }
         Change::DeleteTopic { topic, partitions } => delete_topic(topic, partitions),
         Change::DeleteMark(topic) => vec![delete(path::delete_topic(topic))],
@@ -130,6 +139,17 @@ pub(super) fn steps(change: &Change, controller_epoch: i32) -> Vec<Step> {
             vec![set(path::PRODUCER_ID_BLOCK.to_owned(), block.encode(), Some(*version))]
         }
     }
+}
+
+/// The nodes that a guard is about, as they were.
+fn checks(guard: &Guard) -> impl Iterator<Item = Step> {
+    let check = |path: &str, version| Step {
+        op: Op::Check { path: path.to_owned(), version },
+        may: May::Succeed,
+    };
+    let operator = check(path::OPERATOR, guard.operator);
+    let cordoned = guard.cordoned.map(|version| check(path::CORDONED, version));
+    cordoned.into_iter().chain([operator])
 }
 
 /// Children first; the mark last, so that a deletion that is cut short is begun again.

@@ -14,6 +14,7 @@ use crate::controller::membership::ensure_paths;
 use crate::controller::read::{self, StateReading};
 use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::StateWrite;
+use crate::controller::state::request::Guard;
 use crate::membership::controller_election::stand;
 
 const ID: Uuid = Uuid::from_bytes([7; 16]);
@@ -144,9 +145,45 @@ async fn lost_answers_lose_and_double_nothing() {
             version: 0,
             id: ID,
             partitions: BTreeMap::from([(0, Assignment::default()), (1, Assignment::default())]),
+            guards: BTreeSet::new(),
         };
         assert_eq!(tree.write(&[topic]).await.unwrap(), [Ok(1)], "seed {seed}");
         assert_eq!(versions(&*store, 2).await, [Some((5, 5)), Some((0, 0))], "seed {seed}");
+    }
+}
+
+/// A guard that does not hold keeps its own change from being made, and no other; one that holds keeps none, whatever
+/// is lost.
+#[tokio::test]
+async fn a_topic_is_written_while_what_guards_it_is_as_it_was() {
+    for seed in 0..20 {
+        let (_tree, store, term) = cluster().await;
+        store.create("/brokers/topics/u", b"{}", CreateMode::Persistent).await.unwrap();
+        store.create("/ottla", b"", CreateMode::Persistent).await.unwrap();
+        for path in [path::OPERATOR, path::CORDONED] {
+            store.create(path, b"", CreateMode::Persistent).await.unwrap();
+        }
+        store.set(path::CORDONED, b"", None).await.unwrap();
+        let set = |topic: &str, version, guards: &[(i32, Option<i32>)]| Change::SetTopic {
+            topic: topic.into(),
+            version,
+            id: ID,
+            partitions: BTreeMap::from([(0, Assignment::default())]),
+            guards: guards
+                .iter()
+                .map(|(operator, cordoned)| Guard { operator: *operator, cordoned: *cordoned })
+                .collect(),
+        };
+        let faults = Faults { seed, lost_answers: 0.3, ..Faults::NONE };
+        let lossy: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&store), faults));
+        let tree = Tree::new(lossy, term);
+        for (version, stale) in [(0, (1, Some(1))), (1, (0, Some(0))), (2, (1, None))] {
+            let both = [set("t", 0, &[(0, Some(1)), stale]), set("u", version, &[])];
+            let made = tree.write(&both).await.unwrap();
+            assert_eq!(made, [Err(WriteError::NotHeld), Ok(version + 1)], "seed {seed}");
+        }
+        let both = [set("t", 0, &[(0, Some(1))]), set("u", 3, &[(0, None)])];
+        assert_eq!(tree.write(&both).await.unwrap(), [Ok(1), Ok(4)], "seed {seed}");
     }
 }
 

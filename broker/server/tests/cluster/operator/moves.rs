@@ -119,3 +119,45 @@ fn only_the_controller_moves_what_can_be_moved() {
     operator.reassign(&cluster, controller, ("t", &id, 0, &[3, 1]), 0).unwrap();
     await_that("it has moved", || operator.topic(&cluster, "t").partitions[0].replicas == [3, 1]);
 }
+
+/// Whoever is cordoned gets nothing that was not in the tree by then, and whoever is replaced moves nothing after the
+/// next one was heard, whenever that comes: the write and what it relies on are one.
+#[test]
+fn no_move_is_written_after_what_it_relies_on_has_changed() {
+    let cluster = Cluster::start(3, &[]);
+    create_on(&cluster, "t", &[&[1]], &[]);
+    let first = Operator::new(1);
+    first.cordon(&cluster, 9, false).unwrap();
+    let (id, at) = (first.topic(&cluster, "t").topic_id, cluster.controller());
+    let assigned = || {
+        let node = text(&cluster, &path::topic("t"));
+        let read = broker_zookeeper::node::topic::Topic::decode("t", node.as_bytes()).unwrap();
+        read.partitions[&0].clone()
+    };
+    for round in 1..12 {
+        let [before, after] = [round, round + u64::from(round % 2 == 0)].map(Operator::new);
+        let target: &[i32] = if assigned()[0] == 1 { &[3] } else { &[1] };
+        let other = target[0];
+        let request = ReassignPartitionsRequest {
+            fence: Some(before.fence()),
+            moves: vec![Move {
+                topic: "t".to_owned(),
+                topic_id: id.clone(),
+                partition: 0,
+                replicas: target.to_vec(),
+            }],
+            throttle_bytes_per_second: 0,
+        };
+        let mut client = before.client(&cluster, at);
+        let moving = std::thread::spawn(move || {
+            before.runtime.block_on(client.reassign_partitions(request)).map(drop)
+        });
+        // The same operator, or the next one.
+        after.cordon(&cluster, other, true).unwrap();
+        let (then, moved) = (assigned(), moving.join().unwrap());
+        assert_eq!(then.contains(&other), moved.is_ok(), "round {round}: {then:?} {moved:?}");
+        assert_eq!(assigned().contains(&other), moved.is_ok(), "round {round}: {moved:?}");
+        after.cordon(&cluster, other, false).unwrap();
+        await_that("it is done", || assigned().len() == 1);
+    }
+}

@@ -302,7 +302,17 @@ impl Life {
         let request = match self.below(8) {
             0..4 => {
                 let target = (self.below(5) > 0).then(|| self.some_brokers());
-                Request::Reassign(BTreeMap::from([(partition, target)]))
+                match target {
+                    Some(target) if target.len() == 2 => {
+                        // What is not written at once is not to be written later.
+                        let guard = self.world.tree.guard;
+                        let asked = BTreeMap::from([(partition, target)]);
+                        self.world.ask(Request::ReassignGuarded(asked, guard));
+                        self.world.tree.guard.operator += 1;
+                        return;
+                    }
+                    target => Request::Reassign(BTreeMap::from([(partition, target)])),
+                }
             }
             4 => Request::ElectLeaders { kind: ElectionKind::Preferred, partitions: None },
             5 => {

@@ -8,9 +8,12 @@ use broker_protocol::quantity::{BrokerId, LeaderEpoch};
 use broker_protocol::uuid::Uuid;
 
 use super::world::{World, ids, part, settings};
+use crate::controller::state::assignment::Assignment;
 use crate::controller::state::effect::{Change, Directive, Effect, Extent};
 use crate::controller::state::event::{Answer, Event, Outcome, WriteError};
-use crate::controller::state::request::{ElectionKind, IsrProposal, Reply, Request, TopicRef};
+use crate::controller::state::request::{
+    ElectionKind, Guard, IsrProposal, Reply, Request, TopicRef,
+};
 use crate::controller::state::{Balance, Settings, State};
 
 fn sends(effects: &[Effect]) -> Vec<(i32, Vec<Directive>)> {
@@ -233,6 +236,38 @@ fn a_reassignment_goes_by_way_of_the_isr() {
     let told = sends(&world.effects);
     let stops = |d: &Directive| matches!(d, Directive::Stop { delete: true, .. });
     assert!(told.iter().any(|(id, directives)| *id == 1 && directives.iter().any(stops)));
+}
+
+/// Whoever relies on what is not so any more moves nothing; without a guard, or by another, it moves.
+#[test]
+fn a_move_is_written_only_while_its_guard_holds() {
+    let mut world = World::new(3, 1);
+    world.create("t", &[&[1], &[1]], true);
+    world.topic_seen("t");
+    let (name, other) = (part("t", 0), part("t", 1));
+    world.tree.guard = Guard { operator: 7, cordoned: Some(2) };
+    let asked = |to| BTreeMap::from([(name.clone(), ids(to)), (other.clone(), ids(to))]);
+    let both =
+        |error| Reply::Reassign(BTreeMap::from([(name.clone(), error), (other.clone(), error)]));
+    for stale in [
+        Guard { operator: 6, cordoned: Some(2) },
+        Guard { operator: 7, cordoned: Some(1) },
+        Guard { operator: 7, cordoned: None },
+    ] {
+        let token = world.ask(Request::ReassignGuarded(asked(&[2]), stale));
+        assert_eq!(world.replies[&token], both(ErrorCode::OperationNotAttempted));
+        assert_eq!(world.tree.assignment(&name).unwrap(), &Assignment::settled(ids(&[1])));
+        assert_eq!((world.state_of(&name).0, world.state_of(&name).2), (1, vec![1]));
+    }
+    let holds = world.tree.guard;
+    let token = world.ask(Request::ReassignGuarded(asked(&[2]), holds));
+    assert_eq!(world.replies[&token], both(ErrorCode::None));
+    assert!(world.tree.assignment(&name).unwrap().is_moving());
+    // What is asked for already needs no write, and so no guard.
+    world.tree.guard.operator += 1;
+    let token = world.ask(Request::ReassignGuarded(asked(&[2]), holds));
+    assert_eq!(world.replies[&token], both(ErrorCode::None));
+    world.settle();
 }
 
 /// A move that is cancelled leaves no trace; one that is not there cannot be cancelled.

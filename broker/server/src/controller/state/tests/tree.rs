@@ -13,7 +13,7 @@ use crate::controller::state::event::{
     LiveBroker, ProducerIdsRead, Snapshot, StateRead, StateReading, TopicRead, WriteError,
 };
 use crate::controller::state::named;
-use crate::controller::state::request::IsrProposal;
+use crate::controller::state::request::{Guard, IsrProposal};
 
 /// A topic's nodes.
 #[derive(Debug, Clone)]
@@ -53,6 +53,8 @@ pub(super) struct Tree {
     pub(super) proposals: Vec<(BrokerId, TopicPartition, IsrProposal)>,
     /// Brokers with their epochs, as the controller has read them last.
     pub(super) known: BTreeMap<BrokerId, i64>,
+    /// The nodes that moves may rely on.
+    pub(super) guard: Guard,
     pub(super) zxid: i64,
     pub(super) ids: u8,
 }
@@ -178,7 +180,10 @@ impl Tree {
             Change::SetState { partition, version, state } => {
                 self.set_state(partition, *version, state)
             }
-            Change::SetTopic { topic, version, id, partitions } => {
+            Change::SetTopic { topic, version, id, partitions, guards } => {
+                if guards.iter().any(|guard| *guard != self.guard) {
+                    return Err(WriteError::NotHeld);
+                }
                 let node = self.topics.get_mut(topic).ok_or(WriteError::Missing)?;
                 if node.version != *version {
                     return Err(WriteError::Conflict);
