@@ -104,7 +104,7 @@ struct Edit {
     /// How long the operator is there before.
     before: Duration,
     quiet: Duration,
-    edit: fn(&Fake),
+    change: fn(&Fake),
     check: fn(&Stage, &End),
 }
 
@@ -115,7 +115,7 @@ impl Edit {
         let scenario = Scenario {
             world: || stage.resume(&self.start),
             operator: async |connection| stage.operate(connection).await,
-            user: async |fake: Fake| (self.edit)(&fake),
+            user: async |fake: Fake| (self.change)(&fake),
             before: self.before,
             quiet: self.quiet,
             ignored: IGNORED,
@@ -154,7 +154,7 @@ fn a_cluster_is_made_whenever_the_operator_dies() {
         start: nothing(),
         before: Duration::ZERO,
         quiet: QUIET,
-        edit: |fake| make(fake, &json!({}), 2),
+        change: |fake| make(fake, &json!({}), 2),
         check: |stage, end| {
             assert_eq!(starts(stage), [1, 1, 1]);
             assert_eq!(condition(&end.fake, "topics", "a", "Ready"), "True");
@@ -171,7 +171,7 @@ fn a_roll_ends_with_one_restart_of_each_whenever_the_operator_dies() {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
         quiet: QUIET,
-        edit: |fake| edit(fake, "config", json!({ "num.partitions": "4" })),
+        change: |fake| edit(fake, "config", json!({ "num.partitions": "4" })),
         check: |stage, _| {
             assert_eq!(starts(stage), [2, 2, 2]);
         },
@@ -186,7 +186,7 @@ fn brokers_that_come_get_their_share_whenever_the_operator_dies() {
         start: at_rest(&json!({}), 8),
         before: BEFORE,
         quiet: QUIET,
-        edit: |fake| edit(fake, "brokers", 4),
+        change: |fake| edit(fake, "brokers", 4),
         check: |stage, _| {
             assert_eq!(starts(stage), [1, 1, 1, 1]);
             assert_eq!(held(stage), BTreeMap::from([(0, 6), (1, 6), (2, 6), (3, 6)]));
@@ -202,7 +202,7 @@ fn brokers_that_go_leave_nothing_behind_whenever_the_operator_dies() {
         start: at_rest(&json!({ "brokers": 4 }), 8),
         before: BEFORE,
         quiet: QUIET,
-        edit: |fake| edit(fake, "brokers", 3),
+        change: |fake| edit(fake, "brokers", 3),
         check: |stage, end| {
             assert_eq!(starts(stage), [1, 1, 1, 1]);
             assert_eq!(held(stage), BTreeMap::from([(0, 8), (1, 8), (2, 8)]));
@@ -220,7 +220,7 @@ fn an_upgrade_ends_with_two_restarts_of_each_whenever_the_operator_dies() {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
         quiet: LONG,
-        edit: |fake| edit(fake, "version", "0.2.0"),
+        change: |fake| edit(fake, "version", "0.2.0"),
         check: |stage, end| {
             assert_eq!(starts(stage), [3, 3, 3]);
             let cluster = end.fake.get("clusters", "default", "orders").unwrap();
@@ -238,7 +238,7 @@ fn a_topic_is_deleted_once_whenever_the_operator_dies() {
         start: at_rest(&json!({}), 2),
         before: BEFORE,
         quiet: QUIET,
-        edit: |fake| drop(fake.delete("topics", "default", "a")),
+        change: |fake| drop(fake.delete("topics", "default", "a")),
         check: |stage, end| {
             assert!(end.fake.get("topics", "default", "a").is_none());
             assert!(stage.model().with(|state| state.tree.topics.is_empty()));

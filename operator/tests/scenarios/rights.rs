@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::stage::{self, Stage, pass};
+use super::support::brokers::tree::Topic;
 use super::support::fake::Fake;
 use super::support::fake::connection::Connection;
 use super::support::fake::exhaustive::{End, Scenario, on_threads};
@@ -29,7 +30,7 @@ fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
 }
 
 /// Everything that an operator does, as far as it needs rights of different kinds. Ends early where something is refused.
-async fn tour(fake: &Fake) {
+async fn tour(stage: &Stage, fake: &Fake) {
     let storage = |size: &str| {
         json!({
             "volumes": [{ "name": "data", "size": size, "class": "standard" }], "onDelete": "Delete",
@@ -48,11 +49,17 @@ async fn tour(fake: &Fake) {
     pass(60).await;
     edit(fake, "listeners", json!([inside]));
     pass(240).await;
-    // What is said again and again is one event, after a while.
-    edit(fake, "config", json!({ "num.partition": "4" }));
-    pass(900).await;
-    edit(fake, "config", json!({}));
-    pass(30).await;
+    // What is said again is one event with a count.
+    for _ in 0..2 {
+        stage.model().with(|state| {
+            let drift = |topic: &mut Topic| {
+                topic.settings.insert("min.insync.replicas".to_owned(), "1".to_owned());
+                "User:ann".clone_into(&mut topic.author);
+            };
+            state.change_topic("a", drift);
+        });
+        pass(30).await;
+    }
     fake.delete("topics", "default", "a");
     pass(30).await;
     fake.delete("clusters", "default", "orders");
@@ -88,7 +95,7 @@ fn go(rights: &Rights) -> End {
         operator: async |connection| operate(&stage, connection).await,
         user: async |fake: Fake| {
             tokio::select! {
-                () = tour(&fake) => {}
+                () = tour(&stage, &fake) => {}
                 () = refused(&fake) => {}
             }
         },

@@ -194,7 +194,7 @@ proptest! {
         };
         let (replicas, leaders) = carry_out(&mut layout, &members, pick);
         prop_assert_eq!(ends(&replicas), ends(&planned.replicas));
-        prop_assert_eq!(copies(&replicas), copies(&planned.replicas));
+        prop_assert!(copies(&replicas) <= copies(&planned.replicas));
         prop_assert_eq!(leaders.len(), planned.leaders.len());
         let once: BTreeSet<_> = leaders.iter().map(|one| (&one.topic, one.partition)).collect();
         prop_assert_eq!(once.len(), leaders.len(), "each leader changes once");

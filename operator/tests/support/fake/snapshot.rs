@@ -101,7 +101,9 @@ fn strip(value: &mut Value, names: &[&str]) {
         map.retain(|name, below| !names.contains(&name.as_str()) || below.is_object());
         map.values_mut().for_each(|below| strip(below, names));
     } else if let Some(list) = value.as_array_mut() {
-        list.iter_mut().for_each(|below| strip(below, names));
+        for below in list.iter_mut() {
+            strip(below, names);
+        }
     }
 }
 
