@@ -218,7 +218,7 @@ fn who_has_ended_is_looked_at_until_it_is_forgotten() {
     world.scale(3, &[]);
     world.look(usize::MAX);
     let delete = Step::Delete { broker: 3 };
-    assert_eq!(decide(&world.facts).steps, [delete.clone()]);
+    assert_eq!(decide(&world.facts).steps, std::slice::from_ref(&delete));
     world.look(usize::MAX);
     // It has no pod any more, and brokers count it still: it is noted, and there is nothing to be done.
     let decision = decide(&world.facts);
