@@ -77,10 +77,10 @@ pub(super) async fn reassign(
     let asked = time.seen(asked).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let Some(Reply::Reassign(begun)) = asked else { return Err(not_controller(context)) };
     if let Some((partition, code)) = begun.iter().find(|(_, code)| **code != ErrorCode::None) {
-        return Err(match code {
-            ErrorCode::OperationNotAttempted => replaced(store, operator).await,
-            code => refused(partition, *code),
-        });
+        if *code == ErrorCode::OperationNotAttempted {
+            return Err(replaced(store, operator).await);
+        }
+        return Err(refused(partition, *code));
     }
     info!(count, "moved for the operator");
     Ok(ReassignPartitionsResponse {})

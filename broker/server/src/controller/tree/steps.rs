@@ -47,17 +47,12 @@ impl Step {
                 path::parent_of(created) == path
             }
             (StoreError::NodeExists { path }, Op::Create { path: named, .. })
-            | (StoreError::NoNode { path }, Op::Set { path: named, .. })
-            | (StoreError::BadVersion { path, .. }, Op::Set { path: named, .. })
+            | (StoreError::NotEmpty { path }, Op::Delete { path: named, .. })
             | (
-                StoreError::NoNode { path }
-                | StoreError::BadVersion { path, .. }
-                | StoreError::NotEmpty { path },
-                Op::Delete { path: named, .. },
-            ) => path == named,
-            (
                 StoreError::NoNode { path } | StoreError::BadVersion { path, .. },
-                Op::Check { path: named, .. },
+                Op::Set { path: named, .. }
+                | Op::Delete { path: named, .. }
+                | Op::Check { path: named, .. },
             ) => path == named,
             _ => false,
         }
