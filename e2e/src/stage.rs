@@ -60,11 +60,11 @@ pub const STAGES: &[Stage] = &[
         "a real Kubernetes, built once, its faults, and the chart on it",
         kubernetes,
     ),
+    stage("operator", "clusters and topics on that Kubernetes, under load", operator),
     // The longest first: two of them run at a time.
     waits("cluster", "faults that lose nothing acknowledged", cluster),
     waits("zookeeper", "both stores and a ZooKeeper agree; a broker lives in one", zookeeper),
     waits("clients", "real clients, and the matrix of what they did", clients),
-    waits("operator", "clusters and topics on that Kubernetes, under load", operator),
     waits("knocks", "kill -9 under load, bad frames", knocks),
     waits("kafka-disk", "Kafka reads our disk and we read Kafka's", kafka_disk),
     waits("metrics", "known dashboards get answers from Prometheus", metrics),

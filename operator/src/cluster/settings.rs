@@ -78,12 +78,18 @@ pub fn file(common: &Common<'_>, users: &BTreeMap<String, String>) -> String {
     set("log.dirs", common.log_dirs.join(","));
     if let Some(connect) = common.zookeeper_connect {
         set("zookeeper.connect", connect.to_owned());
+        let patience = users.get(ZOOKEEPER_PATIENCE.0).map_or(ZOOKEEPER_PATIENCE.1, String::as_str);
+        set(ZOOKEEPER_PATIENCE.0, patience.to_owned());
     }
     if let Some(version) = common.protocol_version {
         set("inter.broker.protocol.version", version.to_owned());
     }
     render(all.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
+
+/// How long a broker waits at its start for an ensemble that may be starting, too, unless a user says otherwise: whoever
+/// gives up is started again after a while that doubles.
+const ZOOKEEPER_PATIENCE: (&str, &str) = ("zookeeper.connection.timeout.ms", "600000");
 
 /// The listener that brokers copy from each other by.
 const REPLICATION: &str = "REPLICATION";
@@ -216,6 +222,7 @@ mod tests {
         };
         let broker = read(2, &BTreeMap::new()).unwrap();
         assert_eq!((broker.id(), broker.num_partitions), (2, 3));
+        assert_eq!(broker.zookeeper_connection_timeout_ms, Some(600_000));
         let dirs: Vec<_> = broker.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
         assert_eq!(dirs, log_dirs);
         let advertised: Vec<_> =
