@@ -25,6 +25,7 @@ pub mod chart;
 pub mod clients;
 pub mod cluster;
 pub mod deadline;
+pub mod deeds;
 pub mod image;
 pub mod java;
 pub mod kafka;

@@ -14,18 +14,15 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use e2e::chart::render::NAMESPACE;
-use e2e::deadline::Stopwatch;
+use e2e::deeds::{self, Deed};
 use e2e::kubernetes::Kubernetes;
 use e2e::tools::kubernetes::monitoring;
 
 /// Another namespace that value sets name.
 const MORE: &str = "ottla-ci-more";
 
-/// A look at the chart, and what it sees.
-type Look = (&'static str, fn(&Kubernetes) -> Result<()>);
-
 /// In their order: the first makes the definitions.
-const LOOKS: [Look; 8] = [
+const LOOKS: [Deed<Kubernetes>; 8] = [
     ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
     ("every rule of a definition is said when it is broken", rules::are_said_when_broken),
     ("fields that no definition has are named", rules::name_unknown_fields),
@@ -51,10 +48,6 @@ fn a_real_api_server_takes_the_chart() -> Result<()> {
         let text = fs::read_to_string(&definition).context("read a definition")?;
         cluster.apply(&text)?;
     }
-    for (what, look) in LOOKS {
-        let time = Stopwatch::start();
-        look(&cluster).context(what)?;
-        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
-    }
+    deeds::play(&cluster, &LOOKS, |_| Ok(()))?;
     cluster.end()
 }

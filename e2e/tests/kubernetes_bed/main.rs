@@ -9,18 +9,16 @@ mod set;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use e2e::deadline::{Deadline, Stopwatch};
+use e2e::deadline::Deadline;
+use e2e::deeds::{self, Deed};
 use e2e::kubernetes::{Component, Kubernetes, leftover};
 use e2e::logs;
 use e2e::process::Process;
 
 use left::Machine;
 
-/// A look at the cluster, and what it sees.
-type Look = (&'static str, fn(&Kubernetes) -> Result<()>);
-
 /// In their order; each leaves the cluster as it was.
-const LOOKS: [Look; 14] = [
+const LOOKS: [Deed<Kubernetes>; 14] = [
     ("nodes are in zones of their own", nodes_are_in_zones_of_their_own),
     ("a set of three pods is ready", set::create),
     ("volumes outlive pods", set::volumes_outlive_pods),
@@ -43,11 +41,7 @@ fn a_cluster_of_three_nodes_does_what_tests_count_on() -> Result<()> {
     let before = Machine::look()?;
     let cluster = Kubernetes::start("bed", 3)?;
     let id = left::id(&cluster.kubeconfig())?;
-    for (what, look) in LOOKS {
-        let time = Stopwatch::start();
-        look(&cluster).context(what)?;
-        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
-    }
+    deeds::play(&cluster, &LOOKS, |_| Ok(()))?;
     for component in [Component::ControllerManager, Component::Scheduler, Component::Dns] {
         ensure!(cluster.ends(component)? == 0, "{component} ended by itself");
     }

@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use e2e::deadline::Stopwatch;
+use anyhow::{Result, ensure};
+use e2e::deeds::{self, Deed};
 use e2e::kubernetes::ottla::load::Load;
 use e2e::kubernetes::ottla::observe::Pod;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
@@ -49,10 +49,7 @@ struct Scene {
     gibibytes: Cell<u8>,
 }
 
-/// A part of the test, and what it shows.
-type Deed = (&'static str, fn(&Scene) -> Result<()>);
-
-const DEEDS: [Deed; 17] = [
+const DEEDS: [Deed<Scene>; 17] = [
     ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
     ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
     ("every panel has data", rolls::every_panel_has_data),
@@ -90,13 +87,7 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     scene.settled()?;
     let order = "--bootstrap orders:9092 --topic events:6 --topic single:3 --rate 100";
     let load = Load::start(&scene.ottla, NAMESPACE, "load", order)?;
-    for (what, deed) in DEEDS {
-        println!("== {what}");
-        let time = Stopwatch::start();
-        deed(&scene).context(what)?;
-        load.part(what)?;
-        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
-    }
+    deeds::play(&scene, &DEEDS, |what| load.part(what).map(drop))?;
     load.finish()?;
     scene.ottla.end()
 }

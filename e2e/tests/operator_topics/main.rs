@@ -10,7 +10,7 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use e2e::deadline::Stopwatch;
+use e2e::deeds::{self, Deed};
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
 use e2e::kubernetes::relay::Relay;
 
@@ -23,10 +23,7 @@ struct Scene {
     operator: Operator,
 }
 
-/// A part of the test, and what it shows.
-type Deed = (&'static str, fn(&Scene) -> Result<()>);
-
-const DEEDS: [Deed; 14] = [
+const DEEDS: [Deed<Scene>; 14] = [
     ("a topic grows", lives::a_topic_grows),
     ("replicas of a topic are more and fewer", lives::replicas_are_more_and_fewer),
     ("settings are kept, and a drift is put back", lives::settings_are_kept),
@@ -51,12 +48,7 @@ fn topics_are_what_their_objects_say_from_the_first_record_to_the_last() -> Resu
     let ottla = Ottla::start("topics", 3, std::slice::from_ref(&this), load)?;
     let operator = start::from_nothing_to_a_record(&ottla, &this)?;
     let scene = Scene { ottla, operator };
-    for (what, deed) in DEEDS {
-        println!("== {what}");
-        let time = Stopwatch::start();
-        deed(&scene).context(what)?;
-        println!("{:5.1} s  {what}", time.elapsed().as_secs_f64());
-    }
+    deeds::play(&scene, &DEEDS, |_| Ok(()))?;
     scene.ottla.end()
 }
 
