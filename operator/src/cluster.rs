@@ -101,7 +101,15 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     if decision.course == Course::Goes && !facts.object.is_emptied {
         // What may move depends on who is to be restarted, and the other way round.
         let may_move = decide::may_move(&decision);
-        facts.upkeep = Some(observe::upkeep(context, &cluster, &facts, may_move).await?);
+        match observe::upkeep(context, &cluster, &facts, may_move).await {
+            Ok(upkeep) => facts.upkeep = Some(upkeep),
+            Err(error) => {
+                let (facts, decision) = (&facts, &decision);
+                let mut act = Act { context, pass, facts, decision, cluster, has_written: false };
+                act.trouble(&error).await?;
+                return Err(error);
+            }
+        }
         decision = decided(&facts, &cluster)?;
     }
     let mut act =

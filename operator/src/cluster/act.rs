@@ -12,6 +12,7 @@ use super::dynamic::Difference;
 use super::facts::Facts;
 use super::owned::Cache;
 use super::roll::{self, Next, Said};
+use super::seen;
 use super::status;
 use super::wanted::Wanted;
 use crate::admin::Verdict;
@@ -163,8 +164,8 @@ impl Act<'_> {
             Err(error @ BrokerError::Fenced { .. }) => {
                 Err(trouble::of("restart brokers of", &named(&*self.cluster), error))
             }
-            // Nobody serves: nothing can fall, and who is corrected is to start.
-            Err(_) if self.decision.seen.iter().all(|one| !one.serves()) => {
+            // Nothing can fall, and who is corrected is to start.
+            Err(_) if seen::nobody_is_up(&self.decision.seen) => {
                 Ok(Verdict::Granted { still_led: Some(0) })
             }
             Err(_) => Ok(Verdict::Refused {

@@ -27,7 +27,7 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     let object = object(cluster);
     let live = context.live(&object.names);
     // An end depends on nobody's answer.
-    let is_ending = object.is_deleted && !object.spec.deletion_protection;
+    let is_ending = cluster.is_going();
     let brokers = context.pool.brokers(cluster);
     let heard = if is_ending { BTreeMap::new() } else { heard(&brokers, &live).await };
     let said = said(context, &object.names, &brokers, &heard).await;

@@ -68,6 +68,12 @@ impl Seen {
     }
 }
 
+/// Whether no broker's pod is ready, as Kubernetes sees it: whoever does not answer the operator may serve clients all
+/// the same.
+pub fn nobody_is_up(all: &[Seen]) -> bool {
+    !all.iter().any(|one| one.pod.as_ref().is_some_and(|pod| pod.is_ready))
+}
+
 /// Says what is seen of the brokers `ids`.
 pub fn all(facts: &Facts, ids: &[i32]) -> Vec<Seen> {
     ids.iter().map(|id| seen(facts, *id)).collect()

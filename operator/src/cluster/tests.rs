@@ -13,6 +13,7 @@ use super::decide::{Course, Decision, Doomed, Step, decide};
 use super::facts::{Facts, Heard, Live, Object, Said};
 use super::names::Names;
 use super::roll::{self, Next};
+use super::seen::nobody_is_up;
 use super::validate::Images;
 use super::wanted::Wanted;
 use super::{kept, status};
@@ -303,4 +304,18 @@ fn services_that_nobody_asks_for_any_more_go() {
         })
         .collect();
     assert_eq!(gone, ["orders-out", "orders-out-0", "orders-out-1", "orders-out-2"]);
+}
+
+/// Brokers that do not answer the operator may serve clients: only Kubernetes can tell that none does.
+#[test]
+fn silence_alone_is_no_leave_to_restart() {
+    let mut facts = whole(&json!({}));
+    facts.heard.clear();
+    facts.said = Err("no broker answers".to_owned());
+    let silent = decide(&facts).unwrap().seen;
+    assert!(silent.iter().all(|one| !one.serves()) && !nobody_is_up(&silent));
+    for pod in facts.live.pods.values_mut() {
+        Arc::make_mut(pod).status = None;
+    }
+    assert!(nobody_is_up(&decide(&facts).unwrap().seen));
 }

@@ -124,6 +124,13 @@ pub struct ClusterSpec {
     pub deletion_protection: bool,
 }
 
+impl Cluster {
+    /// Whether it is deleted, and may be: one that is protected stays as it is, with all that is part of it.
+    pub fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() && !self.spec.deletion_protection
+    }
+}
+
 /// The disks of each broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("self.volumes.size() == oldSelf.volumes.size()")

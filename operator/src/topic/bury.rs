@@ -42,38 +42,45 @@ pub(super) async fn bury(
 /// Has the topics deleted whose tombstones a cluster has, and takes those away.
 ///
 /// # Errors
-/// As a broker, or the API server, answers: the rest is left for the next time.
+/// As a broker, or the API server, answers: those that could not be deleted are left for the next time.
 pub(super) async fn serve(
     context: &Context,
     view: &View,
     cluster: &Cluster,
     brokers: &Brokers,
 ) -> Result<(), Error> {
-    let is_going = cluster.metadata.deletion_timestamp.is_some();
-    if tombstones(cluster).is_empty() || cluster.spec.paused || is_going {
+    if tombstones(cluster).is_empty() || cluster.spec.paused || cluster.is_going() {
         return Ok(());
     }
     let _turn = view.burying.lock().await;
     let key = super::context::cluster_key(cluster);
     let Some(object) = read(context, &key).await? else { return Ok(()) };
     let pass = pass(context, &object);
-    let all = tombstones(&object);
-    for tombstone in &all {
-        let (fence, Tombstone { topic_name, topic_id }) = (context.fence(), tombstone);
+    let (mut served, mut left, mut failed) = (Vec::new(), Vec::new(), None);
+    for tombstone in tombstones(&object) {
+        let (fence, Tombstone { topic_name, topic_id }) = (context.fence(), &tombstone);
         let deleted = brokers.any(|mut broker| {
             let fence = fence.clone();
             async move { broker.delete_topic(fence, topic_name, topic_id).await }
         });
-        deleted.await.map_err(|error| trouble::of("delete topics of", &named(&object), error))?;
+        match deleted.await {
+            Ok(_) => served.push(tombstone),
+            Err(error) => {
+                left.push(tombstone);
+                failed = Some(trouble::of("delete topics of", &named(&object), error));
+            }
+        }
     }
-    write(&pass, &object, &[]).await?;
-    for Tombstone { topic_name, topic_id } in all {
+    if !served.is_empty() {
+        write(&pass, &object, &left).await?;
+    }
+    for Tombstone { topic_name, topic_id } in served {
         let note = format!(
             "topic {topic_name}, whose id is {topic_id}, is deleted: its object went while no broker answered"
         );
         pass.tell(Tale { reason: Reason::TopicDeleted, action: "Reconcile", note }).await;
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// A look at the cluster's object, by this controller.

@@ -97,7 +97,7 @@ fn print(cluster: &Cluster) -> Print {
     Print {
         uid: cluster.metadata.uid.clone(),
         generation: cluster.metadata.generation,
-        is_going: cluster.metadata.deletion_timestamp.is_some(),
+        is_going: cluster.is_going(),
         readiness: ready.map(|one| one.status.clone()).unwrap_or_default(),
         brokers: status.brokers,
         tombstones: status.tombstones.len(),

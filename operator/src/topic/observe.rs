@@ -132,9 +132,8 @@ async fn cluster(
     topic: &Topic,
 ) -> Result<Option<Result<Cluster, String>>, Error> {
     let key = cluster_of(topic);
-    let is_going = |cluster: &Cluster| cluster.metadata.deletion_timestamp.is_some();
     match context.cluster(&key) {
-        Some(Ok(cluster)) if is_going(&cluster) => Ok(None),
+        Some(Ok(cluster)) if cluster.is_going() => Ok(None),
         Some(found) => Ok(Some(found)),
         None if topic.metadata.deletion_timestamp.is_none() => Ok(None),
         None => {
@@ -143,7 +142,7 @@ async fn cluster(
             let what = || format!("Cluster {}/{}", key.0, key.1);
             let found = api.get_opt(&key.1).await;
             let found = found.map_err(|error| Error::of_api("read", what(), error))?;
-            Ok(found.filter(|cluster| !is_going(cluster)).map(Ok))
+            Ok(found.filter(|cluster| !cluster.is_going()).map(Ok))
         }
     }
 }

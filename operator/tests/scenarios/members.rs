@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker_admin::v1::Accept;
 use serde_json::{Value, json};
 
 use super::stage::{self, Stage, pass};
+use super::support::brokers::permit::Permit;
 use super::support::fake::Fake;
 use super::support::fake::exhaustive::{End, Scenario};
 
@@ -117,4 +119,35 @@ fn brokers_at_ports_of_their_nodes_come_up() {
     assert_eq!(told.len(), 3);
     let starts: Vec<u32> = stage.model().starts().into_iter().map(|(_, count)| count).collect();
     assert_eq!(starts, [1, 1, 1], "nobody is told something else later");
+}
+
+/// Leave of a broker that never comes back, because it is taken away, is in nobody's way.
+#[test]
+fn a_broker_that_is_taken_away_leaves_no_permit() {
+    let stage = stage();
+    let user = async |fake: Fake| {
+        pass(60).await;
+        stage.model().with(|state| {
+            state.permit = Some(Permit {
+                broker: 2,
+                epoch: state.epoch(2),
+                roll: "that was given up".to_owned(),
+                accept: Accept::Unspecified,
+                since: state.now,
+                until: state.now + Duration::from_hours(1),
+                partitions: [("a".to_owned(), 0)].into(),
+                drains: false,
+            });
+        });
+        fake.edit("topics", "default", "a", "/spec/replicas", 2).unwrap();
+        pass(60).await;
+        spec(&fake, "brokers", 2);
+        pass(300).await;
+        spec(&fake, "restarts", json!({ "token": "again" }));
+        pass(120).await;
+    };
+    let end = play(&stage, world, user);
+    assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-1"]);
+    let starts: Vec<_> = stage.model().starts().into_iter().take(2).collect();
+    assert_eq!(starts, [(0, 2), (1, 2)], "{}", status(&end.fake));
 }

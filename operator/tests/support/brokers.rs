@@ -17,7 +17,7 @@ mod describe;
 mod dial;
 mod files;
 mod moves;
-mod permit;
+pub(crate) mod permit;
 mod pods;
 mod port;
 pub(crate) mod process;

@@ -103,6 +103,56 @@ async fn objects_go_with_their_cluster_and_their_namespace() {
     .await;
 }
 
+/// A cluster that is protected does not go when it is deleted, and its topics have all that they had.
+#[tokio::test(start_paused = true)]
+async fn a_protected_cluster_keeps_its_topics() {
+    Bed::run(1, async |bed| {
+        bed.fake.edit("clusters", "default", "main", "/spec/deletionProtection", true).unwrap();
+        bed.fake
+            .edit(
+                "clusters",
+                "default",
+                "main",
+                "/metadata/finalizers",
+                json!(["ottla.dev/cluster"]),
+            )
+            .unwrap();
+        bed.topic("t", json!({ "replicas": 1 })).await;
+        bed.fake.delete("clusters", "default", "main");
+        bed.rest().await;
+        bed.set("t", "partitions", 6).await;
+        bed.assert_ready("t");
+        bed.delete("t").await;
+        assert_eq!((bed.replicas("t"), objects(bed)), (None, 0));
+    })
+    .await;
+}
+
+/// A topic that brokers do not delete now is in nobody else's way.
+#[tokio::test(start_paused = true)]
+async fn tombstones_are_served_each_by_itself() {
+    Bed::run(1, async |bed| {
+        for name in ["a", "b", "c"] {
+            bed.topic(name, json!({ "replicas": 1 })).await;
+        }
+        bed.end().await;
+        for name in ["a", "b", "c"] {
+            bed.delete(name).await;
+        }
+        bed.state(|state| state.refused_deletions.insert("b".to_owned()));
+        bed.begin();
+        bed.rest().await;
+        let left: Vec<_> = tombstones(bed).iter().map(|one| one["topicName"].clone()).collect();
+        assert_eq!(left, ["b"]);
+        assert!(bed.replicas("a").is_none() && bed.replicas("c").is_none());
+        assert_eq!(bed.events("TopicDeleted").len(), 2);
+        bed.state(|state| state.refused_deletions.clear());
+        bed.rest().await;
+        assert_eq!((bed.replicas("b"), tombstones(bed).len()), (None, 0));
+    })
+    .await;
+}
+
 /// Of a cluster that is gone nothing is waited for.
 #[tokio::test(start_paused = true)]
 async fn an_object_outlives_its_cluster_and_goes() {

@@ -69,6 +69,12 @@ impl Act<'_> {
             }
             Step::Forget { broker } => {
                 let id = *broker;
+                // Leave that it had for a restart it never came back from would be in the way of all others.
+                let released = self.brokers.controller(|mut broker| {
+                    let fence = self.fence.clone();
+                    async move { broker.release(fence, id).await }
+                });
+                self.done("take leave back from", &format!("broker {id}"), released.await)?;
                 let asked = self.brokers.any(|mut broker| {
                     let fence = self.fence.clone();
                     async move { broker.forget_broker(fence, id).await }

@@ -406,10 +406,7 @@ impl Admin for Port {
     ) -> Answer<DeleteTopicResponse> {
         let asked = request.into_inner();
         let fence = asked.fence.clone();
-        let act = |state: &mut State| {
-            state.delete(&asked);
-            Ok(DeleteTopicResponse {})
-        };
+        let act = |state: &mut State| state.delete(&asked).map(|()| DeleteTopicResponse {});
         self.change("DeleteTopic", fence, act).await
     }
 

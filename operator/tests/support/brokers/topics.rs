@@ -110,12 +110,16 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn delete(&mut self, asked: &DeleteTopicRequest) {
+    pub(crate) fn delete(&mut self, asked: &DeleteTopicRequest) -> Result<(), Status> {
+        if self.refused_deletions.contains(&asked.name) {
+            return Err(Status::failed_precondition("delete.topic.enable is false"));
+        }
         let now = self.now;
         let is_there = self.topic(&asked.name, &asked.topic_id);
         if is_there.is_ok_and(|topic| topic.deleting.is_none()) {
             self.change_topic(&asked.name, |topic| topic.deleting = Some(now));
         }
+        Ok(())
     }
 
     pub(crate) fn check(&self, asked: &CheckTopicRequest) -> CheckTopicResponse {
