@@ -64,7 +64,7 @@ pub(super) async fn serve(
             async move { broker.delete_topic(fence, topic_name, topic_id).await }
         });
         match deleted.await {
-            Ok(_) => served.push(tombstone),
+            Ok(()) => served.push(tombstone),
             Err(error) => {
                 left.push(tombstone);
                 failed = Some(trouble::of("delete topics of", &named(&object), error));
