@@ -1,11 +1,13 @@
 //! Ottla in a Kubernetes: its images, its operator, and what a test asks of both.
 //!
 //! Reading path: [`builds`] (two releases of the binaries), [`install`] (what is put into the cluster), [`observe`]
-//! (pods, conditions, metrics, memory), [`load`] (a load in a pod), [`monitoring`] (what a Prometheus finds), [`telling`] (what is left of a test that failed).
+//! (pods, conditions, metrics, memory), [`history`] (all pods that there were), [`load`] (a load in a pod),
+//! [`monitoring`] (what a Prometheus finds), [`telling`] (what is left of a test that failed).
 //!
 //! Every wait prints what the object says when that changes, so that a run can be followed, and its error has it.
 
 pub mod builds;
+pub mod history;
 mod install;
 pub mod load;
 mod monitoring;

@@ -33,7 +33,7 @@ pub const NEEDED: [Needed; 11] = [
 ];
 
 /// What the nodes of a Kubernetes are made of, and what its images are made from.
-pub const KUBERNETES: [Needed; 17] = [
+pub const KUBERNETES: [Needed; 18] = [
     Needed { command: "containerd", probe: &["--version"], package: "containerd" },
     Needed { command: "runc", probe: &["--version"], package: "runc" },
     Needed { command: "/usr/lib/cni/bridge", probe: &[], package: "containernetworking-plugins" },
@@ -49,6 +49,8 @@ pub const KUBERNETES: [Needed; 17] = [
     Needed { command: "kcat", probe: &["-V"], package: "kcat=1.7.1-2" },
     Needed { command: "busybox", probe: &["true"], package: "busybox-static" },
     Needed { command: "strip", probe: &["--version"], package: "binutils" },
+    // What the chart says is scraped, and what its dashboards ask.
+    Needed { command: "prometheus", probe: &["--version"], package: "prometheus" },
     // The image of ZooKeeper.
     Needed { command: "jlink", probe: &["--version"], package: "openjdk-17-jdk-headless" },
     Needed { command: "mvn", probe: &["-version"], package: "maven" },

@@ -1,9 +1,13 @@
 //! What others do to brokers: all of it is healed without a hand.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use e2e::kubernetes::ottla::observe::Pod;
+use e2e::scrape;
 
+use super::rolls::PLAIN;
 use super::{NAMESPACE, SECONDS, Scene};
 
 pub(crate) fn a_deleted_pod(scene: &Scene) -> Result<()> {
@@ -77,7 +81,8 @@ pub(crate) fn a_lost_volume(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// One that hangs for longer than its Lease does nothing when it goes on.
+/// One that hangs in the middle of a roll, for longer than its Lease, writes nothing when it goes on: another has done
+/// what was to be done, and something else after it.
 pub(crate) fn a_stale_operator_changes_nothing(scene: &Scene) -> Result<()> {
     let this = e2e::kubernetes::ottla::builds::this()?;
     scene.ottla.install(&this, 2)?;
@@ -85,29 +90,51 @@ pub(crate) fn a_stale_operator_changes_nothing(scene: &Scene) -> Result<()> {
         let pods = scene.ottla.pods(&scene.operator.namespace, &scene.operator.labels)?;
         Ok((pods.iter().filter(|pod| pod.ready).count() == 2).then_some(()))
     })?;
-    let before = scene.ottla.leader(&scene.operator)?;
-    let process = process_of(&before.uid)?;
+    let before = scene.brokers()?;
+    scene.spec(&format!("{PLAIN}\nconfig: {{ num.partitions: \"7\" }}"))?;
+    scene.begun(&before, 1)?;
+    let stale = scene.ottla.leader(&scene.operator)?;
+    let process = process_of(&stale.uid)?;
     signal(process, "-STOP")?;
-    let next = scene.ottla.kubernetes.wait("another to lead", 60, || {
-        let holder = scene.kubectl(&[
-            "get",
-            "lease",
-            "-n",
-            &scene.operator.namespace,
-            "ottla-operator",
-            "-o",
-            "jsonpath={.spec.holderIdentity}",
-        ])?;
-        Ok((!holder.starts_with(&before.name)).then_some(holder))
-    });
-    let brokers = scene.brokers()?;
+    let changed = changed_by_another(scene, &stale, &before);
+    let there = changed.and_then(|()| generations(scene));
     signal(process, "-CONT")?;
-    let next = next?;
+    let there = there?;
+    scene.ottla.kubernetes.wait("the stale operator to know it", 60, || {
+        let page = scene.ottla.page(&stale, 8080, "/metrics")?;
+        Ok((scrape::value(&page, "ottla_operator_leader", &[])? < 0.5).then_some(()))
+    })?;
+    let brokers = scene.brokers()?;
     scene.settled()?;
     scene.are_the_same_as(&brokers)?;
-    let leader = scene.ottla.leader(&scene.operator)?;
-    ensure!(next.starts_with(&leader.name), "{next} leads, and {} says that it does", leader.name);
+    let now = generations(scene)?;
+    ensure!(now == there, "the stale operator has written: {there:#?}, then {now:#?}");
+    ensure!(scene.ottla.leader(&scene.operator)?.uid != stale.uid, "the stale operator leads");
     scene.ottla.install(&this, 1).map(drop)
+}
+
+/// Has another operator end the roll, and set a dynamic setting.
+fn changed_by_another(scene: &Scene, stale: &Pod, before: &BTreeMap<String, Pod>) -> Result<()> {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let lease = ["get", "lease", "-n", &scene.operator.namespace, "ottla-operator", "-o", path];
+    scene.ottla.kubernetes.wait("another to lead", 60, || {
+        Ok((!scene.kubectl(&lease)?.starts_with(&stale.name)).then_some(()))
+    })?;
+    scene.settled_after_a_roll(before, &[])?;
+    scene.spec(&format!(
+        "{PLAIN}\nconfig: {{ num.partitions: \"7\", log.cleaner.threads: \"2\" }}"
+    ))?;
+    scene.settled()
+}
+
+/// What tells whether objects of the cluster were written: their spec, or who they are.
+fn generations(scene: &Scene) -> Result<BTreeMap<String, String>> {
+    let kinds = "clusters.ottla.dev,topics.ottla.dev,statefulsets,services,pdb,networkpolicies,configmaps,pods";
+    let path = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid}/{.metadata.generation}/\
+                {.metadata.annotations}{.data}{\"\\n\"}{end}";
+    let all = scene.kubectl(&["get", kinds, "-n", NAMESPACE, "-o", path])?;
+    let lines = all.lines().filter_map(|line| line.split_once(' '));
+    Ok(lines.map(|(name, is)| (name.to_owned(), is.to_owned())).collect())
 }
 
 /// The operator's process in a pod, as this machine numbers it.

@@ -3,14 +3,14 @@
 use anyhow::{Result, ensure};
 use e2e::kubernetes::ottla::builds;
 
-use super::rolls::{PLAIN, begun};
+use super::rolls::PLAIN;
 use super::{CLUSTER, NAMESPACE, OBJECT, SECONDS, Scene};
 
 pub(crate) fn an_upgrade_and_a_downgrade(scene: &Scene) -> Result<()> {
     for version in [builds::NEXT, builds::THIS] {
         let before = scene.brokers()?;
         scene.spec(&format!("version: {version}"))?;
-        scene.settled_with_others_than(&before)?;
+        scene.settled_after_a_roll(&before, &[])?;
         let object = scene.ottla.kubernetes.get(&[OBJECT, "-n", NAMESPACE])?;
         ensure!(object["status"]["version"] == version, "{}", object["status"]);
         let image = format!("{}:{version}", builds::IMAGE);
@@ -33,22 +33,35 @@ fn one_is_stuck(scene: &Scene, words: &str) -> Result<()> {
 pub(crate) fn an_image_that_is_not_there(scene: &Scene) -> Result<()> {
     let before = scene.brokers()?;
     scene.spec("image: localhost/ottla:missing")?;
-    begun(scene, &before)?;
+    let begun = scene.begun(&before, 1)?;
     one_is_stuck(scene, "Image")?;
     // It is mended without a hand on the pod.
     scene.spec(PLAIN)?;
     scene.settled()?;
-    let now = scene.brokers()?;
-    let same = now.values().filter(|pod| before.values().any(|old| old.uid == pod.uid)).count();
-    ensure!(same == 2, "others than the one that was stuck were restarted: {before:?}, {now:?}");
+    for (name, count) in scene.restarts_since(&before)? {
+        let expected = if begun.contains(&name) { 2 } else { 0 };
+        ensure!(count == expected, "{name} was restarted {count} times, not {expected}");
+    }
     Ok(())
 }
 
 pub(crate) fn resources_that_no_node_has(scene: &Scene) -> Result<()> {
     let before = scene.brokers()?;
     scene.spec(&format!("{PLAIN}\nresources: {{ requests: {{ cpu: 900 }} }}"))?;
-    begun(scene, &before)?;
+    let begun = scene.begun(&before, 1)?;
     one_is_stuck(scene, "nsufficient cpu")?;
     scene.spec(&format!("{PLAIN}\nresources: {{ requests: {{ cpu: 10m }} }}"))?;
-    scene.settled_with_others_than(&before)
+    let twice: Vec<_> = begun.iter().map(|name| (name.as_str(), 2)).collect();
+    scene.settled_after_a_roll(&before, &twice)
+}
+
+/// Less memory than a process needs to begin: the kernel ends it each time.
+pub(crate) fn a_broker_that_ends_again_and_again(scene: &Scene) -> Result<()> {
+    let before = scene.brokers()?;
+    scene.spec(&format!("{PLAIN}\nresources: {{ limits: {{ memory: 8Mi }} }}"))?;
+    let begun = scene.begun(&before, 1)?;
+    one_is_stuck(scene, "CrashLoopBackOff")?;
+    scene.spec(&format!("{PLAIN}\nresources: {{ limits: {{ memory: 1Gi }} }}"))?;
+    let twice: Vec<_> = begun.iter().map(|name| (name.as_str(), 2)).collect();
+    scene.settled_after_a_roll(&before, &twice)
 }

@@ -8,12 +8,13 @@ mod faults;
 mod images;
 mod rolls;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use e2e::deeds::{self, Deed};
+use e2e::kubernetes::ottla::history::History;
 use e2e::kubernetes::ottla::load::Load;
 use e2e::kubernetes::ottla::observe::Pod;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
@@ -47,9 +48,11 @@ struct Scene {
     operator: Operator,
     /// The size of volumes in the next spec: it never shrinks.
     gibibytes: Cell<u8>,
+    /// Of the brokers' pods.
+    history: RefCell<History>,
 }
 
-const DEEDS: [Deed<Scene>; 17] = [
+const DEEDS: [Deed<Scene>; 18] = [
     ("a dynamic setting restarts nobody", rolls::a_dynamic_setting_restarts_nobody),
     ("a static setting restarts each once", rolls::a_static_setting_restarts_each_once),
     ("every panel has data", rolls::every_panel_has_data),
@@ -59,6 +62,7 @@ const DEEDS: [Deed<Scene>; 17] = [
     ("an upgrade and a downgrade", images::an_upgrade_and_a_downgrade),
     ("an image that is not there, in mid-roll", images::an_image_that_is_not_there),
     ("resources that no node has", images::resources_that_no_node_has),
+    ("a broker that ends again and again, in mid-roll", images::a_broker_that_ends_again_and_again),
     ("what brokers do not know is refused", rolls::what_brokers_do_not_know_is_refused),
     ("volumes grow in place", rolls::volumes_grow_in_place),
     ("a deleted pod", faults::a_deleted_pod),
@@ -78,7 +82,8 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     let ottla = Ottla::start("rolls", 3, &[this.clone(), next], load)?;
     let operator = ottla.install(&this, 1)?;
     ottla.namespace(NAMESPACE)?;
-    let scene = Scene { ottla, operator, gibibytes: Cell::new(1) };
+    let history = RefCell::new(ottla.history(NAMESPACE, CLUSTER)?);
+    let scene = Scene { ottla, operator, gibibytes: Cell::new(1), history };
     scene.spec("version: VERSION")?;
     scene.ottla.kubernetes.apply(TOPICS)?;
     for topic in ["topic/events", "topic/single"] {
@@ -89,6 +94,7 @@ fn what_is_acknowledged_stays_whatever_happens_to_brokers() -> Result<()> {
     let load = Load::start(&scene.ottla, NAMESPACE, "load", order)?;
     deeds::play(&scene, &DEEDS, |what| load.part(what).map(drop))?;
     load.finish()?;
+    drop(scene.history);
     scene.ottla.end()
 }
 
@@ -122,8 +128,13 @@ impl Scene {
         Ok(pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect())
     }
 
-    /// Waits until the cluster is settled and every broker's pod is another one; none of them was ever started twice.
-    fn settled_with_others_than(&self, before: &BTreeMap<String, Pod>) -> Result<()> {
+    /// Waits until the cluster is settled and every broker's pod is another one. Each was restarted once; `more` has
+    /// how often others may have been at most.
+    fn settled_after_a_roll(
+        &self,
+        before: &BTreeMap<String, Pod>,
+        more: &[(&str, usize)],
+    ) -> Result<()> {
         self.ottla.wait_for(NAMESPACE, OBJECT, "a roll", SECONDS, |_| {
             let now = self.brokers()?;
             let is_other = |pod: &Pod| before.get(&pod.name).is_none_or(|old| old.uid != pod.uid);
@@ -132,7 +143,31 @@ impl Scene {
         self.settled()?;
         let now = self.brokers()?;
         ensure!(now.values().all(|pod| pod.restarts == 0), "started again: {now:?}");
+        for (name, count) in self.restarts_since(before)? {
+            let most = more.iter().find(|(other, _)| *other == name).map_or(1, |(_, most)| *most);
+            ensure!((1..=most).contains(&count), "{name} was restarted {count} times");
+        }
         Ok(())
+    }
+
+    /// How often each broker was restarted since `before`, by the names of pods.
+    fn restarts_since(&self, before: &BTreeMap<String, Pod>) -> Result<BTreeMap<String, usize>> {
+        let now = self.brokers()?;
+        self.ottla.restarts_since(&mut self.history.borrow_mut(), before, &now)
+    }
+
+    /// Waits until so many brokers are away, or are others, and names them.
+    fn begun(&self, before: &BTreeMap<String, Pod>, count: usize) -> Result<Vec<String>> {
+        let what = format!("restart {count}");
+        self.ottla.wait_for(NAMESPACE, OBJECT, &what, SECONDS, |_| {
+            let now = self.brokers()?;
+            let is_another = |(name, old): &(&String, &Pod)| {
+                now.get(*name).is_none_or(|new| new.uid != old.uid || new.leaving)
+            };
+            let others: Vec<_> =
+                before.iter().filter(is_another).map(|(name, _)| name.clone()).collect();
+            Ok((others.len() >= count).then_some(others))
+        })
     }
 
     /// Sees that no broker was restarted.
@@ -142,6 +177,8 @@ impl Scene {
             pods.values().map(|pod| (pod.uid.clone(), pod.restarts)).collect()
         };
         ensure!(ids(&now) == ids(before), "brokers were restarted: {before:?}, then {now:?}");
+        let restarts = self.restarts_since(before)?;
+        ensure!(restarts.values().all(|count| *count == 0), "{restarts:?}");
         Ok(())
     }
 
