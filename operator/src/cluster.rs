@@ -122,6 +122,11 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     };
     let next = match next {
         Ok(next) => next,
+        // All that is protected goes with the namespace: there is nothing left to keep.
+        Err(Error::NamespaceGoes { .. }) if facts.object.is_deleted => {
+            pass.release(&*act.cluster, FINALIZER).await?;
+            return Ok(Done { is_converged: true, again: None });
+        }
         Err(error) => {
             act.trouble(&error).await?;
             return Err(error);

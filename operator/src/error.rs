@@ -115,6 +115,12 @@ pub enum Error {
         /// The object.
         what: String,
     },
+    /// Nothing can be made any more where it should be.
+    #[error("{what} is not made: its namespace is being deleted")]
+    NamespaceGoes {
+        /// The object.
+        what: String,
+    },
     /// The operator is wrong.
     #[error("{doing} {what} cannot be right; the operator's log says more")]
     Bug {
@@ -135,7 +141,7 @@ impl Error {
     pub fn class(&self) -> Option<Class> {
         match self {
             Self::Transient { .. } => Some(Class::Transient),
-            Self::Waiting { .. } => Some(Class::Waiting),
+            Self::Waiting { .. } | Self::NamespaceGoes { .. } => Some(Class::Waiting),
             Self::InvalidSpec { .. } => Some(Class::InvalidSpec),
             Self::Conflict { .. } => Some(Class::Conflict),
             Self::Bug { .. } => Some(Class::Bug),
@@ -148,6 +154,7 @@ impl Error {
         match self {
             Self::Transient { .. } => Some(Reason::Retrying),
             Self::Waiting { reason, .. } => Some(*reason),
+            Self::NamespaceGoes { .. } => Some(Reason::Waiting),
             Self::InvalidSpec { .. } => Some(Reason::InvalidSpec),
             Self::Conflict { .. } => Some(Reason::Conflict),
             Self::Bug { .. } => Some(Reason::InternalError),
@@ -161,11 +168,18 @@ impl Error {
     pub fn of_api(doing: &'static str, what: String, source: kube::Error) -> Self {
         let code = if let kube::Error::Api(status) = &source { status.code } else { 0 };
         match code {
+            403 if is_of_a_namespace_that_goes(&source) => Self::NamespaceGoes { what },
             409 => Self::Conflict { what },
             400 | 405 | 406 | 415 | 422 => Self::Bug { doing, what, source: source.into() },
             _ => Self::Transient { doing, what, source: source.into() },
         }
     }
+}
+
+fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ pub struct ClusterSpec {
     /// Nothing is changed while this stands, and what is there goes on.
     #[serde(default)]
     pub paused: bool,
-    /// The object cannot be deleted while this stands.
+    /// The object cannot be deleted while this stands, unless its whole namespace is.
     #[serde(default)]
     pub deletion_protection: bool,
 }

@@ -365,6 +365,21 @@ fn a_cluster_that_is_deleted_goes_with_all_that_was_made_for_it() {
     }
 }
 
+/// All that is protected goes with the namespace, whatever anybody says: nobody waits for it.
+#[test]
+fn a_namespace_that_is_deleted_goes_with_a_protected_cluster() {
+    let stage = stage();
+    let end = play(&stage, &json!({ "deletionProtection": true }), async |fake| {
+        pass(120).await;
+        fake.delete("namespaces", "", "default");
+        pass(120).await;
+    });
+    for resource in ["topics", "clusters"] {
+        assert_eq!(end.fake.list(resource, "default").len(), 0, "{resource}");
+    }
+    assert_eq!(end.fake.get("namespaces", "", "default"), None);
+}
+
 /// The newer word counts; a broker that is on its way comes back first.
 #[test]
 fn a_second_edit_in_mid_roll_takes_the_place_of_the_first() {
