@@ -2,6 +2,7 @@
 //!
 //! One Kubernetes for all of it, in the order of [`DEEDS`]; each leaves the cluster ready, and topics of its own.
 
+mod edge;
 mod ends;
 mod lives;
 mod start;
@@ -23,7 +24,7 @@ struct Scene {
     operator: Operator,
 }
 
-const DEEDS: [Deed<Scene>; 14] = [
+const DEEDS: [Deed<Scene>; 20] = [
     ("a topic grows", lives::a_topic_grows),
     ("replicas of a topic are more and fewer", lives::replicas_are_more_and_fewer),
     ("settings are kept, and a drift is put back", lives::settings_are_kept),
@@ -34,10 +35,16 @@ const DEEDS: [Deed<Scene>; 14] = [
     ("what cannot be is refused in words", lives::what_cannot_be_is_refused),
     ("retain, protect and delete", ends::policies_are_kept),
     ("nothing is written while nothing changes", lives::nothing_is_written_at_rest),
+    ("a cluster of another shape", edge::a_cluster_of_another_shape),
+    ("what brokers speak is raised when nobody says otherwise", edge::what_brokers_speak_is_raised),
+    ("nothing changes while a cluster is paused", edge::nothing_changes_while_it_is_paused),
+    ("what is protected stays", edge::what_is_protected_stays),
+    ("its namespace is gone with all of it", edge::its_namespace_is_gone),
     ("a topic is deleted while its cluster is down", ends::deleted_while_the_cluster_is_down),
     ("a topic goes without its cluster", ends::a_topic_goes_without_its_cluster),
     ("a deleted cluster leaves its volumes", ends::a_deleted_cluster_leaves_its_volumes),
     ("a deleted namespace is gone", ends::a_deleted_namespace_is_gone),
+    ("one release is a working cluster", edge::one_release_is_a_working_cluster),
 ];
 
 #[test]

@@ -24,6 +24,11 @@ const RELEASE: &str = "ottla";
 impl Ottla {
     /// Installs the operator of a release, `replicas` of it, with the custom resources; or makes it another release.
     pub fn install(&self, build: &Build, replicas: u8) -> Result<Operator> {
+        self.install_with(build, replicas, &[])
+    }
+
+    /// Does so with more values of the chart, each `name=value`.
+    pub fn install_with(&self, build: &Build, replicas: u8, values: &[String]) -> Result<Operator> {
         let operator = Operator {
             namespace: "ottla-system".to_owned(),
             labels: "app.kubernetes.io/name=ottla-operator".to_owned(),
@@ -39,6 +44,9 @@ impl Ottla {
             "log.level=info\\,operator=debug".to_owned(),
         ] {
             helm.args(["--set", &value]);
+        }
+        for value in values {
+            helm.args(["--set", value]);
         }
         run(helm.arg(workspace::root().join("charts/ottla")))?;
         Ok(operator)
