@@ -20,6 +20,7 @@ mod observe;
 mod owned;
 pub mod place;
 pub mod protocol;
+mod pulse;
 pub mod rebalance;
 pub mod roll;
 pub mod seen;
@@ -34,6 +35,8 @@ pub mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
 
 use crate::admin::pool::Pool;
 use crate::apply::{Pass, named};
@@ -55,7 +58,7 @@ use validate::Images;
 pub const FINALIZER: &str = "ottla.dev/cluster";
 
 /// How long until an object is looked at again where nothing tells of changes: while something goes on, and while all is
-/// as it should be. What brokers lack of each other's records nobody tells of.
+/// as it should be.
 const SOON: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(30);
 
@@ -88,7 +91,10 @@ fn witness(context: &Arc<Context>) -> Witness<Cluster> {
 
 fn triggers(context: &Arc<Context>) -> Triggers<Cluster> {
     let context = Arc::clone(context);
-    Arc::new(move |client, namespace| context.owned.follow(&client, namespace.as_deref()))
+    Arc::new(move |client, namespace| {
+        let owned = context.owned.follow(&client, namespace.as_deref());
+        stream::select(owned, context.pulse.follow()).boxed()
+    })
 }
 
 /// Looks at one object, and does what follows.

@@ -14,7 +14,7 @@ use broker_admin::v1::{
     Refusal, ReleaseRestartPermitRequest, SetCordonRequest, WatchHealthRequest,
 };
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::{Accepts, Change, Schema, Verdict};
 
@@ -93,11 +93,12 @@ impl Broker {
         answered(&self.address, "GetIdentity", answer).await
     }
 
-    /// Asks how it is now; `None` where it lacks the call: then its pod's readiness is all that is known.
+    /// Asks how it is now, and to tell of changes; `None` where it lacks the call: then its pod's readiness is all that is
+    /// known.
     ///
     /// # Errors
     /// Where it does not answer.
-    pub async fn health(&mut self) -> Result<Option<Health>, BrokerError> {
+    pub async fn health(&mut self) -> Result<Option<(Health, Streaming<Health>)>, BrokerError> {
         const CALL: &str = "WatchHealth";
         let answer = self.client.watch_health(WatchHealthRequest {});
         let mut told = match answered(&self.address, CALL, answer).await {
@@ -106,7 +107,8 @@ impl Broker {
         };
         let first = tokio::time::timeout(CALL_LIMIT, told.message()).await;
         let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("it says nothing")));
-        first.map_err(|status| refused(&self.address, CALL, &status))
+        let first = first.map_err(|status| refused(&self.address, CALL, &status))?;
+        Ok(first.map(|health| (health, told)))
     }
 
     /// Asks for its settings; one that lacks the call has every change need a restart, which is what an empty schema of

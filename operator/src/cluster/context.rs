@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::facts::Live;
 use super::names::Names;
 use super::owned::Owned;
+use super::pulse::Pulse;
 use super::validate::Images;
 use crate::admin::Schema;
 use crate::admin::pool::Pool;
@@ -25,6 +26,7 @@ pub(super) struct Context {
     pub(super) pool: Arc<Pool>,
     pub(super) images: Images,
     pub(super) owned: Arc<Owned>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) latest: Mutex<Latest<Cluster>>,
     /// What brokers said of their settings, by cluster: for as long as they run that release.
     schemas: Mutex<BTreeMap<Names, (String, Schema)>>,
@@ -39,6 +41,7 @@ impl Context {
             pool,
             images,
             owned: Arc::default(),
+            pulse: Arc::default(),
             latest: Mutex::default(),
             schemas: Mutex::default(),
             past: Mutex::default(),

@@ -29,7 +29,11 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     // An end depends on nobody's answer.
     let is_ending = cluster.is_going();
     let brokers = context.pool.brokers(cluster);
-    let heard = if is_ending { BTreeMap::new() } else { heard(&brokers, &live).await };
+    let heard = if is_ending {
+        BTreeMap::new()
+    } else {
+        heard(context, &object.names, &brokers, &live).await
+    };
     let said = said(context, &object.names, &brokers, &heard).await;
     Facts {
         object,
@@ -75,13 +79,22 @@ fn object(cluster: &Cluster) -> Object {
     }
 }
 
-async fn heard(brokers: &Brokers, live: &Live) -> BTreeMap<i32, Heard> {
+async fn heard(
+    context: &Context,
+    names: &Names,
+    brokers: &Brokers,
+    live: &Live,
+) -> BTreeMap<i32, Heard> {
     let ids = live.pods.values().filter_map(|pod| running(pod));
     let asked = ids.map(async |id| {
         let mut broker = brokers.broker(id).ok()?;
         let identity = broker.identity().await.ok()?;
         // Whoever tells who it is, and not how, is there all the same.
-        let health = broker.health().await.ok().flatten();
+        let told = broker.health().await.ok().flatten();
+        let health = told.map(|(health, told)| {
+            context.pulse.keep((names.clone(), id), &identity.process_id, &health, told);
+            health
+        });
         Some((id, Heard { identity, health }))
     });
     join_all(asked).await.into_iter().flatten().collect()

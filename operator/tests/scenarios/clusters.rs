@@ -387,7 +387,9 @@ fn a_second_edit_in_mid_roll_takes_the_place_of_the_first() {
     let end = play(&stage, &json!({}), async |fake| {
         pass(120).await;
         edit(&fake, "config", json!({ "num.partitions": "4" }));
-        pass(12).await;
+        while restarted(&fake).is_empty() {
+            pass(1).await;
+        }
         assert_eq!(restarted(&fake).len(), 1, "it is in the middle");
         edit(&fake, "config", json!({ "num.partitions": "5" }));
         pass(300).await;
