@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::deadline::Stopwatch;
+use crate::image::ottla::{self, Parts};
 use crate::{matrix, peer, tools, workspace};
 
 mod lanes;
@@ -83,6 +84,10 @@ pub const STAGES: &[Stage] = &[
             "restarts, upgrades and faults on that Kubernetes; a thousand topics",
             rolls,
         )
+    },
+    Stage {
+        only_by_name: true,
+        ..stage("image", "the image of both programs, as released, is small enough", image)
     },
 ];
 
@@ -316,6 +321,24 @@ fn operator(options: &Options) -> Result<()> {
 /// All that may become of brokers, a quarter of an hour of it; and many topics.
 fn rolls(options: &Options) -> Result<()> {
     on_kubernetes(&["operator_rolls", "operator_many"], options)
+}
+
+/// Release builds take minutes.
+fn image(_: &Options) -> Result<()> {
+    let release = workspace::target_dir().join("release");
+    for (package, binary) in [("broker-server", "ottla-broker"), ("operator", "ottla-operator")] {
+        let build = ["build", "--quiet", "--release", "--package", package, "--bin", binary];
+        shown(&mut cargo(&build))?;
+    }
+    let parts = Parts {
+        broker: release.join("ottla-broker"),
+        operator: Some(release.join("ottla-operator")),
+        name: format!("localhost/ottla:{}", env!("CARGO_PKG_VERSION")),
+    };
+    let output = workspace::output_dir().join("ottla.tar");
+    let size = ottla::write(&parts, &output)?;
+    println!("{} in {}: {size} bytes", parts.name, output.display());
+    Ok(())
 }
 
 /// One after the other: each has a Kubernetes of its own, and tells for minutes what it sees.

@@ -18,10 +18,11 @@ const COUNT: usize = 1_000;
 /// How long all of them may take.
 const SECONDS: u64 = 240;
 
-/// Memory of the operator that is no file's.
+/// The most memory of the operator, its program's pages and all.
 const MEMORY_KIB: u64 = 64 << 10;
 
-/// For how long nothing may be written: longer than the slow passes are apart.
+/// For how long nothing may be written. What passes are slower than that the operator's own tests wait for: twenty
+/// minutes, on a clock that does not.
 const REST: Duration = Duration::from_secs(30);
 
 const CLUSTER: &str = "\
@@ -49,7 +50,7 @@ fn a_thousand_topics_cost_little_and_then_nothing() -> Result<()> {
     println!("FIGURE {:.2} API calls a topic", calls / COUNT as f64);
     let (peak, anonymous) = memory()?;
     println!("FIGURE {peak} KiB at most, {anonymous} KiB of them no file's, after {COUNT} topics");
-    ensure!(anonymous < MEMORY_KIB, "the operator has {anonymous} KiB");
+    ensure!(peak < MEMORY_KIB, "the operator had {peak} KiB");
     let before = requests(&ottla, &operator)?;
     deadline::pass(REST);
     let during = difference(&before, &requests(&ottla, &operator)?);

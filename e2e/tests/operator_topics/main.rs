@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use e2e::deeds::{self, Deed};
+use e2e::kubernetes::ottla::load::Load;
 use e2e::kubernetes::ottla::{Operator, Ottla, builds};
 use e2e::kubernetes::relay::Relay;
 
@@ -24,7 +25,8 @@ struct Scene {
     operator: Operator,
 }
 
-const DEEDS: [Deed<Scene>; 20] = [
+/// Under load.
+const LIVES: [Deed<Scene>; 15] = [
     ("a topic grows", lives::a_topic_grows),
     ("replicas of a topic are more and fewer", lives::replicas_are_more_and_fewer),
     ("settings are kept, and a drift is put back", lives::settings_are_kept),
@@ -40,6 +42,10 @@ const DEEDS: [Deed<Scene>; 20] = [
     ("nothing changes while a cluster is paused", edge::nothing_changes_while_it_is_paused),
     ("what is protected stays", edge::what_is_protected_stays),
     ("its namespace is gone with all of it", edge::its_namespace_is_gone),
+];
+
+/// Those after which there is nobody to send to.
+const ENDS: [Deed<Scene>; 5] = [
     ("a topic is deleted while its cluster is down", ends::deleted_while_the_cluster_is_down),
     ("a topic goes without its cluster", ends::a_topic_goes_without_its_cluster),
     ("a deleted cluster leaves its volumes", ends::a_deleted_cluster_leaves_its_volumes),
@@ -55,7 +61,16 @@ fn topics_are_what_their_objects_say_from_the_first_record_to_the_last() -> Resu
     let ottla = Ottla::start("topics", 3, std::slice::from_ref(&this), load)?;
     let operator = start::from_nothing_to_a_record(&ottla, &this)?;
     let scene = Scene { ottla, operator };
-    deeds::play(&scene, &DEEDS, |_| Ok(()))?;
+    scene.topic(
+        "steady",
+        "{ cluster: orders, partitions: 6, replicas: 3, config: { min.insync.replicas: \"2\" } }",
+    )?;
+    scene.settled("steady")?;
+    let order = "--bootstrap orders:9092 --topic steady:6 --rate 100";
+    let load = Load::start(&scene.ottla, NAMESPACE, "load", order)?;
+    deeds::play(&scene, &LIVES, |what| load.part(what).map(drop))?;
+    load.finish()?;
+    deeds::play(&scene, &ENDS, |_| Ok(()))?;
     scene.ottla.end()
 }
 

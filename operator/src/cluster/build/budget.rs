@@ -1,4 +1,7 @@
 //! How many brokers an eviction may take: one while all is well, none while a broker is away or about to go.
+//!
+//! All is well where every partition has all its replicas in sync. One that falls below `min.insync.replicas` by any
+//! restart, because it has too few replicas, holds no eviction up: it would do so for ever.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -7,8 +10,8 @@ use super::{meta, selector};
 use crate::cluster::names::Component;
 use crate::cluster::validate::Valid;
 
-/// Makes the budget of the brokers. `may_go`: whether every partition can do without any one broker, and no broker is
-/// about to be restarted.
+/// Makes the budget of the brokers. `may_go`: whether no partition lacks a replica, all brokers serve, and none is about
+/// to be restarted.
 pub fn pod_disruption_budget(valid: &Valid, may_go: bool) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: meta(valid, valid.names.brokers(), Component::Broker),
