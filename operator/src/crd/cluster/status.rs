@@ -81,7 +81,8 @@ pub struct Image {
 pub struct Member {
     /// Its id.
     pub id: i32,
-    /// Serving, Starting, Recovering, Stopping, Pending, Failing, Away or Leaving.
+    /// Serving, Leaving (it serves while it is emptied, see `drains`), Starting, Recovering, Stopping, Pending, Failing or
+    /// Away.
     pub phase: String,
     /// Why it does not serve, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
