@@ -127,6 +127,11 @@ impl Names {
         format!("{}-zookeeper", self.cluster)
     }
 
+    /// The claim of the volume of one of its servers, as a StatefulSet calls it.
+    pub fn server_claim(&self, volume: &str, server: i32) -> String {
+        format!("{volume}-{}-{server}", self.zookeeper())
+    }
+
     /// What brokers connect to: the managed ensemble, and this cluster's part of its tree.
     pub fn zookeeper_connect(&self, servers: i32) -> String {
         let service = self.zookeeper();

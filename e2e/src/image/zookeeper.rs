@@ -1,4 +1,5 @@
-//! An image of ZooKeeper with the entry that the official one has: a shell, `zkServer.sh` in the path, user 1000.
+//! An image of ZooKeeper with the entry that the official one has: a shell, `zkServer.sh` and `bash` in the path, user
+//! 1000.
 //!
 //! What the operator makes of a managed ensemble runs on both. This one has no settings of its own in `/conf`, and
 //! neither a client nor an administrator's server.
@@ -64,6 +65,8 @@ pub fn image() -> Result<Image> {
     }
     files.program("/bin/busybox", &found("busybox")?)?;
     files.link("/bin/sh", "busybox");
+    // By which the operator asks a server whether it serves.
+    files.program("/bin/bash", &found("bash")?)?;
     files.script("/bin/zkServer.sh", START);
     Ok(image)
 }

@@ -97,6 +97,32 @@ fn roles_give_what_the_table_says_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// Protected clusters may not be deleted where the operator looks after them, and nowhere else, by names of the release.
+#[test]
+fn deletions_of_protected_clusters_are_refused_where_it_looks() -> Result<()> {
+    for set in Values::all()? {
+        let values = chart::parse(&fs::read_to_string(&set.path)?)?;
+        let objects = set.render()?;
+        let find = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
+        let policy = find("ValidatingAdmissionPolicy");
+        let binding = find("ValidatingAdmissionPolicyBinding");
+        if values["admissionPolicy"]["enabled"] == false {
+            ensure!(policy.is_none() && binding.is_none(), "{}: a policy", set.name);
+            continue;
+        }
+        let (policy, binding) = (policy.context("no policy")?, binding.context("no binding")?);
+        let name = word(&policy["metadata"]["name"]);
+        ensure!(name.starts_with(&format!("{NAMESPACE}-")), "{}: {name}", set.name);
+        ensure!(binding["spec"]["policyName"] == name, "{}: a binding of another", set.name);
+        let selector = &binding["spec"]["matchResources"]["namespaceSelector"];
+        let bound: Vec<&str> =
+            items(&selector["matchExpressions"][0]["values"]).map(word).collect();
+        let watched: Vec<&str> = items(&values["watchNamespaces"]).map(word).collect();
+        ensure!(bound == watched, "{}: it holds in {bound:?}, not in {watched:?}", set.name);
+    }
+    Ok(())
+}
+
 /// A row is (arguments, a word of the refusal).
 #[test]
 fn values_that_cannot_be_are_refused_in_words() -> Result<()> {

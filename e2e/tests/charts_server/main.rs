@@ -7,6 +7,7 @@
 mod account;
 mod acts;
 mod objects;
+mod protection;
 mod rules;
 mod upgrade;
 
@@ -22,7 +23,7 @@ use e2e::tools::kubernetes::monitoring;
 const MORE: &str = "ottla-ci-more";
 
 /// In their order: the first makes the definitions.
-const LOOKS: [Deed<Kubernetes>; 8] = [
+const LOOKS: [Deed<Kubernetes>; 9] = [
     ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
     ("every rule of a definition is said when it is broken", rules::are_said_when_broken),
     ("fields that no definition has are named", rules::name_unknown_fields),
@@ -30,6 +31,7 @@ const LOOKS: [Deed<Kubernetes>; 8] = [
     ("a pod that is not restricted is refused there", objects::a_pod_of_root_is_refused),
     ("the account may do what the table says", account::may_do_what_the_table_says),
     ("what is owned needs the right that no call shows", account::needs_the_unseen_right),
+    ("a protected cluster cannot be deleted, and then can", protection::holds_until_taken_off),
     ("the operator leads as its account, and its dashboard has data", acts::leads_and_is_scraped),
 ];
 

@@ -145,6 +145,8 @@ fn breaches() -> Vec<Breach> {
     cluster(field, "class", Some(volume(small.clone())), volume(classy));
     cluster(field, "grow", Some(volume(large)), volume(small));
     let field = "spec.zookeeper.managed";
+    let renamed = volume(json!({ "name": "other" }));
+    cluster(field, "renamed", Some(managed(json!({}))), renamed);
     let five = managed(json!({ "replicas": 5 }));
     cluster(field, "cannot be changed", Some(managed(json!({}))), five);
     cluster(field, "even", None, managed(json!({ "replicas": 2 })));

@@ -11,7 +11,8 @@
 //!
 //! A broker that is to be gets replicas, whatever was before: who changes his mind has the rest stay where it is, but
 //! for what moves already. Once nobody is to go, and all that are to be serve, what lies on them is spread anew
-//! (`rebalance`) if one of them has less than half of its share; the note of that is the plan in the status.
+//! (`rebalance`) if one of them has less than half of its share; the note of that is the plan in the status. A plan that
+//! waits for leave is proposed anew, by another digest, when other moves would be made than it says.
 //!
 //! Nothing is begun while a broker that is to be does not serve or is about to be restarted: see [`Facts::may_move`].
 
@@ -20,9 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layout::{self, Layout, Move};
 use super::{drain, rebalance};
 use crate::assignment::Broker;
-use crate::crd::cluster::status::Drain;
+use crate::crd::cluster::status::{Drain, Plan};
 use crate::crd::cluster::{Rebalance, RebalanceMode, VolumePolicy};
-use crate::crd::topic::Plan;
 
 pub mod act;
 mod plan;
@@ -334,33 +334,41 @@ fn spread(facts: &Facts, said: &Said, decision: &mut Decision) {
     if noted.is_none() && !rebalance::is_called_for(&said.layout, &members) {
         return;
     }
-    let moves = rebalance::moves(&said.layout, &members);
+    let approval = facts.rebalance.approval.as_ref();
+    let moves = match approval {
+        Some(_) => rebalance::lasting_moves(&said.layout, &members),
+        None => rebalance::moves(&said.layout, &members),
+    };
     if moves.is_empty() && !said.layout.is_moving() {
         return;
     }
     let Some(noted) = noted else {
         decision.plan = (!moves.is_empty()).then(|| plan::propose(&names, &moves));
-        decision.waits_for_approval = decision.plan.is_some() && facts.rebalance.approval.is_some();
+        decision.waits_for_approval = decision.plan.is_some() && approval.is_some();
         decision.goes_on = !decision.waits_for_approval;
         return;
     };
-    let approval = facts.rebalance.approval.as_ref();
-    if approval.is_some_and(|approval| approval.digest.as_ref() != Some(&noted.digest)) {
-        decision.waits_for_approval = true;
-        decision.plan = Some(noted.clone());
-        return;
-    }
-    decision.plan =
-        Some(plan::carried_out(noted, &moves, &said.layout, facts.may_move.as_ref().err()));
-    if facts.may_move.is_err() {
-        return;
+    if let Some(approval) = approval {
+        let is_given = approval.digest.as_ref() == Some(&noted.digest);
+        // What is approved is what was looked at: before anything of it is begun, it is what would be done now.
+        if !(is_given && (noted.begun || plan::is_what(noted, &names, &moves))) {
+            decision.waits_for_approval = true;
+            decision.plan = Some(plan::propose_again(noted, &names, &moves));
+            return;
+        }
     }
     let next = if moves.replicas.is_empty() && !said.layout.is_moving() {
-        moves.leaders
+        &moves.leaders
     } else {
-        moves.replicas
+        &moves.replicas
     };
-    let begun = layout::batch(&said.layout, next);
+    let wait = facts.may_move.as_ref().err();
+    let begun = match wait {
+        None => layout::batch(&said.layout, next.iter().cloned()),
+        Some(_) => Vec::new(),
+    };
+    let is_begun = noted.begun || !begun.is_empty();
+    decision.plan = Some(plan::carried_out(noted, &moves, &said.layout, wait, is_begun));
     if !begun.is_empty() {
         decision.steps.push(Step::Move { moves: begun });
     }

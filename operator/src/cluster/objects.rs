@@ -1,24 +1,21 @@
-//! What there is of a cluster's brokers in Kubernetes, read afresh: sets, pods, claims and Services, and, where the spec
-//! asks for it, the nodes and the classes of volumes.
+//! What there is of a cluster's brokers in Kubernetes, and of the volumes of its ensemble: sets, pods, claims and Services,
+//! and, where the spec asks for it, the nodes and the classes of volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
 
 use super::facts::Live;
 use super::members::Own;
-use super::names::{BROKER_LABEL, Component, Names};
-use super::volumes::{Claim, Disks, sizes};
+use super::names::{BROKER_LABEL, Names};
+use super::volumes::{Claim, Disks, Servers, is_less, sizes};
 use super::{place, settings::Outside};
 use crate::crd::cluster::listener::Listener;
+use crate::crd::cluster::zookeeper::ManagedZooKeeper;
 use crate::crd::cluster::{ClusterSpec, Volume};
 use crate::error::Error;
 
@@ -31,6 +28,10 @@ pub struct Objects {
     pub pods: BTreeMap<i32, Pod>,
     /// Claims of brokers, by name.
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// The StatefulSet of the managed ensemble.
+    pub ensemble: Option<StatefulSet>,
+    /// Claims of its servers, by name.
+    pub ensemble_claims: BTreeMap<String, PersistentVolumeClaim>,
     /// Services of the brokers, by name.
     pub services: BTreeMap<String, Service>,
     /// Nodes of pods, by name; none where the spec asks nothing of them.
@@ -40,25 +41,6 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Reads.
-    ///
-    /// # Errors
-    /// As the API server answers.
-    pub async fn read(client: &Client, names: &Names, spec: &ClusterSpec) -> Result<Self, Error> {
-        let sets = of_brokers(list::<StatefulSet>(client, names).await?);
-        let pods = of_brokers(list::<Pod>(client, names).await?);
-        let claims = list::<PersistentVolumeClaim>(client, names).await?;
-        let claims = claims.into_iter().map(|one| (one.name_any(), one)).collect();
-        let services = list::<Service>(client, names).await?;
-        let services = services.into_iter().map(|one| (one.name_any(), one)).collect();
-        let mut objects = Self { sets, pods, claims, services, ..Self::default() };
-        if place::is_told(spec) {
-            objects.nodes = nodes(client, &objects.pods).await?;
-        }
-        objects.classes = classes(client, &objects.claims, &spec.storage.volumes, names).await?;
-        Ok(objects)
-    }
-
     /// Takes what caches have of brokers, and reads the rest.
     ///
     /// # Errors
@@ -70,6 +52,8 @@ impl Objects {
         spec: &ClusterSpec,
     ) -> Result<Self, Error> {
         let mut objects = Self {
+            ensemble: live.sets.get(&names.zookeeper()).map(|set| set.as_ref().clone()),
+            ensemble_claims: ensemble_claims(live, names, spec),
             sets: of_brokers(copies(&live.sets)),
             pods: of_brokers(copies(&live.pods)),
             claims: live
@@ -84,7 +68,7 @@ impl Objects {
         if place::is_told(spec) {
             objects.nodes = nodes(client, &objects.pods).await?;
         }
-        objects.classes = classes(client, &objects.claims, &spec.storage.volumes, names).await?;
+        objects.classes = classes(client, objects.small(names, spec)).await?;
         Ok(objects)
     }
 
@@ -126,6 +110,35 @@ impl Objects {
             alone: alone.map(|alone| alone.get(broker).cloned().unwrap_or_default()),
         };
         brokers.iter().map(disks).collect()
+    }
+
+    /// The volumes of the managed ensemble.
+    pub fn servers(&self) -> Servers {
+        let claims = self.ensemble_claims.iter();
+        Servers {
+            claims: claims.map(|(name, claim)| (name.clone(), Claim::of(claim))).collect(),
+            set: self.ensemble.as_ref().and_then(sizes),
+        }
+    }
+
+    /// Claims that ask for less than they should.
+    fn small(&self, names: &Names, spec: &ClusterSpec) -> Vec<&PersistentVolumeClaim> {
+        let is_small = |claim: &PersistentVolumeClaim, volume: &Volume| {
+            is_less(&Claim::of(claim).asks.unwrap_or_default(), &volume.size)
+        };
+        let is_small_one = |claim: &&PersistentVolumeClaim| {
+            let (id, name) = (broker(*claim), claim.name_any());
+            let is_of =
+                |volume: &Volume| id.is_some_and(|id| names.claim(&volume.name, id) == name);
+            let mut volumes = spec.storage.volumes.iter();
+            volumes.any(|volume| is_of(volume) && is_small(claim, volume))
+        };
+        let of_brokers = self.claims.values().filter(is_small_one);
+        let of_servers = self
+            .ensemble_claims
+            .values()
+            .filter(|claim| managed(spec).is_some_and(|managed| is_small(claim, &managed.volume)));
+        of_brokers.chain(of_servers).collect()
     }
 
     /// Where brokers are found at the listeners that are found from outside.
@@ -192,19 +205,6 @@ fn of_brokers<K: Resource>(all: Vec<K>) -> BTreeMap<i32, K> {
     all.into_iter().filter_map(|one| Some((broker(&one)?, one))).collect()
 }
 
-async fn list<K>(client: &Client, names: &Names) -> Result<Vec<K>, Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned,
-{
-    let labels = names.selector(Component::Broker);
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let api: Api<K> = Api::namespaced(client.clone(), &names.namespace);
-    let read = api.list(&ListParams::default().labels(&labels.join(","))).await;
-    let what = || format!("{} of Cluster {}/{}", K::plural(&()), names.namespace, names.cluster);
-    Ok(read.map_err(|error| Error::of_api("list", what(), error))?.items)
-}
-
 async fn nodes(
     client: &Client,
     pods: &BTreeMap<i32, Pod>,
@@ -220,23 +220,30 @@ async fn nodes(
     Ok(nodes)
 }
 
-/// Reads the classes of claims that ask for less than they should.
+/// The claims that servers of the managed ensemble have.
+fn ensemble_claims(
+    live: &Live,
+    names: &Names,
+    spec: &ClusterSpec,
+) -> BTreeMap<String, PersistentVolumeClaim> {
+    let Some(managed) = managed(spec) else { return BTreeMap::new() };
+    let names = (0..managed.replicas).map(|one| names.server_claim(&managed.volume.name, one));
+    let claim = |name: String| Some((name.clone(), live.claims.get(&name)?.as_ref().clone()));
+    names.filter_map(claim).collect()
+}
+
+/// The ensemble that is managed, if one is.
+pub fn managed(spec: &ClusterSpec) -> Option<&ManagedZooKeeper> {
+    spec.zookeeper.as_ref()?.managed.as_ref()
+}
+
+/// Reads the classes of these claims.
 async fn classes(
     client: &Client,
-    claims: &BTreeMap<String, PersistentVolumeClaim>,
-    volumes: &[Volume],
-    names: &Names,
+    claims: Vec<&PersistentVolumeClaim>,
 ) -> Result<BTreeMap<String, bool>, Error> {
-    let is_small = |claim: &&PersistentVolumeClaim| {
-        let asks = Claim::of(claim).asks.unwrap_or_default();
-        let name = claim.name_any();
-        let volume = volumes
-            .iter()
-            .find(|volume| broker(*claim).is_some_and(|id| names.claim(&volume.name, id) == name));
-        volume.is_some_and(|volume| super::volumes::is_less(&asks, &volume.size))
-    };
-    let small = claims.values().filter(is_small);
-    let wanted: BTreeSet<String> = small.filter_map(|claim| Claim::of(claim).class).collect();
+    let wanted: BTreeSet<String> =
+        claims.into_iter().filter_map(|claim| Claim::of(claim).class).collect();
     let api: Api<StorageClass> = Api::all(client.clone());
     let mut classes = BTreeMap::new();
     for name in wanted {

@@ -37,7 +37,16 @@ impl Moves {
 /// Spreads what lies on `members` over them; what others hold, and topics that somebody else decides about, count and
 /// stay.
 pub fn moves(layout: &Layout, members: &[Broker]) -> Moves {
-    let mut board = Board::new(layout, members);
+    moves_on(Board::new(layout, members))
+}
+
+/// The same whatever partitions weigh: sizes change with every record, and these moves only when something is placed
+/// otherwise. For who is to approve of them.
+pub fn lasting_moves(layout: &Layout, members: &[Broker]) -> Moves {
+    moves_on(Board { heeds_sizes: false, ..Board::new(layout, members) })
+}
+
+fn moves_on(mut board: Board<'_>) -> Moves {
     let mut replicas = Vec::new();
     while let Some(one) = board.move_replica() {
         replicas.push(one);
@@ -82,6 +91,8 @@ impl Slot<'_> {
 /// All partitions, and what of them each member holds, by their places in `slots`.
 #[derive(Debug)]
 struct Board<'a> {
+    /// Whether small partitions are moved rather than large ones.
+    heeds_sizes: bool,
     slots: Vec<Slot<'a>>,
     racks: BTreeMap<i32, &'a str>,
     held: BTreeMap<i32, BTreeSet<usize>>,
@@ -94,6 +105,7 @@ impl<'a> Board<'a> {
         let nothing = || members.iter().map(|member| (member.id, BTreeSet::new()));
         let racks = members.iter().filter_map(|one| Some((one.id, one.rack.as_deref()?)));
         let mut board = Self {
+            heeds_sizes: true,
             slots: Vec::new(),
             racks: racks.collect(),
             held: nothing().collect(),
@@ -180,7 +192,8 @@ impl<'a> Board<'a> {
             let slot = &self.slots[*index];
             let gain = of(&self.held_of, slot.topic_index, giver)
                 - of(&self.held_of, slot.topic_index, taker);
-            (Reverse(gain), slot.size.unwrap_or_default(), *index)
+            let size = slot.size.filter(|_| self.heeds_sizes).unwrap_or_default();
+            (Reverse(gain), size, *index)
         })
     }
 

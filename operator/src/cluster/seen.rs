@@ -96,9 +96,17 @@ fn seen(facts: &Facts, id: i32) -> Seen {
     let controller = facts.said.as_ref().ok().map(|said| said.cluster.controller_id);
     let pod = pod.map(|pod| in_roll(pod, heard.is_some()));
     let broker_epoch = epoch.filter(|epoch| *epoch >= 0);
-    let (phase, message) = phase(pod.as_ref(), heard.as_ref(), broker_epoch);
+    let (mut phase, message) = phase(pod.as_ref(), heard.as_ref(), broker_epoch);
     let version = heard.as_ref().map(|heard| heard.identity.version.clone());
     let before = facts.object.status.members.iter().find(|member| member.id == id);
+    let is_emptied = match &facts.upkeep {
+        Some(upkeep) => upkeep.emptied.contains(&id),
+        // Nothing is decided about members: it is what it was.
+        None => before.is_some_and(|before| before.phase == LEAVING),
+    };
+    if phase == SERVING && is_emptied {
+        phase = LEAVING;
+    }
     let rack = match described {
         Some(described) => Some(described.rack.clone()),
         None => before.and_then(|before| before.rack.clone()),
@@ -190,6 +198,10 @@ fn words(reason: &str, message: Option<&str>) -> String {
     }
 }
 
+/// What the status calls a broker that serves, and one that serves while it is emptied.
+const SERVING: &str = "Serving";
+const LEAVING: &str = "Leaving";
+
 /// What the status calls a broker, and why.
 fn phase(
     pod: Option<&roll::Pod>,
@@ -209,7 +221,7 @@ fn phase(
     match (says, pod.is_ready, epoch) {
         (Some((Phase::RecoveringLogs, why)), ..) => ("Recovering", why),
         (Some((Phase::Stopping, why)), ..) => ("Stopping", why),
-        (_, true, Some(_)) => ("Serving", String::new()),
+        (_, true, Some(_)) => (SERVING, String::new()),
         (
             Some((Phase::Unspecified | Phase::Starting | Phase::Announcing | Phase::Running, why)),
             ..,

@@ -244,6 +244,19 @@ fn who_is_away_is_told_apart() {
     assert_eq!((member.phase.as_str(), member.message.as_str()), ("Failing", words));
 }
 
+/// A broker that is being emptied is said to leave as long as it serves, also while nobody decides about that.
+#[test]
+fn a_broker_that_is_emptied_leaves() {
+    let mut facts = whole(&json!({}));
+    let phase = |facts: &Facts| said_of(facts, &decide(facts).unwrap()).members[1].phase.clone();
+    assert_eq!(phase(&facts), "Serving");
+    facts.object.spec.paused = true;
+    facts.object.status.members[1].phase = "Leaving".to_owned();
+    assert_eq!(phase(&facts), "Leaving");
+    facts.live.pods.remove("orders-1-0");
+    assert_eq!(phase(&facts), "Away");
+}
+
 #[test]
 fn what_cannot_be_or_is_paused_changes_nothing() {
     let mut facts = whole(&json!({}));

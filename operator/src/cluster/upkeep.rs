@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt as _};
 use super::members::act::Act;
 use super::members::{self, Said, read};
 use super::names::{Names, broker_ids, listeners};
-use super::objects::Objects;
+use super::objects::{Objects, managed};
 use super::settings::Outside;
 use super::volumes::Claim;
 use super::{place, volumes};
@@ -97,7 +97,11 @@ pub async fn consider(
     let emptied: BTreeSet<i32> = leaving.into_iter().filter(is_emptied).collect();
     let kept: Vec<i32> = present.iter().copied().filter(|id| !emptied.contains(id)).collect();
     let disks = objects.disks(names, &spec.storage.volumes, &kept, alone.as_ref());
-    let volumes = volumes::decide(names, &spec.storage.volumes, &disks, &objects.classes);
+    let mut volumes = volumes::decide(names, &spec.storage.volumes, &disks, &objects.classes);
+    if let Some(managed) = managed(spec) {
+        let (servers, classes) = (objects.servers(), &objects.classes);
+        volumes::decide_servers(names, &managed.volume, &servers, classes, &mut volumes);
+    }
     let mut upkeep = Upkeep {
         outside: objects.outside(names, &listeners(&spec.listeners), &present),
         bootstrap: objects.bootstrap(names, &listeners(&spec.listeners)),

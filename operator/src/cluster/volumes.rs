@@ -1,4 +1,5 @@
-//! What is done about the volumes of brokers: they grow in place, and what is lost is made again. Pure.
+//! What is done about the volumes of brokers: they grow in place, and what is lost is made again. Those of a managed
+//! ensemble grow likewise; of one that is lost nothing is decided here, for its servers are not asked what they hold. Pure.
 //!
 //! | a claim | then |
 //! |---|---|
@@ -8,7 +9,7 @@
 //! | is being deleted | it goes with its pod, and is made again with it: the pod is restarted, by leave, if others have all that is on it |
 //!
 //! The sizes in a StatefulSet cannot be changed: once the claims ask for what the spec says, the set is replaced, and
-//! the next one takes the pod over as it runs. Until then it is written with the sizes that it has. A claim that asks
+//! the next one takes the pods over as they run. Until then it is written with the sizes that it has. A claim that asks
 //! for more than the spec says is left alone: nothing shrinks.
 
 use std::cmp::Ordering;
@@ -33,6 +34,15 @@ pub struct Disks {
     pub set: Option<BTreeMap<String, String>>,
     /// Partitions of which nobody else has all; none where no broker could be asked.
     pub alone: Option<Vec<String>>,
+}
+
+/// The volumes of a managed ensemble: one of each server, and one StatefulSet for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Their claims that are there, by name.
+    pub claims: BTreeMap<String, Claim>,
+    /// The sizes in the StatefulSet, by volume; none where there is no set, or it is being deleted.
+    pub set: Option<BTreeMap<String, String>>,
 }
 
 /// A claim.
@@ -88,10 +98,10 @@ pub enum Step {
         /// How much.
         size: String,
     },
-    /// Delete the StatefulSet of a broker, and leave its pod.
+    /// Delete a StatefulSet, and leave its pods.
     ReplaceSet {
         /// Which.
-        broker: i32,
+        set: String,
     },
     /// Delete a claim that has lost its volume.
     DeleteClaim {
@@ -115,7 +125,7 @@ pub struct Decision {
     pub refused: BTreeMap<String, String>,
 }
 
-/// Decides. `classes` says of each class whether it lets volumes grow, where that is known.
+/// Decides about brokers. `classes` says of each class whether it lets volumes grow, where that is known.
 pub fn decide(
     names: &Names,
     wanted: &[Volume],
@@ -134,15 +144,35 @@ pub fn decide(
             }
             may_replace &= grow(volume, claim, &name, classes, &mut decision);
         }
-        let sizes = |volume: &Volume| disks.set.as_ref()?.get(&volume.name).cloned();
-        let differs = |volume: &Volume| {
-            sizes(volume).is_some_and(|size| !is(&size, &volume.size, Ordering::Equal))
-        };
-        if may_replace && wanted.iter().any(differs) {
-            decision.steps.push(Step::ReplaceSet { broker: disks.broker });
+        if may_replace && wanted.iter().any(|volume| differs(disks.set.as_ref(), volume)) {
+            decision.steps.push(Step::ReplaceSet { set: names.broker(disks.broker) });
         }
     }
     decision
+}
+
+/// Decides about the servers of a managed ensemble, each of which has this volume, and adds it to `decision`.
+pub fn decide_servers(
+    names: &Names,
+    volume: &Volume,
+    servers: &Servers,
+    classes: &BTreeMap<String, bool>,
+    decision: &mut Decision,
+) {
+    let mut may_replace = true;
+    let claims = servers.claims.iter().filter(|(_, claim)| !claim.is_lost && !claim.is_going);
+    for (name, claim) in claims {
+        may_replace &= grow(volume, claim, name, classes, decision);
+    }
+    if may_replace && differs(servers.set.as_ref(), volume) {
+        decision.steps.push(Step::ReplaceSet { set: names.zookeeper() });
+    }
+}
+
+/// Whether a set has another size of a volume.
+fn differs(set: Option<&BTreeMap<String, String>>, volume: &Volume) -> bool {
+    let size = set.and_then(|sizes| sizes.get(&volume.name));
+    size.is_some_and(|size| !is(size, &volume.size, Ordering::Equal))
 }
 
 /// Returns whether the claim asks for what it should.

@@ -95,10 +95,10 @@ pub fn objects(
     all.push(Wanted::Budget(pod_disruption_budget(valid, may_go)));
     let managed = valid.spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
     if let (Some(mut made), Some(managed)) = (ensemble(valid), managed) {
-        let before = live.last_set(&valid.names.zookeeper());
+        let name = valid.names.zookeeper();
         let inputs = kept::inputs_of_ensemble(managed);
-        kept::keep(&mut made.stateful_set, before, &inputs, None)?;
-        if let Some(before) = before {
+        kept::keep(&mut made.stateful_set, live.last_set(&name), &inputs, None)?;
+        if let Some(before) = live.sets.get(&name) {
             volumes::keep_sizes(&mut made.stateful_set, before);
         }
         all.extend([

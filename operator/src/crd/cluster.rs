@@ -260,7 +260,8 @@ pub struct Rebalance {
         regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
     )]
     pub throttle: String,
-    /// Ask before anything is moved.
+    /// Ask before anything is moved. What moves is chosen whatever partitions weigh then, and proposed anew, by another
+    /// digest, if it has changed before it begins: what is moved is what was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
 }

@@ -1,5 +1,6 @@
 //! A cluster is made, changed and deleted.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -487,4 +488,38 @@ fn volumes_grow_and_pods_are_told_their_places() {
     for claim in end.fake.list("persistentvolumeclaims", "default") {
         assert_eq!(claim["status"]["capacity"]["storage"], "20Gi");
     }
+}
+
+/// The volumes of a managed ensemble grow in place: its servers run on, and the next set has the size for all of them.
+#[test]
+fn the_volumes_of_an_ensemble_grow() {
+    let stage = stage();
+    let zookeeper =
+        |size: &str| json!({ "managed": { "volume": { "size": size, "class": "standard" } } });
+    let uids = |fake: &Fake| -> Vec<Value> {
+        let pod = |number| fake.get("pods", "default", &format!("orders-zookeeper-{number}"));
+        (0..3).map(|number| pod(number).unwrap()["metadata"]["uid"].clone()).collect()
+    };
+    let before = RefCell::default();
+    let end = play(&stage, &json!({ "zookeeper": zookeeper("10Gi") }), async |fake| {
+        pass(120).await;
+        is_whole(&fake);
+        *before.borrow_mut() = uids(&fake);
+        edit(&fake, "zookeeper", zookeeper("20Gi"));
+        pass(120).await;
+    });
+    let fake = &end.fake;
+    is_whole(fake);
+    assert_eq!(uids(fake), *before.borrow(), "no server is restarted");
+    assert_eq!(starts(&stage), [1, 1, 1]);
+    for number in 0..3 {
+        let name = format!("data-orders-zookeeper-{number}");
+        let claim = fake.get("persistentvolumeclaims", "default", &name).unwrap();
+        assert_eq!(claim["status"]["capacity"]["storage"], "20Gi");
+    }
+    let set = fake.get("statefulsets", "default", "orders-zookeeper").unwrap();
+    let template = &set["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(template["spec"]["resources"]["requests"]["storage"], "20Gi");
+    assert!(status(fake)["volumes"].is_null());
+    assert!(reasons(fake).contains(&"VolumeGrowing".to_owned()));
 }

@@ -77,7 +77,19 @@ fn brokers_come_and_go_with_what_lies_on_them() {
         assert!(spread.len() == 5 && spread.iter().all(|one| (5..=6).contains(one)), "{spread:?}");
         assert!(status(&fake)["plan"].is_null(), "{}", status(&fake));
         spec(&fake, "brokers", 3);
-        pass(300).await;
+        let mut phases: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        for _ in 0..300 {
+            pass(1).await;
+            for member in status(&fake)["members"].as_array().unwrap() {
+                let phase = member["phase"].as_str().unwrap().to_owned();
+                let phases = phases.entry(member["id"].as_i64().unwrap()).or_default();
+                if phases.last() != Some(&phase) {
+                    phases.push(phase);
+                }
+            }
+        }
+        assert!([3, 4].iter().all(|id| phases[id] == ["Leaving", "Stopping"]), "{phases:?}");
+        assert!([0, 1, 2].iter().all(|id| phases[id] == ["Serving"]), "{phases:?}");
     };
     let end = play(&stage, world, user);
     assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));

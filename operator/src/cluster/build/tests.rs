@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::budget::pod_disruption_budget;
@@ -199,6 +200,31 @@ fn an_ensemble_is_made_where_it_is_managed() {
     let elsewhere = valid(&json!({"zookeeper": {"connect": "zk:2181"}}));
     assert_eq!(ensemble(&elsewhere), None);
     assert!(elsewhere.file.contains("zookeeper.connect=zk:2181"), "{}", elsewhere.file);
+}
+
+/// A server is ready once it serves, which takes a quorum; it lives as long as its port is open, and is found before.
+/// Nobody is evicted while another one is not ready.
+#[test]
+fn a_server_without_a_quorum_is_not_ready() {
+    let made = ensemble(&valid(&json!({"zookeeper": {"managed": {}}}))).unwrap();
+    let set = serde_json::to_value(&made.stateful_set).unwrap();
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    let readiness = &container["readinessProbe"];
+    let script = readiness["exec"]["command"][2].as_str().unwrap();
+    assert!(script.contains("127.0.0.1/2181") && script.contains("srvr"), "{script}");
+    let settings = &made.config_map.data.as_ref().unwrap()["zoo.cfg"];
+    let answered = settings.lines().find(|line| line.starts_with("4lw.commands.whitelist="));
+    assert!(answered.unwrap().contains("srvr"), "a server answers what it is asked");
+    assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 2181);
+    assert!(container["livenessProbe"]["exec"].is_null());
+    let known_after = |probe: &Value| {
+        probe["periodSeconds"].as_i64().unwrap() * probe["failureThreshold"].as_i64().unwrap()
+    };
+    assert!(set["spec"]["minReadySeconds"].as_i64().unwrap() > known_after(readiness));
+    assert_eq!(made.service.spec.unwrap().publish_not_ready_addresses, Some(true));
+    let budget = made.budget.spec.unwrap();
+    assert_eq!(budget.max_unavailable, Some(IntOrString::Int(1)));
+    assert_eq!(budget.unhealthy_pod_eviction_policy, None);
 }
 
 /// Nobody is evicted while a broker is away or about to go.

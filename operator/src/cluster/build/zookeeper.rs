@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EmptyDirVolumeSource, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PodSpec, PodTemplateSpec, Probe, SecurityContext, Service, ServicePort, ServiceSpec,
-    TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMap, Container, EmptyDirVolumeSource, ExecAction, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe, SecurityContext, Service,
+    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -27,8 +27,14 @@ pub const ELECTION_PORT: i32 = 3888;
 /// The user and the group of ZooKeeper's image.
 const USER: i64 = 1000;
 
-/// How long a server is to have served before the next one is restarted: it has joined the others by then.
+/// How long a server is to have served before the next one is restarted: longer than it takes to see that it does not any
+/// more. Pods that are kept from a release whose readiness was an open port have to join the others in that time, too.
 const SETTLED_SECONDS: i32 = 15;
+
+/// Asks a server what it is. One that is neither leader nor follower nor alone says that it does not serve: its port is
+/// open, and it is in no quorum. `zkServer.sh` needs this shell, too; no other program has to be in the image.
+const SERVES: &str = "exec 3<>/dev/tcp/127.0.0.1/2181 && echo srvr >&3 && \
+    while read -r line <&3; do case $line in 'Mode: '*) exit 0 ;; esac; done; exit 1";
 
 /// Names a server by the number of its pod, then runs it: ZooKeeper reads its name from a file, and counts from 1.
 const COMMAND: &str =
@@ -107,6 +113,7 @@ fn service(valid: &Valid) -> Service {
         metadata: meta(valid, valid.names.zookeeper(), Component::ZooKeeper),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
+            // Servers find each other before any of them serves.
             publish_not_ready_addresses: Some(true),
             selector: Some(valid.names.selector(Component::ZooKeeper)),
             ports: Some(PORTS.map(port).to_vec()),
@@ -183,10 +190,20 @@ fn container(valid: &Valid, managed: &ManagedZooKeeper) -> Container {
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
-    let probe = |period_seconds, failure_threshold| Probe {
+    // A server without a quorum lives: a restart helps nobody to find one.
+    let lives = Probe {
         tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(ZOOKEEPER_PORT), host: None }),
-        period_seconds: Some(period_seconds),
-        failure_threshold: Some(failure_threshold),
+        period_seconds: Some(10),
+        failure_threshold: Some(30),
+        ..Probe::default()
+    };
+    let serves = Probe {
+        exec: Some(ExecAction {
+            command: Some(["bash", "-c", SERVES].map(str::to_owned).to_vec()),
+        }),
+        period_seconds: Some(3),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(2),
         ..Probe::default()
     };
     Container {
@@ -205,8 +222,8 @@ fn container(valid: &Valid, managed: &ManagedZooKeeper) -> Container {
             },
             mounted("logs", "/logs"),
         ]),
-        liveness_probe: Some(probe(10, 30)),
-        readiness_probe: Some(probe(3, 2)),
+        liveness_probe: Some(lives),
+        readiness_probe: Some(serves),
         // The image writes beside its volumes.
         security_context: Some(SecurityContext {
             read_only_root_filesystem: None,

@@ -91,11 +91,14 @@ impl Act<'_> {
     pub async fn volume(&self, step: &volumes::Step) -> Result<(), Error> {
         match step {
             volumes::Step::Grow { claim, size } => {
-                let Some(live) = self.objects.claims.get(claim) else { return Ok(()) };
+                let Objects { claims, ensemble_claims, .. } = self.objects;
+                let live = claims.get(claim).or_else(|| ensemble_claims.get(claim));
+                let Some(live) = live else { return Ok(()) };
                 self.pass.apply(&larger(live, size), Some(live)).await.map(drop)
             }
-            volumes::Step::ReplaceSet { broker } => {
-                let Some(live) = self.objects.sets.get(broker) else { return Ok(()) };
+            volumes::Step::ReplaceSet { set } => {
+                let mut sets = self.objects.sets.values().chain(&self.objects.ensemble);
+                let Some(live) = sets.find(|live| live.name_any() == *set) else { return Ok(()) };
                 self.pass.delete_alone(live).await.map(drop)
             }
             volumes::Step::DeleteClaim { claim } => {

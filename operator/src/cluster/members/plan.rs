@@ -1,15 +1,15 @@
 //! A plan to spread replicas anew, in words. Pure.
 //!
-//! Its digest names the brokers that it spreads over, and what was planned when it was proposed. It stays the same while
-//! the plan is carried out: sizes change all the time, and what was approved goes on to its end. Other brokers make
-//! another plan.
+//! Its digest names the brokers that it spreads over, and what was planned when it was proposed. Once it has begun, the
+//! digest stays what it is while what is left gets less: what was approved goes on to its end. Other brokers make another
+//! plan, and so do other moves before the first of them is made.
 
 use std::collections::BTreeMap;
 
 use crate::assignment::Broker;
 use crate::cluster::layout::{Layout, Move};
 use crate::cluster::rebalance::Moves;
-use crate::crd::topic::Plan;
+use crate::crd::cluster::status::Plan;
 use crate::digest;
 
 /// Moves that a plan names.
@@ -26,6 +26,26 @@ pub(super) fn is_of(plan: &Plan, brokers: &str) -> bool {
     plan.digest.split('-').next() == Some(brokers)
 }
 
+/// Whether these moves are the ones that a plan was proposed with.
+pub(super) fn is_what(plan: &Plan, brokers: &str, moves: &Moves) -> bool {
+    plan.digest == digest(brokers, moves)
+}
+
+fn digest(brokers: &str, moves: &Moves) -> String {
+    let all = moves.replicas.iter().chain(&moves.leaders);
+    let goals = all.map(|one| format!("{} {} {:?}\n", one.topic_id, one.partition, one.to));
+    format!("{brokers}-{}", digest::of(goals.collect::<String>().bytes()))
+}
+
+/// Describes what is planned by now in the place of a plan that says something else. While what moves by itself is all
+/// that does, there is nothing to be proposed.
+pub(super) fn propose_again(noted: &Plan, brokers: &str, moves: &Moves) -> Plan {
+    if moves.is_empty() || is_what(noted, brokers, moves) {
+        return noted.clone();
+    }
+    propose(brokers, moves)
+}
+
 /// Describes what is planned.
 pub(super) fn propose(brokers: &str, moves: &Moves) -> Plan {
     let mut steps = vec![in_short(moves)];
@@ -35,26 +55,25 @@ pub(super) fn propose(brokers: &str, moves: &Moves) -> Plan {
         let (from, to) = (list(&one.from), list(&one.to));
         format!("{}-{} from brokers {from} to {to}", one.topic, one.partition)
     }));
-    let more = all.clone().count().saturating_sub(NAMED_MAX);
+    let more = all.count().saturating_sub(NAMED_MAX);
     if more > 0 {
         steps.push(format!("and {more} more"));
     }
-    let goals = all.map(|one| format!("{} {} {:?}\n", one.topic_id, one.partition, one.to));
-    let digest = format!("{brokers}-{}", digest::of(goals.collect::<String>().bytes()));
-    Plan { digest, steps }
+    Plan { digest: digest(brokers, moves), steps, begun: false }
 }
 
-/// Describes what is left of a plan.
+/// Describes what is left of a plan. `begun`: whether any of it was, or is now.
 pub(super) fn carried_out(
     noted: &Plan,
     moves: &Moves,
     now: &Layout,
     wait: Option<&String>,
+    begun: bool,
 ) -> Plan {
     let moving = now.partitions().filter(|(_, _, partition)| partition.is_moving()).count();
     let mut steps = vec![in_short(moves), format!("{moving} partitions move now")];
     steps.extend(wait.map(|why| format!("no more are begun: {why}")));
-    Plan { digest: noted.digest.clone(), steps }
+    Plan { digest: noted.digest.clone(), steps, begun }
 }
 
 fn in_short(moves: &Moves) -> String {

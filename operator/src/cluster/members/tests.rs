@@ -309,6 +309,48 @@ fn a_plan_waits_for_leave() {
     assert_eq!(world.held()[&5], 0);
 }
 
+/// What was approved is what is moved: where something else would be by now, that is proposed, by another digest, and
+/// nothing moves; once it has begun it goes on to its end. An approval that is taken back is one of nothing.
+#[test]
+fn what_has_changed_since_it_was_proposed_is_proposed_anew() {
+    let mut world = World::new(3, thirty());
+    world.facts.rebalance.approval = Some(Approval { digest: None });
+    world.scale(5, &[]);
+    world.settle();
+    let first = world.facts.plan.clone().unwrap();
+    let before = world.held();
+    world.layout().topics.push(topic("new", &[&[0, 1, 2], &[1, 2, 0]], 1 << 20));
+    count(world.layout());
+    world.facts.rebalance.approval = Some(Approval { digest: Some(first.digest.clone()) });
+    let decision = decide(&world.facts);
+    assert!(decision.waits_for_approval && decision.steps.is_empty(), "{decision:?}");
+    world.settle();
+    let second = world.facts.plan.clone().unwrap();
+    assert_ne!(second.digest, first.digest);
+    assert_eq!(world.held().values().sum::<u64>(), before.values().sum::<u64>() + 6);
+    assert_eq!((world.held()[&3], world.held()[&4]), (0, 0), "nothing was moved");
+    // What was there is there again: so is what was approved.
+    let new = world.layout().topics.pop().unwrap();
+    count(world.layout());
+    let decision = decide(&world.facts);
+    assert!(decision.waits_for_approval && decision.plan == Some(first));
+    world.layout().topics.push(new);
+
+    world.facts.rebalance.approval = Some(Approval { digest: Some(second.digest.clone()) });
+    world.look(usize::MAX);
+    assert!(world.facts.plan.as_ref().unwrap().begun && world.layout().is_moving());
+    // It is begun: another topic does not end it, and taking the approval back does.
+    world.layout().topics.push(topic("newer", &[&[0, 1, 2]], 1 << 20));
+    finish(world.layout());
+    let decision = decide(&world.facts);
+    assert_eq!(decision.plan.unwrap().digest, second.digest);
+    assert!(!decision.waits_for_approval);
+    world.facts.rebalance.approval = Some(Approval { digest: None });
+    let decision = decide(&world.facts);
+    assert!(decision.waits_for_approval && !has(&decision, is_move));
+    assert_ne!(decision.plan.unwrap().digest, second.digest);
+}
+
 /// Nothing is begun while brokers are restarted; why is said.
 #[test]
 fn moves_wait_for_restarts() {
@@ -350,6 +392,57 @@ fn who_goes_is_not_restarted() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever becomes of sizes before and after the approval, and of topics before it: what is moved is just what the
+    /// plan that was approved says.
+    #[test]
+    fn what_is_moved_is_what_was_approved(
+        before in proptest::collection::vec(1..2_000_000_000_u64, 30),
+        after in proptest::collection::vec(1..2_000_000_000_u64, 30),
+        created in proptest::collection::vec(0..3_i32, 0..4),
+        brokers in 4..7_i32,
+    ) {
+        let weigh = |world: &mut World, sizes: &[u64]| {
+            let partitions = world.layout().topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            for (partition, size) in partitions.zip(sizes) {
+                partition.size = Some(*size);
+            }
+        };
+        let goals = |moves: &[Move]| -> BTreeMap<(String, usize), Vec<i32>> {
+            moves.iter().map(|one| ((one.topic.clone(), one.partition), one.to.clone())).collect()
+        };
+        let mut world = World::new(3, thirty());
+        world.facts.rebalance.approval = Some(Approval { digest: None });
+        world.scale(brokers, &[]);
+        world.settle();
+        let first = world.facts.plan.clone().unwrap();
+        weigh(&mut world, &before);
+        prop_assert_eq!(decide(&world.facts).plan, Some(first.clone()));
+        for (number, broker) in created.iter().enumerate() {
+            let name = format!("new-{number}");
+            world.layout().topics.push(topic(&name, &[&[*broker]], 1));
+        }
+        count(world.layout());
+        world.settle();
+        let plan = world.facts.plan.clone().unwrap();
+        world.facts.rebalance.approval = Some(Approval { digest: Some(plan.digest) });
+        let members = usable(&world.facts, world.facts.said.as_ref().unwrap());
+        let planned = rebalance::lasting_moves(&world.facts.said.as_ref().unwrap().layout, &members);
+        let mut moved = BTreeMap::new();
+        for looks in 0..50 {
+            weigh(&mut world, if looks % 2 == 0 { &after } else { &before });
+            for step in decide(&world.facts).steps {
+                if let Step::Move { moves } = step {
+                    let copied = moves.into_iter().filter(|one| one.added().next().is_some());
+                    moved.extend(goals(&copied.collect::<Vec<_>>()));
+                }
+            }
+            world.look(usize::MAX);
+            finish(world.layout());
+        }
+        prop_assert_eq!(moved, goals(&planned.replicas));
+        prop_assert!(world.facts.plan.is_none());
+    }
 
     /// Wherever the operator is cut off, and whatever is asked for in between, it ends where the spec says; a broker is
     /// never deleted that has anything or is to be.

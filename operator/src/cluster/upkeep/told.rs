@@ -37,6 +37,11 @@ pub(super) fn tales(upkeep: &Upkeep, before: &ClusterStatus) -> Vec<Tale> {
             let first = plan.steps.first().cloned().unwrap_or_default();
             tell(Reason::Rebalancing, format!("plan {}: {first}", plan.digest));
         }
+        (Some(old), Some(plan)) if old.digest != plan.digest => {
+            let first = plan.steps.first().cloned().unwrap_or_default();
+            let note = format!("plan {} takes the place of {}: {first}", plan.digest, old.digest);
+            tell(Reason::Rebalancing, note);
+        }
         (Some(plan), None) if members.drains.is_empty() => {
             tell(Reason::Rebalanced, format!("plan {} is over", plan.digest));
         }

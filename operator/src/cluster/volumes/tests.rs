@@ -44,13 +44,58 @@ fn a_volume_grows_in_place() {
     let grow = Step::Grow { claim: claim_of(0), size: "20Gi".to_owned() };
     assert_eq!(first.steps, [grow]);
     let next = decided("20Gi", &[disks(0, claim("20Gi", "10Gi"), "10Gi")]);
-    assert_eq!(next.steps, [Step::ReplaceSet { broker: 0 }]);
+    assert_eq!(next.steps, [Step::ReplaceSet { set: "orders-0".to_owned() }]);
     let told = &next.states[0];
     assert_eq!((told.size.as_deref(), &*told.wanted), (Some("10Gi"), "20Gi"));
     let replaced = Disks { set: None, ..disks(0, claim("20Gi", "10Gi"), "10Gi") };
     assert_eq!(decided("20Gi", &[replaced]).steps, []);
     let done = decided("20Gi", &[disks(0, claim("20480Mi", "20Gi"), "20Gi")]);
     assert_eq!(done, Decision::default());
+}
+
+fn servers(claims: [Claim; 3], set: Option<&str>) -> Decision {
+    let claims = (0..).map(server_claim).zip(claims).collect();
+    let set = set.map(|size| BTreeMap::from([("data".to_owned(), size.to_owned())]));
+    let classes = BTreeMap::from([("fast".to_owned(), true), ("slow".to_owned(), false)]);
+    let mut decision = Decision::default();
+    let servers = Servers { claims, set };
+    decide_servers(&names(), &volume("20Gi"), &servers, &classes, &mut decision);
+    decision
+}
+
+fn server_claim(server: i32) -> String {
+    format!("data-orders-zookeeper-{server}")
+}
+
+/// The claims of all servers first, then their one set, then nothing.
+#[test]
+fn the_volumes_of_an_ensemble_grow_in_place() {
+    let (small, heard) = (|| claim("10Gi", "10Gi"), || claim("20Gi", "10Gi"));
+    let grow = |server| Step::Grow { claim: server_claim(server), size: "20Gi".to_owned() };
+    let first = servers([small(), small(), small()], Some("10Gi"));
+    assert_eq!(first.steps, [grow(0), grow(1), grow(2)]);
+    let next = servers([heard(), small(), heard()], Some("10Gi"));
+    assert_eq!(next.steps, [grow(1)]);
+    assert_eq!(next.states.len(), 3);
+    let next = servers([heard(), heard(), heard()], Some("10Gi"));
+    assert_eq!(next.steps, [Step::ReplaceSet { set: "orders-zookeeper".to_owned() }]);
+    assert_eq!(servers([heard(), heard(), heard()], None).steps, []);
+    let done = || claim("20Gi", "20Gi");
+    assert_eq!(servers([done(), done(), done()], Some("20Gi")), Decision::default());
+}
+
+/// A server whose class lets nothing grow keeps the set as it is; one whose volume is lost is no reason to wait.
+#[test]
+fn an_ensemble_that_cannot_grow_is_told() {
+    let done = || claim("20Gi", "20Gi");
+    let slow = Claim { class: Some("slow".to_owned()), ..claim("10Gi", "10Gi") };
+    let refused = servers([done(), slow, done()], Some("10Gi"));
+    assert_eq!(refused.steps, []);
+    assert!(refused.refused[&server_claim(1)].contains("StorageClass slow lets no volume grow"));
+    let lost = Claim { is_lost: true, ..claim("10Gi", "10Gi") };
+    let replaced = servers([done(), lost, done()], Some("10Gi"));
+    assert_eq!(replaced.steps, [Step::ReplaceSet { set: "orders-zookeeper".to_owned() }]);
+    assert!(replaced.lost.is_empty());
 }
 
 /// What cannot grow is said, and everything else of the broker goes on; what is larger already is left alone.

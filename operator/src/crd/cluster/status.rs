@@ -1,11 +1,12 @@
 //! What is said of a cluster.
 
+use std::ops::Not;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::condition::Condition;
-use crate::crd::topic::Plan;
 
 /// What is known of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
@@ -80,7 +81,8 @@ pub struct Image {
 pub struct Member {
     /// Its id.
     pub id: i32,
-    /// Serving, Starting, Recovering, Stopping, Pending, Failing, Away or Leaving.
+    /// Serving, Leaving (it serves while it is emptied, see `drains`), Starting, Recovering, Stopping, Pending, Failing or
+    /// Away.
     pub phase: String,
     /// Why it does not serve, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -113,6 +115,19 @@ pub struct Roll {
     /// Since when only partitions with too few replicas have, in seconds since 1970; 0 if others do, or nothing does.
     #[serde(default)]
     pub blocked_since: i64,
+}
+
+/// How replicas are spread anew.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Names this plan and no other.
+    pub digest: String,
+    /// Each step, for people; the first fifty.
+    pub steps: Vec<String>,
+    /// Whether any of it was begun: what is left is not what the digest names, and goes on to its end.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub begun: bool,
 }
 
 /// A broker that is being emptied.

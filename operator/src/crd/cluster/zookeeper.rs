@@ -28,6 +28,8 @@ pub struct ZooKeeper {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("self.replicas == oldSelf.replicas")
     .message("replicas of a managed ensemble cannot be changed"))]
+#[x_kube(validation = Rule::new("self.volume.name == oldSelf.volume.name")
+    .message("the volume of a managed ensemble cannot be renamed"))]
 #[x_kube(validation = Rule::new("self.replicas % 2 == 1")
     .message("an ensemble has 1, 3, 5 or 7 servers: an even number fails as soon as the one below it"))]
 #[serde(rename_all = "camelCase")]
@@ -40,7 +42,7 @@ pub struct ManagedZooKeeper {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
     pub image: Option<String>,
-    /// The disk of each server.
+    /// The disk of each server. It can grow later, as those of brokers can.
     #[serde(default = "disk")]
     pub volume: Volume,
     /// What each server may use of its node.
