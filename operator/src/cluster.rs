@@ -80,7 +80,7 @@ fn reconcile(context: &Arc<Context>) -> Reconcile<Cluster> {
     let context = Arc::clone(context);
     Arc::new(move |cluster, pass| {
         let context = Arc::clone(&context);
-        Box::pin(async move { look(&context, cluster, &pass).await })
+        Box::pin(async move { Box::pin(look(&context, cluster, &pass)).await })
     })
 }
 
