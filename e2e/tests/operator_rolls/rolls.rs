@@ -37,9 +37,10 @@ pub(crate) fn a_second_edit_in_mid_roll(scene: &Scene) -> Result<()> {
     begun(scene, &before)?;
     scene.spec(&format!("{PLAIN}\nconfig: {{ num.partitions: \"5\" }}"))?;
     scene.settled_with_others_than(&before)?;
-    let config = ["get", "configmap", "-n", NAMESPACE, "orders-config", "-o", "yaml"];
+    let config = ["get", "configmap", "-n", NAMESPACE, "-l", "ottla.dev/broker", "-o", "yaml"];
     let config = scene.kubectl(&config)?;
-    ensure!(config.contains("num.partitions=5"), "{config}");
+    let count = config.matches("num.partitions=5").count();
+    ensure!(count >= before.len() && !config.contains("num.partitions=4"), "{config}");
     Ok(())
 }
 
