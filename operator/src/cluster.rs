@@ -28,6 +28,7 @@ pub mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 pub mod upkeep;
 pub mod validate;
 pub mod volumes;

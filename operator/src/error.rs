@@ -27,8 +27,6 @@ pub enum Class {
 /// When an object is looked at again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
-    /// When it changes.
-    OnChange,
     /// After this time, or when it changes.
     After(Duration),
     /// After a time that grows with each failure in a row, or when it changes.
@@ -58,8 +56,8 @@ impl Class {
     pub const fn again(self) -> Again {
         match self {
             Self::Transient | Self::Conflict | Self::Bug => Again::BackOff,
-            Self::Waiting => Again::After(WAIT),
-            Self::InvalidSpec => Again::OnChange,
+            // What there is goes on, and is looked after.
+            Self::Waiting | Self::InvalidSpec => Again::After(WAIT),
         }
     }
 
@@ -220,10 +218,10 @@ mod tests {
         );
     }
 
-    /// What only an edit heals is not tried again, and what heals itself is not told at once.
+    /// What only an edit heals is not hurried, and what heals itself is not told at once.
     #[test]
     fn each_class_is_tried_and_told_in_its_own_way() {
-        assert_eq!(Class::InvalidSpec.again(), Again::OnChange);
+        assert_eq!(Class::InvalidSpec.again(), Again::After(WAIT));
         assert_eq!(Class::Transient.again(), Again::BackOff);
         assert!(!Class::Transient.is_told(2) && Class::Transient.is_told(3));
         assert!(Class::InvalidSpec.is_told(1) && !Class::Waiting.is_told(100));

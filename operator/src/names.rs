@@ -82,7 +82,7 @@ impl Names {
         format!("{}-brokers", self.cluster)
     }
 
-    /// The StatefulSet of a broker.
+    /// The StatefulSet of a broker, and the ConfigMap of its files.
     pub fn broker(&self, broker: i32) -> String {
         format!("{}-{broker}", self.cluster)
     }
@@ -100,11 +100,6 @@ impl Names {
     /// The claim of a broker's volume, as a StatefulSet calls it.
     pub fn claim(&self, volume: &str, broker: i32) -> String {
         format!("{volume}-{}", self.pod(broker))
-    }
-
-    /// The ConfigMap of the brokers' settings.
-    pub fn config(&self) -> String {
-        format!("{}-config", self.cluster)
     }
 
     /// The Service by which clients inside of the Kubernetes cluster begin.

@@ -45,7 +45,7 @@ pub(crate) fn deleted_objects_are_made_anew(scene: &Scene) -> Result<()> {
         "statefulset/orders-2",
         "service/orders-brokers",
         "service/orders",
-        "configmap/orders-config",
+        "configmap/orders-1",
         "pdb/orders-brokers",
         "serviceaccount/orders-brokers",
         "networkpolicy/orders-brokers",

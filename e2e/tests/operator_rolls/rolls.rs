@@ -38,9 +38,10 @@ pub(crate) fn a_second_edit_in_mid_roll(scene: &Scene) -> Result<()> {
     scene.spec(&format!("{PLAIN}\nconfig: {{ num.partitions: \"5\" }}"))?;
     let twice: Vec<_> = begun.iter().map(|name| (name.as_str(), 2)).collect();
     scene.settled_after_a_roll(&before, &twice)?;
-    let config = ["get", "configmap", "-n", NAMESPACE, "orders-config", "-o", "yaml"];
+    let config = ["get", "configmap", "-n", NAMESPACE, "-l", "ottla.dev/broker", "-o", "yaml"];
     let config = scene.kubectl(&config)?;
-    ensure!(config.contains("num.partitions=5"), "{config}");
+    let count = config.matches("num.partitions=5").count();
+    ensure!(count >= before.len() && !config.contains("num.partitions=4"), "{config}");
     Ok(())
 }
 

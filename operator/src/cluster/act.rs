@@ -7,14 +7,14 @@ use kube::{Resource, ResourceExt as _};
 
 use super::FINALIZER;
 use super::context::Context;
-use super::decide::{Decision, Doomed, Rolling, Step};
+use super::decide::{Decision, Rolling, Step};
 use super::dynamic::Difference;
-use super::facts::Facts;
+use super::facts::{Facts, Live};
 use super::owned::Cache;
 use super::roll::{self, Next, Said};
 use super::seen;
 use super::status;
-use super::wanted::Wanted;
+use super::wanted::{Doomed, Wanted};
 use crate::admin::Verdict;
 use crate::admin::client::{BrokerError, fence};
 use crate::admin::trouble;
@@ -54,7 +54,7 @@ impl Act<'_> {
                 Step::Configure(broker, difference) => {
                     self.configure(*broker, difference).await?;
                 }
-                Step::Apply(wanted) => self.apply(wanted).await?,
+                Step::Apply(wanted) => self.apply(wanted, &self.facts.live).await?,
                 Step::Remove(doomed) => self.remove(doomed).await?,
                 Step::Tell(reason, note) => self.tell(*reason, note.clone()).await,
                 Step::KeepUp => self.keep_up().await?,
@@ -93,7 +93,7 @@ impl Act<'_> {
                     facts.said = Some(Said { broker: *broker, verdict });
                 }
                 Next::Delete { broker, uid } => {
-                    self.restart(*broker, uid).await?;
+                    self.restart(rolling, *broker, uid).await?;
                     return Ok(Some(next));
                 }
             }
@@ -188,11 +188,20 @@ impl Act<'_> {
             .map_err(|error| trouble::of("hand over what is led in", &named(&*self.cluster), error))
     }
 
-    async fn restart(&mut self, broker: i32, uid: &str) -> Result<(), Error> {
-        let pod = self.facts.live.pods.get(&self.facts.object.names.pod(broker));
+    /// Has a broker be what it should, files first, and deletes its pod, which comes back so.
+    async fn restart(&mut self, rolling: &Rolling, broker: i32, uid: &str) -> Result<(), Error> {
+        let names = &self.facts.object.names;
+        let pod = self.facts.live.pods.get(&names.pod(broker));
         let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
             return Ok(());
         };
+        if let Some(made) = rolling.held.get(&broker) {
+            // This look may have written both already, but for what waits for this turn.
+            let live = self.context.live(names);
+            for wanted in made.clone().objects() {
+                self.apply(&wanted, &live).await?;
+            }
+        }
         self.tell(Reason::BrokerRestarted, format!("broker {broker} is restarted")).await;
         self.delete(&self.context.owned.pods, &**pod).await
     }
@@ -227,8 +236,8 @@ impl Act<'_> {
         Ok(())
     }
 
-    async fn apply(&mut self, wanted: &Wanted) -> Result<(), Error> {
-        let (owned, live) = (&self.context.owned, &self.facts.live);
+    async fn apply(&mut self, wanted: &Wanted, live: &Live) -> Result<(), Error> {
+        let owned = &self.context.owned;
         match wanted {
             Wanted::Account(one) => {
                 self.put(&owned.accounts, one, live.accounts.get(&one.name_any())).await
@@ -277,6 +286,10 @@ impl Act<'_> {
         match doomed {
             Doomed::Service(name) => match live.services.get(name) {
                 Some(one) => self.delete(&owned.services, &**one).await,
+                None => Ok(()),
+            },
+            Doomed::ConfigMap(name) => match live.config_maps.get(name) {
+                Some(one) => self.delete(&owned.config_maps, &**one).await,
                 None => Ok(()),
             },
             Doomed::Set(name) => match live.sets.get(name) {

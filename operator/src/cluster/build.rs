@@ -18,27 +18,39 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::Resource;
 
-use super::names::Component;
+use super::names::{BROKER_LABEL, Component, Names};
 use super::validate::Valid;
 use crate::crd::cluster::Cluster;
 
-/// The head of an object: it belongs to the cluster's object, and goes with it.
+/// The head of an object of a spec that can be built.
 fn meta(valid: &Valid, name: String, component: Component) -> ObjectMeta {
+    owned(&valid.names, &valid.uid, name, component)
+}
+
+/// The head of an object of one broker.
+fn meta_of_broker(valid: &Valid, broker: i32) -> ObjectMeta {
+    let mut meta = meta(valid, valid.names.broker(broker), Component::Broker);
+    meta.labels.get_or_insert_default().insert(BROKER_LABEL.to_owned(), broker.to_string());
+    meta
+}
+
+/// The head of an object: it belongs to the cluster's object, which has this uid, and goes with it.
+fn owned(names: &Names, uid: &str, name: String, component: Component) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(valid.names.namespace.clone()),
-        labels: Some(valid.names.labels(component)),
-        owner_references: Some(vec![owner(valid)]),
+        namespace: Some(names.namespace.clone()),
+        labels: Some(names.labels(component)),
+        owner_references: Some(vec![owner(names, uid)]),
         ..ObjectMeta::default()
     }
 }
 
-fn owner(valid: &Valid) -> OwnerReference {
+fn owner(names: &Names, uid: &str) -> OwnerReference {
     OwnerReference {
         api_version: Cluster::api_version(&()).into_owned(),
         kind: Cluster::kind(&()).into_owned(),
-        name: valid.names.cluster.clone(),
-        uid: valid.uid.clone(),
+        name: names.cluster.clone(),
+        uid: uid.to_owned(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }

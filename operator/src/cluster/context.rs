@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
 
 use super::facts::Live;
@@ -30,8 +31,15 @@ pub(super) struct Context {
     pub(super) latest: Mutex<Latest<Cluster>>,
     /// What brokers said of their settings, by cluster: for as long as they run that release.
     schemas: Mutex<BTreeMap<Names, (String, Schema)>>,
-    /// Sets as they were last seen, by cluster.
-    past: Mutex<BTreeMap<Names, BTreeMap<String, Arc<StatefulSet>>>>,
+    /// What there was last, by cluster.
+    past: Mutex<BTreeMap<Names, Past>>,
+}
+
+/// Objects of a cluster as they were last seen, each kind by name.
+#[derive(Default)]
+struct Past {
+    sets: BTreeMap<String, Arc<StatefulSet>>,
+    config_maps: BTreeMap<String, Arc<ConfigMap>>,
 }
 
 impl Context {
@@ -73,13 +81,16 @@ impl Context {
         self.schemas.lock().insert(names.clone(), (version.to_owned(), schema.clone()));
     }
 
-    /// What there is of a cluster, and its sets as they were last seen.
+    /// What there is of a cluster, and its sets and files as they were last seen.
     pub(super) fn live(&self, names: &Names) -> Live {
         let mut live = self.owned.live(&(names.namespace.clone(), names.cluster.clone()));
         let mut past = self.past.lock();
-        let sets = past.entry(names.clone()).or_default();
+        let Past { sets, config_maps } = past.entry(names.clone()).or_default();
         sets.extend(live.sets.iter().map(|(name, set)| (name.clone(), Arc::clone(set))));
+        let maps = live.config_maps.iter();
+        config_maps.extend(maps.map(|(name, map)| (name.clone(), Arc::clone(map))));
         live.past_sets.clone_from(sets);
+        live.past_config_maps.clone_from(config_maps);
         live
     }
 }

@@ -5,22 +5,28 @@
 //! | is being deleted, and may be | its volumes go, if the spec says so, and the object |
 //! | does not wait for the operator yet | it does, before anything else is done |
 //! | cannot be built | nothing is changed; why is said |
-//! | is paused | nothing but its status is written |
-//! | else | settings that need no restart are set, objects are applied in a fixed order, one broker restarts (`roll`) |
+//! | is paused | nothing is changed, either |
+//! | else | settings that need no restart are set, objects are applied in a fixed order, one broker restarts (`roll`), and is made of something else with that (`turn`) |
+//!
+//! How many brokers an eviction may take follows from what is seen of them, whatever the spec says: where nothing else is
+//! changed, that is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 
+use super::build::budget::pod_disruption_budget;
 use super::build::revision;
 use super::dynamic::{self, Difference};
 use super::facts::{Facts, Object};
-use super::names::broker_ids;
+use super::names::{BROKER_LABEL, broker_ids};
 use super::protocol::{self, Choice, Speaker};
 use super::seen::{self, Seen};
 use super::validate::{Surroundings, Valid, validate};
-use super::wanted::{self, Wanted};
-use super::{kept, roll};
+use super::wanted::{self, Doomed, Made, Wanted};
+use super::{roll, turn};
 use crate::crd::cluster::VolumePolicy;
 use crate::crd::cluster::status::Image;
 use crate::digest;
@@ -61,12 +67,14 @@ pub enum Course {
 }
 
 /// Restarts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rolling {
     /// Names them: what all brokers are to become.
     pub id: String,
     /// What they are decided by.
     pub facts: roll::Facts,
+    /// What brokers are made of in their turn, and not before.
+    pub held: BTreeMap<i32, Made>,
 }
 
 /// One change. Each can be made again when it is not known whether it was made.
@@ -90,17 +98,6 @@ pub enum Step {
     LetGo,
 }
 
-/// An object that is to go, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doomed {
-    /// A Service.
-    Service(String),
-    /// A StatefulSet, and its pods with it.
-    Set(String),
-    /// A claim.
-    Claim(String),
-}
-
 /// Decides.
 ///
 /// # Errors
@@ -116,21 +113,21 @@ pub fn decide(facts: &Facts) -> Result<Decision, serde_json::Error> {
     let before = object.status.protocol_version.as_deref();
     let valid = match validated(facts, before) {
         Ok(valid) => valid,
-        Err(words) => return Ok(with(facts, Course::Invalid(words), Vec::new())),
+        Err(words) => return Ok(with(facts, Course::Invalid(words), budget(facts))),
     };
-    let sets = wanted::sets(&valid, &facts.live)?;
+    let made = wanted::brokers(&valid, &facts.live)?;
     let seen = seen::all(facts, &valid.broker_ids);
-    let choice = choose(facts, &sets, &seen);
+    let choice = choose(facts, &made, &seen);
     if choice.version == valid.protocol_version {
-        return going(facts, &valid, sets, seen, choice);
+        return going(facts, &valid, made, seen, choice);
     }
     // What brokers speak is in their file, and in the name of each pod.
     match validated(facts, choice.version.as_deref()) {
         Ok(valid) => {
-            let sets = wanted::sets(&valid, &facts.live)?;
-            going(facts, &valid, sets, seen, choice)
+            let made = wanted::brokers(&valid, &facts.live)?;
+            going(facts, &valid, made, seen, choice)
         }
-        Err(words) => Ok(with(facts, Course::Invalid(words), Vec::new())),
+        Err(words) => Ok(with(facts, Course::Invalid(words), budget(facts))),
     }
 }
 
@@ -149,6 +146,22 @@ fn with(facts: &Facts, course: Course, steps: Vec<Step>) -> Decision {
         image: status.image.clone(),
         protocol: Choice { version: status.protocol_version.clone(), put_off: String::new() },
     }
+}
+
+/// The one thing that is done where nothing is changed: no eviction takes a broker while another of those that are there
+/// does not do what it should.
+fn budget(facts: &Facts) -> Vec<Step> {
+    let Object { names, uid, is_emptied, .. } = &facts.object;
+    let live = &facts.live;
+    let of_pod = |pod: &Arc<Pod>| pod.labels().get(BROKER_LABEL)?.parse().ok();
+    let with_pod = live.pods.values().filter_map(of_pod);
+    let there: BTreeSet<i32> = live.broker_sets().into_keys().chain(with_pod).collect();
+    if there.is_empty() || *is_emptied {
+        return Vec::new();
+    }
+    let may_go = are_well(&seen::all(facts, &there.into_iter().collect::<Vec<_>>()));
+    let budget = Wanted::Budget(pod_disruption_budget(names, uid, may_go));
+    vec![Step::Apply(Box::new(budget))]
 }
 
 fn wanted_ids(facts: &Facts) -> Vec<i32> {
@@ -189,11 +202,11 @@ fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec
 }
 
 /// Chooses what brokers speak, where all of them run what they should but for that.
-fn choose(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Choice {
+fn choose(facts: &Facts, made: &BTreeMap<i32, Made>, seen: &[Seen]) -> Choice {
     let wanted = wanted_ids(facts);
     let is_to_be = |one: &&Seen| wanted.contains(&one.id);
     let speaker = |one: &Seen| {
-        let target = target(sets.get(&one.id)?);
+        let target = made.get(&one.id)?.revision();
         let pod = one.pod.as_ref().filter(|_| one.serves())?;
         let is_settled = revision::parts(&pod.revision).0 == revision::parts(&target).0;
         let identity = one.heard.as_ref().filter(|_| is_settled)?.identity.clone();
@@ -209,20 +222,15 @@ fn choose(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Ch
     protocol::choose(spec.protocol_version.as_deref(), before, all.as_deref())
 }
 
-/// What a pod of a set is called.
-fn target(set: &StatefulSet) -> String {
-    set.spec.as_ref().map(|spec| kept::called(&spec.template)).unwrap_or_default()
-}
-
 fn going(
     facts: &Facts,
     valid: &Valid,
-    sets: BTreeMap<i32, StatefulSet>,
+    mut made: BTreeMap<i32, Made>,
     seen: Vec<Seen>,
     protocol: Choice,
 ) -> Result<Decision, serde_json::Error> {
     let object = &facts.object;
-    let rolling = rolling(facts, &sets, &seen);
+    let mut rolling = rolling(facts, &made, &seen);
     let may_go = may_go(&seen, &wanted_ids(facts), &rolling.facts);
     let mut decision = Decision {
         course: if object.spec.paused { Course::Paused } else { Course::Goes },
@@ -238,16 +246,20 @@ fn going(
         decision.image.clone_from(&object.status.image);
         decision.protocol.version.clone_from(&object.status.protocol_version);
     }
+    if decision.course == Course::Paused {
+        decision.steps = budget(facts);
+    }
     if decision.course == Course::Paused || object.is_emptied {
         return Ok(decision);
     }
-    let objects = wanted::objects(valid, &facts.live, sets, may_go)?;
+    rolling.held = turn::hold(&mut made, &facts.live, &object.names, &decision.seen);
+    let objects = wanted::objects(valid, &facts.live, made, may_go)?;
     decision.steps.extend(choices(facts, &decision));
     decision.steps.extend(configured(facts, valid));
     decision.steps.extend(restored(facts, &objects));
     let left = wanted::leftovers(valid, &facts.live, &objects);
     decision.steps.extend(objects.into_iter().map(|one| Step::Apply(Box::new(one))));
-    decision.steps.extend(left.into_iter().map(|name| Step::Remove(Doomed::Service(name))));
+    decision.steps.extend(left.into_iter().map(Step::Remove));
     decision.steps.extend(facts.upkeep.as_ref().map(|_| Step::KeepUp));
     decision.roll = Some(rolling);
     Ok(decision)
@@ -304,8 +316,8 @@ fn restored(facts: &Facts, objects: &[Wanted]) -> Option<Step> {
     })
 }
 
-fn rolling(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> Rolling {
-    let targets = seen.iter().filter_map(|one| Some((one, target(sets.get(&one.id)?))));
+fn rolling(facts: &Facts, made: &BTreeMap<i32, Made>, seen: &[Seen]) -> Rolling {
+    let targets = seen.iter().filter_map(|one| Some((one, made.get(&one.id)?.revision())));
     let targets: Vec<(&Seen, String)> = targets
         .filter(|(one, target)| {
             facts
@@ -335,16 +347,20 @@ fn rolling(facts: &Facts, sets: &BTreeMap<i32, StatefulSet>, seen: &[Seen]) -> R
     {
         of_roll.put_off_seconds = facts.now.saturating_sub(noted.blocked_since);
     }
-    Rolling { id, facts: of_roll }
+    Rolling { id, facts: of_roll, held: BTreeMap::new() }
 }
 
 /// Whether an eviction may take any one broker: all serve, none is to be restarted, and no partition lacks a replica.
 fn may_go(seen: &[Seen], wanted: &[i32], roll: &roll::Facts) -> bool {
-    let is_well = |one: &Seen| one.serves() && one.under_replicated().unwrap_or_default() == 0;
-    seen.iter().all(is_well)
-        && seen.iter().all(|one| one.heard.is_some())
+    are_well(seen)
         && wanted.iter().all(|id| seen.iter().any(|one| one.id == *id))
         && roll::next(roll) == roll::Next::Done
+}
+
+/// Whether all serve, and none tells of a partition that lacks a replica.
+fn are_well(seen: &[Seen]) -> bool {
+    let is_whole = |one: &Seen| one.under_replicated().unwrap_or_default() == 0;
+    seen.iter().all(|one| one.serves() && one.heard.is_some() && is_whole(one))
 }
 
 /// Why nothing may be begun just now that moves what lies on brokers, if so.

@@ -77,12 +77,19 @@ pub struct Live {
     pub claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
     /// Sets as they were last seen, also those that are gone: they are made anew as they were.
     pub past_sets: BTreeMap<String, Arc<StatefulSet>>,
+    /// Files as they were last seen, also those that are gone.
+    pub past_config_maps: BTreeMap<String, Arc<ConfigMap>>,
 }
 
 impl Live {
     /// A set, or as it was last.
     pub fn last_set(&self, name: &str) -> Option<&StatefulSet> {
         self.sets.get(name).or_else(|| self.past_sets.get(name)).map(|set| &**set)
+    }
+
+    /// Files, or as they were last.
+    pub fn last_config_map(&self, name: &str) -> Option<&ConfigMap> {
+        self.config_maps.get(name).or_else(|| self.past_config_maps.get(name)).map(|map| &**map)
     }
 
     /// The brokers that have a StatefulSet, with it.

@@ -26,7 +26,11 @@ pub(super) fn findings(
     };
     let is_paused = decision.course == Course::Paused;
     let paused = if is_paused { Reason::Paused } else { Reason::Running };
-    let about_pause = if is_paused { "spec.paused is set: nothing is changed" } else { "" };
+    let about_pause = if is_paused {
+        "spec.paused is set: nothing is changed but how many brokers an eviction may take"
+    } else {
+        ""
+    };
     let finding = |r#type, holds, reason: Reason, message| Finding {
         r#type,
         holds: Some(holds),

@@ -55,6 +55,23 @@ pub fn keep(
     Ok(())
 }
 
+/// Has `wanted` keep the pod of `live`, whatever that was rendered of.
+pub fn hold(wanted: &mut StatefulSet, live: &StatefulSet) {
+    let (Some(spec), Some(before)) = (&mut wanted.spec, &live.spec) else { return };
+    let annotations = wanted.metadata.annotations.get_or_insert_default();
+    let text = live.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
+    // As it was written: the server has filled in the other one.
+    if let (Some(kept), Some(text)) = (read(live), text) {
+        let told = called(&before.template);
+        let revision = revision::speaking(&kept.revision, revision::parts(&told).1);
+        spec.template = with_revision(kept.template, revision);
+        annotations.insert(ANNOTATION.to_owned(), text.clone());
+    } else {
+        spec.template = before.template.clone();
+        annotations.remove(ANNOTATION);
+    }
+}
+
 fn rendered(template: &PodTemplateSpec, inputs: String) -> Kept {
     let revision = revision::parts(&called(template)).0.to_owned();
     let mut template = template.clone();

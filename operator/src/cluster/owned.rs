@@ -169,6 +169,7 @@ impl Owned {
             pods: self.pods.of(cluster),
             claims: self.claims.of(cluster),
             past_sets: BTreeMap::new(),
+            past_config_maps: BTreeMap::new(),
         }
     }
 

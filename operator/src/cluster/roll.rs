@@ -120,7 +120,8 @@ impl Broker {
         self.pod.as_ref().is_some_and(|pod| pod.revision != self.revision)
     }
 
-    fn serves(&self) -> bool {
+    /// Whether it serves.
+    pub fn serves(&self) -> bool {
         self.broker_epoch.is_some() && self.pod.as_ref().is_some_and(|pod| pod.is_ready)
     }
 }

@@ -9,13 +9,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::decide::{Course, Decision, Doomed, Step, decide};
+use super::decide::{Course, Decision, Step, decide};
 use super::facts::{Facts, Heard, Live, Object, Said};
 use super::names::Names;
 use super::roll::{self, Next};
 use super::seen::nobody_is_up;
 use super::validate::Images;
-use super::wanted::Wanted;
+use super::wanted::{Doomed, Wanted};
 use super::{kept, status};
 use crate::admin::Change;
 use crate::crd::cluster::status::ClusterStatus;
@@ -58,7 +58,7 @@ fn said_of(facts: &Facts, decision: &Decision) -> ClusterStatus {
 }
 
 /// Takes in what a decision has made, and what it says.
-fn made(mut facts: Facts) -> Facts {
+pub(super) fn made(mut facts: Facts) -> Facts {
     let decision = decide(&facts).unwrap();
     let status = said_of(&facts, &decision);
     for step in decision.steps {
@@ -132,7 +132,7 @@ fn heard(id: i32) -> Heard {
 }
 
 /// A cluster that serves, and of which all is said that there is to say.
-fn whole(given: &Value) -> Facts {
+pub(super) fn whole(given: &Value) -> Facts {
     made(made(serving(made(new(given)))))
 }
 
@@ -263,14 +263,75 @@ fn what_cannot_be_or_is_paused_changes_nothing() {
     facts.object.spec.version = Some("0.2.0".to_owned());
     facts.object.spec.paused = true;
     let paused = decide(&facts).unwrap();
-    assert_eq!((paused.course.clone(), paused.steps.len()), (Course::Paused, 0));
+    assert_eq!((paused.course.clone(), paused.steps.len()), (Course::Paused, 1));
+    assert!(may_go(&facts), "nobody is restarted meanwhile");
     assert_eq!(paused.image, facts.object.status.image, "nothing is chosen");
     is(&facts, "Paused", "True", "Paused");
     facts.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
     assert!(matches!(decide(&facts).unwrap().course, Course::Invalid(_)));
-    assert!(decide(&facts).unwrap().steps.is_empty());
+    assert_eq!(decide(&facts).unwrap().steps.len(), 1);
     is(&facts, "Degraded", "True", "InvalidSpec");
     is(&facts, "Ready", "True", "Ready");
+}
+
+/// Whatever the spec says: how many an eviction may take follows from the brokers that are there.
+#[test]
+fn evictions_wait_while_a_cluster_is_paused_or_cannot_be() {
+    let mut paused = whole(&json!({}));
+    paused.object.spec.paused = true;
+    let mut invalid = whole(&json!({}));
+    invalid.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
+    for whole in [paused, invalid] {
+        let budget = |facts: &Facts| {
+            let steps = decide(facts).unwrap().steps;
+            assert!(matches!(&steps[..], [Step::Apply(one)] if matches!(**one, Wanted::Budget(_))));
+            let [Step::Apply(one)] = &steps[..] else { unreachable!("it was one") };
+            assert_eq!(
+                one.of(&facts.live),
+                ("PodDisruptionBudget orders-brokers".to_owned(), true)
+            );
+            may_go(facts)
+        };
+        assert!(budget(&whole));
+        let mut away = whole.clone();
+        away.live.pods.remove("orders-1-0");
+        assert!(!budget(&away));
+        let mut silent = whole.clone();
+        silent.heard.remove(&1);
+        assert!(!budget(&silent));
+        let mut lacking = whole.clone();
+        lacking.heard.get_mut(&1).unwrap().health.as_mut().unwrap().under_replicated = 1;
+        assert!(!budget(&lacking));
+        // Who is to come, or has gone for good, is not waited for.
+        let mut other = whole.clone();
+        other.object.spec.brokers = 5;
+        assert!(budget(&other));
+        // Of what ends, and of what nothing is made yet, nothing is applied.
+        let mut ending = whole.clone();
+        ending.object.is_emptied = true;
+        assert_eq!(decide(&ending).unwrap().steps, []);
+        let nothing = Facts { live: Live::default(), heard: [].into(), ..whole };
+        assert_eq!(decide(&nothing).unwrap().steps, []);
+    }
+}
+
+/// The files of a broker that is gone go, too; nobody else's do.
+#[test]
+fn files_of_brokers_that_are_gone_go() {
+    let mut facts = whole(&json!({}));
+    facts.object.spec.brokers = 2;
+    let other = |name: &str, labels: Value| {
+        let map = json!({ "metadata": { "name": name, "labels": labels } });
+        (name.to_owned(), Arc::new(serde_json::from_value(map).unwrap()))
+    };
+    let labels = json!({
+        "ottla.dev/cluster": "orders", "app.kubernetes.io/component": "broker", "ottla.dev/broker": "7",
+    });
+    facts.live.config_maps.extend([other("of-users", labels), other("plain", json!({}))]);
+    let gone: Vec<Step> = decide(&facts).unwrap().steps;
+    let gone = gone.into_iter().filter(|step| matches!(step, Step::Remove(_)));
+    let expected = Step::Remove(Doomed::ConfigMap("orders-2".to_owned()));
+    assert_eq!(gone.collect::<Vec<_>>(), [expected]);
 }
 
 /// Sets before claims, so that nobody makes them anew; and the object last.

@@ -17,9 +17,22 @@ use super::build::service::services;
 use super::build::stateful_set::stateful_set;
 use super::build::zookeeper::ensemble;
 use super::facts::Live;
-use super::names::Component;
+use super::names::{BROKER_LABEL, Component};
 use super::validate::Valid;
 use super::{kept, volumes};
+
+/// An object that is to go, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doomed {
+    /// A Service.
+    Service(String),
+    /// Files.
+    ConfigMap(String),
+    /// A StatefulSet, and its pods with it.
+    Set(String),
+    /// A claim.
+    Claim(String),
+}
 
 /// An object as it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,14 +69,36 @@ fn named<K: Resource<DynamicType = ()>>(object: &K, is_there: bool) -> (String, 
     (format!("{} {}", K::kind(&()), object.name_any()), is_there)
 }
 
-/// Makes the set of each broker that is there or is to be; none of one that does not know yet where it is found.
+/// What a broker is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// The files that it reads.
+    pub config_map: ConfigMap,
+    /// Its set, which makes its pod.
+    pub set: StatefulSet,
+}
+
+impl Made {
+    /// What its pod is called.
+    pub fn revision(&self) -> String {
+        self.set.spec.as_ref().map(|spec| kept::called(&spec.template)).unwrap_or_default()
+    }
+
+    /// The objects, in the order in which they are applied.
+    pub fn objects(self) -> [Wanted; 2] {
+        [Wanted::ConfigMap(self.config_map), Wanted::Set(Box::new(self.set))]
+    }
+}
+
+/// Makes each broker that is there or is to be; none that does not know yet where it is found.
 ///
 /// # Errors
 /// Where a pod cannot be written as JSON.
-pub fn sets(valid: &Valid, live: &Live) -> Result<BTreeMap<i32, StatefulSet>, serde_json::Error> {
-    let mut sets = BTreeMap::new();
+pub fn brokers(valid: &Valid, live: &Live) -> Result<BTreeMap<i32, Made>, serde_json::Error> {
+    let mut brokers = BTreeMap::new();
     for id in &valid.broker_ids {
-        let Some(mut set) = stateful_set(valid, *id)? else { continue };
+        let set = stateful_set(valid, *id)?;
+        let (Some(config_map), Some(mut set)) = (config_map(valid, *id), set) else { continue };
         let name = valid.names.broker(*id);
         let inputs = kept::inputs_of_broker(valid, *id);
         let protocol_version = valid.protocol_version.as_deref();
@@ -71,28 +106,25 @@ pub fn sets(valid: &Valid, live: &Live) -> Result<BTreeMap<i32, StatefulSet>, se
         if let Some(before) = live.sets.get(&name) {
             volumes::keep_sizes(&mut set, before);
         }
-        sets.insert(*id, set);
+        brokers.insert(*id, Made { config_map, set });
     }
-    Ok(sets)
+    Ok(brokers)
 }
 
-/// Makes every object. `sets` are those of brokers; `may_go`: whether an eviction may take a broker.
+/// Makes every object. `brokers` is what they are made of now; `may_go`: whether an eviction may take one.
 ///
 /// # Errors
 /// Where a pod cannot be written as JSON.
 pub fn objects(
     valid: &Valid,
     live: &Live,
-    sets: BTreeMap<i32, StatefulSet>,
+    brokers: BTreeMap<i32, Made>,
     may_go: bool,
 ) -> Result<Vec<Wanted>, serde_json::Error> {
-    let mut all = vec![
-        Wanted::Account(service_account(valid)),
-        Wanted::Policy(network_policy(valid)),
-        Wanted::ConfigMap(config_map(valid)),
-    ];
+    let mut all =
+        vec![Wanted::Account(service_account(valid)), Wanted::Policy(network_policy(valid))];
     all.extend(services(valid).into_iter().map(|one| Wanted::Service(Box::new(one))));
-    all.push(Wanted::Budget(pod_disruption_budget(valid, may_go)));
+    all.push(Wanted::Budget(pod_disruption_budget(&valid.names, &valid.uid, may_go)));
     let managed = valid.spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.managed.as_ref());
     if let (Some(mut made), Some(managed)) = (ensemble(valid), managed) {
         let name = valid.names.zookeeper();
@@ -109,12 +141,14 @@ pub fn objects(
             Wanted::Set(Box::new(made.stateful_set)),
         ]);
     }
-    all.extend(sets.into_values().map(|set| Wanted::Set(Box::new(set))));
+    let (files, sets): (Vec<_>, Vec<_>) =
+        brokers.into_values().map(Made::objects).map(|[files, set]| (files, set)).unzip();
+    all.extend(files.into_iter().chain(sets));
     Ok(all)
 }
 
-/// Names the Services of brokers that are there and not made any more.
-pub fn leftovers(valid: &Valid, live: &Live, wanted: &[Wanted]) -> Vec<String> {
+/// Names what is there and not made any more: Services, and files of brokers that are gone.
+pub fn leftovers(valid: &Valid, live: &Live, wanted: &[Wanted]) -> Vec<Doomed> {
     let made: BTreeSet<String> = wanted
         .iter()
         .filter_map(|one| match one {
@@ -126,13 +160,23 @@ pub fn leftovers(valid: &Valid, live: &Live, wanted: &[Wanted]) -> Vec<String> {
             | Wanted::Set(_) => None,
         })
         .collect();
+    let services = live.services.iter();
+    let services =
+        services.filter(|(name, one)| !made.contains(*name) && is_of_brokers(valid, &***one));
+    let files = live.config_maps.iter();
+    // Who does not know yet where it is found again keeps the files that it has.
+    let files = files.filter(|(_, one)| {
+        let broker = one.labels().get(BROKER_LABEL).and_then(|id| id.parse().ok());
+        broker.is_some_and(|id: i32| !valid.broker_ids.contains(&id))
+            && is_of_brokers(valid, &***one)
+    });
+    let services = services.map(|(name, _)| Doomed::Service(name.clone()));
+    services.chain(files.map(|(name, _)| Doomed::ConfigMap(name.clone()))).collect()
+}
+
+/// Whether an object was made for brokers of this cluster.
+fn is_of_brokers(valid: &Valid, object: &impl Resource) -> bool {
     let selector = valid.names.selector(Component::Broker);
-    let is_ours = |service: &Service| {
-        let owners = service.metadata.owner_references.iter().flatten();
-        owners.into_iter().any(|owner| owner.uid == valid.uid)
-            && selector.iter().all(|(key, value)| service.labels().get(key) == Some(value))
-    };
-    let there =
-        live.services.iter().filter(|(name, service)| !made.contains(*name) && is_ours(service));
-    there.map(|(name, _)| name.clone()).collect()
+    object.owner_references().iter().any(|owner| owner.uid == valid.uid)
+        && selector.iter().all(|(key, value)| object.labels().get(key) == Some(value))
 }

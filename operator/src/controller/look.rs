@@ -76,7 +76,6 @@ where
     let chance = fastrand::f64();
     let (failures, pause) = shared.known.lock().failed(key(object.meta()), chance);
     let action = match class.again() {
-        Again::OnChange => Action::await_change(),
         Again::After(time) => Action::requeue(time),
         Again::BackOff => Action::requeue(pause),
     };

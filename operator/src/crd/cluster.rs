@@ -116,7 +116,8 @@ pub struct ClusterSpec {
     /// How replicas are spread anew when brokers come.
     #[serde(default)]
     pub rebalance: Rebalance,
-    /// Nothing is changed while this stands, and what is there goes on.
+    /// Nothing is changed while this stands, and what is there goes on. Only the `PodDisruptionBudget` still follows the
+    /// brokers: no eviction takes one while another is away or lacks records.
     #[serde(default)]
     pub paused: bool,
     /// The object cannot be deleted while this stands, unless its whole namespace is.

@@ -83,9 +83,9 @@ impl Bed {
 /// Makes the files and the sets of the cluster, or changes their templates.
 pub(crate) fn apply(fake: &Fake, brokers: i32, version: &str, config: &[(&str, &str)]) {
     let valid = valid(brokers, version, config);
-    let map = serde_json::to_value(config_map(&valid)).unwrap();
-    put(fake, "configmaps", "v1", "ConfigMap", map, "/data");
     for broker in 0..brokers {
+        let map = serde_json::to_value(config_map(&valid, broker).unwrap()).unwrap();
+        put(fake, "configmaps", "v1", "ConfigMap", map, "/data");
         let set = serde_json::to_value(stateful_set(&valid, broker).unwrap().unwrap()).unwrap();
         put(fake, "statefulsets", "apps/v1", "StatefulSet", set, "/spec/template");
     }

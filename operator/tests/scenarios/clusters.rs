@@ -273,7 +273,7 @@ fn what_others_delete_comes_back() {
         for (resource, name) in [
             ("services", "orders"),
             ("services", "orders-brokers"),
-            ("configmaps", "orders-config"),
+            ("configmaps", "orders-1"),
             ("poddisruptionbudgets", "orders-brokers"),
             ("networkpolicies", "orders-brokers"),
             ("serviceaccounts", "orders-brokers"),
@@ -330,10 +330,10 @@ fn nothing_is_changed_while_a_cluster_is_paused() {
         pass(120).await;
         edit(&fake, "paused", true);
         edit(&fake, "config", json!({ "num.partitions": "4" }));
-        fake.delete("configmaps", "default", "orders-config");
+        fake.delete("configmaps", "default", "orders-1");
         pass(120).await;
         assert_eq!(is(&fake, "Paused"), "True");
-        assert!(fake.get("configmaps", "default", "orders-config").is_none());
+        assert!(fake.get("configmaps", "default", "orders-1").is_none());
         assert_eq!(starts(&stage), [1, 1, 1]);
         edit(&fake, "paused", false);
         pass(300).await;

@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "shared with the tests of the model, which need more of it")]
 mod bed;
 mod clusters;
+mod holding;
 mod kills;
 mod members;
 mod rights;

@@ -39,6 +39,7 @@ async fn tour(stage: &Stage, fake: &Fake) {
     let inside = json!({ "name": "inside", "port": 9092 });
     let outside = json!({ "name": "outside", "port": 9094, "type": "NodePort" });
     fake.create(stage::cluster(json!({
+        "brokers": 4,
         "rack": { "nodeLabel": "topology.kubernetes.io/zone" },
         "listeners": [inside, outside],
         "storage": storage("10Gi"),
@@ -49,6 +50,8 @@ async fn tour(stage: &Stage, fake: &Fake) {
     pass(60).await;
     edit(fake, "listeners", json!([inside]));
     pass(240).await;
+    edit(fake, "brokers", 3);
+    pass(120).await;
     // What is said again is one event with a count.
     for _ in 0..2 {
         stage.model().with(|state| {

@@ -86,9 +86,10 @@ impl Bed {
         let spec = serde_json::from_value(spec).unwrap();
         let valid =
             validate(names, "uid".to_owned(), spec, &images, &Surroundings::default()).unwrap();
-        let config = serde_json::to_value(config_map(&valid)).unwrap();
-        let mut objects = vec![("v1", "ConfigMap", config)];
+        let mut objects = Vec::new();
         for broker in 0..self.brokers {
+            let config = serde_json::to_value(config_map(&valid, broker).unwrap()).unwrap();
+            objects.push(("v1", "ConfigMap", config));
             let set = serde_json::to_value(stateful_set(&valid, broker).unwrap().unwrap()).unwrap();
             objects.push(("apps/v1", "StatefulSet", set));
         }

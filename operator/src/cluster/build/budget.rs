@@ -6,18 +6,17 @@
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{meta, selector};
-use crate::cluster::names::Component;
-use crate::cluster::validate::Valid;
+use super::{owned, selector};
+use crate::cluster::names::{Component, Names};
 
-/// Makes the budget of the brokers. `may_go`: whether no partition lacks a replica, all brokers serve, and none is about
-/// to be restarted.
-pub fn pod_disruption_budget(valid: &Valid, may_go: bool) -> PodDisruptionBudget {
+/// Makes the budget of the brokers of the object that has this uid. `may_go`: whether no partition lacks a replica, all
+/// brokers serve, and none is about to be restarted.
+pub fn pod_disruption_budget(names: &Names, uid: &str, may_go: bool) -> PodDisruptionBudget {
     PodDisruptionBudget {
-        metadata: meta(valid, valid.names.brokers(), Component::Broker),
+        metadata: owned(names, uid, names.brokers(), Component::Broker),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(i32::from(may_go))),
-            selector: Some(selector(valid.names.selector(Component::Broker))),
+            selector: Some(selector(names.selector(Component::Broker))),
             // What does not run serves nobody: it may always go.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()

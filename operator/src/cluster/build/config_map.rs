@@ -1,14 +1,14 @@
-//! The files that brokers read.
+//! The files that one broker reads: each has its own copy of what all have in common, for it changes when that broker
+//! restarts, and not before.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::meta;
-use crate::cluster::names::Component;
+use super::meta_of_broker;
 use crate::cluster::validate::Valid;
 
-/// The file of all brokers.
+/// The file that all brokers have.
 pub const COMMON_FILE: &str = "broker.properties";
 
 /// The file of one broker, `$(BROKER_ID)` in the arguments of its container.
@@ -16,17 +16,13 @@ pub fn own_file(broker: &str) -> String {
     format!("broker-{broker}.properties")
 }
 
-/// Makes the files. That of a broker which does not know yet where it is found is left out: its pod waits for it.
-pub fn config_map(valid: &Valid) -> ConfigMap {
-    let own = valid.broker_files.iter().filter_map(|(id, text)| {
-        let text = text.clone()?;
-        Some((own_file(&id.to_string()), text))
-    });
-    let mut data: BTreeMap<String, String> = own.collect();
-    data.insert(COMMON_FILE.to_owned(), valid.file.clone());
-    ConfigMap {
-        metadata: meta(valid, valid.names.config(), Component::Broker),
-        data: Some(data),
-        ..ConfigMap::default()
-    }
+/// Makes the files of one broker; `None` while it does not know yet where it is found: its pod waits for them.
+pub fn config_map(valid: &Valid, broker: i32) -> Option<ConfigMap> {
+    let own = valid.broker_files.get(&broker)?.clone()?;
+    let data = BTreeMap::from([
+        (COMMON_FILE.to_owned(), valid.file.clone()),
+        (own_file(&broker.to_string()), own),
+    ]);
+    let metadata = meta_of_broker(valid, broker);
+    Some(ConfigMap { metadata, data: Some(data), ..ConfigMap::default() })
 }

@@ -51,11 +51,11 @@ pub fn pod_template(valid: &Valid, broker: i32) -> PodTemplateSpec {
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(valid)),
+        spec: Some(pod(valid, broker)),
     }
 }
 
-fn pod(valid: &Valid) -> PodSpec {
+fn pod(valid: &Valid, broker: i32) -> PodSpec {
     let scheduling = valid.spec.scheduling.as_ref();
     let mut pod = restricted::pod(valid, Component::Broker, USER, scheduling);
     if let Some(context) = &mut pod.security_context {
@@ -65,7 +65,7 @@ fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         containers: vec![container(valid)],
-        volumes: Some(files(valid)),
+        volumes: Some(files(valid, broker)),
         topology_spread_constraints: pod
             .topology_spread_constraints
             .take()
@@ -74,9 +74,9 @@ fn pod(valid: &Valid) -> PodSpec {
     }
 }
 
-/// The files that brokers read.
-fn files(valid: &Valid) -> Vec<Volume> {
-    let config = restricted::config(valid.names.config());
+/// The files that a broker reads.
+fn files(valid: &Valid, broker: i32) -> Vec<Volume> {
+    let config = restricted::config(valid.names.broker(broker));
     let place = place::is_told(&valid.spec).then(|| Volume {
         name: "place".to_owned(),
         downward_api: Some(DownwardAPIVolumeSource {

@@ -13,8 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::pod::pod_template;
 use super::revision;
-use super::{meta, selector};
-use crate::cluster::names::{BROKER_LABEL, Component, REVISION_ANNOTATION};
+use super::{meta_of_broker, selector};
+use crate::cluster::names::REVISION_ANNOTATION;
 use crate::cluster::validate::Valid;
 use crate::crd::cluster::Volume;
 
@@ -27,12 +27,9 @@ pub fn stateful_set(valid: &Valid, broker: i32) -> Result<Option<StatefulSet>, s
     let template = pod_template(valid, broker);
     let base = revision::revision(&template, &[&valid.lasting_file, own])?;
     let revision = revision::speaking(&base, valid.protocol_version.as_deref());
-    let mut metadata = meta(valid, valid.names.broker(broker), Component::Broker);
-    let of_broker = [(BROKER_LABEL.to_owned(), broker.to_string())];
-    metadata.labels.get_or_insert_default().extend(of_broker);
     let volumes = valid.spec.storage.volumes.iter();
     Ok(Some(StatefulSet {
-        metadata,
+        metadata: meta_of_broker(valid, broker),
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(valid.names.brokers()),

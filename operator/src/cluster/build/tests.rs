@@ -161,7 +161,7 @@ fn pods_need_no_rights() {
     }
 }
 
-/// A broker that is found from outside has no set before it is known where.
+/// A broker that is found from outside has no set and no files before it is known where.
 #[test]
 fn a_broker_waits_until_it_is_known_where_it_is_found() {
     let given = json!({"brokers": 2, "listeners": [
@@ -174,8 +174,9 @@ fn a_broker_waits_until_it_is_known_where_it_is_found() {
     let valid = validated(&given, &around).unwrap();
     assert!(stateful_set(&valid, 0).unwrap().is_some());
     assert!(stateful_set(&valid, 1).unwrap().is_none());
-    let files: Vec<String> = config_map(&valid).data.unwrap().into_keys().collect();
-    assert_eq!(files, ["broker-0.properties", "broker.properties"]);
+    let files = |broker| Some(config_map(&valid, broker)?.data?.into_keys().collect::<Vec<_>>());
+    let expected = ["broker-0.properties", "broker.properties"].map(str::to_owned);
+    assert_eq!((files(0), files(1)), (Some(expected.to_vec()), None));
     let names: BTreeSet<String> =
         services(&valid).into_iter().filter_map(|service| service.metadata.name).collect();
     let expected =
@@ -232,7 +233,8 @@ fn a_server_without_a_quorum_is_not_ready() {
 fn evictions_wait_for_restarts() {
     let valid = valid(&json!({}));
     for (may_go, most) in [(true, 1), (false, 0)] {
-        let budget = serde_json::to_value(pod_disruption_budget(&valid, may_go)).unwrap();
+        let budget =
+            serde_json::to_value(pod_disruption_budget(&valid.names, &valid.uid, may_go)).unwrap();
         assert_eq!(budget["spec"]["maxUnavailable"], most);
         assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
     }
