@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::deadline::Stopwatch;
 use crate::image::ottla::{self, Parts};
+use crate::kubernetes::ottla::builds;
 use crate::{matrix, peer, tools, workspace};
 
 mod lanes;
@@ -325,7 +326,7 @@ fn rolls(options: &Options) -> Result<()> {
 
 /// Release builds take minutes.
 fn image(_: &Options) -> Result<()> {
-    let release = workspace::target_dir().join("release");
+    let release = builds::target()?.0.join("release");
     for (package, binary) in [("broker-server", "ottla-broker"), ("operator", "ottla-operator")] {
         let build = ["build", "--quiet", "--release", "--package", package, "--bin", binary];
         shown(&mut cargo(&build))?;

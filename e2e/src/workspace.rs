@@ -18,11 +18,6 @@ pub fn tools_dir() -> PathBuf {
     root().join(".cache/tools")
 }
 
-/// Where cargo puts what it builds.
-pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
-
 /// Where a test run leaves what a person may want to read afterwards: logs and matrix rows.
 pub fn output_dir() -> PathBuf {
     root().join("target/e2e")

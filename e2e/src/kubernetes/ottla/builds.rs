@@ -107,8 +107,8 @@ fn build(root: &Path, version: &str) -> Result<Build> {
     Ok(Build { version: version.to_owned(), broker, operator })
 }
 
-/// The target directory of this test, and its profile.
-fn target() -> Result<(PathBuf, String)> {
+/// The target directory of the program that runs, and its profile.
+pub fn target() -> Result<(PathBuf, String)> {
     let test = std::env::current_exe().context("find the test's own executable")?;
     // target/<profile>/deps/<test>, or target/<profile>/<binary>.
     let profile = test.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
