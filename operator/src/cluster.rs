@@ -44,6 +44,7 @@ use crate::apply::{Pass, named};
 use crate::controller::{self, Done, Parts, Reconcile, Triggers, Witness};
 use crate::crd::cluster::Cluster;
 use crate::error::Error;
+use crate::held::Held;
 use crate::kind::Kind;
 pub use crate::names;
 use crate::session::Plug;
@@ -101,26 +102,25 @@ fn triggers(context: &Arc<Context>) -> Triggers<Cluster> {
 /// Looks at one object, and does what follows.
 async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<Done, Error> {
     context.owned.ready().await;
-    let cluster = context.latest.lock().of(cluster);
-    let mut facts = observe::observe(context, &cluster).await;
+    let held = Held::new(pass, &context.latest, cluster);
+    let mut facts = observe::observe(context, held.object()).await;
     pass.observed(mark::mark(&facts));
-    let mut decision = decided(&facts, &cluster)?;
+    let mut decision = decided(&facts, held.object())?;
     if decision.course == Course::Goes && !facts.object.is_emptied {
         // What may move depends on who is to be restarted, and the other way round.
         let may_move = decide::may_move(&decision);
-        match observe::upkeep(context, &cluster, &facts, may_move).await {
+        match observe::upkeep(context, held.object(), &facts, may_move).await {
             Ok(upkeep) => facts.upkeep = Some(upkeep),
             Err(error) => {
                 let (facts, decision) = (&facts, &decision);
-                let mut act = Act { context, pass, facts, decision, cluster, has_written: false };
+                let mut act = Act { context, facts, decision, held, has_changed: false };
                 act.trouble(&error).await?;
                 return Err(error);
             }
         }
-        decision = decided(&facts, &cluster)?;
+        decision = decided(&facts, held.object())?;
     }
-    let mut act =
-        Act { context, pass, facts: &facts, decision: &decision, cluster, has_written: false };
+    let mut act = Act { context, facts: &facts, decision: &decision, held, has_changed: false };
     let worked = act.all().await;
     let next = match worked {
         Ok(true) => return Ok(Done { is_converged: true, again: None }),
@@ -131,7 +131,7 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
         Ok(next) => next,
         // All that is protected goes with the namespace: there is nothing left to keep.
         Err(Error::NamespaceGoes { .. }) if facts.object.is_deleted => {
-            pass.release(&*act.cluster, FINALIZER).await?;
+            act.held.release(FINALIZER).await?;
             return Ok(Done { is_converged: true, again: None });
         }
         Err(error) => {
@@ -148,7 +148,7 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     if let Course::Invalid(words) = &decision.course {
         return Err(Error::InvalidSpec { message: words.join("; ") });
     }
-    Ok(done(&facts, &decision, next.as_ref(), act.has_written))
+    Ok(done(&facts, &decision, next.as_ref(), act.has_written()))
 }
 
 fn decided(facts: &Facts, cluster: &Cluster) -> Result<Decision, Error> {

@@ -16,7 +16,6 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -30,7 +29,7 @@ use tracing::{debug, warn};
 use crate::apply::Pass;
 use crate::error::{Error, chain};
 use crate::kind::Kind;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 use crate::session::{Boxed, Plug, Session};
 
 mod known;
@@ -173,7 +172,7 @@ where
         let changed = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => shared.changed(&object),
             Ok(Event::Delete(object)) => {
-                shared.gone(key(object.meta()));
+                shared.gone(key(&object));
                 None
             }
             Ok(Event::Init) => None,
@@ -197,7 +196,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     fn changed(&self, object: &DeserializeGuard<K>) -> Option<ObjectRef<DeserializeGuard<K>>> {
-        let key = key(object.meta());
+        let key = key(object);
         self.show(object.0.as_ref().map_or(Sight::Gone(&key), Sight::There));
         if !self.known.lock().is_news(key.clone(), object.meta()) {
             return None;
@@ -221,7 +220,7 @@ where
     /// The cache is full: what is not in it is gone.
     fn listed(&self, store: &Store<DeserializeGuard<K>>) {
         let there: std::collections::HashSet<Key> =
-            store.state().iter().map(|object| key(object.meta())).collect();
+            store.state().iter().map(|object| key(&**object)).collect();
         let gone = self.known.lock().retain(|key| there.contains(key));
         for gone in gone {
             self.show(Sight::Gone(&gone));
@@ -231,11 +230,6 @@ where
         self.session.ground.health.cache(self.kind, namespace, true);
         debug!(kind = self.kind.name(), objects = there.len(), "the cache is full");
     }
-}
-
-/// The key of an object.
-fn key(meta: &ObjectMeta) -> Key {
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 #[cfg(test)]

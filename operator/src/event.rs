@@ -28,6 +28,9 @@ use series::{Series, Tell};
 /// Who reports, in every event.
 const CONTROLLER: &str = "ottla.dev/operator";
 
+/// What the operator was doing, in every event.
+const ACTION: &str = "Reconcile";
+
 /// The most bytes of a note that the API server takes are 1,024.
 const NOTE: usize = 1_000;
 
@@ -42,8 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Tale {
     /// Why.
     pub reason: Reason,
-    /// What the operator was doing, in one word: `Reconcile`.
-    pub action: &'static str,
     /// What happened. The same for the same cause.
     pub note: String,
 }
@@ -112,7 +113,7 @@ impl Recorder {
                 namespace: Some(about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
                 ..ObjectMeta::default()
             },
-            action: Some(tale.action.to_owned()),
+            action: Some(ACTION.to_owned()),
             reason: Some(tale.reason.text().to_owned()),
             note: Some(cut(&tale.note, NOTE).to_owned()),
             event_time: Some(MicroTime(wall)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kube::{Resource, ResourceExt as _};
 
-use crate::progress::Key;
+use crate::progress::{Key, key};
 
 /// What the cache does not know yet.
 #[derive(Debug)]
@@ -66,11 +66,6 @@ impl<K: Resource> Latest<K> {
     pub fn all(&self) -> impl Iterator<Item = &Arc<K>> {
         self.written.values().map(|(_, latest)| latest)
     }
-}
-
-/// The key of an object.
-fn key(object: &impl Resource) -> Key {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod health;
+pub mod held;
 pub mod http;
 pub mod kind;
 pub mod latest;

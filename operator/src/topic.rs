@@ -35,6 +35,7 @@ use crate::apply::Pass;
 use crate::controller::{self, Done, Parts, Reconcile, Triggers, Witness};
 use crate::crd::topic::Topic;
 use crate::error::{Class, Error};
+use crate::held::Held;
 use crate::kind::Kind;
 use crate::session::Plug;
 
@@ -103,12 +104,11 @@ fn triggers(
 async fn look(context: &Context, topic: Arc<Topic>, pass: &Pass) -> Result<Done, Error> {
     // Fails only where the session ends.
     let _ = context.clusters.wait_until_ready().await;
-    let mut topic = context.latest.lock().of(topic);
+    let mut held = Held::new(pass, &context.latest, topic);
     for _ in 0..ROUNDS {
-        let (observed, decision) = observe::consider(context, &topic).await?;
+        let (observed, decision) = observe::consider(context, held.object()).await?;
         pass.observed(mark(&observed.facts));
-        let mut act =
-            Act { context, pass, observed: &observed, decision: &decision, topic: topic.clone() };
+        let mut act = Act { context, observed: &observed, decision: &decision, held };
         if decision.steps.is_empty() {
             if !decision.findings.is_empty() {
                 let now = context.session.ground.clock.wall();
@@ -118,7 +118,7 @@ async fn look(context: &Context, topic: Arc<Topic>, pass: &Pass) -> Result<Done,
         }
         match act.all().await {
             Ok(true) => return Ok(Done { is_converged: true, again: None }),
-            Ok(false) => topic = act.topic,
+            Ok(false) => held = act.held,
             Err(error) => {
                 trouble(&mut act, &error).await?;
                 return Err(error);
@@ -129,7 +129,7 @@ async fn look(context: &Context, topic: Arc<Topic>, pass: &Pass) -> Result<Done,
 }
 
 /// Has the status say why something could not be done, where another look at once would not help.
-async fn trouble(act: &mut Act<'_>, error: &Error) -> Result<(), Error> {
+async fn trouble(act: &mut Act<'_, '_>, error: &Error) -> Result<(), Error> {
     let is_told = match error.class() {
         Some(Class::Conflict) | None => false,
         Some(Class::Transient | Class::Waiting | Class::InvalidSpec | Class::Bug) => true,
@@ -140,7 +140,7 @@ async fn trouble(act: &mut Act<'_>, error: &Error) -> Result<(), Error> {
     let decision = Decision { findings, ..act.decision.clone() };
     let now = act.context.session.ground.clock.wall();
     // What was written meanwhile, such as the topic's id, stays.
-    let before = act.topic.status.clone().unwrap_or_default();
+    let before = act.held.object().status.clone().unwrap_or_default();
     let mut said = status::status(&act.observed.facts, &decision, now);
     (said.topic_id, said.partitions) = (before.topic_id, before.partitions);
     act.say(&said).await

@@ -101,7 +101,7 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
     &["process"],
     &["cluster", "topic"],
     &["controller"],
-    &["session"],
+    &["session", "held"],
     &["http", "apply"],
     &["event", "candidacy"],
     &["health", "client", "crds", "admin"],

@@ -18,12 +18,12 @@ use super::wanted::{Doomed, Wanted};
 use crate::admin::Verdict;
 use crate::admin::client::{BrokerError, fence};
 use crate::admin::trouble;
-use crate::apply::{Applied, Pass, named};
+use crate::apply::{Applied, named};
 use crate::crd::cluster::Cluster;
 use crate::crd::cluster::status::ClusterStatus;
 use crate::crd::condition::harm;
 use crate::error::Error;
-use crate::event::Tale;
+use crate::held::Held;
 use crate::reason::Reason;
 
 /// How often one look goes on with restarts: leave, what is led, the pod.
@@ -32,13 +32,11 @@ const ROUNDS: usize = 4;
 /// One object that something is done about.
 pub(super) struct Act<'a> {
     pub(super) context: &'a Context,
-    pub(super) pass: &'a Pass,
     pub(super) facts: &'a Facts,
     pub(super) decision: &'a Decision,
-    /// As it was written last.
-    pub(super) cluster: Arc<Cluster>,
-    /// Whether anything was written.
-    pub(super) has_written: bool,
+    pub(super) held: Held<'a, Cluster>,
+    /// Whether anything but the object was written.
+    pub(super) has_changed: bool,
 }
 
 impl Act<'_> {
@@ -49,17 +47,17 @@ impl Act<'_> {
     pub(super) async fn all(&mut self) -> Result<bool, Error> {
         for step in &self.decision.steps {
             match step {
-                Step::Hold => self.finalizers(&[FINALIZER]).await?,
+                Step::Hold => self.held.hold(FINALIZER).await?,
                 Step::Note => self.say(None).await?,
                 Step::Configure(broker, difference) => {
                     self.configure(*broker, difference).await?;
                 }
                 Step::Apply(wanted) => self.apply(wanted, &self.facts.live).await?,
                 Step::Remove(doomed) => self.remove(doomed).await?,
-                Step::Tell(reason, note) => self.tell(*reason, note.clone()).await,
+                Step::Tell(reason, note) => self.held.tell(*reason, note.clone()).await,
                 Step::KeepUp => self.keep_up().await?,
                 Step::LetGo => {
-                    self.pass.release(&*self.cluster, FINALIZER).await?;
+                    self.held.release(FINALIZER).await?;
                     return Ok(true);
                 }
             }
@@ -101,15 +99,20 @@ impl Act<'_> {
         Ok(None)
     }
 
+    /// Whether anything was written or changed.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_changed || self.held.has_written()
+    }
+
     /// Has the status say what is decided, and what comes of restarts.
     ///
     /// # Errors
     /// As the API server answers.
     pub(super) async fn say(&mut self, next: Option<&Next>) -> Result<(), Error> {
         let now = self.context.session.ground.clock.wall();
-        let before = self.cluster.status.clone().unwrap_or_default();
+        let before = self.held.object().status.clone().unwrap_or_default();
         let said = status::status(self.facts, self.decision, next, &before, now);
-        if self.write(&said).await? {
+        if self.held.say(&said).await? {
             self.tell_of_changes(&before, &said).await;
         }
         Ok(())
@@ -121,16 +124,16 @@ impl Act<'_> {
     /// As the API server answers.
     pub(super) async fn trouble(&mut self, error: &Error) -> Result<(), Error> {
         let now = self.context.session.ground.clock.wall();
-        let before = self.cluster.status.clone().unwrap_or_default();
+        let before = self.held.object().status.clone().unwrap_or_default();
         if let Some(said) = status::trouble(self.facts, self.decision, error, &before, now) {
-            self.write(&said).await?;
+            self.held.say(&said).await?;
         }
         Ok(())
     }
 
     /// Says that a roll begins, or goes on with another broker, before anything is done to one.
     async fn begin(&mut self, next: &Next) -> Result<(), Error> {
-        let before = self.cluster.status.clone().unwrap_or_default().roll;
+        let before = self.held.object().status.clone().unwrap_or_default().roll;
         let now = status::roll(self.facts, self.decision, Some(next), before.as_ref());
         let who = |roll: &Option<crate::crd::cluster::status::Roll>| {
             roll.as_ref().map(|roll| (roll.id.clone(), roll.current))
@@ -140,12 +143,13 @@ impl Act<'_> {
 
     async fn keep_up(&mut self) -> Result<(), Error> {
         let Some(upkeep) = &self.facts.upkeep else { return Ok(()) };
-        let brokers = self.context.pool.brokers(&self.cluster);
+        let brokers = self.context.pool.brokers(self.held.object());
         let names = &self.facts.object.names;
         for tale in upkeep.tales(&self.facts.object.status) {
-            self.pass.tell(tale).await;
+            self.held.pass().tell(tale).await;
         }
-        self.has_written |= upkeep.carry_out(self.pass, &brokers, names, &self.cluster).await?;
+        self.has_changed |=
+            upkeep.carry_out(self.held.pass(), &brokers, names, self.held.object()).await?;
         Ok(())
     }
 
@@ -154,15 +158,15 @@ impl Act<'_> {
         rolling: &Rolling,
         (id, epoch, accepts): (i32, Option<i64>, crate::admin::Accepts),
     ) -> Result<Verdict, Error> {
-        let brokers = self.context.pool.brokers(&self.cluster);
+        let brokers = self.context.pool.brokers(self.held.object());
         let asked = brokers.controller(|mut broker| {
-            let fence = fence(self.pass.fence());
+            let fence = fence(self.held.pass().fence());
             async move { broker.acquire(fence, id, epoch, &rolling.id, accepts).await }
         });
         match asked.await {
             Ok(verdict) => Ok(verdict),
             Err(error @ BrokerError::Fenced { .. }) => {
-                Err(trouble::of("restart brokers of", &named(&*self.cluster), error))
+                Err(trouble::of("restart brokers of", &named(self.held.object()), error))
             }
             // Nothing can fall, and who is corrected is to start.
             Err(_) if seen::nobody_is_up(&self.decision.seen) => {
@@ -178,14 +182,14 @@ impl Act<'_> {
     }
 
     async fn drain(&self, id: i32) -> Result<u32, Error> {
-        let brokers = self.context.pool.brokers(&self.cluster);
+        let brokers = self.context.pool.brokers(self.held.object());
         let asked = brokers.controller(|mut broker| {
-            let fence = fence(self.pass.fence());
+            let fence = fence(self.held.pass().fence());
             async move { broker.drain(fence, id).await }
         });
-        asked
-            .await
-            .map_err(|error| trouble::of("hand over what is led in", &named(&*self.cluster), error))
+        asked.await.map_err(|error| {
+            trouble::of("hand over what is led in", &named(self.held.object()), error)
+        })
     }
 
     /// Has a broker be what it should, files first, and deletes its pod, which comes back so.
@@ -202,7 +206,7 @@ impl Act<'_> {
                 self.apply(&wanted, &live).await?;
             }
         }
-        self.tell(Reason::BrokerRestarted, format!("broker {broker} is restarted")).await;
+        self.held.tell(Reason::BrokerRestarted, format!("broker {broker} is restarted")).await;
         self.delete(&self.context.owned.pods, &**pod).await
     }
 
@@ -212,12 +216,12 @@ impl Act<'_> {
         difference: &Difference,
     ) -> Result<(), Error> {
         let request = ConfigureBrokersRequest {
-            fence: Some(fence(self.pass.fence())),
+            fence: Some(fence(self.held.pass().fence())),
             broker_id: broker,
             set: difference.set.clone().into_iter().collect(),
             reset: difference.reset.clone(),
         };
-        let brokers = self.context.pool.brokers(&self.cluster);
+        let brokers = self.context.pool.brokers(self.held.object());
         let asked = brokers.any(|mut broker| {
             let request = request.clone();
             async move { broker.configure_brokers(request).await }
@@ -226,13 +230,16 @@ impl Act<'_> {
             // An upgrade may be what the spec asks for besides: it is not held up.
             Err(BrokerError::Lacks { .. }) => return Ok(()),
             asked => {
-                asked.map_err(|error| trouble::of("configure", &named(&*self.cluster), error))?;
+                asked
+                    .map_err(|error| trouble::of("configure", &named(self.held.object()), error))?;
             }
         }
-        self.has_written = true;
+        self.has_changed = true;
         let names = difference.names().join(", ");
         let whose = broker.map_or_else(|| "all brokers".to_owned(), |id| format!("broker {id}"));
-        self.tell(Reason::Configured, format!("settings of {whose} are changed: {names}")).await;
+        self.held
+            .tell(Reason::Configured, format!("settings of {whose} are changed: {names}"))
+            .await;
         Ok(())
     }
 
@@ -274,9 +281,9 @@ impl Act<'_> {
         if live.is_some_and(|live| live.meta().deletion_timestamp.is_some()) {
             return Ok(());
         }
-        if let Applied::Written(written) = self.pass.apply(wanted, live).await? {
+        if let Applied::Written(written) = self.held.pass().apply(wanted, live).await? {
             cache.wrote(live, *written);
-            self.has_written = true;
+            self.has_changed = true;
         }
         Ok(())
     }
@@ -308,39 +315,11 @@ impl Act<'_> {
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
-        if self.pass.delete(live).await? {
+        if self.held.pass().delete(live).await? {
             cache.removed(live, self.context.session.ground.clock.wall());
-            self.has_written = true;
+            self.has_changed = true;
         }
         Ok(())
-    }
-
-    async fn write(&mut self, said: &ClusterStatus) -> Result<bool, Error> {
-        match self.pass.status(&*self.cluster, said).await? {
-            Applied::Unchanged => Ok(false),
-            Applied::Written(written) => {
-                self.wrote(*written);
-                Ok(true)
-            }
-        }
-    }
-
-    async fn finalizers(&mut self, ours: &[&str]) -> Result<(), Error> {
-        if let Applied::Written(written) = self.pass.finalizers(&*self.cluster, ours).await? {
-            self.wrote(*written);
-        }
-        Ok(())
-    }
-
-    fn wrote(&mut self, written: Cluster) {
-        let written = Arc::new(written);
-        self.context.latest.lock().wrote(Some(&self.cluster), &written);
-        self.cluster = written;
-        self.has_written = true;
-    }
-
-    async fn tell(&self, reason: Reason, note: String) {
-        self.pass.tell(Tale { reason, action: "Reconcile", note }).await;
     }
 
     /// Tells of rolls that begin and end, and of what has come to be wrong.
@@ -351,16 +330,16 @@ impl Act<'_> {
                 metrics.rolled("superseded");
                 let note =
                     "the spec has changed: brokers are restarted for that instead".to_owned();
-                self.tell(Reason::RollStarted, note).await;
+                self.held.tell(Reason::RollStarted, note).await;
             }
             (None, Some(_)) => {
                 let note = "brokers are restarted, one after the other".to_owned();
-                self.tell(Reason::RollStarted, note).await;
+                self.held.tell(Reason::RollStarted, note).await;
             }
             (Some(_), None) => {
                 metrics.rolled("finished");
                 let note = "all brokers are what they should be, and serve".to_owned();
-                self.tell(Reason::RollFinished, note).await;
+                self.held.tell(Reason::RollFinished, note).await;
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
@@ -375,7 +354,7 @@ impl Act<'_> {
         ];
         let reason = Reason::of(reason).filter(|reason| !told.contains(reason));
         if let Some(reason) = reason.filter(|reason| reason.event().is_some()) {
-            self.tell(reason, words.to_owned()).await;
+            self.held.tell(reason, words.to_owned()).await;
         }
     }
 }

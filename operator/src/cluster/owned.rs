@@ -29,7 +29,7 @@ use super::names::CLUSTER_LABEL;
 use crate::crd::cluster::Cluster;
 use crate::error::chain;
 use crate::latest::Latest;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 
 /// The objects of one kind.
 pub(super) struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
@@ -107,8 +107,7 @@ where
                 cluster_of(&object)
             }
             Ok(Event::Delete(object)) => {
-                let key = (object.namespace().unwrap_or_default(), object.name_any());
-                self.latest.lock().gone(&key);
+                self.latest.lock().gone(&key(&object));
                 cluster_of(&object)
             }
             Ok(Event::Init) => {

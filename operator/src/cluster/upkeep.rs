@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_admin::v1::Fence;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
@@ -15,7 +14,7 @@ use super::objects::{Objects, managed};
 use super::settings::Outside;
 use super::volumes::Claim;
 use super::{place, volumes};
-use crate::admin::client::BrokerError;
+use crate::admin::client::{BrokerError, fence};
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
 use crate::apply::Pass;
@@ -223,7 +222,7 @@ impl Upkeep {
         names: &Names,
         cluster: &Cluster,
     ) -> Result<bool, Error> {
-        let fence = fence(pass);
+        let fence = fence(pass.fence());
         let (objects, throttle) = (&self.objects, cluster.spec.rebalance.throttle.as_str());
         let act = Act { pass, brokers, fence, names, objects, throttle };
         for (id, text) in &self.places {
@@ -242,13 +241,4 @@ impl Upkeep {
             && self.members.steps.is_empty();
         Ok(!is_idle)
     }
-}
-
-/// The most bytes of a holder's name that brokers take.
-const HOLDER_MAX: usize = 253;
-
-/// What goes with every call that changes something.
-fn fence(pass: &Pass) -> Fence {
-    let (term, holder) = (pass.fence().term(), pass.fence().holder());
-    Fence { term, holder: holder[..holder.floor_char_boundary(HOLDER_MAX)].to_owned() }
 }

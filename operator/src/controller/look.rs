@@ -9,16 +9,14 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use tracing::{debug, error, info, warn};
 
-use super::{Done, Shared, key};
+use super::{Done, Shared};
 use crate::apply::{Pass, named};
 use crate::error::{Again, Class, Error, chain};
 use crate::event::Tale;
 use crate::lease::Deposed;
 use crate::metrics::Outcome;
+use crate::progress::key;
 use crate::reason::Reason;
-
-/// What the operator was doing, in events.
-const ACTION: &str = "Reconcile";
 
 /// Looks at `object` once a worker is free, and says when to look again.
 pub(super) async fn look<K>(shared: &Shared<K>, object: &DeserializeGuard<K>) -> Action
@@ -27,7 +25,7 @@ where
 {
     let session = &shared.session;
     let Ok(_worker) = session.workers.acquire().await else { return Action::await_change() };
-    let key = key(object.meta());
+    let key = key(object);
     let running = session.ground.progress.begin(shared.kind, key.clone());
     let converged = shared.known.lock().converged(&key);
     let about = (object.object_ref(&()), object.meta().generation.unwrap_or_default());
@@ -74,7 +72,7 @@ where
         return (Outcome::Deposed, Action::await_change());
     };
     let chance = fastrand::f64();
-    let (failures, pause) = shared.known.lock().failed(key(object.meta()), chance);
+    let (failures, pause) = shared.known.lock().failed(key(object), chance);
     let action = match class.again() {
         Again::After(time) => Action::requeue(time),
         Again::BackOff => Action::requeue(pause),
@@ -82,7 +80,7 @@ where
     log(&named(object), class, error, failures);
     if class.is_told(failures) {
         let note = error.to_string();
-        pass.tell(Tale { reason, action: ACTION, note }).await;
+        pass.tell(Tale { reason, note }).await;
     }
     (Outcome::Failed(class), action)
 }
@@ -110,6 +108,6 @@ where
 {
     warn!(object = named(object), error = invalid.error, "an object cannot be read");
     let note = format!("the operator cannot read this object: {}", invalid.error);
-    pass.tell(Tale { reason: Reason::Unreadable, action: ACTION, note }).await;
+    pass.tell(Tale { reason: Reason::Unreadable, note }).await;
     (Outcome::Unreadable, Action::await_change())
 }

@@ -16,7 +16,7 @@ fn about() -> ObjectReference {
 }
 
 fn tale(note: &str) -> Tale {
-    Tale { reason: Reason::InvalidSpec, action: "Reconcile", note: note.to_owned() }
+    Tale { reason: Reason::InvalidSpec, note: note.to_owned() }
 }
 
 /// The same thing again is counted by the event that is there; another note is another event.

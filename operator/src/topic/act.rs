@@ -1,7 +1,6 @@
 //! Carries out steps, one after the other. Each can be made again: brokers know an earlier one by the topic's id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use broker_admin::v1::{
     ConfigureTopicRequest, CreateTopicRequest, GrowTopicRequest, Move, ReplicaList,
@@ -10,30 +9,29 @@ use broker_admin::v1::{
 use super::bury::bury;
 use super::context::{Context, cluster_of};
 use super::decide::{self, Decision, Drift, Step};
-use super::index::key;
 use super::observe::{Observed, named};
 use super::{FINALIZER, status};
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::{Applied, Pass, quantity};
+use crate::apply::quantity;
 use crate::assignment::Assignment;
+use crate::crd::condition::harm;
 use crate::crd::topic::{DeletionPolicy, Topic, TopicStatus};
 use crate::error::Error;
-use crate::event::Tale;
+use crate::held::Held;
+use crate::progress::key;
 use crate::reason::Reason;
 
 /// One object that something is done about.
-pub(super) struct Act<'a> {
+pub(super) struct Act<'a, 'h> {
     pub(super) context: &'a Context,
-    pub(super) pass: &'a Pass,
     pub(super) observed: &'a Observed,
     pub(super) decision: &'a Decision,
-    /// As it was written last.
-    pub(super) topic: Arc<Topic>,
+    pub(super) held: Held<'h, Topic>,
 }
 
-impl Act<'_> {
+impl Act<'_, '_> {
     /// Carries out every step of the decision; returns whether the object is let go of.
     ///
     /// # Errors
@@ -42,11 +40,11 @@ impl Act<'_> {
         let decision = self.decision;
         if let Some(placed) = decision.steps.iter().find_map(placed) {
             let placing = &self.observed.view.placing;
-            placing.lock().begin(key(&self.topic), placed.clone());
+            placing.lock().begin(key(self.held.object()), placed.clone());
             let done = self.steps(&decision.steps).await;
             let now = self.context.session.ground.clock.now();
             let mut placing = placing.lock();
-            placing.end(&key(&self.topic), done.is_ok().then_some(now));
+            placing.end(&key(self.held.object()), done.is_ok().then_some(now));
             if matches!(done, Err(Error::Conflict { .. })) {
                 placing.doubt();
             }
@@ -60,13 +58,9 @@ impl Act<'_> {
     /// # Errors
     /// As the API server answers.
     pub(super) async fn say(&mut self, status: &TopicStatus) -> Result<(), Error> {
-        match self.pass.status(&*self.topic, status).await? {
-            Applied::Unchanged => {}
-            Applied::Written(written) => {
-                let before = self.topic.status.clone().unwrap_or_default();
-                self.wrote(*written);
-                self.tell_of_harm(&before, status).await;
-            }
+        let before = self.held.object().status.clone().unwrap_or_default();
+        if self.held.say(status).await? {
+            self.tell_of_harm(&before, status).await;
         }
         Ok(())
     }
@@ -82,17 +76,13 @@ impl Act<'_> {
 
     async fn step(&mut self, step: &Step) -> Result<bool, Error> {
         match step {
-            Step::Hold => {
-                if let Applied::Written(written) =
-                    self.pass.finalizers(&*self.topic, &[FINALIZER]).await?
-                {
-                    self.wrote(*written);
-                }
-            }
+            Step::Hold => self.held.hold(FINALIZER).await?,
             Step::Name { id } => self.name(id).await?,
             Step::Adopt { id } => {
                 self.name(id).await?;
-                self.tell(Reason::TopicAdopted, format!("{} is taken over", self.title(id))).await;
+                self.held
+                    .tell(Reason::TopicAdopted, format!("{} is taken over", self.title(id)))
+                    .await;
             }
             Step::Create { id, assignment, config } => self.create(id, assignment, config).await?,
             Step::Grow { id, from, new } => self.grow(id, *from, new).await?,
@@ -105,14 +95,15 @@ impl Act<'_> {
             Step::Delete { id } => self.delete(id).await?,
             Step::Bury { id } => {
                 let name = decide::name(&self.observed.facts.object);
-                bury(self.context, self.pass, &cluster_of(&self.topic), (name, id)).await?;
+                let cluster = cluster_of(self.held.object());
+                bury(self.context, self.held.pass(), &cluster, (name, id)).await?;
                 let note =
                     format!("no broker answers: {} is deleted once one does", self.title(id));
-                self.tell(Reason::DeletionDeferred, note).await;
+                self.held.tell(Reason::DeletionDeferred, note).await;
             }
             Step::LetGo => {
                 self.tell_of_end().await;
-                self.pass.release(&*self.topic, FINALIZER).await?;
+                self.held.release(FINALIZER).await?;
                 return Ok(true);
             }
         }
@@ -150,7 +141,7 @@ impl Act<'_> {
             self.title(id),
             assignment.len()
         );
-        self.tell(Reason::TopicCreated, note).await;
+        self.held.tell(Reason::TopicCreated, note).await;
         Ok(())
     }
 
@@ -168,7 +159,7 @@ impl Act<'_> {
         });
         self.done("add partitions to", grown.await)?;
         let note = format!("{} partitions are added to the {from} that there were", new.len());
-        self.tell(Reason::PartitionsAdded, note).await;
+        self.held.tell(Reason::PartitionsAdded, note).await;
         Ok(())
     }
 
@@ -195,7 +186,7 @@ impl Act<'_> {
         self.done("move replicas of", asked.await)?;
         let count = moves.len();
         let note = format!("replicas of {count} partitions begin to move, at {throttle} a second");
-        self.tell(Reason::ReplicasMoving, note).await;
+        self.held.tell(Reason::ReplicasMoving, note).await;
         Ok(())
     }
 
@@ -209,7 +200,7 @@ impl Act<'_> {
         // From here on nothing says that there may be some.
         let now = self.context.session.ground.clock.wall();
         self.say(&status::status(&self.observed.facts, self.decision, now)).await?;
-        self.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
+        self.held.tell(Reason::ReplicasMoved, "replicas are where they should be".to_owned()).await;
         Ok(())
     }
 
@@ -251,7 +242,7 @@ impl Act<'_> {
 
     /// Says why a broker that is answered by an error is no success.
     fn done<T>(&self, doing: &'static str, answer: Result<T, BrokerError>) -> Result<(), Error> {
-        answer.map(drop).map_err(|error| trouble::of(doing, &named(&self.topic), error))
+        answer.map(drop).map_err(|error| trouble::of(doing, &named(self.held.object()), error))
     }
 
     fn brokers(&self) -> Result<&Brokers, Error> {
@@ -261,18 +252,8 @@ impl Act<'_> {
         })
     }
 
-    fn wrote(&mut self, written: Topic) {
-        let written = Arc::new(written);
-        self.context.latest.lock().wrote(Some(&self.topic), &written);
-        self.topic = written;
-    }
-
     fn title(&self, id: &str) -> String {
         format!("topic {}, whose id is {id},", decide::name(&self.observed.facts.object))
-    }
-
-    async fn tell(&self, reason: Reason, note: String) {
-        self.pass.tell(Tale { reason, action: "Reconcile", note }).await;
     }
 
     async fn tell_of_settings(
@@ -284,9 +265,10 @@ impl Act<'_> {
         let set = set.iter().map(|(key, value)| format!("{key} is {value}"));
         let reset = reset.iter().map(|key| format!("{key} is the brokers' value"));
         let now = set.chain(reset).collect::<Vec<_>>().join(", ");
-        let Some(drift) = drift_of else { return self.tell(Reason::Configured, now).await };
+        let Some(drift) = drift_of else { return self.held.tell(Reason::Configured, now).await };
         let author = drift.author.as_deref().unwrap_or("somebody that brokers do not know");
-        self.tell(Reason::DriftReverted, format!("{author} had changed settings: {now} again"))
+        self.held
+            .tell(Reason::DriftReverted, format!("{author} had changed settings: {now} again"))
             .await;
     }
 
@@ -295,22 +277,18 @@ impl Act<'_> {
         let Some(id) = object.status.topic_id.as_deref() else { return };
         let is_deleted = self.decision.steps.iter().any(|step| matches!(step, Step::Delete { .. }));
         if is_deleted {
-            self.tell(Reason::TopicDeleted, format!("{} is deleted", self.title(id))).await;
+            self.held.tell(Reason::TopicDeleted, format!("{} is deleted", self.title(id))).await;
         } else if object.spec.deletion_policy == DeletionPolicy::Retain {
-            self.tell(Reason::TopicRetained, format!("{} stays", self.title(id))).await;
+            self.held.tell(Reason::TopicRetained, format!("{} stays", self.title(id))).await;
         }
     }
 
     /// Tells what has come to be wrong, where that is worth an event.
     async fn tell_of_harm(&self, before: &TopicStatus, now: &TopicStatus) {
-        let harm = |status: &TopicStatus| {
-            let harm = status.conditions.iter().find(|one| one.r#type == "Degraded");
-            harm.filter(|one| one.status == "True")
-                .map(|one| (one.reason.clone(), one.message.clone()))
-        };
-        let Some(harm) = harm(now).filter(|new| harm(before).as_ref() != Some(new)) else { return };
-        if let Some(reason) = Reason::of(&harm.0).filter(|reason| reason.event().is_some()) {
-            self.tell(reason, harm.1).await;
+        let (old, new) = (harm(&before.conditions), harm(&now.conditions));
+        let Some((reason, words)) = new.filter(|_| old != new) else { return };
+        if let Some(reason) = Reason::of(reason).filter(|reason| reason.event().is_some()) {
+            self.held.tell(reason, words.to_owned()).await;
         }
     }
 }

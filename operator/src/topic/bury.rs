@@ -15,7 +15,7 @@ use crate::crd::cluster::status::Tombstone;
 use crate::error::Error;
 use crate::event::Tale;
 use crate::kind::Kind;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 use crate::reason::Reason;
 
 /// Notes that a topic is to be deleted, by its name and id; nothing where the cluster is gone.
@@ -53,7 +53,7 @@ pub(super) async fn serve(
         return Ok(());
     }
     let _turn = view.burying.lock().await;
-    let key = super::context::cluster_key(cluster);
+    let key = key(cluster);
     let Some(object) = read(context, &key).await? else { return Ok(()) };
     let pass = pass(context, &object);
     let (mut served, mut left, mut failed) = (Vec::new(), Vec::new(), None);
@@ -78,7 +78,7 @@ pub(super) async fn serve(
         let note = format!(
             "topic {topic_name}, whose id is {topic_id}, is deleted: its object went while no broker answered"
         );
-        pass.tell(Tale { reason: Reason::TopicDeleted, action: "Reconcile", note }).await;
+        pass.tell(Tale { reason: Reason::TopicDeleted, note }).await;
     }
     failed.map_or(Ok(()), Err)
 }

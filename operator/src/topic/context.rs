@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_admin::v1::Fence;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use tokio::sync::{Mutex as Turn, Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::contact::Contact;
-use super::index::{Index, key};
+use super::index::Index;
 use super::placing::Placing;
 use super::wake::Wake;
 use crate::admin::client::fence;
@@ -23,7 +22,7 @@ use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
 use crate::latest::Latest;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 use crate::session::Session;
 
 /// What looks share.
@@ -127,9 +126,4 @@ impl Context {
 /// The key of the cluster of a topic.
 pub(super) fn cluster_of(topic: &Topic) -> Key {
     (key(topic).0, topic.spec.cluster.clone())
-}
-
-/// The key of a cluster.
-pub(super) fn cluster_key(cluster: &Cluster) -> Key {
-    (cluster.namespace().unwrap_or_default(), cluster.name_any())
 }

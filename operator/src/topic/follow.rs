@@ -18,12 +18,12 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tracing::{debug, warn};
 
 use super::bury::serve;
-use super::context::{Context, View, cluster_key};
+use super::context::{Context, View};
 use crate::admin::client::BrokerError;
 use crate::clock::sleep_until;
 use crate::crd::cluster::Cluster;
 use crate::error::chain;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 use crate::session::Boxed;
 
 /// How long nobody is asked after nobody has answered: twice as long each time.
@@ -63,7 +63,7 @@ pub(super) async fn follow(context: Arc<Context>, writer: Writer<DeserializeGuar
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let Ok(cluster) = &object.0 else { continue };
-                let (key, print) = (cluster_key(cluster), print(cluster));
+                let (key, print) = (key(cluster), print(cluster));
                 if prints.get(&key) == Some(&print) {
                     continue;
                 }
@@ -77,7 +77,7 @@ pub(super) async fn follow(context: Arc<Context>, writer: Writer<DeserializeGuar
             }
             Ok(Event::Delete(object)) => {
                 if let Ok(cluster) = &object.0 {
-                    end(&context, &mut prints, &cluster_key(cluster));
+                    end(&context, &mut prints, &key(cluster));
                 }
             }
             Ok(Event::Init) => {}

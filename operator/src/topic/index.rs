@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use crate::crd::topic::Topic;
-use crate::progress::Key;
+use crate::progress::{Key, key};
 
 /// A topic: the namespace of its cluster, the cluster, its name there.
 type Place = (String, String, String);
@@ -78,11 +78,6 @@ impl Index {
 
 fn keys(namespace: &str, objects: &BTreeMap<String, Age>) -> impl Iterator<Item = Key> {
     objects.keys().map(move |name| (namespace.to_owned(), name.clone()))
-}
-
-/// The key of an object.
-pub(super) fn key(topic: &Topic) -> Key {
-    (topic.namespace().unwrap_or_default(), topic.name_any())
 }
 
 fn place(topic: &Topic) -> Place {

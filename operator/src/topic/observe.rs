@@ -13,7 +13,6 @@ use kube::{Api, ResourceExt as _};
 use super::context::{Context, View, cluster_of};
 use super::decide::{self, Decision, decide};
 use super::facts::{Cluster as Place, Existing, Facts, Here, Object};
-use super::index::key;
 use super::{FINALIZER, id};
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
@@ -22,6 +21,7 @@ use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
 use crate::error::Error;
 use crate::names::broker_ids;
+use crate::progress::key;
 
 /// What was read.
 pub(super) struct Observed {

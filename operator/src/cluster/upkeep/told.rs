@@ -7,11 +7,9 @@ use crate::crd::cluster::status::{ClusterStatus, VolumeState};
 use crate::event::Tale;
 use crate::reason::Reason;
 
-const ACTION: &str = "Reconcile";
-
 pub(super) fn tales(upkeep: &Upkeep, before: &ClusterStatus) -> Vec<Tale> {
     let mut tales = Vec::new();
-    let mut tell = |reason, note| tales.push(Tale { reason, action: ACTION, note });
+    let mut tell = |reason, note| tales.push(Tale { reason, note });
     let members = &upkeep.members;
     for drain in &members.drains {
         let id = drain.broker;
