@@ -120,6 +120,7 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
         }
         decision = decided(&facts, held.object())?;
     }
+    context.forget_others(&facts.object.names, decision.seen.iter().map(|one| one.id));
     let mut act = Act { context, facts: &facts, decision: &decision, held, has_changed: false };
     let worked = act.all().await;
     let next = match worked {

@@ -1,29 +1,38 @@
 //! Objects as they were last written here, for as long as the cache does not know of it: a look that begins before it
 //! does would take back what the one before has said, or say it again. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt as _};
 
 use crate::progress::{Key, key};
 
+/// How many objects that have gone are remembered. An answer that is overtaken by the word that its object has gone is
+/// overtaken by few others.
+const GONE: usize = 1024;
+
 /// What the cache does not know yet.
 #[derive(Debug)]
 pub struct Latest<K> {
     /// Versions that are older than what was written, and that.
     written: HashMap<Key, (Vec<String>, Arc<K>)>,
+    /// The uids of those that went last: the cache may hear of that before who wrote has the answer.
+    gone: VecDeque<String>,
 }
 
 impl<K> Default for Latest<K> {
     fn default() -> Self {
-        Self { written: HashMap::new() }
+        Self { written: HashMap::new(), gone: VecDeque::new() }
     }
 }
 
 impl<K: Resource> Latest<K> {
     /// Takes in that `before`, or nothing, was made `after`.
     pub fn wrote(&mut self, before: Option<&K>, after: &Arc<K>) {
+        if after.uid().is_some_and(|uid| self.gone.contains(&uid)) {
+            return;
+        }
         let entry =
             self.written.entry(key(&**after)).or_insert_with(|| (Vec::new(), after.clone()));
         entry.0.extend(before.and_then(kube::ResourceExt::resource_version));
@@ -41,8 +50,17 @@ impl<K: Resource> Latest<K> {
         }
     }
 
-    /// Takes in that an object is gone.
-    pub fn gone(&mut self, key: &Key) {
+    /// Takes in that an object is gone, as it was last.
+    pub fn gone(&mut self, object: &K) {
+        self.unknown(&key(object));
+        if self.gone.len() == GONE {
+            self.gone.pop_front();
+        }
+        self.gone.extend(object.uid());
+    }
+
+    /// Takes in that there is no object of this name.
+    pub fn unknown(&mut self, key: &Key) {
         self.written.remove(key);
     }
 

@@ -61,7 +61,7 @@ impl Context {
         match sight {
             Sight::There(cluster) => self.latest.lock().seen(cluster),
             Sight::Gone(key) => {
-                self.latest.lock().gone(key);
+                self.latest.lock().unknown(key);
                 let names = Names { cluster: key.1.clone(), namespace: key.0.clone() };
                 self.schemas.lock().remove(&names);
                 self.past.lock().remove(&names);
@@ -92,5 +92,13 @@ impl Context {
         live.past_sets.clone_from(sets);
         live.past_config_maps.clone_from(config_maps);
         live
+    }
+    /// Forgets what other brokers than these were made of: who comes back under the id of one is another.
+    pub(super) fn forget_others(&self, names: &Names, brokers: impl Iterator<Item = i32>) {
+        let kept: Vec<String> = brokers.map(|id| names.broker(id)).collect();
+        if let Some(Past { sets, config_maps }) = self.past.lock().get_mut(names) {
+            sets.retain(|name, _| kept.contains(name));
+            config_maps.retain(|name, _| kept.contains(name));
+        }
     }
 }

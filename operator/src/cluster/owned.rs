@@ -29,7 +29,7 @@ use super::names::CLUSTER_LABEL;
 use crate::crd::cluster::Cluster;
 use crate::error::chain;
 use crate::latest::Latest;
-use crate::progress::{Key, key};
+use crate::progress::Key;
 
 /// The objects of one kind.
 pub(super) struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
@@ -107,7 +107,7 @@ where
                 cluster_of(&object)
             }
             Ok(Event::Delete(object)) => {
-                self.latest.lock().gone(&key(&object));
+                self.latest.lock().gone(&object);
                 cluster_of(&object)
             }
             Ok(Event::Init) => {
@@ -189,5 +189,36 @@ impl Owned {
             Cache::follow(self, |owned| &owned.claims, client.clone(), namespace),
         ];
         stream::select_all(all).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> ConfigMap {
+        let mut file = ConfigMap::default();
+        file.metadata.name = Some("orders-3".to_owned());
+        file.metadata.namespace = Some("shop".to_owned());
+        file.metadata.uid = Some("of the first".to_owned());
+        file.metadata.resource_version = Some("5".to_owned());
+        file.metadata.labels = Some([(CLUSTER_LABEL.to_owned(), "orders".to_owned())].into());
+        file
+    }
+
+    /// The API server tells who watches before it answers who asked.
+    #[test]
+    fn what_is_gone_before_the_answer_is_gone() {
+        let cluster = ("shop".to_owned(), "orders".to_owned());
+        let cache: Cache<ConfigMap> = Cache::default();
+        cache.take_in(Ok(Event::Delete(file())));
+        cache.removed(&file(), Timestamp::UNIX_EPOCH);
+        assert_eq!(cache.of(&cluster), BTreeMap::new(), "asked to go");
+        cache.wrote(None, file());
+        assert_eq!(cache.of(&cluster), BTreeMap::new(), "made, and deleted by somebody");
+        let mut next = file();
+        next.metadata.uid = Some("of the second".to_owned());
+        cache.wrote(None, next);
+        assert_eq!(cache.of(&cluster).len(), 1, "another of its name");
     }
 }

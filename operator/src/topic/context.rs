@@ -77,7 +77,7 @@ impl Context {
                 self.index.lock().there(topic)
             }
             Sight::Gone(key) => {
-                self.latest.lock().gone(key);
+                self.latest.lock().unknown(key);
                 self.index.lock().gone(key)
             }
         };
