@@ -136,6 +136,28 @@ fn what_is_deleted_in_mid_roll_comes_back_as_it_was() {
     ends_with(&stage, &end, "4");
 }
 
+/// Who comes back under the id of a broker that was taken away is not what that one was, while the first broker fails.
+#[test]
+fn a_broker_that_was_taken_away_is_not_remembered() {
+    let stage = Stage::new(stage::controllers);
+    let end = play(&stage, &async |fake| {
+        edit(fake, "brokers", 4);
+        pass(120).await;
+        is_whole(fake);
+        edit(fake, "brokers", 3);
+        pass(120).await;
+        is_whole(fake);
+        break_first(&stage, fake).await;
+        edit(fake, "brokers", 4);
+        pass(60).await;
+        let text = made_of(fake, 3).1["broker.properties"].to_string();
+        assert!(text.contains("num.partitions=7"), "{text}");
+        edit(fake, "config", json!({ "num.partitions": "4" }));
+        pass(300).await;
+    });
+    ends_with(&stage, &end, "4");
+}
+
 /// Nothing is written while the first broker fails and the others wait.
 #[test]
 fn nothing_is_written_while_brokers_wait_for_their_turn() {
