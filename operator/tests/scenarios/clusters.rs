@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::orders::{edit, is, is_whole, starts, status};
 use super::stage::{self, Stage, condition, pass};
 use super::support::fake::Fake;
 use super::support::fake::deletion::{Deletion, Propagation};
@@ -41,29 +42,6 @@ fn play(stage: &Stage, spec: &Value, user: impl AsyncFn(Fake)) -> End {
     let end = scenario.run(None);
     stage.model().assert_sound();
     end
-}
-
-fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
-    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
-}
-
-fn status(fake: &Fake) -> Value {
-    fake.get("clusters", "default", "orders").unwrap_or_default()["status"].clone()
-}
-
-fn is(fake: &Fake, name: &str) -> String {
-    condition(fake, "clusters", "orders", name)
-}
-
-fn is_whole(fake: &Fake) {
-    let expected = ["True", "False", "False", "False"].map(str::to_owned);
-    let all = ["Ready", "Progressing", "Degraded", "Paused"].map(|name| is(fake, name));
-    assert_eq!(all, expected, "{:#}", status(fake));
-}
-
-/// How often each broker was started.
-fn starts(stage: &Stage) -> Vec<u32> {
-    stage.model().starts().into_iter().map(|(_, count)| count).collect()
 }
 
 /// The brokers in the order in which their pods were deleted by the operator.

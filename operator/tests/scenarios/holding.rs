@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{self, Stage, condition, pass};
+use super::orders::{edit, is_whole};
+use super::stage::{self, Stage, pass};
 use super::support::fake::Fake;
 use super::support::fake::deletion::{Deletion, Propagation};
 use super::support::fake::exhaustive::{End, Scenario};
@@ -36,20 +37,6 @@ fn play(stage: &Stage, user: &impl AsyncFn(&Fake)) -> End {
     let end = scenario.run(None);
     stage.model().assert_sound();
     end
-}
-
-fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
-    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
-}
-
-fn is(fake: &Fake, name: &str) -> String {
-    condition(fake, "clusters", "orders", name)
-}
-
-fn is_whole(fake: &Fake) {
-    let all = ["Ready", "Progressing", "Degraded", "Paused"].map(|name| is(fake, name));
-    let cluster = fake.get("clusters", "default", "orders").unwrap();
-    assert_eq!(all, ["True", "False", "False", "False"], "{:#}", cluster["status"]);
 }
 
 /// The settings that the process of a broker was started with; none where it does not run.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::orders::{edit, held, is_whole, starts};
 use super::stage::{self, Stage, Start, condition};
 use super::support::fake::Fake;
 use super::support::fake::exhaustive::{End, Scenario, follow_every_stop};
@@ -22,36 +23,6 @@ const LONG: Duration = Duration::from_secs(70);
 const IGNORED: &[&str] = &["events.events.k8s.io"];
 /// Until an operator that has come knows all.
 const BEFORE: Duration = Duration::from_secs(3);
-
-fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
-    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
-}
-
-fn is_whole(fake: &Fake) {
-    let all = ["Ready", "Progressing", "Degraded", "Paused"];
-    let all = all.map(|name| condition(fake, "clusters", "orders", name));
-    let expected = ["True", "False", "False", "False"].map(str::to_owned);
-    let cluster = fake.get("clusters", "default", "orders").unwrap();
-    assert_eq!(all, expected, "{:#}", cluster["status"]);
-}
-
-/// How often each broker was started.
-fn starts(stage: &Stage) -> Vec<u32> {
-    stage.model().starts().into_iter().map(|(_, count)| count).collect()
-}
-
-/// How many replicas each broker holds.
-fn held(stage: &Stage) -> BTreeMap<i32, usize> {
-    let mut held = BTreeMap::new();
-    stage.model().with(|state| {
-        for (_, _, partition) in state.tree.partitions() {
-            for id in &partition.replicas {
-                *held.entry(*id).or_default() += 1;
-            }
-        }
-    });
-    held
-}
 
 /// A server that knows the definitions.
 fn nothing() -> Start {

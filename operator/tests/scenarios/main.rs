@@ -12,6 +12,7 @@ mod clusters;
 mod holding;
 mod kills;
 mod members;
+mod orders;
 mod rights;
 mod stage;
 mod topics;

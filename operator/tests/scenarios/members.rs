@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker_admin::v1::Accept;
 use serde_json::{Value, json};
 
+use super::orders::{edit, held, status};
 use super::stage::{self, Stage, pass};
 use super::support::brokers::permit::Permit;
 use super::support::fake::Fake;
@@ -23,30 +24,9 @@ fn world(stage: &Stage) -> Fake {
     fake
 }
 
-fn spec(fake: &Fake, field: &str, value: impl Into<Value>) {
-    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
-}
-
-fn status(fake: &Fake) -> Value {
-    fake.get("clusters", "default", "orders").unwrap()["status"].clone()
-}
-
 fn names(fake: &Fake, resource: &str) -> Vec<String> {
     let name = |one: Value| one["metadata"]["name"].as_str().unwrap().to_owned();
     fake.list(resource, "default").into_iter().map(name).collect()
-}
-
-/// How many replicas each broker holds.
-fn held(stage: &Stage) -> BTreeMap<i32, usize> {
-    let mut held = BTreeMap::new();
-    stage.model().with(|state| {
-        for (_, _, partition) in state.tree.partitions() {
-            for id in &partition.replicas {
-                *held.entry(*id).or_default() += 1;
-            }
-        }
-    });
-    held
 }
 
 /// Runs once what the user does; returns the end.
@@ -71,12 +51,12 @@ fn brokers_come_and_go_with_what_lies_on_them() {
     let user = async |fake: Fake| {
         pass(60).await;
         assert_eq!(held(&stage), BTreeMap::from([(0, 9), (1, 9), (2, 9)]));
-        spec(&fake, "brokers", 5);
+        edit(&fake, "brokers", 5);
         pass(300).await;
         let spread: Vec<usize> = held(&stage).into_values().collect();
         assert!(spread.len() == 5 && spread.iter().all(|one| (5..=6).contains(one)), "{spread:?}");
         assert!(status(&fake)["plan"].is_null(), "{}", status(&fake));
-        spec(&fake, "brokers", 3);
+        edit(&fake, "brokers", 3);
         let mut phases: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for _ in 0..300 {
             pass(1).await;
@@ -153,9 +133,9 @@ fn a_broker_that_is_taken_away_leaves_no_permit() {
         });
         fake.edit("topics", "default", "a", "/spec/replicas", 2).unwrap();
         pass(60).await;
-        spec(&fake, "brokers", 2);
+        edit(&fake, "brokers", 2);
         pass(300).await;
-        spec(&fake, "restarts", json!({ "token": "again" }));
+        edit(&fake, "restarts", json!({ "token": "again" }));
         pass(120).await;
     };
     let end = play(&stage, world, user);

@@ -12,9 +12,10 @@ use operator::clock::Clock;
 use operator::health::Health;
 use operator::metrics::Metrics;
 use operator::progress::Progress;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::orders::edit;
 use super::stage::{self, Stage, pass};
 use super::support::brokers::tree::Topic;
 use super::support::fake::Fake;
@@ -24,10 +25,6 @@ use super::support::fake::rights::{Right, Rights};
 
 /// Stands for the place of a release.
 const HELD: &str = "operator";
-
-fn edit(fake: &Fake, field: &str, value: impl Into<Value>) {
-    fake.edit("clusters", "default", "orders", &format!("/spec/{field}"), value).unwrap();
-}
 
 /// Everything that an operator does, as far as it needs rights of different kinds. Ends early where something is refused.
 async fn tour(stage: &Stage, fake: &Fake) {
