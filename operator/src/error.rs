@@ -74,10 +74,14 @@ impl Class {
 /// What lies below an error; for the log alone.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Returns `error` with all that lies below it, in one line for the log.
+/// Returns `error` with all that lies below it, in one line for the log. What an error has said of those below it is not
+/// said again.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let below = std::iter::successors(error.source(), |error| error.source());
-    below.fold(error.to_string(), |line, error| format!("{line}: {error}"))
+    below.fold(error.to_string(), |line, error| {
+        let words = error.to_string();
+        if line.contains(&words) { line } else { format!("{line}: {words}") }
+    })
 }
 
 /// Why a reconcile did not come to its end.
@@ -190,6 +194,21 @@ mod tests {
         let status = Status { code, message: format!("at {code}"), ..Status::default() };
         let what = "Service default/kafka".to_owned();
         Error::of_api("write", what, kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{words}")]
+        struct Layer {
+            words: &'static str,
+            source: Option<Box<Layer>>,
+        }
+        let layer = |words, source: Option<Layer>| Layer { words, source: source.map(Box::new) };
+        let lowest = layer("no such file", None);
+        let middle = layer("cannot read a: no such file", Some(lowest));
+        let error = layer("nothing is configured", Some(middle));
+        assert_eq!(chain(&error), "nothing is configured: cannot read a: no such file");
     }
 
     /// A row is (code of the answer, class).

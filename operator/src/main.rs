@@ -8,6 +8,7 @@ use clap::Parser;
 use operator::admin::pool::{Pool, network};
 use operator::clock::Clock;
 use operator::cluster::validate::Images;
+use operator::error::chain;
 use operator::process::{self, Plug};
 use operator::settings::Settings;
 use operator::{cluster, logging, topic};
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     match run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ottla-operator: {error:#}");
+            eprintln!("ottla-operator: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

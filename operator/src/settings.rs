@@ -14,12 +14,12 @@ use uuid::Uuid;
 #[command(name = "ottla-operator", version)]
 pub struct Settings {
     /// A namespace whose objects are looked after; may be repeated. Without any: all of them.
-    #[arg(long, value_name = "NS", env = "OTTLA_NAMESPACE", value_delimiter = ',')]
+    #[arg(long, value_name = "NS", env = "OTTLA_NAMESPACE", value_delimiter = ',', value_parser = label)]
     pub namespace: Vec<String>,
 
     /// Where the Lease is by which one of several operators is elected [default: that of this pod, or of the
     /// kubeconfig].
-    #[arg(long, value_name = "NS", env = "OTTLA_LEASE_NAMESPACE")]
+    #[arg(long, value_name = "NS", env = "OTTLA_LEASE_NAMESPACE", value_parser = label)]
     pub lease_namespace: Option<String>,
 
     /// The name of the Lease. Operators that look after the same objects have the same one.
@@ -60,6 +60,20 @@ pub struct Settings {
         default_value_t = LogFormat::Text
     )]
     pub log_format: LogFormat,
+}
+
+/// The most bytes of a label as RFC 1123 has it, which a namespace's name is.
+const LABEL_MAX: usize = 63;
+
+/// Takes the name of a namespace, or nothing.
+fn label(name: &str) -> Result<String, String> {
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_name = name.len() <= LABEL_MAX
+        && name.as_bytes().iter().all(is_plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    let why = "a namespace is called by up to 63 lower-case letters, digits and hyphens, with no hyphen at either end";
+    if is_name { Ok(name.to_owned()) } else { Err(why.to_owned()) }
 }
 
 /// The official image. It has what the pods of an ensemble are made for: a shell, `zkServer.sh` in the path, user 1000.
@@ -151,6 +165,20 @@ mod tests {
         let images = [&["--zookeeper-image", ""][..], &["--zookeeper-image", "mine:1"]];
         let images = images.map(|given| self::settings(given).zookeeper_image());
         assert_eq!(images, [ZOOKEEPER_IMAGE, "mine:1"]);
+    }
+
+    #[test]
+    fn what_no_namespace_is_called_is_refused() {
+        let long = "a".repeat(LABEL_MAX + 1);
+        for name in ["Shop", "a_b", "a b", "-a", "a-", &long] {
+            let refused = ["--namespace", "--lease-namespace"].map(|flag| {
+                let flag = format!("{flag}={name}");
+                Settings::try_parse_from(["ottla-operator", &flag]).map(drop)
+            });
+            for error in refused {
+                assert!(error.unwrap_err().to_string().contains("lower-case letters"), "{name}");
+            }
+        }
     }
 
     /// A flag that a pod cannot set by its environment, or that says nothing of itself, is found here.
