@@ -95,7 +95,8 @@ impl Context {
     }
     /// Forgets what other brokers than these were made of: who comes back under the id of one is another.
     pub(super) fn forget_others(&self, names: &Names, brokers: impl Iterator<Item = i32>) {
-        let kept: Vec<String> = brokers.map(|id| names.broker(id)).collect();
+        let mut kept: Vec<String> = brokers.map(|id| names.broker(id)).collect();
+        kept.push(names.zookeeper());
         if let Some(Past { sets, config_maps }) = self.past.lock().get_mut(names) {
             sets.retain(|name, _| kept.contains(name));
             config_maps.retain(|name, _| kept.contains(name));
