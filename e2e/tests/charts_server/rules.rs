@@ -170,6 +170,7 @@ fn breaches_of_topics() -> Vec<Breach> {
     let assigned = |assignment: Value| with(topic(), json!({ "assignment": assignment }));
     let other = with(topic(), json!({ "cluster": "others" }));
     let fewer = with(topic(), json!({ "partitions": 1 }));
+    let unwritable = json!({ "min.insync.replicas": "2" });
     let rows = [
         ("spec.cluster", "cannot be changed", Some(topic()), other),
         ("spec.partitions", "only be added", Some(topic()), fewer),
@@ -179,6 +180,7 @@ fn breaches_of_topics() -> Vec<Breach> {
         ("spec", "given or taken", Some(topic()), named("a")),
         ("spec", "every partition", None, assigned(json!([[0]]))),
         ("spec", "as many brokers", None, assigned(json!([[0, 1], [1, 0]]))),
+        ("spec", "at most replicas", None, with(topic(), json!({ "config": unwritable }))),
     ];
     let breach = |(field, words, before, spec)| Breach {
         kind: "Topic",

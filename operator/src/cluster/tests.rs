@@ -268,7 +268,9 @@ fn what_cannot_be_or_is_paused_changes_nothing() {
     assert_eq!(paused.image, facts.object.status.image, "nothing is chosen");
     is(&facts, "Paused", "True", "Paused");
     facts.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
-    assert!(matches!(decide(&facts).unwrap().course, Course::Invalid(_)));
+    let Course::Invalid(words) = decide(&facts).unwrap().course else { panic!("it can be") };
+    let nearest = "did you mean `num.partitions`?";
+    assert_eq!(words, [format!("spec.config: unknown key `num.partition`; {nearest}")]);
     assert_eq!(decide(&facts).unwrap().steps.len(), 1);
     is(&facts, "Degraded", "True", "InvalidSpec");
     is(&facts, "Ready", "True", "Ready");

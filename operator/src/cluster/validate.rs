@@ -191,7 +191,10 @@ fn check(
         }
         BrokerConfig::from_properties(&properties)
     };
-    let words = |error: &broker_config::error::ConfigError| format!("spec.config: {error}");
+    let words = |error: &broker_config::error::ConfigError| {
+        let words = error.to_string();
+        format!("spec.config: {}", words.strip_prefix("--set: ").unwrap_or(&words))
+    };
     let mut wrong: Vec<String> = read().err().iter().flatten().map(words).collect();
     for name in spec.config.keys() {
         if dynamic::THROTTLES.contains(&name.as_str()) {

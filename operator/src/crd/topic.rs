@@ -40,6 +40,8 @@ use super::condition::Condition;
     .message("assignment names the replicas of every partition, in order, or is left out"))]
 #[x_kube(validation = Rule::new("!has(self.assignment) || self.assignment.all(replicas, replicas.size() == self.replicas)")
     .message("assignment names as many brokers for each partition as replicas says"))]
+#[x_kube(validation = Rule::new("!has(self.config) || !('min.insync.replicas' in self.config) || !self.config['min.insync.replicas'].matches('^[0-9]{1,9}$') || int(self.config['min.insync.replicas']) <= self.replicas")
+    .message("min.insync.replicas is at most replicas: more would have every record with acks=all refused"))]
 #[serde(rename_all = "camelCase")]
 pub struct TopicSpec {
     /// The name of the `Cluster` in the same namespace. It cannot be changed.
