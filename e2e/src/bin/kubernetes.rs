@@ -35,6 +35,7 @@ fn main() -> Result<()> {
     for archive in &arguments.image {
         cluster.import(archive)?;
     }
+    println!("# for another shell; Ctrl-D in this one ends the cluster");
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     println!("alias kubectl={}", cluster.programs().of_node("kubectl").display());
     println!("alias helm={}", cluster.programs().helm.display());
@@ -52,8 +53,7 @@ fn with_ottla(arguments: &Arguments) -> Result<Kubernetes> {
     if arguments.next {
         all.push(builds::next()?);
     }
-    let load = std::env::current_exe().context("find this program")?.with_file_name("load");
-    let ottla = Ottla::start(&arguments.name, arguments.nodes, &all, &load)?;
+    let ottla = Ottla::start(&arguments.name, arguments.nodes, &all, &builds::load()?)?;
     let operator = ottla.install(&this, 1)?;
     ottla.operator_is_ready(&operator)?;
     Ok(ottla.kubernetes)

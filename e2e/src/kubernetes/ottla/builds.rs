@@ -72,24 +72,22 @@ pub fn next() -> Result<Build> {
     build(&copy, NEXT)
 }
 
+/// The load that runs in pods, for a program that cargo has not built it for.
+pub fn load() -> Result<PathBuf> {
+    let building = BUILDING.lock();
+    compile(workspace::root(), "e2e", "load")?;
+    drop(building);
+    let (target, profile) = target()?;
+    Ok(target.join(profile).join("load"))
+}
+
 fn build(root: &Path, version: &str) -> Result<Build> {
     let building = BUILDING.lock();
     let time = Stopwatch::start();
     let (target, profile) = target()?;
     // One after the other: what both need would be built anew with the features of both.
     for (package, binary) in [("broker-server", "ottla-broker"), ("operator", "ottla-operator")] {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root);
-        for name in OF_A_PACKAGE {
-            cargo.env_remove(name);
-        }
-        cargo.env("CARGO_TARGET_DIR", &target);
-        cargo.args(["build", "--quiet", "--package", package, "--bin", binary]);
-        if profile == "release" {
-            cargo.arg("--release");
-        }
-        let status = cargo.status().context("run cargo")?;
-        ensure!(status.success(), "cargo in {} ended with {status}", root.display());
+        compile(root, package, binary)?;
     }
     // The next build puts its own into the same place.
     let place = target.join(&profile).join(format!("ottla-{version}"));
@@ -105,6 +103,24 @@ fn build(root: &Path, version: &str) -> Result<Build> {
     drop(building);
     println!("release {version} is built after {:.1} s", time.elapsed().as_secs_f64());
     Ok(Build { version: version.to_owned(), broker, operator })
+}
+
+/// Has cargo build one program, in the target directory and the profile of the one that runs.
+fn compile(root: &Path, package: &str, binary: &str) -> Result<()> {
+    let (target, profile) = target()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root);
+    for name in OF_A_PACKAGE {
+        cargo.env_remove(name);
+    }
+    cargo.env("CARGO_TARGET_DIR", &target);
+    cargo.args(["build", "--quiet", "--package", package, "--bin", binary]);
+    if profile == "release" {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().context("run cargo")?;
+    ensure!(status.success(), "cargo in {} ended with {status}", root.display());
+    Ok(())
 }
 
 /// The target directory of the program that runs, and its profile.
