@@ -1,8 +1,8 @@
 //! Running classes of one release of Apache Kafka, and client programs compiled against it.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -75,29 +75,41 @@ impl Java {
     }
 }
 
-/// Compiles anew, once a process: what an earlier run left may be stale, and what this run compiled is
-/// in use by its virtual machines.
+/// Compiles what no run has compiled before, of the same sources: classes are under a digest of those, put in place
+/// whole, and never touched again, for the virtual machines of another stage may use them.
 fn compile(release: &Release, directories: &[&str]) -> Result<PathBuf> {
-    static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let compiling = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = Vec::new();
+    for directory in directories {
+        all.extend(sources(&workspace::client_sources().join("java").join(directory))?);
+    }
+    let mut digest = DefaultHasher::new();
+    for source in &all {
+        let text = fs::read(source).with_context(|| format!("read {}", source.display()))?;
+        (source.file_name(), text).hash(&mut digest);
+    }
     let name = format!("{}-{}", release.version, directories.join("-"));
-    let classes = workspace::output_dir().join("classes").join(&name);
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if compiled.contains(&name) {
+    let place = workspace::output_dir().join("classes");
+    let classes = place.join(format!("{name}-{:016x}", digest.finish()));
+    if classes.exists() {
         return Ok(classes);
     }
-    if classes.exists() {
-        fs::remove_dir_all(&classes).context("remove old classes")?;
-    }
-    fs::create_dir_all(&classes).context("create the directory of classes")?;
+    fs::create_dir_all(&place).context("create the directory of classes")?;
+    let draft = tempfile::TempDir::new_in(&place).context("create a directory for classes")?;
     let mut javac = Command::new("javac");
     javac.args(["-nowarn", "-Xlint:-options", "-encoding", "UTF-8", "--release", "8", "-cp"]);
-    javac.arg(release.jars()?.join("*")).arg("-d").arg(&classes);
-    for directory in directories {
-        javac.args(sources(&workspace::client_sources().join("java").join(directory))?);
-    }
-    let log = workspace::output_dir().join("logs").join(format!("javac-{name}.log"));
+    javac.arg(release.jars()?.join("*")).arg("-d").arg(draft.path()).args(all);
+    let log = format!("javac-{name}-{}.log", std::process::id());
+    let log = workspace::output_dir().join("logs").join(log);
     process::run("javac", &mut javac, &log, Deadline::seconds(180))?;
-    compiled.insert(name);
+    match fs::rename(draft.path(), &classes) {
+        Ok(()) => drop(draft.keep()),
+        // Another stage was faster.
+        Err(_) if classes.exists() => {}
+        Err(error) => return Err(error).context("put classes in place"),
+    }
+    drop(compiling);
     Ok(classes)
 }
 
