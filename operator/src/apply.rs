@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -27,6 +27,7 @@ use crate::event::{Recorder, Tale};
 use crate::kind::Kind;
 use crate::lease::{Deposed, Fence};
 use crate::metrics::Metrics;
+use crate::reason::Reason;
 
 pub mod quantity;
 mod same;
@@ -127,6 +128,34 @@ impl Pass {
     {
         let patch = value(wanted, wanted)?;
         self.send(wanted, live, patch, "").await
+    }
+
+    /// Sees that no object is there that bears the name of `wanted` and was made for another owner: an apply would take it
+    /// over. For what no cache of this controller knows.
+    ///
+    /// # Errors
+    /// Where there is one, in words; or as the server answers.
+    pub async fn is_free<K>(&self, wanted: &K) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let named_so =
+            ListParams::default().fields(&format!("metadata.name={}", wanted.name_any()));
+        let found = self.guarded(self.api::<K>(wanted).list(&named_so)).await?;
+        let found = found.map_err(|error| Error::of_api("look for", named(wanted), error))?;
+        let is_ours = |there: &K| {
+            let mut owners = wanted.owner_references().iter();
+            owners.any(|owner| there.owner_references().iter().any(|own| own.uid == owner.uid))
+        };
+        if found.items.iter().all(is_ours) {
+            return Ok(());
+        }
+        let on = format!(
+            "{} is there, and was not made for this object: delete it, or give this object another name",
+            named(wanted)
+        );
+        Err(Error::Waiting { reason: Reason::Waiting, on })
     }
 
     /// Has the status of `object` say `status`, whose fields are all this controller's.

@@ -174,14 +174,17 @@ impl Election {
     }
 
     fn publish(&self) {
-        let leading = self.candidate.leading(self.clock.now());
+        let now = self.clock.now();
+        let leading = self.candidate.leading(now);
         let leading =
             leading.map(|(term, until)| Leadership::new(term, self.identity.clone(), until));
         let term = leading.as_ref().map(|leading| leading.term);
         self.leadership.send_if_modified(|present| {
             let before = present.as_ref().map(|present| present.term);
+            // A renewal that came too late: the controllers have ended, and begin anew.
+            let is_again = present.as_ref().is_some_and(|present| present.is_over(now));
             *present = leading;
-            if before == term {
+            if before == term && !(is_again && term.is_some()) {
                 return false;
             }
             match (before, term) {

@@ -113,7 +113,8 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
             Ok(upkeep) => facts.upkeep = Some(upkeep),
             Err(error) => {
                 let (facts, decision) = (&facts, &decision);
-                let mut act = Act { context, facts, decision, held, has_changed: false };
+                let mut act =
+                    Act { context, facts, decision, held, has_changed: false, left: None };
                 act.trouble(&error).await?;
                 return Err(error);
             }
@@ -121,11 +122,15 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
         decision = decided(&facts, held.object())?;
     }
     context.forget_others(&facts.object.names, decision.seen.iter().map(|one| one.id));
-    let mut act = Act { context, facts: &facts, decision: &decision, held, has_changed: false };
+    let mut act =
+        Act { context, facts: &facts, decision: &decision, held, has_changed: false, left: None };
     let worked = act.all().await;
     let next = match worked {
         Ok(true) => return Ok(Done { is_converged: true, again: None }),
-        Ok(false) => act.roll().await,
+        Ok(false) => match (act.roll().await, act.left.take()) {
+            (Ok(_), Some(error)) => Err(error),
+            (next, _) => next,
+        },
         Err(error) => Err(error),
     };
     let next = match next {

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::reason::Reason;
 
 mod series;
@@ -97,9 +98,12 @@ impl Recorder {
         match tokio::time::timeout(PATIENCE, written).await {
             Ok(Ok(written)) => written,
             failed => {
+                let error = failed.map_or_else(
+                    |_| "no answer in time".to_owned(),
+                    |answer| answer.err().map(|error| chain(&error)).unwrap_or_default(),
+                );
                 // It may have been removed, or never have been made: the next one is new.
                 self.series.lock().forget(&key);
-                let error = failed.err().map(|_| "no answer in time");
                 debug!(reason = tale.reason.text(), error, "an event could not be written");
                 false
             }

@@ -34,6 +34,11 @@ impl Leadership {
     pub fn new(term: u64, holder: String, until: Instant) -> Self {
         Self { term, holder, until }
     }
+
+    /// Whether it was over by `now`: who stood on it has ended.
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
 }
 
 /// The leadership of one term. Whoever writes holds one and asks it before each write.

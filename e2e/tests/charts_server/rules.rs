@@ -119,6 +119,8 @@ fn breaches() -> Vec<Breach> {
     cluster("spec.config", "broker.id", None, config);
     let own = json!([{ "name": "metrics", "port": 9092 }]);
     cluster("spec.listeners[].name", "own ports", None, listeners(own));
+    let own = json!([{ "name": "brokers", "port": 9092 }]);
+    cluster("spec.listeners[].name", "of Services", None, listeners(own));
     let own = json!([{ "name": "client", "port": 9091 }]);
     cluster("spec.listeners[].port", "own ports", None, listeners(own));
     let inside = json!([{ "name": "client", "port": 9092, "nodePort": 30000 }]);

@@ -21,7 +21,10 @@ pub fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
         },
         BrokerError::Fenced { .. } => Error::Waiting {
             reason: Reason::Waiting,
-            on: "another operator has taken over: brokers take no changes from this one".to_owned(),
+            on: "brokers have heard of a later term, and take no changes from this operator: another one looks after them. \
+                 Have one operator look after a namespace; if the other one is gone, delete the Lease of this one, and \
+                 the next term is higher"
+                .to_owned(),
         },
         BrokerError::Invalid { words, .. } => Error::InvalidSpec { message: words },
         // It was so a moment ago: the next look sees what is.

@@ -130,3 +130,32 @@ async fn a_leader_without_a_server_stops_in_time() {
         () = too_long() => panic!("it takes too long"),
     }
 }
+
+/// A renewal that is answered after the leadership was over brings it back: whoever stood on it has ended, and hears of it.
+#[tokio::test(start_paused = true)]
+async fn leadership_that_comes_back_in_the_same_term_is_told() {
+    let lease = Arc::new(Mutex::new(None));
+    let (client, _) = server(move |asked| Some(keep(&lease, asked)));
+    let mut a = election(client, "a");
+    let mut leads = a.subscribe();
+    loop {
+        match a.candidate.step(a.clock.now(), a.wall()) {
+            Step::Read => a.read().await,
+            Step::Write(write) => a.write(write).await,
+            Step::Wait(_) => break,
+        }
+    }
+    a.publish();
+    assert_eq!(term(&mut leads).await, Some(BASE + 1));
+    let fence = crate::lease::Fence::present(&leads, a.clock).unwrap();
+    pass(Duration::from_secs(9)).await;
+    let Step::Write(write) = a.candidate.step(a.clock.now(), a.wall()) else { panic!("it is due") };
+    let sent = a.clock.now();
+    pass(Duration::from_secs(2)).await;
+    fence.lost().await;
+    let answer = a.send(&write).await;
+    a.candidate.answered(write, sent, answer, a.clock.now());
+    a.publish();
+    assert!(leads.has_changed().unwrap(), "it leads again, and nobody knows");
+    assert_eq!(term(&mut leads).await, Some(BASE + 1));
+}

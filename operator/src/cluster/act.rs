@@ -29,6 +29,9 @@ use crate::reason::Reason;
 /// How often one look goes on with restarts: leave, what is led, the pod.
 const ROUNDS: usize = 4;
 
+/// Why leave is refused while another broker has it.
+const HELD: &str = "held";
+
 /// One object that something is done about.
 pub(super) struct Act<'a> {
     pub(super) context: &'a Context,
@@ -37,6 +40,8 @@ pub(super) struct Act<'a> {
     pub(super) held: Held<'a, Cluster>,
     /// Whether anything but the object was written.
     pub(super) has_changed: bool,
+    /// Why members or volumes could not be kept up: restarts go on all the same.
+    pub(super) left: Option<Error>,
 }
 
 impl Act<'_> {
@@ -55,7 +60,11 @@ impl Act<'_> {
                 Step::Apply(wanted) => self.apply(wanted, &self.facts.live).await?,
                 Step::Remove(doomed) => self.remove(doomed).await?,
                 Step::Tell(reason, note) => self.held.tell(*reason, note.clone()).await,
-                Step::KeepUp => self.keep_up().await?,
+                Step::KeepUp => match self.keep_up().await {
+                    // Who does not lead any more does nothing else.
+                    Err(error) if error.class().is_some() => self.left = Some(error),
+                    kept => kept?,
+                },
                 Step::LetGo => {
                     self.held.release(FINALIZER).await?;
                     return Ok(true);
@@ -71,7 +80,7 @@ impl Act<'_> {
     /// As the API server answers, and brokers that have taken leave back.
     pub(super) async fn roll(&mut self) -> Result<Option<Next>, Error> {
         let Some(rolling) = &self.decision.roll else { return Ok(None) };
-        let mut facts = rolling.facts.clone();
+        let (mut facts, mut has_given_back) = (rolling.facts.clone(), false);
         for _ in 0..ROUNDS {
             let next = roll::next(&facts);
             match &next {
@@ -82,6 +91,12 @@ impl Act<'_> {
                     let verdict = self.acquire(rolling, asked).await?;
                     if let Verdict::Refused { label, .. } = &verdict {
                         self.context.session.ground.metrics.permit_refused(label);
+                        if *label == HELD && !has_given_back {
+                            has_given_back = true;
+                            if self.give_back().await? {
+                                continue;
+                            }
+                        }
                     }
                     facts.said = Some(Said { broker: *broker, verdict });
                 }
@@ -169,7 +184,9 @@ impl Act<'_> {
                 Err(trouble::of("restart brokers of", &named(self.held.object()), error))
             }
             // Nothing can fall, and who is corrected is to start.
-            Err(_) if seen::nobody_is_up(&self.decision.seen) => {
+            Err(error)
+                if trouble::is_silence(&error) && seen::nobody_is_up(&self.decision.seen) =>
+            {
                 Ok(Verdict::Granted { still_led: Some(0) })
             }
             Err(_) => Ok(Verdict::Refused {
@@ -179,6 +196,27 @@ impl Act<'_> {
                 label: "unreachable",
             }),
         }
+    }
+
+    /// Gives back the leave of brokers that are taken away and are not there: nobody else gets any while they hold it.
+    /// Returns whether there are such.
+    async fn give_back(&self) -> Result<bool, Error> {
+        let Some(upkeep) = &self.facts.upkeep else { return Ok(false) };
+        let gone = self.decision.seen.iter().filter(|one| one.broker_epoch.is_none());
+        let gone: Vec<i32> =
+            gone.map(|one| one.id).filter(|id| upkeep.emptied.contains(id)).collect();
+        let brokers = self.context.pool.brokers(self.held.object());
+        for id in &gone {
+            let asked = brokers.controller(|mut broker| {
+                let fence = fence(self.held.pass().fence());
+                async move { broker.release(fence, *id).await }
+            });
+            let what = named(self.held.object());
+            asked
+                .await
+                .map_err(|error| trouble::of("take leave back from brokers of", &what, error))?;
+        }
+        Ok(!gone.is_empty())
     }
 
     async fn drain(&self, id: i32) -> Result<u32, Error> {
@@ -280,6 +318,9 @@ impl Act<'_> {
         // What is going is made anew once it is gone.
         if live.is_some_and(|live| live.meta().deletion_timestamp.is_some()) {
             return Ok(());
+        }
+        if live.is_none() {
+            self.held.pass().is_free(wanted).await?;
         }
         if let Applied::Written(written) = self.held.pass().apply(wanted, live).await? {
             cache.wrote(live, *written);

@@ -360,7 +360,8 @@ fn may_go(seen: &[Seen], wanted: &[i32], roll: &roll::Facts) -> bool {
 /// Whether all serve, and none tells of a partition that lacks a replica.
 fn are_well(seen: &[Seen]) -> bool {
     let is_whole = |one: &Seen| one.under_replicated().unwrap_or_default() == 0;
-    seen.iter().all(|one| one.serves() && one.heard.is_some() && is_whole(one))
+    let tells = |one: &Seen| one.heard.as_ref().is_some_and(|heard| !heard.is_silent);
+    seen.iter().all(|one| one.serves() && tells(one) && is_whole(one))
 }
 
 /// Why nothing may be begun just now that moves what lies on brokers, if so.

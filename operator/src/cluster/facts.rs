@@ -106,6 +106,8 @@ pub struct Heard {
     pub identity: Identity,
     /// How it is; none where it does not say.
     pub health: Option<Health>,
+    /// Whether it was to say how it is, and did not.
+    pub is_silent: bool,
 }
 
 /// What brokers say of the cluster.

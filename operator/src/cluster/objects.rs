@@ -244,6 +244,8 @@ async fn classes(
 ) -> Result<BTreeMap<String, bool>, Error> {
     let wanted: BTreeSet<String> =
         claims.into_iter().filter_map(|claim| Claim::of(claim).class).collect();
+    // Without a class a volume is somebody's own: whether it grows is theirs to know.
+    let wanted = wanted.into_iter().filter(|name| !name.is_empty());
     let api: Api<StorageClass> = Api::all(client.clone());
     let mut classes = BTreeMap::new();
     for name in wanted {

@@ -90,12 +90,13 @@ async fn heard(
         let mut broker = brokers.broker(id).ok()?;
         let identity = broker.identity().await.ok()?;
         // Whoever tells who it is, and not how, is there all the same.
-        let told = broker.health().await.ok().flatten();
-        let health = told.map(|(health, told)| {
+        let told = broker.health().await;
+        let is_silent = told.is_err();
+        let health = told.ok().flatten().map(|(health, told)| {
             context.pulse.keep((names.clone(), id), &identity.process_id, &health, told);
             health
         });
-        Some((id, Heard { identity, health }))
+        Some((id, Heard { identity, health, is_silent }))
     });
     join_all(asked).await.into_iter().flatten().collect()
 }

@@ -26,6 +26,8 @@ pub struct Seen {
     pub is_controller: bool,
     /// What it runs and speaks, where it answers.
     pub heard: Option<Heard>,
+    /// Whether its pod is ready, or its process was when its node was last heard of.
+    pub is_up: bool,
     /// What the status says of it.
     pub member: Member,
 }
@@ -71,7 +73,7 @@ impl Seen {
 /// Whether no broker's pod is ready, as Kubernetes sees it: whoever does not answer the operator may serve clients all
 /// the same.
 pub fn nobody_is_up(all: &[Seen]) -> bool {
-    !all.iter().any(|one| one.pod.as_ref().is_some_and(|pod| pod.is_ready))
+    !all.iter().any(|one| one.is_up)
 }
 
 /// Says what is seen of the brokers `ids`.
@@ -94,6 +96,7 @@ fn seen(facts: &Facts, id: i32) -> Seen {
     let own_epoch = heard.as_ref().map(|heard| heard.identity.broker_epoch);
     let epoch = own_epoch.or_else(|| described.map(|broker| broker.broker_epoch));
     let controller = facts.said.as_ref().ok().map(|said| said.cluster.controller_id);
+    let is_up = pod.is_some_and(is_up);
     let pod = pod.map(|pod| in_roll(pod, heard.is_some()));
     let broker_epoch = epoch.filter(|epoch| *epoch >= 0);
     let (mut phase, message) = phase(pod.as_ref(), heard.as_ref(), broker_epoch);
@@ -117,6 +120,7 @@ fn seen(facts: &Facts, id: i32) -> Seen {
         broker_epoch,
         is_controller: controller == Some(id),
         heard,
+        is_up,
         member: Member {
             id,
             phase: phase.to_owned(),
@@ -127,12 +131,21 @@ fn seen(facts: &Facts, id: i32) -> Seen {
     }
 }
 
-fn in_roll(pod: &Pod, answers: bool) -> roll::Pod {
+fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let is_ready = conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Of a node that is cut off Kubernetes says that its pods are not ready, without asking them; what their containers
+/// were stays.
+fn is_up(pod: &Pod) -> bool {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    is_ready(pod) || containers.into_iter().flatten().any(|container| container.ready)
+}
+
+fn in_roll(pod: &Pod, answers: bool) -> roll::Pod {
+    let is_ready = is_ready(pod);
     roll::Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         revision: pod.annotations().get(REVISION_ANNOTATION).cloned().unwrap_or_default(),

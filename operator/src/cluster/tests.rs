@@ -128,7 +128,7 @@ fn heard(id: i32) -> Heard {
         ..Identity::default()
     };
     let health = Health { phase: Phase::Running.into(), registered: true, ..Health::default() };
-    Heard { identity, health: Some(health) }
+    Heard { identity, health: Some(health), is_silent: false }
 }
 
 /// A cluster that serves, and of which all is said that there is to say.

@@ -187,7 +187,7 @@ fn grow(
     let mut tell = |message: String| decision.states.push(state(volume, claim, name, message));
     if is_less(asks, &volume.size) {
         let class = claim.class.as_deref().unwrap_or_default();
-        if classes.get(class) == Some(&false) {
+        if class.is_empty() || classes.get(class) == Some(&false) {
             let words = format!(
                 "StorageClass {class} lets no volume grow: set allowVolumeExpansion there, or make another Cluster"
             );

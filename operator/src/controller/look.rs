@@ -37,8 +37,8 @@ where
             let work = (shared.reconcile)(Arc::new(readable.clone()), Arc::clone(&pass));
             let result = tokio::select! {
                 biased;
-                result = work => result,
                 () = session.fence.lost() => Err(Deposed { term: session.fence.term() }.into()),
+                result = work => result,
             };
             match result {
                 Ok(done) => {

@@ -57,7 +57,8 @@ pub(super) async fn serve(
     let Some(object) = read(context, &key).await? else { return Ok(()) };
     let pass = pass(context, &object);
     let (mut served, mut left, mut failed) = (Vec::new(), Vec::new(), None);
-    for tombstone in tombstones(&object) {
+    let mut waiting = tombstones(&object).into_iter();
+    for tombstone in waiting.by_ref() {
         let (fence, Tombstone { topic_name, topic_id }) = (context.fence(), &tombstone);
         let deleted = brokers.any(|mut broker| {
             let fence = fence.clone();
@@ -67,10 +68,16 @@ pub(super) async fn serve(
             Ok(()) => served.push(tombstone),
             Err(error) => {
                 left.push(tombstone);
+                let is_over = trouble::is_silence(&error);
                 failed = Some(trouble::of("delete topics of", &named(&object), error));
+                // Nobody would answer for the others either, and whoever buries one waits meanwhile.
+                if is_over {
+                    break;
+                }
             }
         }
     }
+    left.extend(waiting);
     if !served.is_empty() {
         write(&pass, &object, &left).await?;
     }

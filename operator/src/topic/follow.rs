@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -76,9 +76,7 @@ pub(super) async fn follow(context: Arc<Context>, writer: Writer<DeserializeGuar
                 context.wake_all(&key);
             }
             Ok(Event::Delete(object)) => {
-                if let Ok(cluster) = &object.0 {
-                    end(&context, &mut prints, &key(cluster));
-                }
+                end(&context, &mut prints, &key(&object));
             }
             Ok(Event::Init) => {}
             Ok(Event::InitDone) => {
@@ -144,7 +142,7 @@ async fn told(context: &Context, view: &View, key: &Key) -> Result<Duration, Bro
     let watch = brokers.any(|mut broker| async move { broker.watch_topics().await }).await?;
     let clock = context.session.ground.clock;
     view.contact.lock().heard(clock.now());
-    bury_what_waits(context, view, key).await;
+    let mut again = bury_what_waits(context, view, key).await;
     let Some(mut watch) = watch else {
         context.wake_all(key);
         return Ok(UNTOLD);
@@ -153,7 +151,11 @@ async fn told(context: &Context, view: &View, key: &Key) -> Result<Duration, Bro
         let told = tokio::select! {
             told = watch.next() => told,
             () = view.is_news.notified() => {
-                bury_what_waits(context, view, key).await;
+                again = bury_what_waits(context, view, key).await;
+                continue;
+            }
+            () = sleep_until(again.unwrap_or_else(|| clock.now())), if again.is_some() => {
+                again = bury_what_waits(context, view, key).await;
                 continue;
             }
         };
@@ -173,14 +175,11 @@ async fn told(context: &Context, view: &View, key: &Key) -> Result<Duration, Bro
     }
 }
 
-/// Serves tombstones; where that does not work, another look comes with the next change.
-async fn bury_what_waits(context: &Context, view: &View, key: &Key) {
-    let Some(Ok(cluster)) = context.cluster(key) else { return };
+/// Serves tombstones; where that does not work, returns when it is tried again: nothing else may change.
+async fn bury_what_waits(context: &Context, view: &View, key: &Key) -> Option<Instant> {
+    let Some(Ok(cluster)) = context.cluster(key) else { return None };
     let brokers = context.pool.brokers(&cluster);
-    if let Err(error) = serve(context, view, &cluster, &brokers).await {
-        warn!(cluster = key.1, error = chain(&error), "topics that wait for deletion are left");
-        // It is tried again soon: nothing else may change.
-        view.is_news.notify_one();
-        sleep_until(context.session.ground.clock.now() + LAST).await;
-    }
+    let error = serve(context, view, &cluster, &brokers).await.err()?;
+    warn!(cluster = key.1, error = chain(&error), "topics that wait for deletion are left");
+    Some(context.session.ground.clock.now() + LAST)
 }

@@ -29,6 +29,42 @@ fn world(stage: &Stage, spec: &Value) -> Fake {
     fake
 }
 
+/// What another hand has made under a name that the cluster needs is left alone, until it is gone.
+#[test]
+fn what_belongs_to_others_is_not_taken_over() {
+    let stage = Stage::new(stage::controllers);
+    let theirs = || {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "orders", "namespace": "default" },
+            "spec": { "selector": { "app": "shop" }, "ports": [{ "name": "web", "port": 80 }] },
+        })
+    };
+    let scenario = Scenario {
+        world: || {
+            let fake = world(&stage, &json!({}));
+            fake.create(theirs());
+            fake
+        },
+        operator: async |connection| stage.operate(connection).await,
+        user: async |fake: Fake| {
+            pass(60).await;
+            let there = fake.get("services", "default", "orders").unwrap();
+            assert_eq!(there["spec"]["selector"], theirs()["spec"]["selector"]);
+            assert!(there["metadata"]["ownerReferences"].is_null(), "{there:#}");
+            let said = status(&fake).to_string();
+            assert!(said.contains("Service default/orders is there"), "{said}");
+            fake.delete("services", "default", "orders");
+            pass(300).await;
+        },
+        before: Duration::ZERO,
+        quiet: Duration::from_mins(2),
+        ignored: &["events.events.k8s.io"],
+    };
+    let end = scenario.run(None);
+    is_whole(&end.fake);
+}
+
 /// Runs once what the user does, and checks the end.
 fn play(stage: &Stage, spec: &Value, user: impl AsyncFn(Fake)) -> End {
     let scenario = Scenario {

@@ -16,6 +16,8 @@ pub struct Listener {
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("!(self in ['replication', 'admin', 'metrics'])")
         .message("replication, admin and metrics are the names of the brokers' own ports"))]
+    #[x_kube(validation = Rule::new("!(self in ['brokers', 'zookeeper']) && !self.matches('-[0-9]+$')")
+        .message("brokers, zookeeper and names that end in a number after a hyphen are those of Services of the cluster"))]
     pub name: String,
     /// The port that brokers listen on.
     #[schemars(range(min = 1024, max = 65_535))]
