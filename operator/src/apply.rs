@@ -127,7 +127,7 @@ impl Pass {
         K: Clone + Debug + Serialize + DeserializeOwned,
     {
         let patch = value(wanted, wanted)?;
-        self.send(wanted, live, patch, "").await
+        self.send(wanted, live, patch, "").await.map_err(Error::of_made)
     }
 
     /// Sees that no object is there that bears the name of `wanted` and was made for another owner: an apply would take it

@@ -176,6 +176,22 @@ impl Error {
             _ => Self::Transient { doing, what, source: source.into() },
         }
     }
+
+    /// Says what an error means for an object that is made of what a spec says: what the API server finds wrong with it
+    /// (422) is in the parts that are handed on as they stand, such as resources, and its words name the field.
+    #[must_use]
+    pub fn of_made(self) -> Self {
+        let Self::Bug { what, source, .. } = &self else { return self };
+        match source.downcast_ref() {
+            Some(kube::Error::Api(status)) if status.code == 422 => {
+                let words = status.message.trim();
+                Self::InvalidSpec {
+                    message: format!("{what} cannot be made of this spec: {words}"),
+                }
+            }
+            Some(_) | None => self,
+        }
+    }
 }
 
 fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
@@ -225,6 +241,17 @@ mod tests {
         for (code, class) in cases {
             assert_eq!(answer(code).class(), Some(class), "{code}");
         }
+    }
+
+    /// What is handed on as it stands is the user's; what else the server refuses is ours.
+    #[test]
+    fn what_the_server_finds_wrong_is_told_in_its_words() {
+        let made = answer(422).of_made();
+        assert_eq!(made.class(), Some(Class::InvalidSpec));
+        let words = "Service default/kafka cannot be made of this spec: at 422";
+        assert_eq!(made.to_string(), words);
+        assert_eq!(answer(400).of_made().class(), Some(Class::Bug));
+        assert_eq!(answer(503).of_made().class(), Some(Class::Transient));
     }
 
     /// The words of the server differ from try to try; ours do not.

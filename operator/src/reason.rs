@@ -95,6 +95,8 @@ reasons! {
     Changing: true, None;
     /// Replicas move.
     Moving: true, None;
+    /// Nobody leads some partitions.
+    NoLeader: true, None;
     /// The object is being deleted.
     Deleting: true, None;
     /// A topic of the name is being deleted.

@@ -163,6 +163,9 @@ impl Broker {
         warn_of_no_effect(&config);
         let (metrics, http) = observe(&config, &tasks).await?;
         let operated = operate(&config, &metrics, &tasks).await?;
+        if config.zookeeper_connect.is_some() {
+            metrics.health.enter(Phase::Connecting);
+        }
         let ground = Ground::find(&config, origin, &fs, &metrics.coordination, made).await?;
         info!(broker = ground.broker_id.0, cluster = ground.cluster_id, "broker and cluster");
         let listeners = bind(&config)?;

@@ -298,7 +298,7 @@ fn partition(blocked: &BlockedPartition) -> String {
         0 => String::new(),
         least => format!(", min.insync.replicas {least}"),
     };
-    format!("{topic}-{partition} (in sync {} of {}{least})", list(in_sync), list(replicas))
+    format!("{topic}-{partition} (on brokers {}, in sync {}{least})", list(replicas), list(in_sync))
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@ use super::roll::Next;
 use super::seen::Seen;
 use super::upkeep::Upkeep;
 use crate::crd::cluster::status::Roll;
-use crate::crd::condition::Finding;
+use crate::crd::condition::{Finding, headline};
 use crate::reason::Reason;
+
+/// Seconds that the volumes of a new cluster may take before anybody is told that its pods wait for them.
+const BEGINNING: i64 = 15;
 
 /// Returns the conditions of a decision, of which restarts wait for `next`, and are noted as `roll`.
 pub(super) fn findings(
@@ -37,12 +40,14 @@ pub(super) fn findings(
         reason: reason.text(),
         message,
     };
-    vec![
+    let mut all = vec![
         finding("Ready", ready, why, message),
         finding("Progressing", progressing, how, progress),
         finding("Degraded", degraded, harm, words),
         finding("Paused", is_paused, paused, about_pause.to_owned()),
-    ]
+    ];
+    headline(&mut all);
+    all
 }
 
 struct View<'a> {
@@ -69,6 +74,20 @@ impl View<'_> {
         is_current && trouble(broker).is_none()
     }
 
+    /// What keeps a broker from serving. Volumes of a new cluster are made meanwhile: for a while that is no trouble.
+    fn trouble(&self, broker: &Seen) -> Option<String> {
+        let is_given_time = broker.is_unscheduled() && self.is_new();
+        trouble(broker).filter(|_| !is_given_time)
+    }
+
+    /// Whether nothing has served yet, and that is said for no longer than beginnings take.
+    fn is_new(&self) -> bool {
+        let said = &self.facts.object.status.conditions;
+        let since = said.iter().find(|one| one.r#type == "Ready");
+        let since = since.map_or(self.facts.now, |one| one.last_transition_time.0.as_second());
+        !self.has_ever_served() && self.facts.now - since < BEGINNING
+    }
+
     fn has_ever_served(&self) -> bool {
         self.facts.object.status.cluster_id.is_some() || self.facts.said.is_ok()
     }
@@ -87,12 +106,14 @@ impl View<'_> {
             let words = format!("broker {} is being restarted, the others serve", away[0].id);
             return (true, Reason::Restarting, words);
         }
-        let failing = away.iter().find_map(|one| Some((one.id, trouble(one)?)));
+        let failing = away.iter().find_map(|one| Some((one.id, self.trouble(one)?)));
         if let Some((id, why)) = failing {
             return (false, Reason::PodFailing, format!("{count}: broker {id}: {why}"));
         }
         let reason = if self.has_ever_served() { Reason::BrokersAway } else { Reason::Creating };
-        (false, reason, count)
+        let why = away.iter().find(|one| !one.member.message.is_empty());
+        let why = why.map(|one| format!(": broker {}: {}", one.id, one.member.message));
+        (false, reason, count + &why.unwrap_or_default())
     }
 
     fn progressing(&self) -> (bool, Reason, String) {
@@ -134,7 +155,7 @@ impl View<'_> {
         if let Course::Invalid(words) = &self.decision.course {
             return Some((Reason::InvalidSpec, words.join("; ")));
         }
-        let failing = self.wanted().find_map(|one| Some((one.id, trouble(one)?)));
+        let failing = self.wanted().find_map(|one| Some((one.id, self.trouble(one)?)));
         if let Some((id, why)) = failing {
             let words = match self.next {
                 // It says what follows from that, too.

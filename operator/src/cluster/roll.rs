@@ -182,7 +182,7 @@ fn restart(facts: &Facts, broker: &Broker) -> Next {
         Verdict::Refused { message, partitions, is_for_ever, .. } => Next::Wait(Wait {
             broker: id,
             reason: Reason::RestartRefused,
-            message: format!("broker {id} may not restart yet: {message}"),
+            message: refusal(facts, id, message, *is_for_ever),
             partitions: partitions.clone(),
             is_for_ever: *is_for_ever,
         }),
@@ -197,6 +197,18 @@ fn restart(facts: &Facts, broker: &Broker) -> Next {
             }
         },
     }
+}
+
+/// Why a broker is not restarted, and until when, where that is known.
+fn refusal(facts: &Facts, broker: i32, why: &str, is_for_ever: bool) -> String {
+    let words = format!("broker {broker} may not restart yet: {why}");
+    if !is_for_ever {
+        return words;
+    }
+    let seconds = facts.restarts.unavoidable_wait_seconds;
+    format!(
+        "{words}. It is restarted all the same after {seconds} s (spec.restarts.unavoidableWaitSeconds)"
+    )
 }
 
 fn accepts(facts: &Facts, broker: i32) -> Accepts {
@@ -355,7 +367,9 @@ mod tests {
         assert_eq!(waits_for(&told), (0, Reason::RestartRefused));
         let Next::Wait(wait) = told else { unreachable!("it was one") };
         assert_eq!((wait.partitions, wait.is_for_ever), (vec!["t-0".to_owned()], true));
-        assert!(wait.message.contains("may not restart yet: 3 partitions"), "{}", wait.message);
+        let expected = "may not restart yet: 3 partitions. It is restarted all the same after 60 s (spec.restarts.\
+                        unavoidableWaitSeconds)";
+        assert!(wait.message.ends_with(expected), "{}", wait.message);
 
         let accepts = |facts: &Facts| {
             let Next::Acquire { accepts, .. } = next(facts) else { panic!("nothing is asked") };

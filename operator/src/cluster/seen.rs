@@ -2,13 +2,15 @@
 //!
 //! Words are the same for as long as the matter is: Kubernetes counts and times in its own, those are left out.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
 
 use broker_admin::v1::Phase;
 
 use super::build::revision;
-use super::facts::{Facts, Heard};
+use super::facts::{Facts, Heard, Live};
 use super::names::REVISION_ANNOTATION;
 use super::roll;
 use crate::crd::cluster::status::Member;
@@ -64,6 +66,11 @@ impl Seen {
         told != Some(tell) && speaks.or(told).is_some_and(|speaks| speaks != tell)
     }
 
+    /// Whether no node has been found for its pod.
+    pub fn is_unscheduled(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| pod.trouble.starts_with(UNSCHEDULABLE))
+    }
+
     /// How many partitions it leads have fewer replicas in sync than assigned; `None` where nobody knows.
     pub fn under_replicated(&self) -> Option<u64> {
         self.heard.as_ref()?.health.as_ref().map(|health| health.under_replicated)
@@ -97,7 +104,7 @@ fn seen(facts: &Facts, id: i32) -> Seen {
     let epoch = own_epoch.or_else(|| described.map(|broker| broker.broker_epoch));
     let controller = facts.said.as_ref().ok().map(|said| said.cluster.controller_id);
     let is_up = pod.is_some_and(is_up);
-    let pod = pod.map(|pod| in_roll(pod, heard.is_some()));
+    let pod = pod.map(|pod| in_roll(pod, heard.is_some(), &facts.live));
     let broker_epoch = epoch.filter(|epoch| *epoch >= 0);
     let (mut phase, message) = phase(pod.as_ref(), heard.as_ref(), broker_epoch);
     let version = heard.as_ref().map(|heard| heard.identity.version.clone());
@@ -114,6 +121,9 @@ fn seen(facts: &Facts, id: i32) -> Seen {
         Some(described) => Some(described.rack.clone()),
         None => before.and_then(|before| before.rack.clone()),
     };
+    // Who begins has no version yet: it may never serve.
+    let served = before.and_then(|before| before.version.clone());
+    let has_served = served.is_some() || phase == SERVING || phase == LEAVING;
     Seen {
         id,
         pod,
@@ -125,7 +135,7 @@ fn seen(facts: &Facts, id: i32) -> Seen {
             id,
             phase: phase.to_owned(),
             message,
-            version: version.or_else(|| before.and_then(|before| before.version.clone())),
+            version: version.filter(|_| has_served).or(served),
             rack: rack.filter(|rack| !rack.is_empty()),
         },
     }
@@ -144,22 +154,25 @@ fn is_up(pod: &Pod) -> bool {
     is_ready(pod) || containers.into_iter().flatten().any(|container| container.ready)
 }
 
-fn in_roll(pod: &Pod, answers: bool) -> roll::Pod {
+fn in_roll(pod: &Pod, answers: bool, live: &Live) -> roll::Pod {
     let is_ready = is_ready(pod);
     roll::Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         revision: pod.annotations().get(REVISION_ANNOTATION).cloned().unwrap_or_default(),
         is_ready,
         is_going: pod.metadata.deletion_timestamp.is_some(),
-        trouble: if is_ready { String::new() } else { trouble(pod, answers) },
+        trouble: if is_ready { String::new() } else { trouble(pod, answers, live) },
     }
 }
+
+/// Why Kubernetes starts no pod that no node has room for, or whose volumes are not there.
+const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// What a container is in before it has begun; no trouble.
 const BEGINNINGS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// What keeps a pod from serving; empty where that is only time. Whoever `answers` runs, however often it has ended.
-fn trouble(pod: &Pod, answers: bool) -> String {
+fn trouble(pod: &Pod, answers: bool, live: &Live) -> String {
     let Some(status) = &pod.status else { return String::new() };
     if status.phase.as_deref() == Some("Failed") {
         return words(status.reason.as_deref().unwrap_or("Failed"), status.message.as_deref());
@@ -169,11 +182,28 @@ fn trouble(pod: &Pod, answers: bool) -> String {
         .into_iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
-        let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
-        return words(reason, condition.message.as_deref());
+        let reason = condition.reason.as_deref().unwrap_or(UNSCHEDULABLE);
+        return words(reason, condition.message.as_deref()) + &unbound(pod, live);
     }
     let mut containers = status.container_statuses.iter().flatten();
     containers.find_map(|container| of_container(container, answers)).unwrap_or_default()
+}
+
+/// The claims of a pod that have no volume, with their class: Kubernetes names neither.
+fn unbound(pod: &Pod, live: &Live) -> String {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let claims =
+        volumes.filter_map(|volume| Some(&volume.persistent_volume_claim.as_ref()?.claim_name));
+    let claims = claims.filter_map(|name| live.claims.get(name));
+    let is_bound = |claim: &&Arc<PersistentVolumeClaim>| {
+        claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+    };
+    let named = claims.filter(|claim| !is_bound(claim)).map(|claim| {
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
+        let class = class.map_or("the default class".to_owned(), |class| format!("class {class}"));
+        format!("; claim {} ({class}) has no volume yet", claim.name_any())
+    });
+    named.collect()
 }
 
 fn of_container(container: &ContainerStatus, answers: bool) -> Option<String> {
@@ -226,7 +256,7 @@ fn phase(
         return ("Stopping", String::new());
     }
     if !pod.trouble.is_empty() {
-        let is_unscheduled = pod.trouble.starts_with("Unschedulable");
+        let is_unscheduled = pod.trouble.starts_with(UNSCHEDULABLE);
         return (if is_unscheduled { "Pending" } else { "Failing" }, pod.trouble.clone());
     }
     let health = heard.and_then(|heard| heard.health.as_ref());

@@ -8,7 +8,7 @@ use super::findings::findings;
 use super::names::Component;
 use super::roll::{self, Next};
 use crate::crd::cluster::status::{ClusterStatus, Roll};
-use crate::crd::condition::{Finding, merge};
+use crate::crd::condition::{Finding, headline, merge};
 use crate::error::Error;
 
 /// Partitions that the status names at most.
@@ -43,6 +43,7 @@ pub(super) fn trouble(
             finding.message = error.to_string();
         }
     }
+    headline(&mut findings);
     Some(of(facts, decision, before.roll.clone(), before, &findings, (now, false)))
 }
 

@@ -273,7 +273,60 @@ fn what_cannot_be_or_is_paused_changes_nothing() {
     assert_eq!(words, [format!("spec.config: unknown key `num.partition`; {nearest}")]);
     assert_eq!(decide(&facts).unwrap().steps.len(), 1);
     is(&facts, "Degraded", "True", "InvalidSpec");
-    is(&facts, "Ready", "True", "Ready");
+    is(&facts, "Ready", "True", "InvalidSpec");
+}
+
+/// The volumes of a new cluster are given time. What is not there by then is named, and so is what a broker waits for.
+#[test]
+fn a_beginning_is_no_failure_for_a_while() {
+    let mut facts = made(made(new(&json!({ "brokers": 1 }))));
+    let pod = json!({
+        "metadata": { "name": "orders-0-0", "namespace": "shop", "uid": "pod-0" },
+        "spec": { "containers": [], "volumes": [
+            { "name": "data", "persistentVolumeClaim": { "claimName": "data-orders-0-0" } },
+        ] },
+        "status": { "phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no volume",
+        }] },
+    });
+    facts.live.pods.insert("orders-0-0".to_owned(), Arc::new(pod_of(pod)));
+    let claim = json!({
+        "metadata": { "name": "data-orders-0-0" }, "spec": { "storageClassName": "fast" },
+        "status": { "phase": "Pending" },
+    });
+    let claim = serde_json::from_value(claim).unwrap();
+    facts.live.claims.insert("data-orders-0-0".to_owned(), Arc::new(claim));
+    facts.now += 14;
+    is(&facts, "Degraded", "False", "AsExpected");
+    is(&facts, "Ready", "False", "Creating");
+    facts.now += 1;
+    is(&facts, "Degraded", "True", "PodFailing");
+    let words = message(&facts, "Ready");
+    let named = "Unschedulable: no volume; claim data-orders-0-0 (class fast) has no volume yet";
+    assert_eq!(words, format!("0 of 1 brokers serve: broker 0: {named}"));
+
+    // It runs, and waits for something of which its pod says nothing.
+    let pod = json!({
+        "metadata": { "name": "orders-0-0", "namespace": "shop", "uid": "pod-0" },
+        "status": { "phase": "Running" },
+    });
+    facts.live.pods.insert("orders-0-0".to_owned(), Arc::new(pod_of(pod)));
+    let mut waits = heard(0);
+    waits.identity.broker_epoch = -1;
+    let reason = "connecting to ZooKeeper".to_owned();
+    waits.health = Some(Health { phase: Phase::Starting.into(), reason, ..Health::default() });
+    facts.heard.insert(0, waits);
+    is(&facts, "Ready", "False", "Creating");
+    is(&facts, "Degraded", "False", "AsExpected");
+    let expected = "0 of 1 brokers serve: broker 0: connecting to ZooKeeper";
+    assert_eq!(message(&facts, "Ready"), expected);
+    let said = said_of(&facts, &decide(&facts).unwrap());
+    assert_eq!(said.version, None, "it has served nobody");
+}
+
+fn message(facts: &Facts, name: &str) -> String {
+    let said = said_of(facts, &decide(facts).unwrap());
+    said.conditions.into_iter().find(|one| one.r#type == name).unwrap().message
 }
 
 /// Whatever the spec says: how many an eviction may take follows from the brokers that are there.

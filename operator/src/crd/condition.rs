@@ -42,6 +42,19 @@ pub fn harm(conditions: &[Condition]) -> Option<(&str, &str)> {
     Some((&harm.reason, &harm.message))
 }
 
+/// Has Ready say what is wrong, too: it is what `kubectl get` shows. Whether it holds stays.
+pub fn headline(findings: &mut [Finding]) {
+    let harm = findings.iter().find(|one| one.r#type == "Degraded" && one.holds == Some(true));
+    let Some(Finding { reason, message, .. }) = harm.cloned() else { return };
+    let ready = findings.iter_mut().filter(|one| one.r#type == "Ready" && one.reason != reason);
+    for ready in ready {
+        ready.reason = reason;
+        let lead =
+            if ready.message.is_empty() { String::new() } else { format!("{}; ", ready.message) };
+        ready.message = format!("{lead}{message}");
+    }
+}
+
 /// Puts findings in place of conditions: the time changes with the status alone, and the order not at all, so that
 /// what is told twice is equal.
 pub fn merge(
@@ -78,6 +91,31 @@ mod tests {
 
     fn ready(holds: Option<bool>, reason: &'static str) -> [Finding; 1] {
         [Finding { r#type: "Ready", holds, reason, message: String::new() }]
+    }
+
+    /// What is wrong is read where people look first.
+    #[test]
+    fn ready_says_what_is_wrong() {
+        let finding = |r#type, holds, reason, message: &str| Finding {
+            r#type,
+            holds: Some(holds),
+            reason,
+            message: message.to_owned(),
+        };
+        let mut findings = [
+            finding("Ready", true, "Ready", "3 of 3 brokers serve"),
+            finding("Degraded", true, "InvalidSpec", "spec.config: no"),
+        ];
+        headline(&mut findings);
+        let told = "3 of 3 brokers serve; spec.config: no";
+        assert_eq!(findings[0], finding("Ready", true, "InvalidSpec", told));
+        let once = findings.clone();
+        headline(&mut findings);
+        assert_eq!(findings, once);
+        let mut well =
+            [finding("Ready", true, "Ready", ""), finding("Degraded", false, "AsExpected", "")];
+        headline(&mut well);
+        assert_eq!(well[0].reason, "Ready");
     }
 
     /// The time is that of the last change of the status, whatever the reason is.

@@ -18,13 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Cluster, Existing, Facts, Here, Object};
 use super::plan;
 use crate::assignment::{self, Assignment, PlacementError};
-use crate::crd::condition::Finding;
+use crate::crd::condition::{Finding, headline};
 use crate::crd::topic::{DeletionPolicy, Plan};
 use crate::reason::Reason;
 
 /// Settings that a reassignment is throttled by: whoever moves replicas sets them, and takes them away.
 const THROTTLES: [&str; 2] =
     ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+
+/// Partitions that words name at most.
+const NAMED: usize = 10;
 
 /// What a broker finds wrong for the brokers that there are.
 const BROKERS: [&str; 2] = ["replication_factor", "assignment"];
@@ -294,8 +297,26 @@ fn present(object: &Object, here: &Here, topic: &Existing) -> Decision {
         );
         (Reason::MorePartitions, words)
     });
+    if let Some(words) = leaderless(topic) {
+        let harm = Some((Reason::NoLeader, words.clone()));
+        let findings = findings(Some(false), Reason::NoLeader, &words, None, harm, here.is_paused);
+        return Decision { steps, plan: None, findings, again: Again::Soon };
+    }
     let findings = findings(Some(true), Reason::Ready, "", None, harm, here.is_paused);
     Decision { steps, plan: None, findings, again: Again::OnChange }
+}
+
+/// Which partitions nobody leads, if there are such.
+fn leaderless(topic: &Existing) -> Option<String> {
+    let (count, named) = (topic.leaderless.len(), topic.leaderless.iter().take(NAMED));
+    let named: Vec<String> = named.map(ToString::to_string).collect();
+    let more = if count > NAMED { ", ..." } else { "" };
+    let named = named.join(", ");
+    (count > 0).then(|| {
+        format!(
+            "nobody leads partitions {named}{more}: none of the brokers that have all of their records is there"
+        )
+    })
 }
 
 /// Settings that differ: what the spec does not name has the brokers' value.
@@ -471,12 +492,14 @@ fn findings(
     let ready =
         Finding { r#type: "Ready", holds: ready, reason: reason.text(), message: words.to_owned() };
     let paused = is_paused.then(|| (Reason::Paused, "the Cluster is paused".to_owned()));
-    vec![
+    let mut all = vec![
         ready,
         said("Progressing", progress, Reason::Idle),
         said("Degraded", harm, Reason::AsExpected),
         said("Paused", paused, Reason::Running),
-    ]
+    ];
+    headline(&mut all);
+    all
 }
 
 fn problems(problems: &[(String, String)]) -> String {

@@ -1,6 +1,6 @@
 //! What was read before anything is decided about a topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::{Broker, Load};
 use crate::crd::topic::{TopicSpec, TopicStatus};
@@ -82,6 +82,8 @@ pub struct Existing {
     pub config: BTreeMap<String, String>,
     /// Who wrote them last, if that is known.
     pub config_author: Option<String>,
+    /// Partitions that nobody leads.
+    pub leaderless: BTreeSet<usize>,
     /// Whether it is marked for deletion.
     pub is_going: bool,
 }

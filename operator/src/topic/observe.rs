@@ -233,7 +233,10 @@ fn existing(topic: TopicDescription) -> Existing {
     };
     let (adding, removing) = (changing(|one| &one.adding), changing(|one| &one.removing));
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let leaders = topic.partitions.iter().enumerate();
+    let leaderless = leaders.filter(|(_, one)| one.leader < 0).map(|(number, _)| number).collect();
     Existing {
+        leaderless,
         id: text(topic.topic_id),
         partitions: topic.partitions.into_iter().map(|one| one.replicas).collect(),
         adding,

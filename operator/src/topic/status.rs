@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::decide::{self, Decision};
 use super::facts::{Cluster, Facts};
-use crate::crd::condition::{Finding, merge};
+use crate::crd::condition::{Finding, headline, merge};
 use crate::crd::topic::TopicStatus;
 use crate::error::Error;
 
@@ -45,7 +45,9 @@ pub(super) fn trouble(decision: &Decision, error: &Error) -> Option<Vec<Finding>
         },
         _ => finding,
     });
-    Some(findings.collect())
+    let mut findings: Vec<Finding> = findings.collect();
+    headline(&mut findings);
+    Some(findings)
 }
 
 /// Partitions, and replicas of the one that has fewest; 0 of a topic that was there and is not; what was said last

@@ -330,11 +330,21 @@ fn settings_are_put_back() {
     assert_eq!(edited.steps, [configure(None)]);
 }
 
+/// Whoever leads nothing serves nobody, whatever the spec says.
+#[test]
+fn a_topic_without_leaders_is_not_ready() {
+    let decision = with(|facts| topic(facts).leaderless = [1].into());
+    assert_eq!((ready(&decision), decision.steps.len()), ((Some(false), "NoLeader"), 0));
+    let words = &decision.findings[2].message;
+    assert!(words.starts_with("nobody leads partitions 1: "), "{words}");
+    assert_eq!(decision.again, Again::Soon);
+}
+
 /// A topic that another hand has grown cannot shrink: that is said, and what to do.
 #[test]
 fn too_many_partitions_are_told() {
     let decision = with(|facts| facts.object.spec.partitions = 1);
-    assert_eq!((ready(&decision), decision.steps.len()), ((Some(true), "Ready"), 0));
+    assert_eq!((ready(&decision), decision.steps.len()), ((Some(true), "MorePartitions"), 0));
     let harm = &decision.findings[2];
     assert_eq!((harm.holds, harm.reason), (Some(true), "MorePartitions"));
     assert!(harm.message.contains("set partitions to 2"), "{}", harm.message);

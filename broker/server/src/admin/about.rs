@@ -90,7 +90,7 @@ pub(super) fn moves(context: &Context, request: &MeasureMovesRequest) -> Measure
 
 fn code(phase: Phase) -> PhaseCode {
     match phase {
-        Phase::Starting => PhaseCode::Starting,
+        Phase::Starting | Phase::Connecting => PhaseCode::Starting,
         Phase::RecoveringLogs => PhaseCode::RecoveringLogs,
         Phase::Announcing => PhaseCode::Announcing,
         Phase::Running => PhaseCode::Running,

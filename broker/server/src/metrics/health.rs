@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 /// A stage of the broker's life, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Settings, sockets and the coordination tree.
+    /// Settings and sockets.
     Starting,
+    /// ZooKeeper is to answer.
+    Connecting,
     /// Logs are loaded, and recovered where the last stop was not clean.
     RecoveringLogs,
     /// The controller announces topics, and their partitions are led.
@@ -22,13 +24,20 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 5] =
-        [Self::Starting, Self::RecoveringLogs, Self::Announcing, Self::Running, Self::Stopping];
+    const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Connecting,
+        Self::RecoveringLogs,
+        Self::Announcing,
+        Self::Running,
+        Self::Stopping,
+    ];
 
     /// Returns why the broker does not serve in this phase, in words; `None` if it does.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Starting => Some("starting"),
+            Self::Connecting => Some("connecting to ZooKeeper, as zookeeper.connect says"),
             Self::RecoveringLogs => Some("loading logs, recovering those that were not closed"),
             Self::Announcing => Some("waiting for the controller to announce all topics"),
             Self::Running => None,
@@ -39,7 +48,7 @@ impl Phase {
     /// Returns the number that Kafka's `BrokerState` has for it.
     pub fn broker_state(self) -> u8 {
         match self {
-            Self::Starting => 1,
+            Self::Starting | Self::Connecting => 1,
             Self::RecoveringLogs | Self::Announcing => 2,
             Self::Running => 3,
             Self::Stopping => 7,

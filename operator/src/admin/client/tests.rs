@@ -40,8 +40,9 @@ fn an_answer_is_a_verdict() {
             panic!("it was refused")
         };
         assert_eq!((&*message, partitions.len(), is_for_ever), ("why", named, expected));
-        let all =
-            partitions.iter().all(|one| one.ends_with("(in sync 1 of 1,2, min.insync.replicas 2)"));
+        let all = partitions
+            .iter()
+            .all(|one| one.ends_with("(on brokers 1,2, in sync 1, min.insync.replicas 2)"));
         assert!(all, "{partitions:?}");
     }
 }
