@@ -2,23 +2,8 @@
 
 pub mod client;
 pub mod pool;
+pub mod schema;
 pub mod trouble;
-
-use std::collections::BTreeMap;
-
-/// What a change of a setting takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A restart.
-    Restart,
-    /// Nothing; it is set for each broker.
-    PerBroker,
-    /// Nothing; it is set for all.
-    Cluster,
-}
-
-/// What brokers say of their settings: what a change of each takes, by name; empty where nobody was asked.
-pub type Schema = BTreeMap<String, Change>;
 
 /// What is said to a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +23,8 @@ pub enum Verdict {
         is_for_ever: bool,
         /// Why, in one word of few: the label of a metric.
         label: &'static str,
+        /// Who has leave, where another broker does.
+        holder: Option<i32>,
     },
 }
 

@@ -10,12 +10,15 @@ use std::time::Duration;
 use hyper::{Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
+use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 use crate::metrics::Metrics;
 
+mod ending;
 mod request;
 
+use ending::Ending;
 use request::{Asked, outcome};
 
 /// How long an answer may take that is no watch. The API server itself gives up after a minute.
@@ -56,11 +59,12 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
-    B: 'static,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<B>;
+    type Response = Response<Ending<B>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -71,6 +75,7 @@ where
         let answer = self.inner.call(request);
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
+            let end = (asked.verb != "watch").then(|| Instant::now() + PATIENCE);
             let answer = if asked.verb == "watch" {
                 answer.await.map_err(Into::into)
             } else {
@@ -81,7 +86,7 @@ where
             };
             let code = answer.as_ref().ok().map(Response::status);
             metrics.requested(asked.verb, asked.kind, outcome(code));
-            answer
+            answer.map(|answer| answer.map(|body| Ending::new(body, end)))
         })
     }
 }

@@ -37,7 +37,8 @@ pub mod wanted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future, stream};
+use kube::runtime::reflector::ObjectRef;
 
 use crate::admin::pool::Pool;
 use crate::apply::{Pass, named};
@@ -58,6 +59,9 @@ use validate::Images;
 
 /// Has an object wait for the operator before it goes.
 pub const FINALIZER: &str = "ottla.dev/cluster";
+
+/// What probes call all that is made for clusters.
+const OWNED: &str = "object of a Cluster";
 
 /// How long until an object is looked at again where nothing tells of changes: while something goes on, and while all is
 /// as it should be.
@@ -95,13 +99,24 @@ fn triggers(context: &Arc<Context>) -> Triggers<Cluster> {
     let context = Arc::clone(context);
     Arc::new(move |client, namespace| {
         let owned = context.owned.follow(&client, namespace.as_deref());
-        stream::select(owned, context.pulse.follow()).boxed()
+        let filled =
+            stream::once(filled(Arc::clone(&context), namespace)).filter_map(future::ready);
+        stream::select_all([owned, context.pulse.follow().boxed(), filled.boxed()]).boxed()
     })
+}
+
+/// Has probes know when all is known of what is made for clusters; names none of them.
+async fn filled(context: Arc<Context>, namespace: Option<String>) -> Option<ObjectRef<Cluster>> {
+    let (health, namespace) = (&context.session.ground.health, namespace.unwrap_or_default());
+    health.cache(OWNED, &namespace, false);
+    while context.owned.ready().await.is_err() {}
+    health.cache(OWNED, &namespace, true);
+    None
 }
 
 /// Looks at one object, and does what follows.
 async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<Done, Error> {
-    context.owned.ready().await;
+    context.owned.ready().await.map_err(|kind| Error::unknown(&kind))?;
     let held = Held::new(pass, &context.latest, cluster);
     let mut facts = observe::observe(context, held.object()).await;
     pass.observed(mark::mark(&facts));
@@ -148,7 +163,8 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     match &decision.course {
         // There is nothing to be said before the object waits for the operator, and nobody to hear it at the end.
         Course::Begins => return Ok(Done { is_converged: false, again: Some(Duration::ZERO) }),
-        Course::Ends => return Ok(Done { is_converged: true, again: None }),
+        // It waits for what it has deleted.
+        Course::Ends => return Ok(Done { is_converged: false, again: Some(SOON) }),
         Course::Invalid(_) | Course::Paused | Course::Goes => act.say(next.as_ref()).await?,
     }
     if let Course::Invalid(words) = &decision.course {

@@ -119,7 +119,7 @@ where
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let Session { ground, namespace, stop, .. } = shared.session.clone();
-    ground.health.cache(shared.kind, namespace.as_deref().unwrap_or_default(), false);
+    ground.health.cache(shared.kind.name(), namespace.as_deref().unwrap_or_default(), false);
     let api: Api<DeserializeGuard<K>> = match &namespace {
         Some(namespace) => Api::namespaced(ground.client.clone(), namespace),
         None => Api::all(ground.client.clone()),
@@ -227,7 +227,7 @@ where
             self.session.ground.progress.gone(self.kind, gone);
         }
         let namespace = self.session.namespace.as_deref().unwrap_or_default();
-        self.session.ground.health.cache(self.kind, namespace, true);
+        self.session.ground.health.cache(self.kind.name(), namespace, true);
         debug!(kind = self.kind.name(), objects = there.len(), "the cache is full");
     }
 }

@@ -164,6 +164,15 @@ impl Error {
         }
     }
 
+    /// Says that a watch of objects of `kind` has told nothing yet: nothing is decided without them.
+    pub fn unknown(kind: &str) -> Self {
+        Self::Transient {
+            doing: "watch",
+            what: format!("every {kind}"),
+            source: "nothing is told yet: the log says why".into(),
+        }
+    }
+
     /// Says what an answer of the API server means, for an operation on an object.
     ///
     /// What it holds for invalid was built here, so it is a bug; what it forbids may be granted later.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::kind::Kind;
 use crate::progress::Progress;
 
 /// How long one look at one object may take. Its requests end after 30 seconds each, and it waits for nothing else.
@@ -30,7 +29,7 @@ pub struct Health {
     beat: Mutex<Instant>,
     served: AtomicBool,
     /// Caches of controllers that run, and whether each is full.
-    caches: Mutex<BTreeMap<(Kind, String), bool>>,
+    caches: Mutex<BTreeMap<(&'static str, String), bool>>,
 }
 
 impl Health {
@@ -55,9 +54,9 @@ impl Health {
         self.served.store(true, Ordering::Relaxed);
     }
 
-    /// Takes in that a controller fills its cache of `kind` in `namespace`, or has filled it.
-    pub fn cache(&self, kind: Kind, namespace: &str, is_full: bool) {
-        self.caches.lock().insert((kind, namespace.to_owned()), is_full);
+    /// Takes in that a controller fills its cache of `objects` in `namespace`, or has filled it.
+    pub fn cache(&self, objects: &'static str, namespace: &str, is_full: bool) {
+        self.caches.lock().insert((objects, namespace.to_owned()), is_full);
     }
 
     /// Takes in that no controller runs.
@@ -81,14 +80,15 @@ impl Health {
             return Some("the custom resource definitions are waited for".to_owned());
         }
         let caches = self.caches.lock();
-        let ((kind, _), _) = caches.iter().find(|(_, is_full)| !**is_full)?;
-        Some(format!("the cache of every {} is filled", kind.name()))
+        let ((objects, _), _) = caches.iter().find(|(_, is_full)| !**is_full)?;
+        Some(format!("the cache of every {objects} is filled"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Kind;
 
     fn health() -> Health {
         let clock = Clock::system();
@@ -117,11 +117,11 @@ mod tests {
         assert!(health.unready().unwrap().contains("definitions"));
         health.served();
         assert_eq!(health.unready(), None);
-        health.cache(Kind::Topic, "", false);
+        health.cache("Topic", "", false);
         assert!(health.unready().unwrap().contains("Topic"));
-        health.cache(Kind::Topic, "", true);
+        health.cache("Topic", "", true);
         assert_eq!(health.unready(), None);
-        health.cache(Kind::Cluster, "", false);
+        health.cache("Cluster", "", false);
         health.no_caches();
         assert_eq!(health.unready(), None);
     }

@@ -54,6 +54,8 @@ const ROUNDS: usize = 4;
 const SLOW: Duration = Duration::from_mins(10);
 const SOON: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(30);
+/// How long a look waits for clusters to be known.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the controller, which asks brokers by `pool`.
 pub fn controller(pool: Arc<Pool>) -> Plug {
@@ -103,7 +105,9 @@ fn triggers(
 /// Looks at one object, does what follows, and looks again at what it has done.
 async fn look(context: &Context, topic: Arc<Topic>, pass: &Pass) -> Result<Done, Error> {
     // Fails only where the session ends.
-    let _ = context.clusters.wait_until_ready().await;
+    if tokio::time::timeout(PATIENCE, context.clusters.wait_until_ready()).await.is_err() {
+        return Err(Error::unknown("Cluster"));
+    }
     let mut held = Held::new(pass, &context.latest, topic);
     for _ in 0..ROUNDS {
         let (observed, decision) = observe::consider(context, held.object()).await?;
@@ -143,6 +147,7 @@ async fn trouble(act: &mut Act<'_, '_>, error: &Error) -> Result<(), Error> {
     let before = act.held.object().status.clone().unwrap_or_default();
     let mut said = status::status(&act.observed.facts, &decision, now);
     (said.topic_id, said.partitions) = (before.topic_id, before.partitions);
+    said.replicas = before.replicas;
     act.say(&said).await
 }
 

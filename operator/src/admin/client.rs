@@ -3,7 +3,6 @@
 //! Each call has a limit: a broker that hangs is one that does not answer. A broker that lacks a call is older than this
 //! operator; what is done then stands in the contract (`broker/admin`), and is done here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker_admin::v1::admin_client::AdminClient;
@@ -16,7 +15,8 @@ use broker_admin::v1::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
-use super::{Accepts, Change, Schema, Verdict};
+use super::schema::{Change, Schema, Setting};
+use super::{Accepts, Verdict};
 
 mod changes;
 mod error;
@@ -111,15 +111,14 @@ impl Broker {
         Ok(first.map(|health| (health, told)))
     }
 
-    /// Asks for its settings; one that lacks the call has every change need a restart, which is what an empty schema of
-    /// a setting that nobody knows says.
+    /// Asks for its settings; one that lacks the call has every change need a restart.
     ///
     /// # Errors
     /// Where it does not answer.
     pub async fn schema(&mut self) -> Result<Schema, BrokerError> {
         let answer = self.client.describe_settings(DescribeSettingsRequest {});
         match answered(&self.address, "DescribeSettings", answer).await {
-            Err(BrokerError::Lacks { .. }) => Ok(Schema::new()),
+            Err(BrokerError::Lacks { .. }) => Ok(Schema::Untold),
             answer => answer.map(|settings| schema(&settings)),
         }
     }
@@ -150,6 +149,7 @@ impl Broker {
                 partitions: Vec::new(),
                 is_for_ever: false,
                 label: "unsupported",
+                holder: None,
             }),
             answer => answer.map(verdict),
         }
@@ -245,6 +245,9 @@ async fn answered<T>(
     answer.map(Response::into_inner).map_err(|status| refused(address, call, &status))
 }
 
+/// The type of a setting whose value is told to nobody.
+const PASSWORD: &str = "PASSWORD";
+
 fn schema(settings: &DescribeSettingsResponse) -> Schema {
     let change = |code: ChangeCode| match code {
         ChangeCode::DynamicPerBroker => Change::PerBroker,
@@ -253,9 +256,11 @@ fn schema(settings: &DescribeSettingsResponse) -> Schema {
         ChangeCode::Unspecified | ChangeCode::Restart | ChangeCode::DynamicTopic => Change::Restart,
     };
     let settings = settings.broker.iter();
-    settings
-        .map(|setting| (setting.name.clone(), change(setting.change())))
-        .collect::<BTreeMap<_, _>>()
+    let settings = settings.map(|setting| {
+        let is_password = setting.r#type == PASSWORD;
+        (setting.name.clone(), Setting { change: change(setting.change()), is_password })
+    });
+    settings.collect()
 }
 
 fn accept(accepts: Accepts) -> Accept {
@@ -287,6 +292,7 @@ fn verdict(answer: AcquireRestartPermitResponse) -> Verdict {
         message: answer.message,
         is_for_ever,
         label,
+        holder: Some(answer.holder_broker_id).filter(|holder| *holder >= 0),
     }
 }
 

@@ -194,6 +194,7 @@ impl Act<'_> {
                 partitions: Vec::new(),
                 is_for_ever: false,
                 label: "unreachable",
+                holder: None,
             }),
         }
     }

@@ -14,8 +14,8 @@ use super::names::Names;
 use super::owned::Owned;
 use super::pulse::Pulse;
 use super::validate::Images;
-use crate::admin::Schema;
 use crate::admin::pool::Pool;
+use crate::admin::schema::Schema;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::latest::Latest;
@@ -76,6 +76,11 @@ impl Context {
         (of == version).then(|| schema.clone())
     }
 
+    /// What brokers said when they were last asked, whatever they run now.
+    pub(super) fn last_schema(&self, names: &Names) -> Schema {
+        self.schemas.lock().get(names).map(|(_, schema)| schema.clone()).unwrap_or_default()
+    }
+
     /// Takes in what they said.
     pub(super) fn learned(&self, names: &Names, version: &str, schema: &Schema) {
         self.schemas.lock().insert(names.clone(), (version.to_owned(), schema.clone()));
@@ -93,6 +98,7 @@ impl Context {
         live.past_config_maps.clone_from(config_maps);
         live
     }
+
     /// Forgets what other brokers than these were made of: who comes back under the id of one is another.
     pub(super) fn forget_others(&self, names: &Names, brokers: impl Iterator<Item = i32>) {
         let mut kept: Vec<String> = brokers.map(|id| names.broker(id)).collect();

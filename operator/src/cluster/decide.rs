@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::{Resource, ResourceExt as _};
 
 use super::build::budget::pod_disruption_budget;
 use super::build::revision;
@@ -169,22 +169,29 @@ fn wanted_ids(facts: &Facts) -> Vec<i32> {
     broker_ids(spec.brokers, &spec.removed)
 }
 
-/// Sets first: nobody makes a claim anew that has gone. What the object owns goes with it.
+/// Sets first, and nothing is let go of before they are gone: whoever runs them makes claims anew. What the object owns
+/// goes with it.
 fn ending(facts: &Facts) -> Decision {
     let mut steps = Vec::new();
+    let live = &facts.live;
     if facts.object.spec.storage.on_delete == VolumePolicy::Delete && facts.object.has_finalizer {
-        let sets = facts.live.sets.keys().cloned().map(Doomed::Set);
-        let claims = facts.live.claims.keys().cloned().map(Doomed::Claim);
-        steps.extend(sets.chain(claims).map(Step::Remove));
-        let count = facts.live.claims.len();
-        if count > 0 {
-            steps.push(Step::Tell(Reason::VolumesDeleted, format!("{count} claims are deleted")));
-        }
+        let sets = live.sets.iter().filter(|(_, set)| !is_going(&***set));
+        let claims = live.claims.iter().filter(|(_, claim)| !is_going(&***claim));
+        let claims: Vec<_> = claims.map(|(name, _)| Doomed::Claim(name.clone())).collect();
+        let note = format!("{} claims are deleted", claims.len());
+        let is_told = !claims.is_empty();
+        let doomed = sets.map(|(name, _)| Doomed::Set(name.clone())).chain(claims);
+        steps.extend(doomed.map(Step::Remove));
+        steps.extend(is_told.then_some(Step::Tell(Reason::VolumesDeleted, note)));
     }
-    if facts.object.has_finalizer {
+    if facts.object.has_finalizer && steps.is_empty() {
         steps.push(Step::LetGo);
     }
     with(facts, Course::Ends, steps)
+}
+
+fn is_going(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_some()
 }
 
 fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec<String>> {
@@ -192,7 +199,7 @@ fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec
     let present = facts.upkeep.as_ref().map(|upkeep| upkeep.present.clone());
     let outside = facts.upkeep.as_ref().map(|upkeep| upkeep.outside.clone());
     let around = Surroundings {
-        schema: facts.said.as_ref().map(|said| said.schema.clone()).unwrap_or_default(),
+        schema: facts.schema.clone(),
         outside: outside.unwrap_or_default(),
         image: status.image.clone(),
         protocol_version: protocol_version.map(str::to_owned),
@@ -296,7 +303,7 @@ fn choices(facts: &Facts, decision: &Decision) -> Vec<Step> {
 fn configured(facts: &Facts, valid: &Valid) -> Vec<Step> {
     let Ok(said) = &facts.said else { return Vec::new() };
     let (all, ids) = (&valid.dynamic, &valid.broker_ids);
-    let all = dynamic::differences(all, &said.schema, &said.cluster, ids);
+    let all = dynamic::differences(all, &facts.schema, said, ids);
     all.into_iter().map(|(broker, difference)| Step::Configure(broker, difference)).collect()
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use broker_admin::v1::DescribeClusterResponse;
 
 use super::settings::Settings;
-use crate::admin::{Change, Schema};
+use crate::admin::schema::{Change, Schema};
 
 /// Settings that come and go with moves.
 pub const THROTTLES: [&str; 3] = [
@@ -45,10 +45,6 @@ pub fn differences(
     said: &DescribeClusterResponse,
     brokers: &[i32],
 ) -> Vec<(Option<i32>, Difference)> {
-    // Whose settings brokers do not tell apart, all need a restart.
-    if schema.is_empty() {
-        return Vec::new();
-    }
     let of_all = difference(&wanted.cluster, schema, &said.dynamic_settings);
     let mut all = vec![(None, of_all)];
     let described = said.brokers.iter().filter(|one| brokers.contains(&one.broker_id));
@@ -67,11 +63,11 @@ fn difference(
 ) -> Difference {
     let is_there = |name: &String, value: &String| {
         // Of a password only the name is told.
-        there.get(name).is_some_and(|there| there == value || there.is_empty())
+        there.get(name).is_some_and(|there| there == value || schema.is_password(name))
     };
     let set = wanted.iter().filter(|(name, value)| !is_there(name, value));
     let is_known = |name: &str| {
-        matches!(schema.get(name), Some(Change::Cluster | Change::PerBroker))
+        matches!(schema.change(name), Some(Change::Cluster | Change::PerBroker))
             && !THROTTLES.contains(&name)
     };
     let mut reset: Vec<String> = there
@@ -88,6 +84,7 @@ mod tests {
     use broker_admin::v1::BrokerDescription;
 
     use super::*;
+    use crate::admin::schema::Setting;
 
     fn map<M: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> M {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -101,7 +98,7 @@ mod tests {
             (THROTTLES[0], Change::PerBroker),
             ("file", Change::Restart),
         ];
-        all.into_iter().map(|(name, change)| (name.to_owned(), change)).collect()
+        all.into()
     }
 
     fn said(all: &[(&str, &str)], one: &[(&str, &str)]) -> DescribeClusterResponse {
@@ -140,11 +137,13 @@ mod tests {
     fn what_is_as_the_spec_says_is_left_alone() {
         let same = said(&[("all", "1")], &[("one", "2")]);
         assert_eq!(differences(&wanted(), &schema(), &same, &[0]), []);
-        // Of passwords the name alone is told.
-        let hidden = said(&[("all", "")], &[("one", "2")]);
-        assert_eq!(differences(&wanted(), &schema(), &hidden, &[0]), []);
-        // Of brokers that tell nothing of their settings all are in the file.
-        let nothing = said(&[], &[]);
-        assert_eq!(differences(&wanted(), &Schema::new(), &nothing, &[0]), []);
+        // Of passwords the name alone is told; what is set to nothing is not what is wanted.
+        let empty = said(&[("all", "")], &[("one", "2")]);
+        assert_eq!(differences(&wanted(), &schema(), &empty, &[0]).len(), 1);
+        let change = Change::Cluster;
+        let secret = [("all".to_owned(), Setting { change, is_password: true })];
+        let secret: Schema = secret.into_iter().collect();
+        let one_less = Settings { per_broker: BTreeMap::new(), ..wanted() };
+        assert_eq!(differences(&one_less, &secret, &empty, &[0]), []);
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use super::names::{BROKER_LABEL, Names};
 use super::upkeep::Upkeep;
 use super::validate::Images;
-use crate::admin::Schema;
+use crate::admin::schema::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::status::ClusterStatus;
 
@@ -28,7 +28,9 @@ pub struct Facts {
     /// Brokers that answered, by id: each is the process in the pod that is there.
     pub heard: BTreeMap<i32, Heard>,
     /// What brokers say of the cluster, or why none does, in words.
-    pub said: Result<Said, String>,
+    pub said: Result<DescribeClusterResponse, String>,
+    /// What they say of settings, or said when they were last asked.
+    pub schema: Schema,
     /// What was read and decided about members, volumes and places, where they are kept up.
     pub upkeep: Option<Upkeep>,
     /// Seconds since 1970.
@@ -108,13 +110,4 @@ pub struct Heard {
     pub health: Option<Health>,
     /// Whether it was to say how it is, and did not.
     pub is_silent: bool,
-}
-
-/// What brokers say of the cluster.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Said {
-    /// Brokers, and settings that were changed without a restart.
-    pub cluster: DescribeClusterResponse,
-    /// What is known of settings.
-    pub schema: Schema,
 }

@@ -6,9 +6,10 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
 use std::sync::Arc;
 
+use broker_admin::v1::DescribeClusterResponse;
 use kube::{Resource, ResourceExt as _};
 
-use super::facts::{Facts, Said};
+use super::facts::Facts;
 
 /// Returns the digest.
 pub(super) fn mark(facts: &Facts) -> u64 {
@@ -41,12 +42,11 @@ fn versions<K: Resource>(objects: &BTreeMap<String, Arc<K>>) -> Vec<(&String, Op
     objects.iter().map(|(name, object)| (name, object.resource_version())).collect()
 }
 
-fn of_cluster(said: &Said) -> impl Hash {
+fn of_cluster(said: &DescribeClusterResponse) -> impl Hash {
     let sorted = |settings: &std::collections::HashMap<String, String>| {
         settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
     };
     let brokers: Vec<_> = said
-        .cluster
         .brokers
         .iter()
         .map(|one| {
@@ -54,5 +54,5 @@ fn of_cluster(said: &Said) -> impl Hash {
             (one.broker_id, one.broker_epoch, one.rack.clone(), one.cordoned, settings)
         })
         .collect();
-    (said.cluster.controller_id, sorted(&said.cluster.dynamic_settings), brokers)
+    (said.controller_id, sorted(&said.dynamic_settings), brokers)
 }

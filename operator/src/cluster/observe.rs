@@ -4,18 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use broker_admin::v1::DescribeClusterResponse;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::FINALIZER;
 use super::context::Context;
-use super::facts::{Facts, Heard, Live, Object, Said};
+use super::facts::{Facts, Heard, Live, Object};
 use super::names::{BROKER_LABEL, Names};
 use super::objects::Objects;
 use super::upkeep::{self, Upkeep};
 use crate::admin::client::{Broker, BrokerError};
 use crate::admin::pool::Brokers;
+use crate::admin::schema::Schema;
 use crate::crd::cluster::Cluster;
 use crate::error::Error;
 
@@ -34,13 +36,18 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     } else {
         heard(context, &object.names, &brokers, &live).await
     };
-    let said = said(context, &object.names, &brokers, &heard).await;
+    let (said, schema) = match said(context, &object.names, &brokers, &heard).await {
+        Ok((said, schema)) => (Ok(said), schema),
+        // Settings are what they were, whoever answers.
+        Err(why) => (Err(why), context.last_schema(&object.names)),
+    };
     Facts {
         object,
         images: context.images.clone(),
         live,
         heard,
         said,
+        schema,
         upkeep: None,
         now: context.session.ground.clock.wall().as_second(),
     }
@@ -113,7 +120,7 @@ async fn said(
     names: &Names,
     brokers: &Brokers,
     heard: &BTreeMap<i32, Heard>,
-) -> Result<Said, String> {
+) -> Result<(DescribeClusterResponse, Schema), String> {
     let mut why = "no broker answers".to_owned();
     let registered = heard.iter().filter(|(_, heard)| heard.identity.broker_epoch >= 0);
     for (id, heard) in registered {
@@ -134,12 +141,12 @@ async fn ask(
     names: &Names,
     mut broker: Broker,
     version: &str,
-) -> Result<Said, BrokerError> {
+) -> Result<(DescribeClusterResponse, Schema), BrokerError> {
     let cluster = broker.cluster().await?;
     if let Some(schema) = context.schema(names, version) {
-        return Ok(Said { cluster, schema });
+        return Ok((cluster, schema));
     }
     let schema = broker.schema().await?;
     context.learned(names, version, &schema);
-    Ok(Said { cluster, schema })
+    Ok((cluster, schema))
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, future};
@@ -31,6 +32,9 @@ use crate::error::chain;
 use crate::latest::Latest;
 use crate::progress::Key;
 
+/// How long a look waits for what there is to be known: a watch that is denied, say, never tells.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The objects of one kind.
 pub(super) struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
@@ -54,6 +58,15 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    /// Returns once all is known that there is, or the kind, after a while.
+    async fn ready(&self) -> Result<(), String> {
+        match tokio::time::timeout(PATIENCE, self.store.wait_until_ready()).await {
+            // Where nobody fills it any more, the session ends.
+            Ok(_) => Ok(()),
+            Err(_) => Err(K::kind(&()).into_owned()),
+        }
+    }
+
     /// Takes in that an object, or nothing, was made another.
     pub(super) fn wrote(&self, before: Option<&K>, after: K) {
         self.latest.lock().wrote(before, &Arc::new(after));
@@ -144,16 +157,16 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    /// Returns once all is known that there is. Fails only where the session ends.
-    pub(super) async fn ready(&self) {
-        let _ = self.accounts.store.wait_until_ready().await;
-        let _ = self.config_maps.store.wait_until_ready().await;
-        let _ = self.services.store.wait_until_ready().await;
-        let _ = self.policies.store.wait_until_ready().await;
-        let _ = self.budgets.store.wait_until_ready().await;
-        let _ = self.sets.store.wait_until_ready().await;
-        let _ = self.pods.store.wait_until_ready().await;
-        let _ = self.claims.store.wait_until_ready().await;
+    /// Returns once all is known that there is, or the kind of what is not, after a while.
+    pub(super) async fn ready(&self) -> Result<(), String> {
+        self.accounts.ready().await?;
+        self.config_maps.ready().await?;
+        self.services.ready().await?;
+        self.policies.ready().await?;
+        self.budgets.ready().await?;
+        self.sets.ready().await?;
+        self.pods.ready().await?;
+        self.claims.ready().await
     }
 
     /// Returns what there is of a cluster.

@@ -143,12 +143,24 @@ pub fn next(facts: &Facts) -> Next {
     let sick = facts.brokers.iter().find(|broker| !broker.is_outdated() && !broker.serves());
     let outdated = facts.brokers.iter().filter(|broker| broker.is_outdated());
     let candidates = outdated.filter(|broker| sick.is_none() || !broker.serves());
-    let first = candidates.min_by_key(|broker| (broker.serves(), broker.is_controller, broker.id));
+    let order = |broker: &&Broker| (broker.serves(), broker.is_controller, broker.id);
+    let first = holder(facts).or_else(|| candidates.min_by_key(order));
     match (first, sick) {
         (Some(first), _) => restart(facts, first),
         (None, Some(sick)) => starting(sick),
         (None, None) => Next::Done,
     }
+}
+
+/// Who has leave, does not come back with it and is to be another: while it has leave nobody else gets any.
+fn holder(facts: &Facts) -> Option<&Broker> {
+    let Said { broker, verdict } = facts.said.as_ref()?;
+    let holder = match verdict {
+        Verdict::Refused { holder, .. } => holder.unwrap_or(*broker),
+        Verdict::Granted { .. } => *broker,
+    };
+    let mut brokers = facts.brokers.iter();
+    brokers.find(|one| one.id == holder && one.is_outdated() && !one.serves())
 }
 
 fn is_going(broker: &Broker) -> bool {
@@ -353,6 +365,27 @@ mod tests {
         assert_eq!(both, mend);
     }
 
+    /// Of two that fail, the one that has leave is corrected first: the other gets none before.
+    #[test]
+    fn who_has_leave_is_corrected_first() {
+        let two = facts(&[fails(outdated(0)), fails(outdated(1)), outdated(2)]);
+        let mend = |broker| Next::Acquire { broker, broker_epoch: None, accepts: Accepts::Nothing };
+        assert_eq!(next(&two), mend(0));
+        let held = |holder| Verdict::Refused {
+            message: "held".to_owned(),
+            partitions: Vec::new(),
+            is_for_ever: false,
+            label: "held",
+            holder: Some(holder),
+        };
+        assert_eq!(said(&two, 0, held(1)), mend(1));
+        let delete = Next::Delete { broker: 1, uid: "uid-1".to_owned() };
+        assert_eq!(said(&two, 1, Verdict::Granted { still_led: None }), delete);
+        // One that serves comes in its turn, and one that is not refused again for itself is not asked for ever.
+        assert_eq!(waits_for(&said(&two, 0, held(2))), (0, Reason::RestartRefused));
+        assert_eq!(waits_for(&said(&two, 1, held(1))), (1, Reason::RestartRefused));
+    }
+
     /// Why leave is refused is told; what is for ever is accepted after a while, anything by who says so.
     #[test]
     fn a_refusal_is_told_and_waits_are_bounded() {
@@ -361,6 +394,7 @@ mod tests {
             partitions: vec!["t-0".to_owned()],
             is_for_ever: true,
             label: "unavoidable",
+            holder: None,
         };
         let mut facts = facts(&[outdated(0), well(1)]);
         let told = said(&facts, 0, refused);

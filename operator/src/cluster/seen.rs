@@ -99,10 +99,10 @@ fn seen(facts: &Facts, id: i32) -> Seen {
         .said
         .as_ref()
         .ok()
-        .and_then(|said| said.cluster.brokers.iter().find(|broker| broker.broker_id == id));
+        .and_then(|said| said.brokers.iter().find(|broker| broker.broker_id == id));
     let own_epoch = heard.as_ref().map(|heard| heard.identity.broker_epoch);
     let epoch = own_epoch.or_else(|| described.map(|broker| broker.broker_epoch));
-    let controller = facts.said.as_ref().ok().map(|said| said.cluster.controller_id);
+    let controller = facts.said.as_ref().ok().map(|said| said.controller_id);
     let is_up = pod.is_some_and(is_up);
     let pod = pod.map(|pod| in_roll(pod, heard.is_some(), &facts.live));
     let broker_epoch = epoch.filter(|epoch| *epoch >= 0);

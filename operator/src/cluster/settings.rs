@@ -9,7 +9,7 @@ use broker_config::key::{self, Scope};
 use broker_config::render::render;
 
 use super::names::{ADMIN_PORT, METRICS_PORT, Names, REPLICATION_PORT};
-use crate::admin::{Change, Schema};
+use crate::admin::schema::{Change, Schema};
 use crate::crd::cluster::listener::{Listener, ListenerType};
 
 /// The settings of a spec, by where they are written.
@@ -27,7 +27,7 @@ pub struct Settings {
 pub fn sort(config: &BTreeMap<String, String>, schema: &Schema) -> Settings {
     let mut sorted = Settings::default();
     for (name, value) in config {
-        let change = schema.get(name).copied().unwrap_or_else(|| of_table(name));
+        let change = schema.change(name).unwrap_or_else(|| of_table(name));
         let place = match change {
             Change::Restart => &mut sorted.file,
             Change::PerBroker => &mut sorted.per_broker,
@@ -191,10 +191,12 @@ mod tests {
     fn what_is_dynamic_is_not_in_the_file() {
         let all =
             config(&[("num.partitions", "3"), ("log.cleaner.threads", "2"), ("new.key", "1")]);
-        let sorted = sort(&all, &Schema::new());
+        let sorted = sort(&all, &Schema::Unknown);
         assert_eq!(sorted.file, config(&[("num.partitions", "3"), ("new.key", "1")]));
         assert_eq!(sorted.cluster, config(&[("log.cleaner.threads", "2")]));
-        let schema = Schema::from([("new.key".to_owned(), Change::PerBroker)]);
+        // Of brokers that do not tell, every change takes a restart.
+        assert_eq!(sort(&all, &Schema::Untold).file, all);
+        let schema = Schema::from([("new.key", Change::PerBroker)]);
         assert_eq!(sort(&all, &schema).per_broker, config(&[("new.key", "1")]));
     }
 

@@ -60,7 +60,7 @@ fn of(
     let selector: Vec<String> =
         selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let serving = decision.seen.iter().filter(|one| one.serves()).count();
-    let cluster_id = facts.said.as_ref().ok().map(|said| said.cluster.cluster_id.clone());
+    let cluster_id = facts.said.as_ref().ok().map(|said| said.cluster_id.clone());
     let mut said = ClusterStatus {
         observed_generation: object.generation,
         conditions: merge(&before.conditions, findings, object.generation, now),

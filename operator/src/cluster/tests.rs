@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use broker_admin::v1::{BrokerDescription, DescribeClusterResponse, Health, Identity, Phase};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::decide::{Course, Decision, Step, decide};
-use super::facts::{Facts, Heard, Live, Object, Said};
+use super::facts::{Facts, Heard, Live, Object};
 use super::names::Names;
 use super::roll::{self, Next};
 use super::seen::nobody_is_up;
 use super::validate::Images;
 use super::wanted::{Doomed, Wanted};
 use super::{kept, status};
-use crate::admin::Change;
+use crate::admin::schema::{Change, Schema, Setting};
 use crate::crd::cluster::status::ClusterStatus;
 
 fn spec(given: &Value) -> Value {
@@ -45,6 +46,7 @@ fn new(given: &Value) -> Facts {
         live: Live::default(),
         heard: BTreeMap::new(),
         said: Err("no broker answers".to_owned()),
+        schema: Schema::Unknown,
         upkeep: None,
         now: 1_000,
     }
@@ -105,11 +107,9 @@ fn serving(mut facts: Facts) -> Facts {
         brokers: described,
         dynamic_settings: [].into(),
     };
-    let schema = [
-        ("num.partitions".to_owned(), Change::Restart),
-        ("log.cleaner.threads".to_owned(), Change::Cluster),
-    ];
-    facts.said = Ok(Said { cluster, schema: schema.into() });
+    facts.said = Ok(cluster);
+    facts.schema =
+        [("num.partitions", Change::Restart), ("log.cleaner.threads", Change::Cluster)].into();
     facts
 }
 
@@ -329,6 +329,32 @@ fn message(facts: &Facts, name: &str) -> String {
     said.conditions.into_iter().find(|one| one.r#type == name).unwrap().message
 }
 
+/// Brokers of another release may know a setting otherwise than this operator: what they said holds while nobody answers.
+#[test]
+fn settings_stay_what_they_are_while_nobody_answers() {
+    let mut facts = whole(&json!({ "config": { "num.partitions": "3" } }));
+    let dynamic = Setting { change: Change::Cluster, is_password: false };
+    let told = [("num.partitions".to_owned(), dynamic), ("of.theirs".to_owned(), dynamic)];
+    facts.schema = told.into_iter().collect();
+    facts.object.spec.config.insert("of.theirs".to_owned(), "1".to_owned());
+    let mut silent = facts.clone();
+    (silent.said, silent.heard) = (Err("no broker answers".to_owned()), BTreeMap::new());
+    let (told, untold) = (decide(&facts).unwrap(), decide(&silent).unwrap());
+    assert_eq!(untold.course, Course::Goes, "what only they know is no mistake");
+    let targets = |decision: &Decision| {
+        decision
+            .roll
+            .as_ref()
+            .unwrap()
+            .facts
+            .brokers
+            .iter()
+            .map(|one| one.revision.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(targets(&told), targets(&untold));
+}
+
 /// Whatever the spec says: how many an eviction may take follows from the brokers that are there.
 #[test]
 fn evictions_wait_while_a_cluster_is_paused_or_cannot_be() {
@@ -405,12 +431,19 @@ fn an_end_keeps_volumes_unless_told_otherwise() {
         .filter_map(|step| if let Step::Remove(doomed) = step { Some(doomed) } else { None })
         .collect();
     assert_eq!(doomed.last(), Some(&&Doomed::Claim("data-orders-0-0".to_owned())));
-    assert!(doomed.len() == 4 && steps.last() == Some(&Step::LetGo), "{steps:?}");
+    assert!(doomed.len() == 4 && !steps.contains(&Step::LetGo), "{steps:?}");
+    let mut going = facts.clone();
+    going.live.sets.clear();
+    let claim = going.live.claims.get_mut("data-orders-0-0").unwrap();
+    let now = Time(Timestamp::UNIX_EPOCH);
+    Arc::make_mut(claim).metadata.deletion_timestamp = Some(now);
+    assert_eq!(decide(&going).unwrap().steps, [Step::LetGo], "what goes is not waited for");
 
     facts.object.spec.deletion_protection = true;
     assert!(!decide(&facts).unwrap().steps.contains(&Step::LetGo));
     is(&facts, "Progressing", "False", "Protected");
     // Even a spec that cannot be ends.
+    let mut facts = going;
     facts.object.spec.deletion_protection = false;
     facts.object.spec.config = [("num.partition".to_owned(), "1".to_owned())].into();
     assert_eq!(decide(&facts).unwrap().steps.last(), Some(&Step::LetGo));

@@ -12,7 +12,7 @@ use broker_config::raw::Properties;
 use super::dynamic;
 use super::names::{Names, broker_ids, listeners};
 use super::settings::{Common, Outside, Settings, broker_file, file, sort};
-use crate::admin::Schema;
+use crate::admin::schema::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::listener::Listener;
 use crate::crd::cluster::status::Image;
@@ -61,7 +61,7 @@ pub struct Valid {
 /// What a spec is looked at with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// What brokers say of their settings; empty where none was asked.
+    /// What brokers say of their settings.
     pub schema: Schema,
     /// Where each broker is found at each listener that is found from outside.
     pub outside: BTreeMap<i32, BTreeMap<String, Outside>>,
@@ -176,7 +176,7 @@ fn check(
     schema: &Schema,
     runs_on: bool,
 ) -> Result<(), Vec<String>> {
-    let is_theirs = |name: &str| key::broker(name).is_err() && schema.contains_key(name);
+    let is_theirs = |name: &str| key::broker(name).is_err() && schema.has(name);
     let parse = |text| Properties::parse("spec", text).map_err(|error| vec![error]);
     let read = || {
         let mut properties = Properties::default();
@@ -201,7 +201,7 @@ fn check(
             wrong.push(format!(
                 "spec.config: {name} is set while replicas move: see spec.rebalance.throttle"
             ));
-        } else if runs_on && !schema.is_empty() && !schema.contains_key(name) {
+        } else if runs_on && schema.lacks(name) {
             wrong.push(format!(
                 "spec.config: the brokers' release does not know {name}: upgrade them first"
             ));

@@ -10,6 +10,9 @@ const OVER: Duration = Duration::from_mins(15);
 /// How often a count is told: more often than the API server forgets events, which it does after an hour.
 const BETWEEN: Duration = Duration::from_mins(10);
 
+/// How long a new event may take to be written.
+const WRITING: Duration = Duration::from_secs(10);
+
 /// As many are remembered; of more, the one that happened longest ago is forgotten.
 const MOST: usize = 1_000;
 
@@ -51,6 +54,13 @@ impl<K: Hash + Eq + Clone> Series<K> {
     /// Takes in that `key` happened.
     pub(super) fn seen(&mut self, key: K, now: Instant) -> Tell {
         self.lately.retain(|_, entry| now.saturating_duration_since(entry.last) < OVER);
+        // Whoever was to write it was stopped.
+        let is_unwritten = |entry: &Entry| {
+            entry.name.is_none() && now.saturating_duration_since(entry.told) > WRITING
+        };
+        if self.lately.get(&key).is_some_and(is_unwritten) {
+            self.lately.remove(&key);
+        }
         if let Some(entry) = self.lately.get_mut(&key) {
             entry.count = entry.count.saturating_add(1);
             entry.last = now;
@@ -109,6 +119,16 @@ mod tests {
             .collect();
         assert_eq!(told, [(1, 2), (11, 12), (21, 22), (31, 32), (41, 42), (51, 52)]);
         assert_eq!(series.seen("a", start + Duration::from_mins(59) + OVER), Tell::New(3));
+    }
+
+    /// Whoever stops leading drops what it writes.
+    #[test]
+    fn what_was_not_written_is_new_again() {
+        let (mut series, start) = (Series::default(), Instant::now());
+        assert_eq!(series.seen("a", start), Tell::New(1));
+        assert_eq!(series.seen("a", start + WRITING), Tell::Nothing);
+        let later = start + WRITING + Duration::from_secs(1);
+        assert_eq!(series.seen("a", later), Tell::New(2));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use broker_admin::v1::{
 use super::bury::bury;
 use super::context::{Context, cluster_of};
 use super::decide::{self, Decision, Drift, Step};
+use super::facts::Cluster;
 use super::observe::{Observed, named};
 use super::{FINALIZER, status};
 use crate::admin::client::BrokerError;
@@ -276,7 +277,11 @@ impl Act<'_, '_> {
         let object = &self.observed.facts.object;
         let Some(id) = object.status.topic_id.as_deref() else { return };
         let is_deleted = self.decision.steps.iter().any(|step| matches!(step, Step::Delete { .. }));
-        if is_deleted {
+        let was_there = match &self.observed.facts.cluster {
+            Cluster::Here(here) => here.of(id).is_some(),
+            Cluster::Gone | Cluster::Away(_) => false,
+        };
+        if is_deleted && was_there {
             self.held.tell(Reason::TopicDeleted, format!("{} is deleted", self.title(id))).await;
         } else if object.spec.deletion_policy == DeletionPolicy::Retain {
             self.held.tell(Reason::TopicRetained, format!("{} stays", self.title(id))).await;

@@ -202,10 +202,10 @@ fn delete(object: &Object, cluster: &Cluster) -> Decision {
             "the Cluster is paused: nothing is deleted".to_owned(),
             Again::OnChange,
         ),
+        // Also where it is not there: whoever led before and is still about to make it is refused from then on.
         Cluster::Here(here) => {
-            let topic = here.topic.as_ref().filter(|topic| topic.id.as_ref() == Some(&id));
-            let is_to_be_marked = topic.is_some_and(|topic| !topic.is_going);
-            let_go(if is_to_be_marked { vec![Step::Delete { id }] } else { Vec::new() })
+            let is_marked = here.of(&id).is_some_and(|topic| topic.is_going);
+            let_go(if is_marked { Vec::new() } else { vec![Step::Delete { id }] })
         }
     }
 }

@@ -67,6 +67,13 @@ pub struct Here {
     pub bytes_left: Option<u64>,
 }
 
+impl Here {
+    /// The topic, if it has this id.
+    pub fn of(&self, id: &str) -> Option<&Existing> {
+        self.topic.as_ref().filter(|topic| topic.id.as_deref() == Some(id))
+    }
+}
+
 /// A topic as it stands in the coordination tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Existing {

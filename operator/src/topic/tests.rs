@@ -402,9 +402,14 @@ fn deletion_always_ends() {
         (Delete, |facts| facts.cluster = Cluster::Gone, vec![Step::LetGo]),
         (Protect, |facts| facts.cluster = Cluster::Gone, vec![Step::LetGo]),
         (Retain, away, vec![Step::LetGo]),
-        (Delete, |facts| here(facts).topic = None, vec![Step::LetGo]),
+        // Whoever led before may be about to make it: this operator's term is told.
+        (Delete, |facts| here(facts).topic = None, vec![Step::Delete { id: id() }, Step::LetGo]),
         (Delete, |facts| topic(facts).is_going = true, vec![Step::LetGo]),
-        (Delete, |facts| topic(facts).id = Some("another".to_owned()), vec![Step::LetGo]),
+        (
+            Delete,
+            |facts| topic(facts).id = Some("another".to_owned()),
+            vec![Step::Delete { id: id() }, Step::LetGo],
+        ),
         (Delete, |facts| facts.object.status.topic_id = None, vec![Step::LetGo]),
         // A spec that cannot be stands in the way of nothing.
         (

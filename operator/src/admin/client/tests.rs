@@ -63,8 +63,13 @@ fn settings_say_what_a_change_takes() {
         ],
         topic: Vec::new(),
     };
-    let expected = [Change::Restart, Change::Cluster, Change::PerBroker, Change::Restart];
-    assert_eq!(schema(&settings).into_values().collect::<Vec<_>>(), expected);
+    let expected = [
+        ("a", Change::Restart),
+        ("b", Change::Cluster),
+        ("c", Change::PerBroker),
+        ("d", Change::Restart),
+    ];
+    assert_eq!(schema(&settings), expected.into());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::network_policy::network_policy;
 use super::service::services;
 use super::stateful_set::stateful_set;
 use super::zookeeper::ensemble;
-use crate::admin::Change;
+use crate::admin::schema::{Change, Schema};
 use crate::cluster::names::{Names, REVISION_ANNOTATION};
 use crate::cluster::settings::Outside;
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
@@ -111,7 +111,7 @@ fn settings_are_checked_before_anything_is_made() {
     let errors = validated(&wrong, &Surroundings::default()).unwrap_err();
     let words = errors.join("\n");
     assert!(words.contains("num.partitions") && words.contains("num.partition"), "{words}");
-    let schema = BTreeMap::from([("num.partition".to_owned(), Change::Restart)]);
+    let schema = Schema::from([("num.partition", Change::Restart)]);
     let around = Surroundings { schema: schema.clone(), ..Surroundings::default() };
     let errors = validated(&wrong, &around).unwrap_err();
     assert!(errors.len() == 1 && errors[0].contains("num.partitions"), "{errors:?}");

@@ -80,7 +80,7 @@ fn fail(facts: &mut Facts, broker: i32) {
     });
     facts.heard.remove(&broker);
     let said = facts.said.as_mut().unwrap();
-    said.cluster.brokers.retain(|one| one.broker_id != broker);
+    said.brokers.retain(|one| one.broker_id != broker);
 }
 
 fn lose_pod(facts: &mut Facts, broker: i32) {
