@@ -33,6 +33,7 @@ pub mod upkeep;
 pub mod validate;
 pub mod volumes;
 pub mod wanted;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,11 +122,13 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
     let mut facts = observe::observe(context, held.object()).await;
     pass.observed(mark::mark(&facts));
     let mut decision = decided(&facts, held.object())?;
+    let mut left = None;
     if decision.course == Course::Goes && !facts.object.is_emptied {
-        // What may move depends on who is to be restarted, and the other way round.
-        let may_move = decide::may_move(&decision);
-        match observe::upkeep(context, held.object(), &facts, may_move).await {
-            Ok(upkeep) => facts.upkeep = Some(upkeep),
+        match observe::upkeep(context, held.object(), &facts).await {
+            Ok((read, failed)) => {
+                left = failed;
+                decision = kept_up(&mut facts, held.object(), &decision, read).await?;
+            }
             Err(error) => {
                 let (facts, decision) = (&facts, &decision);
                 let mut act =
@@ -134,11 +137,10 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
                 return Err(error);
             }
         }
-        decision = decided(&facts, held.object())?;
     }
     context.forget_others(&facts.object.names, decision.seen.iter().map(|one| one.id));
     let mut act =
-        Act { context, facts: &facts, decision: &decision, held, has_changed: false, left: None };
+        Act { context, facts: &facts, decision: &decision, held, has_changed: false, left };
     let worked = act.all().await;
     let next = match worked {
         Ok(true) => return Ok(Done { is_converged: true, again: None }),
@@ -171,6 +173,27 @@ async fn look(context: &Context, cluster: Arc<Cluster>, pass: &Pass) -> Result<D
         return Err(Error::InvalidSpec { message: words.join("; ") });
     }
     Ok(done(&facts, &decision, next.as_ref(), act.has_written()))
+}
+
+/// Decides about members and volumes, and then anew. What may move depends on who is to be restarted, and the other way
+/// round.
+async fn kept_up(
+    facts: &mut Facts,
+    cluster: &Cluster,
+    first: &Decision,
+    read: upkeep::Read,
+) -> Result<Decision, Error> {
+    let (read, may_move) = (Arc::new(read), decide::may_move(first));
+    facts.upkeep = Some(upkeep::decided(&read, may_move.clone()).await);
+    let decision = decided(facts, cluster)?;
+    match (may_move, decide::may_move(&decision)) {
+        // Whose pod was told another place is known only now.
+        (Ok(()), Err(why)) => {
+            facts.upkeep = Some(upkeep::decided(&read, Err(why)).await);
+            decided(facts, cluster)
+        }
+        (Ok(()), Ok(())) | (Err(_), _) => Ok(decision),
+    }
 }
 
 fn decided(facts: &Facts, cluster: &Cluster) -> Result<Decision, Error> {

@@ -10,15 +10,17 @@ use super::context::Context;
 use super::decide::{Decision, Rolling, Step};
 use super::dynamic::Difference;
 use super::facts::{Facts, Live};
+use super::members;
 use super::owned::Cache;
 use super::roll::{self, Next, Said};
 use super::seen;
 use super::status;
 use super::wanted::{Doomed, Wanted};
+use super::write::{Hand, Owns};
 use crate::admin::Verdict;
 use crate::admin::client::{BrokerError, fence};
 use crate::admin::trouble;
-use crate::apply::{Applied, named};
+use crate::apply::named;
 use crate::crd::cluster::Cluster;
 use crate::crd::cluster::status::ClusterStatus;
 use crate::crd::condition::harm;
@@ -163,8 +165,17 @@ impl Act<'_> {
         for tale in upkeep.tales(&self.facts.object.status) {
             self.held.pass().tell(tale).await;
         }
-        self.has_changed |=
-            upkeep.carry_out(self.held.pass(), &brokers, names, self.held.object()).await?;
+        let throttle = self.held.object().spec.rebalance.throttle.as_str();
+        let act = members::act::Act {
+            hand: self.hand(),
+            owned: &self.context.owned,
+            brokers: &brokers,
+            fence: fence(self.held.pass().fence()),
+            names,
+            objects: &upkeep.objects,
+            throttle,
+        };
+        self.has_changed |= upkeep.carry_out(&act).await?;
         Ok(())
     }
 
@@ -323,10 +334,7 @@ impl Act<'_> {
         if live.is_none() {
             self.held.pass().is_free(wanted).await?;
         }
-        if let Applied::Written(written) = self.held.pass().apply(wanted, live).await? {
-            cache.wrote(live, *written);
-            self.has_changed = true;
-        }
+        self.has_changed |= self.hand().put(cache, wanted, live).await?;
         Ok(())
     }
 
@@ -357,11 +365,12 @@ impl Act<'_> {
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
-        if self.held.pass().delete(live).await? {
-            cache.removed(live, self.context.session.ground.clock.wall());
-            self.has_changed = true;
-        }
+        self.has_changed |= self.hand().delete(cache, live, Owns::Follows).await?;
         Ok(())
+    }
+
+    fn hand(&self) -> Hand<'_> {
+        Hand { pass: self.held.pass(), clock: self.context.session.ground.clock }
     }
 
     /// Tells of rolls that begin and end, and of what has come to be wrong.

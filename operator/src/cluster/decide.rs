@@ -380,9 +380,10 @@ pub fn may_move(decision: &Decision) -> Result<(), String> {
     if let Some(away) = wanted.clone().find(|one| !one.serves()) {
         return Err(format!("broker {} is waited for", away.id));
     }
-    match &decision.roll {
-        Some(rolling) if roll::next(&rolling.facts) == roll::Next::Done => Ok(()),
+    let Some(rolling) = &decision.roll else { return Err("nothing is changed".to_owned()) };
+    let mut wanted = rolling.facts.brokers.iter().filter(|one| decision.wanted.contains(&one.id));
+    match wanted.find(|one| one.is_outdated()) {
+        None => Ok(()),
         Some(_) => Err("brokers are restarted first".to_owned()),
-        None => Err("nothing is changed".to_owned()),
     }
 }

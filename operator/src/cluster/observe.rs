@@ -14,7 +14,7 @@ use super::context::Context;
 use super::facts::{Facts, Heard, Live, Object};
 use super::names::{BROKER_LABEL, Names};
 use super::objects::Objects;
-use super::upkeep::{self, Upkeep};
+use super::upkeep;
 use crate::admin::client::{Broker, BrokerError};
 use crate::admin::pool::Brokers;
 use crate::admin::schema::Schema;
@@ -53,20 +53,20 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     }
 }
 
-/// Reads and decides what is about members, volumes and places. `may_move`: why nothing may be begun just now, if so.
+/// Reads what is about members, volumes and places; also returned is what could not be read of brokers and topics, which
+/// stands in the way of nothing else.
 ///
 /// # Errors
-/// As the API server answers, or a broker that answers what it should not.
+/// As the API server answers.
 pub(super) async fn upkeep(
     context: &Context,
     cluster: &Cluster,
     facts: &Facts,
-    may_move: Result<(), String>,
-) -> Result<Upkeep, Error> {
+) -> Result<(upkeep::Read, Option<Error>), Error> {
     let (client, names) = (&context.session.ground.client, &facts.object.names);
     let objects = Objects::of(client, &facts.live, names, &facts.object.spec).await?;
     let brokers = context.pool.brokers(cluster);
-    upkeep::consider(client, &brokers, names, cluster, objects, may_move).await
+    Ok(upkeep::read(client, &brokers, names, cluster, objects, &facts.said).await)
 }
 
 fn object(cluster: &Cluster) -> Object {

@@ -3,7 +3,9 @@
 //! the next look goes on with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use broker_admin::v1::DescribeClusterResponse;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
@@ -14,12 +16,11 @@ use super::objects::{Objects, managed};
 use super::settings::Outside;
 use super::volumes::Claim;
 use super::{place, volumes};
-use crate::admin::client::{BrokerError, fence};
+use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::Pass;
 use crate::crd::cluster::status::ClusterStatus;
-use crate::crd::cluster::{Cluster, ClusterSpec};
+use crate::crd::cluster::{Cluster, ClusterSpec, RebalanceMode};
 use crate::crd::topic::Topic;
 use crate::error::Error;
 use crate::event::Tale;
@@ -30,7 +31,7 @@ mod told;
 #[derive(Debug, Clone)]
 pub struct Upkeep {
     /// What there is.
-    pub objects: Objects,
+    pub objects: Arc<Objects>,
     /// Brokers that are to be built, whether they are to stay or not.
     pub present: Vec<i32>,
     /// Brokers that are being emptied.
@@ -54,18 +55,28 @@ pub struct Upkeep {
     pub unlabelled: BTreeSet<String>,
 }
 
-/// Asks brokers, and decides. `objects` were read for this look; `may_move`: why nothing may be begun just now, if so.
-///
-/// # Errors
-/// As the API server answers, or where a broker answers what it should not.
-pub async fn consider(
+/// What was read of a cluster for what is decided here.
+#[derive(Debug, Clone)]
+pub struct Read {
+    names: Names,
+    spec: ClusterSpec,
+    objects: Arc<Objects>,
+    /// But for whether something may be begun.
+    facts: members::Facts,
+    /// Partitions of which each broker alone has all, where that was asked for.
+    alone: Option<BTreeMap<i32, Vec<String>>>,
+}
+
+/// Reads. `objects` were read for this look, `said` is what brokers say of the cluster. What brokers, or who lists topics,
+/// answer that they should not is as if nobody answered; it is returned, too.
+pub async fn read(
     client: &Client,
     brokers: &Brokers,
     names: &Names,
     cluster: &Cluster,
     objects: Objects,
-    may_move: Result<(), String>,
-) -> Result<Upkeep, Error> {
+    said: &Result<DescribeClusterResponse, String>,
+) -> (Read, Option<Error>) {
     let (spec, before) = (&cluster.spec, cluster.status.clone().unwrap_or_default());
     let (wanted, own) = (broker_ids(spec.brokers, &spec.removed), objects.own());
     let leaving = members::leaving(&wanted, &own, &before.drains);
@@ -74,23 +85,75 @@ pub async fn consider(
         claim.is_lost || claim.is_going
     };
     let is_all = before.plan.is_some() || objects.claims.values().any(is_broken);
-    let question = read::Question { wanted: &wanted, leaving: &leaving, is_all };
-    let (said, topics) = ask(client, brokers, names, question).await?;
-    let alone = said.as_ref().ok().filter(|_| is_all).map(|said| read::alone(&said.layout));
+    let is_spread = spec.rebalance.mode == RebalanceMode::Automatic;
+    let question = read::Question { wanted: &wanted, leaving: &leaving, is_all, is_spread };
+    let asked = match said {
+        Ok(said) => ask(client, brokers, names, said, question).await,
+        Err(why) => Ok((Err(why.clone()), Vec::new())),
+    };
+    let ((said, topics), failed) = match asked {
+        Ok(asked) => (asked, None),
+        Err(error) => ((Err(error.to_string()), Vec::new()), Some(error)),
+    };
     let facts = members::Facts {
         has_zookeeper: spec.zookeeper.is_some(),
         racks: objects.racks(spec),
-        said,
         assigned: read::assigned(&topics),
-        may_move,
+        may_move: Ok(()),
         rebalance: spec.rebalance.clone(),
         on_delete: spec.storage.on_delete,
         drains: before.drains,
         plan: before.plan,
+        said,
         wanted,
         own,
     };
+    let alone = facts.said.as_ref().ok().filter(|_| is_all).map(|said| read::alone(&said.layout));
+    let (names, spec, objects) = (names.clone(), spec.clone(), Arc::new(objects));
+    (Read { names, spec, objects, facts, alone }, failed)
+}
+
+/// Asks brokers, and where something may move, which topics somebody else decides about.
+async fn ask(
+    client: &Client,
+    brokers: &Brokers,
+    names: &Names,
+    cluster: &DescribeClusterResponse,
+    question: read::Question<'_>,
+) -> Result<(Result<Said, String>, Vec<Topic>), Error> {
+    let Names { cluster: name, namespace } = names;
+    let mut said = match read::said(brokers, cluster, question).await {
+        Ok(said) => said,
+        Err(BrokerError::Lacks { call, .. }) => {
+            let words = format!("the brokers are too old: they lack {call}");
+            return Ok((Err(words), Vec::new()));
+        }
+        Err(error) if trouble::is_silence(&error) => {
+            return Ok((Err("no broker answers".to_owned()), Vec::new()));
+        }
+        Err(error) => {
+            let what = format!("brokers of Cluster {namespace}/{name}");
+            return Err(trouble::of("ask", &what, error));
+        }
+    };
+    if said.layout.topics.is_empty() {
+        return Ok((Ok(said), Vec::new()));
+    }
+    let api: Api<Topic> = Api::namespaced(client.clone(), namespace);
+    let of_cluster = ListParams::default().fields(&format!("spec.cluster={name}"));
+    let topics = api.list(&of_cluster).await.map_err(|error| {
+        Error::of_api("list", format!("topics of Cluster {namespace}/{name}"), error)
+    })?;
+    read::fix(&mut said.layout, &topics.items);
+    Ok((Ok(said), topics.items))
+}
+
+/// Decides. `may_move`: why nothing may be begun just now, if so. Pure; a plan for many partitions takes its time.
+pub fn decide(read: &Read, may_move: Result<(), String>) -> Upkeep {
+    let Read { names, spec, objects, alone, .. } = read;
+    let facts = members::Facts { may_move, ..read.facts.clone() };
     let members = members::decide(&facts);
+    let leaving = members::leaving(&facts.wanted, &facts.own, &facts.drains);
     let present = members::present(&facts.wanted, &facts.own, facts.has_zookeeper);
     let is_emptied = |id: &i32| !members.refused.contains_key(id);
     let emptied: BTreeSet<i32> = leaving.into_iter().filter(is_emptied).collect();
@@ -108,48 +171,23 @@ pub async fn consider(
         racks: facts.racks,
         places: BTreeMap::new(),
         unlabelled: BTreeSet::new(),
+        objects: Arc::clone(objects),
         present,
         emptied,
-        objects,
         members,
         volumes,
     };
     upkeep.place(names, spec);
-    Ok(upkeep)
+    upkeep
 }
 
-/// Asks brokers, and where something may move, which topics somebody else decides about.
-async fn ask(
-    client: &Client,
-    brokers: &Brokers,
-    names: &Names,
-    question: read::Question<'_>,
-) -> Result<(Result<Said, String>, Vec<Topic>), Error> {
-    let Names { cluster, namespace } = names;
-    let mut said = match read::said(brokers, question).await {
-        Ok(said) => said,
-        Err(BrokerError::Lacks { call, .. }) => {
-            let words = format!("the brokers are too old: they lack {call}");
-            return Ok((Err(words), Vec::new()));
-        }
-        Err(error) if trouble::is_silence(&error) => {
-            return Ok((Err("no broker answers".to_owned()), Vec::new()));
-        }
-        Err(error) => {
-            let what = format!("brokers of Cluster {namespace}/{cluster}");
-            return Err(trouble::of("ask", &what, error));
-        }
-    };
-    if said.layout.topics.is_empty() {
-        return Ok((Ok(said), Vec::new()));
+/// Decides, on a thread of its own: whoever renews the Lease is not held up.
+pub async fn decided(read: &Arc<Read>, may_move: Result<(), String>) -> Upkeep {
+    let read = Arc::clone(read);
+    match tokio::task::spawn_blocking(move || decide(&read, may_move)).await {
+        Ok(upkeep) => upkeep,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
-    let api: Api<Topic> = Api::namespaced(client.clone(), namespace);
-    let of_cluster = ListParams::default().fields(&format!("spec.cluster={cluster}"));
-    let topics = api.list(&of_cluster).await.map_err(|error| {
-        Error::of_api("list", format!("topics of Cluster {namespace}/{cluster}"), error)
-    })?;
-    read::fix(&mut said.layout, &topics.items);
-    Ok((Ok(said), topics.items))
 }
 
 impl Upkeep {
@@ -215,16 +253,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// Of the first step that did not work; what comes after it was not tried.
-    pub async fn carry_out(
-        &self,
-        pass: &Pass,
-        brokers: &Brokers,
-        names: &Names,
-        cluster: &Cluster,
-    ) -> Result<bool, Error> {
-        let fence = fence(pass.fence());
-        let (objects, throttle) = (&self.objects, cluster.spec.rebalance.throttle.as_str());
-        let act = Act { pass, brokers, fence, names, objects, throttle };
+    pub(super) async fn carry_out(&self, act: &Act<'_>) -> Result<bool, Error> {
         for (id, text) in &self.places {
             if let Some(pod) = self.objects.pods.get(id) {
                 act.tell_place(pod, text).await?;

@@ -12,28 +12,31 @@ use super::Step;
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::{Pass, quantity};
+use crate::apply::quantity;
 use crate::cluster::layout::Move;
 use crate::cluster::names::Names;
 use crate::cluster::objects::{Objects, broker};
+use crate::cluster::owned::Owned;
+use crate::cluster::write::{Hand, Owns};
 use crate::cluster::{place, volumes};
 use crate::error::Error;
 
 /// What steps are carried out with.
-#[derive(Debug)]
-pub struct Act<'a> {
-    /// The look.
-    pub pass: &'a Pass,
+pub(in crate::cluster) struct Act<'a> {
+    /// Whoever writes.
+    pub(in crate::cluster) hand: Hand<'a>,
+    /// What there is of all clusters.
+    pub(in crate::cluster) owned: &'a Owned,
     /// The brokers.
-    pub brokers: &'a Brokers,
+    pub(in crate::cluster) brokers: &'a Brokers,
     /// What goes with every change that brokers make.
-    pub fence: Fence,
+    pub(in crate::cluster) fence: Fence,
     /// What things are called.
-    pub names: &'a Names,
-    /// What there is.
-    pub objects: &'a Objects,
+    pub(in crate::cluster) names: &'a Names,
+    /// What there is of this one.
+    pub(in crate::cluster) objects: &'a Objects,
     /// How much each broker may copy in a second, as the spec says it.
-    pub throttle: &'a str,
+    pub(in crate::cluster) throttle: &'a str,
 }
 
 impl Act<'_> {
@@ -41,7 +44,7 @@ impl Act<'_> {
     ///
     /// # Errors
     /// As the broker or the API server answers.
-    pub async fn member(&self, step: &Step) -> Result<(), Error> {
+    pub(in crate::cluster) async fn member(&self, step: &Step) -> Result<(), Error> {
         match step {
             Step::Cordon { broker, is_cordoned } => {
                 let (id, is_cordoned) = (*broker, *is_cordoned);
@@ -63,7 +66,7 @@ impl Act<'_> {
             Step::DeleteClaims { broker: id } => {
                 let own = self.objects.claims.values().filter(|claim| broker(*claim) == Some(*id));
                 for claim in own {
-                    self.pass.delete(claim).await?;
+                    self.hand.delete(&self.owned.claims, claim, Owns::Follows).await?;
                 }
                 Ok(())
             }
@@ -88,22 +91,22 @@ impl Act<'_> {
     ///
     /// # Errors
     /// As the API server answers.
-    pub async fn volume(&self, step: &volumes::Step) -> Result<(), Error> {
+    pub(in crate::cluster) async fn volume(&self, step: &volumes::Step) -> Result<(), Error> {
         match step {
             volumes::Step::Grow { claim, size } => {
                 let Objects { claims, ensemble_claims, .. } = self.objects;
                 let live = claims.get(claim).or_else(|| ensemble_claims.get(claim));
                 let Some(live) = live else { return Ok(()) };
-                self.pass.apply(&larger(live, size), Some(live)).await.map(drop)
+                self.hand.put(&self.owned.claims, &larger(live, size), Some(live)).await.map(drop)
             }
             volumes::Step::ReplaceSet { set } => {
                 let mut sets = self.objects.sets.values().chain(&self.objects.ensemble);
                 let Some(live) = sets.find(|live| live.name_any() == *set) else { return Ok(()) };
-                self.pass.delete_alone(live).await.map(drop)
+                self.hand.delete(&self.owned.sets, live, Owns::Stays).await.map(drop)
             }
             volumes::Step::DeleteClaim { claim } => {
                 let Some(live) = self.objects.claims.get(claim) else { return Ok(()) };
-                self.pass.delete(live).await.map(drop)
+                self.hand.delete(&self.owned.claims, live, Owns::Follows).await.map(drop)
             }
         }
     }
@@ -112,11 +115,11 @@ impl Act<'_> {
     ///
     /// # Errors
     /// As the API server answers.
-    pub async fn tell_place(&self, pod: &Pod, text: &str) -> Result<(), Error> {
+    pub(in crate::cluster) async fn tell_place(&self, pod: &Pod, text: &str) -> Result<(), Error> {
         let mut metadata = ObjectMeta { uid: pod.uid(), ..named(pod) };
         metadata.annotations = Some([(place::ANNOTATION.to_owned(), text.to_owned())].into());
         let told = Pod { metadata, ..Pod::default() };
-        self.pass.apply(&told, Some(pod)).await.map(drop)
+        self.hand.put(&self.owned.pods, &told, Some(pod)).await.map(drop)
     }
 
     async fn reassign(&self, moves: &[Move]) -> Result<(), Error> {
@@ -133,10 +136,10 @@ impl Act<'_> {
     /// Deletes a broker's set; where that is gone and its pod is not, the pod.
     async fn delete(&self, id: i32) -> Result<(), Error> {
         if let Some(set) = self.objects.sets.get(&id) {
-            return self.pass.delete_last(set).await.map(drop);
+            return self.hand.delete(&self.owned.sets, set, Owns::Leads).await.map(drop);
         }
         match self.objects.pods.get(&id) {
-            Some(pod) => self.pass.delete(pod).await.map(drop),
+            Some(pod) => self.hand.delete(&self.owned.pods, pod, Owns::Follows).await.map(drop),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Asks brokers what lies on them: which brokers there are always, all topics only where something is to move.
+//! Asks brokers what lies on them, where something is to move.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,19 +26,24 @@ pub struct Question<'a> {
     pub leaving: &'a [i32],
     /// Whether a plan is noted, or a volume is lost: then all topics are asked for.
     pub is_all: bool,
+    /// Whether replicas are spread anew where brokers have come.
+    pub is_spread: bool,
 }
 
-/// Asks.
+/// Asks; `cluster` is what was said of the brokers.
 ///
 /// # Errors
 /// Where nobody answers, or brokers are too old.
-pub async fn said(brokers: &Brokers, question: Question<'_>) -> Result<Said, BrokerError> {
-    let cluster = brokers.any(|mut broker| async move { broker.cluster().await }).await?;
-    let mut layout = layout(&cluster);
+pub async fn said(
+    brokers: &Brokers,
+    cluster: &DescribeClusterResponse,
+    question: Question<'_>,
+) -> Result<Said, BrokerError> {
+    let mut layout = layout(cluster);
     let is_all = question.is_all
         || !question.leaving.is_empty()
         || layout.is_throttled
-        || is_uneven(&layout, question.wanted);
+        || (question.is_spread && is_uneven(&layout, question.wanted));
     if is_all {
         let topics = brokers.any(|mut broker| async move { broker.topics(&[]).await }).await?;
         layout.topics = topics.iter().map(topic).collect();
