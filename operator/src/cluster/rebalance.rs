@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layout::{Layout, Move};
 use crate::assignment::Broker;
 use leaders::Led;
+use ways::{Candidate, Way, Ways};
 
 mod leaders;
+mod ways;
 
 /// What moves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +100,8 @@ struct Board<'a> {
     held: BTreeMap<i32, BTreeSet<usize>>,
     /// Replicas of a topic on a broker, by topic and broker.
     held_of: BTreeMap<(usize, i32), i64>,
+    /// What may go where.
+    ways: Ways,
 }
 
 impl<'a> Board<'a> {
@@ -110,6 +114,7 @@ impl<'a> Board<'a> {
             racks: racks.collect(),
             held: nothing().collect(),
             held_of: BTreeMap::new(),
+            ways: Ways::default(),
         };
         for (topic_index, topic) in layout.topics.iter().enumerate() {
             if topic.is_going {
@@ -134,29 +139,39 @@ impl<'a> Board<'a> {
     /// Counts a slot in.
     fn put(&mut self, index: usize) {
         self.count(index, 1);
-        let slot = &self.slots[index];
-        for id in &slot.replicas {
-            self.held.entry(*id).and_modify(|held| {
+        for id in self.slots[index].replicas.clone() {
+            if let Some(held) = self.held.get_mut(&id) {
                 held.insert(index);
-            });
+                for way in self.ways.from(id) {
+                    self.offer(index, way);
+                }
+            }
         }
     }
 
     /// Counts a slot out, before it changes.
     fn take(&mut self, index: usize) {
         self.count(index, -1);
-        let slot = &self.slots[index];
-        for id in &slot.replicas {
-            self.held.entry(*id).and_modify(|held| {
+        for id in self.slots[index].replicas.clone() {
+            if let Some(held) = self.held.get_mut(&id) {
                 held.remove(&index);
-            });
+                for way in self.ways.from(id) {
+                    let gain = self.gain(self.slots[index].topic_index, way);
+                    self.ways.remove(way, self.candidate(index), gain);
+                }
+            }
         }
     }
 
     fn count(&mut self, index: usize, by: i64) {
         let slot = &self.slots[index];
-        for id in &slot.replicas {
-            *self.held_of.entry((slot.topic_index, *id)).or_default() += by;
+        let topic = slot.topic_index;
+        for id in slot.replicas.clone() {
+            *self.held_of.entry((topic, id)).or_default() += by;
+            for way in self.ways.at(id) {
+                let gain = self.gain(topic, way);
+                self.ways.weigh(way, topic, gain);
+            }
         }
     }
 
@@ -180,21 +195,39 @@ impl<'a> Board<'a> {
     }
 
     /// The partition that goes best from one broker to another.
-    fn best(&self, giver: i32, taker: i32) -> Option<usize> {
-        let may_go = |index: &usize| {
-            let slot = &self.slots[*index];
-            slot.may_move
-                && !slot.replicas.contains(&taker)
-                && self.keeps_racks(&slot.replicas, giver, taker)
-        };
-        let candidates = self.held[&giver].iter().copied().filter(may_go);
-        candidates.min_by_key(|index| {
-            let slot = &self.slots[*index];
-            let gain = of(&self.held_of, slot.topic_index, giver)
-                - of(&self.held_of, slot.topic_index, taker);
-            let size = slot.size.filter(|_| self.heeds_sizes).unwrap_or_default();
-            (Reverse(gain), size, *index)
-        })
+    fn best(&mut self, giver: i32, taker: i32) -> Option<usize> {
+        let way = (giver, taker);
+        if !self.ways.has(way) {
+            self.ways.begin(way);
+            for index in self.held[&giver].clone() {
+                self.offer(index, way);
+            }
+        }
+        self.ways.best(way)
+    }
+
+    /// Notes that a partition goes one way, if it may.
+    fn offer(&mut self, index: usize, way: Way) {
+        let slot = &self.slots[index];
+        let (giver, taker) = way;
+        let may_go = slot.may_move
+            && !slot.replicas.contains(&taker)
+            && self.keeps_racks(&slot.replicas, giver, taker);
+        if may_go {
+            let gain = self.gain(slot.topic_index, way);
+            self.ways.add(way, self.candidate(index), gain);
+        }
+    }
+
+    fn candidate(&self, index: usize) -> Candidate {
+        let slot = &self.slots[index];
+        let size = slot.size.filter(|_| self.heeds_sizes).unwrap_or_default();
+        Candidate { index, topic: slot.topic_index, size }
+    }
+
+    /// How many more replicas of a topic who gives holds than who takes.
+    fn gain(&self, topic: usize, (giver, taker): Way) -> i64 {
+        of(&self.held_of, topic, giver) - of(&self.held_of, topic, taker)
     }
 
     /// Whether no rack has more of a partition than it had.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,20 @@ pub struct TopicSpec {
     /// Ask before anything is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+}
+
+impl TopicSpec {
+    /// The topic's name in the cluster, of an object with this name.
+    pub fn name_or<'a>(&'a self, object: &'a str) -> &'a str {
+        self.topic_name.as_deref().unwrap_or(object)
+    }
+}
+
+impl Topic {
+    /// The topic's name in the cluster.
+    pub fn topic_name(&self) -> String {
+        self.spec.name_or(&self.name_any()).to_owned()
+    }
 }
 
 fn one() -> i32 {

@@ -513,7 +513,7 @@ fn moving(topic: &Existing) -> usize {
 
 /// The topic's name in the cluster.
 pub fn name(object: &Object) -> &str {
-    object.spec.topic_name.as_deref().unwrap_or(&object.name)
+    object.spec.name_or(&object.name)
 }
 
 /// What the schema bounds from below.

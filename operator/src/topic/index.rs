@@ -81,8 +81,7 @@ fn keys(namespace: &str, objects: &BTreeMap<String, Age>) -> impl Iterator<Item 
 }
 
 fn place(topic: &Topic) -> Place {
-    let name = topic.spec.topic_name.clone().unwrap_or_else(|| topic.name_any());
-    (topic.namespace().unwrap_or_default(), topic.spec.cluster.clone(), name)
+    (topic.namespace().unwrap_or_default(), topic.spec.cluster.clone(), topic.topic_name())
 }
 
 fn age(topic: &Topic) -> Age {

@@ -60,8 +60,10 @@ pub async fn said(
 
 /// Notes which topics somebody else decides about, as their objects say.
 pub fn fix(layout: &mut Layout, topics: &[Object]) {
+    let objects: BTreeMap<String, &Object> =
+        topics.iter().map(|object| (object.topic_name(), object)).collect();
     for topic in &mut layout.topics {
-        let object = topics.iter().find(|object| name(object) == topic.name);
+        let object = objects.get(&topic.name);
         topic.is_fixed = object.is_some_and(|object| is_fixed(object, topic));
     }
 }
@@ -107,11 +109,11 @@ async fn measure_logs(brokers: &Brokers, layout: &mut Layout) {
         }
         let Ok(mut broker) = brokers.broker(id) else { continue };
         let Ok(told) = broker.topics(&names).await else { continue };
-        for told in &told {
-            let known = layout.topics.iter_mut().find(|known| known.name == told.name);
-            for (partition, told) in
-                known.into_iter().flat_map(|known| &mut known.partitions).zip(&told.partitions)
-            {
+        let told: BTreeMap<&str, &TopicDescription> =
+            told.iter().map(|told| (&*told.name, told)).collect();
+        for known in &mut layout.topics {
+            let Some(told) = told.get(&*known.name) else { continue };
+            for (partition, told) in known.partitions.iter_mut().zip(&told.partitions) {
                 partition.size = partition.size.or(told.size);
             }
         }
@@ -126,10 +128,6 @@ async fn measure(brokers: &Brokers, layout: &Layout, from: i32) -> Option<u64> {
         left = left.saturating_add(asked.bytes_left(Some(from), "").await.ok()??);
     }
     Some(left)
-}
-
-fn name(object: &Object) -> String {
-    object.spec.topic_name.clone().unwrap_or_else(|| object.name_any())
 }
 
 /// Whether the object decides where replicas are, or is about to change how many there are.

@@ -74,6 +74,29 @@ fn copies(moves: &[Move]) -> usize {
     moves.iter().map(|one| one.added().count()).sum()
 }
 
+/// As many partitions as a large cluster has, in many topics and in few: a plan is made in one look, and looks through
+/// nothing again for each replica that moves.
+#[test]
+fn a_plan_for_many_partitions_is_made_at_once() {
+    let replicas = |number: i32| [number % 3, (number + 1) % 3, (number + 2) % 3];
+    for (topics, partitions) in [(4_000, 5), (5, 4_000)] {
+        let all = (0..topics).map(|of| {
+            let all: Vec<[i32; 3]> = (0..partitions).map(|one| replicas(of + one)).collect();
+            let all: Vec<&[i32]> = all.iter().map(|one| &one[..]).collect();
+            topic(&format!("t{of}"), &all, 1)
+        });
+        let mut layout = layout(&[0, 1, 2, 3, 4], all.collect());
+        let five = unracked(5);
+        let moves = moves(&layout, &five);
+        assert_eq!(moves.replicas.len(), 24_000);
+        begin(&mut layout, &moves.replicas);
+        finish(&mut layout);
+        begin(&mut layout, &moves.leaders);
+        finish(&mut layout);
+        assert_eq!(apart(&layout, &five), (0, 0), "{topics} topics");
+    }
+}
+
 /// Two brokers join three: each topic is spread over all five, by as few replicas as there can be.
 #[test]
 fn new_brokers_get_a_share_of_each_topic() {
