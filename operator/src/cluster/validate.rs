@@ -56,6 +56,8 @@ pub struct Valid {
     pub lasting_file: String,
     /// The file of each broker; none of one that does not know yet where it is found.
     pub broker_files: BTreeMap<i32, Option<String>>,
+    /// The namespace of the operator's pod, where that is known.
+    pub home: Option<String>,
 }
 
 /// What a spec is looked at with.
@@ -71,6 +73,8 @@ pub struct Surroundings {
     pub protocol_version: Option<String>,
     /// Brokers that are to be built (`members::present`); none of them for those that the spec says.
     pub present: Vec<i32>,
+    /// The namespace of the operator's pod, where that is known.
+    pub home: Option<String>,
 }
 
 /// Makes of a spec what can be built.
@@ -130,6 +134,7 @@ pub fn validate(
         file,
         lasting_file,
         broker_files,
+        home: surroundings.home.clone(),
     })
 }
 

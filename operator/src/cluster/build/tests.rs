@@ -12,6 +12,7 @@ use super::service::services;
 use super::stateful_set::stateful_set;
 use super::zookeeper::ensemble;
 use crate::admin::Change;
+use crate::cluster::kept::inputs_of_broker;
 use crate::cluster::names::{Names, REVISION_ANNOTATION};
 use crate::cluster::settings::Outside;
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
@@ -251,4 +252,28 @@ fn each_port_is_reached_by_whom_it_is_for() {
     };
     let reached: Vec<_> = rules.iter().map(|rule| (ports(rule), rule["from"].is_null())).collect();
     assert_eq!(reached, [(vec![9092, 9404], true), (vec![9091], false), (vec![9095], false)]);
+}
+
+/// Any pod may have the operator's label: its namespace is named, too, where that is known. Nothing restarts for that.
+#[test]
+fn the_admin_port_is_reached_from_the_operators_namespace() {
+    let made = |home: Option<&str>| {
+        let home = home.map(str::to_owned);
+        let valid = validated(&json!({}), &Surroundings { home, ..Surroundings::default() });
+        let valid = valid.unwrap();
+        let policy = serde_json::to_value(network_policy(&valid)).unwrap();
+        let from = policy["spec"]["ingress"][2]["from"].clone();
+        assert_eq!(
+            from[0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"],
+            "ottla-operator"
+        );
+        let pod = (set(&valid, 1), inputs_of_broker(&valid, 1));
+        (from.as_array().unwrap().len(), from[0]["namespaceSelector"].clone(), pod)
+    };
+    let named = |name| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let (unknown, here, there) = (made(None), made(Some("here")), made(Some("there")));
+    assert_eq!((unknown.0, unknown.1), (1, json!({})));
+    assert_eq!((here.0, here.1), (1, named("here")));
+    assert_eq!((there.0, there.1), (1, named("there")));
+    assert_eq!((&here.2, &there.2), (&unknown.2, &unknown.2));
 }
