@@ -117,6 +117,8 @@ fn breaches() -> Vec<Breach> {
     };
     let config = with(alone(), json!({ "config": { "broker.id": "1" } }));
     cluster("spec.config", "broker.id", None, config);
+    let unbound = with(alone(), json!({ "rebalance": { "throttle": "0" } }));
+    cluster("spec.rebalance.throttle", "1 byte", None, unbound);
     let own = json!([{ "name": "metrics", "port": 9092 }]);
     cluster("spec.listeners[].name", "own ports", None, listeners(own));
     let own = json!([{ "name": "brokers", "port": 9092 }]);

@@ -223,7 +223,7 @@ impl Upkeep {
         cluster: &Cluster,
     ) -> Result<bool, Error> {
         let fence = fence(pass.fence());
-        let (objects, throttle) = (&self.objects, cluster.spec.rebalance.throttle.as_str());
+        let (objects, throttle) = (&self.objects, cluster.spec.rebalance.throttle());
         let act = Act { pass, brokers, fence, names, objects, throttle };
         for (id, text) in &self.places {
             if let Some(pod) = self.objects.pods.get(id) {

@@ -201,6 +201,9 @@ fn check(
         format!("spec.config: {}", words.strip_prefix("--set: ").unwrap_or(&words))
     };
     let mut wrong: Vec<String> = read().err().iter().flatten().map(words).collect();
+    if spec.rebalance.throttle().is_none() {
+        wrong.push("spec.rebalance.throttle: it is at least 1 byte and at most 1Pi".to_owned());
+    }
     for name in spec.config.keys() {
         if dynamic::THROTTLES.contains(&name.as_str()) {
             wrong.push(format!(

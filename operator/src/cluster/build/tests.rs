@@ -125,6 +125,11 @@ fn settings_are_checked_before_anything_is_made() {
     let around = Surroundings { schema, image: Some(before.image), ..Surroundings::default() };
     let errors = validated(&newer, &around).unwrap_err();
     assert!(errors[0].contains("does not know num.partitions"), "{errors:?}");
+    for (throttle, is_wrong) in [("0", true), ("0.5", true), ("2Pi", true), ("1", false)] {
+        let given = json!({"rebalance": {"throttle": throttle}});
+        let words = validated(&given, &Surroundings::default()).err().unwrap_or_default().join("");
+        assert_eq!(words.contains("spec.rebalance.throttle"), is_wrong, "{throttle}: {words}");
+    }
     let throttle = json!({"config": {"leader.replication.throttled.rate": "1"}});
     let errors = validated(&throttle, &Surroundings::default()).unwrap_err();
     assert!(errors[0].contains("spec.rebalance.throttle"), "{errors:?}");

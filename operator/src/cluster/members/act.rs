@@ -12,7 +12,7 @@ use super::Step;
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::{Pass, quantity};
+use crate::apply::Pass;
 use crate::cluster::layout::Move;
 use crate::cluster::names::Names;
 use crate::cluster::objects::{Objects, broker};
@@ -32,8 +32,8 @@ pub struct Act<'a> {
     pub names: &'a Names,
     /// What there is.
     pub objects: &'a Objects,
-    /// How much each broker may copy in a second, as the spec says it.
-    pub throttle: &'a str,
+    /// How many bytes each broker may copy in a second; none where the spec has no bound, and nothing moves.
+    pub throttle: Option<u64>,
 }
 
 impl Act<'_> {
@@ -121,7 +121,9 @@ impl Act<'_> {
 
     async fn reassign(&self, moves: &[Move]) -> Result<(), Error> {
         let asked: Vec<Asked> = moves.iter().map(asked).collect();
-        let throttle = quantity::bytes(self.throttle).unwrap_or_default();
+        let throttle = self.throttle.ok_or_else(|| Error::InvalidSpec {
+            message: "spec.rebalance.throttle is no bound: nothing moves".to_owned(),
+        })?;
         let fence = &self.fence;
         let answer = self.brokers.controller(|mut broker| {
             let asked = asked.clone();
