@@ -51,7 +51,7 @@ use zookeeper::ZooKeeper;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name of a Cluster begins with a letter and has letters, digits and '-': Services are named after it")
 )]
-#[x_kube(validation = Rule::new("has(self.zookeeper) || self.brokers == 1")
+#[x_kube(validation = Rule::new("has(self.zookeeper) || self.brokers <= 1")
     .message("several brokers need a zookeeper: one broker alone keeps its tree on its own disk"))]
 #[x_kube(validation = Rule::new("has(self.zookeeper) == has(oldSelf.zookeeper)")
     .message("zookeeper cannot be given or taken away later: see `ottla-broker move-coordination`"))]
@@ -68,6 +68,7 @@ pub struct ClusterSpec {
     /// stays what it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), inner(range(min = 0, max = 10_000)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub removed: Vec<i32>,
     /// The release that the brokers run, such as 0.1.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
