@@ -125,6 +125,12 @@ fn settings_are_checked_before_anything_is_made() {
     let around = Surroundings { schema, image: Some(before.image), ..Surroundings::default() };
     let errors = validated(&newer, &around).unwrap_err();
     assert!(errors[0].contains("does not know num.partitions"), "{errors:?}");
+    let spoken = json!({"protocolVersion": "9.9"});
+    let errors = validated(&spoken, &Surroundings::default()).unwrap_err();
+    assert!(errors[0].starts_with("spec.protocolVersion: `inter.broker."), "{errors:?}");
+    let unknown = json!({"config": {"entirely.else": "1"}});
+    let errors = validated(&unknown, &Surroundings::default()).unwrap_err();
+    assert_eq!(errors, ["spec.config: unknown key `entirely.else`"]);
     for (throttle, is_wrong) in [("0", true), ("0.5", true), ("2Pi", true), ("1", false)] {
         let given = json!({"rebalance": {"throttle": throttle}});
         let words = validated(&given, &Surroundings::default()).err().unwrap_or_default().join("");
