@@ -29,7 +29,6 @@ use crate::lease::{Deposed, Fence};
 use crate::metrics::Metrics;
 use crate::reason::Reason;
 
-pub mod quantity;
 mod same;
 
 pub use same::is_applied;

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod condition;
+pub mod quantity;
 pub mod topic;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -179,7 +179,7 @@ impl Error {
     pub fn of_api(doing: &'static str, what: String, source: kube::Error) -> Self {
         let code = if let kube::Error::Api(status) = &source { status.code } else { 0 };
         match code {
-            403 if is_of_a_namespace_that_goes(&source) => Self::NamespaceGoes { what },
+            _ if is_of_a_namespace_that_goes(&source) => Self::NamespaceGoes { what },
             409 => Self::Conflict { what },
             400 | 405 | 406 | 415 | 422 => Self::Bug { doing, what, source: source.into() },
             _ => Self::Transient { doing, what, source: source.into() },
@@ -203,8 +203,12 @@ impl Error {
     }
 }
 
-fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
+/// Whether nothing can be made any more where it should be: the API server says that as it says what is forbidden.
+pub fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
+    if status.code != 403 {
+        return false;
+    }
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }

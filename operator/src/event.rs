@@ -2,12 +2,13 @@
 //!
 //! The same thing twice is one event that is counted, told again at most every few minutes. (kube's own recorder takes
 //! two notes of one reason for the same, and writes each time.) An event that cannot be written is only logged: nothing
-//! depends on it.
+//! depends on it. In a namespace that is being deleted none is tried: each would be a request that is denied.
 //!
 //! Concurrency: shared; the lock is not held while a request is under way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::clock::Clock;
-use crate::error::chain;
+use crate::error::{chain, is_of_a_namespace_that_goes};
 use crate::reason::Reason;
 
 mod series;
@@ -41,6 +42,9 @@ const NAME: usize = 220;
 /// How long an event may take to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long nothing is told in a namespace that is being deleted: there may be another of that name after it.
+const SILENCE: Duration = Duration::from_mins(1);
+
 /// What is to be told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tale {
@@ -57,22 +61,27 @@ pub struct Recorder {
     identity: String,
     clock: Clock,
     series: Arc<Mutex<Series<(String, Tale)>>>,
+    /// Namespaces that are being deleted, and when the API server last said so.
+    going: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Recorder {
     /// A recorder of the operator called `identity`.
     pub fn new(client: Client, identity: &str, clock: Clock) -> Self {
         let identity = cut(identity, 128).to_owned();
-        Self { client, identity, clock, series: Arc::default() }
+        Self { client, identity, clock, series: Arc::default(), going: Arc::default() }
     }
 
     /// Tells of `about`; returns whether anything was written.
     pub async fn tell(&self, about: &ObjectReference, tale: Tale) -> bool {
         let Some(weight) = tale.reason.event() else { return false };
         let (now, wall) = (self.clock.now(), self.clock.wall());
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        if self.goes(namespace, now) {
+            return false;
+        }
         let key = (about.uid.clone().unwrap_or_default(), tale.clone());
         let decided = self.series.lock().seen(key.clone(), now);
-        let namespace = about.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let written = async {
             match decided {
@@ -98,6 +107,9 @@ impl Recorder {
         match tokio::time::timeout(PATIENCE, written).await {
             Ok(Ok(written)) => written,
             failed => {
+                if matches!(&failed, Ok(Err(error)) if is_of_a_namespace_that_goes(error)) {
+                    self.going.lock().insert(namespace.to_owned(), now);
+                }
                 let error = failed.map_or_else(
                     |_| "no answer in time".to_owned(),
                     |answer| answer.err().map(|error| chain(&error)).unwrap_or_default(),
@@ -108,6 +120,12 @@ impl Recorder {
                 false
             }
         }
+    }
+
+    fn goes(&self, namespace: &str, now: Instant) -> bool {
+        let mut going = self.going.lock();
+        going.retain(|_, said| now.saturating_duration_since(*said) < SILENCE);
+        going.contains_key(namespace)
     }
 
     fn event(&self, about: &ObjectReference, tale: &Tale, wall: Timestamp, name: String) -> Event {

@@ -41,14 +41,21 @@ pub async fn run(
         "no Kubernetes cluster is configured: run it in a pod with a service account, or with a kubeconfig",
     )?;
     let namespace = settings.lease_namespace().unwrap_or_else(|| config.default_namespace.clone());
+    let home = home(&config);
     let client = crate::client::client(config, Arc::clone(&metrics))
         .context("the cluster's address or certificates cannot be used")?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {
         format!("cannot listen on {}: --listen gives it another place", settings.listen)
     })?;
     info!(address = %listener.local_addr()?, "listening");
-    let parts = Parts::new(settings, (client, &namespace), metrics);
+    let parts = Parts::new(settings, (client, &namespace), home, metrics);
     parts.run(listener, controllers, told).await
+}
+
+/// Returns the namespace of this pod, if it is one of the cluster that is looked after.
+fn home(config: &Config) -> Option<String> {
+    let own = Config::incluster().ok()?;
+    (own.cluster_url == config.cluster_url).then_some(own.default_namespace)
 }
 
 /// What there is once in the process.
@@ -62,6 +69,7 @@ impl Parts {
     fn new(
         settings: &Settings,
         (client, namespace): (Client, &str),
+        home: Option<String>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (clock, identity) = (Clock::system(), settings.identity());
@@ -75,6 +83,7 @@ impl Parts {
         let ground = Ground {
             writer: Writer::new(client.clone(), Arc::clone(&metrics), events),
             client,
+            home,
             namespaces: settings.namespaces(),
             workers: settings.workers.get(),
             leadership: election.subscribe(),

@@ -32,6 +32,8 @@ pub struct Ground {
     pub client: Client,
     /// For writing.
     pub writer: Writer,
+    /// The namespace of this operator's pod; `None` where it runs outside of the cluster that it looks after.
+    pub home: Option<String>,
     /// The namespaces that are looked after; `None` is all of them.
     pub namespaces: Vec<Option<String>>,
     /// How many objects are looked at at once.

@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::suggest::Suggestion;
-
 /// Where a pair was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -27,12 +25,12 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No key of this name exists, neither Kafka's nor ours.
-    #[error("{place}unknown key `{key}`{hint}", place = at(place.as_ref()), hint = hint(*nearest))]
+    #[error("{place}unknown key `{key}`{hint}", place = at(place.as_ref()), hint = hint(*nearest, place.is_some()))]
     Unknown {
         /// The name as it was written.
         key: String,
-        /// The known key that is spelt most alike.
-        nearest: Option<Suggestion>,
+        /// The known key that was probably meant.
+        nearest: Option<&'static str>,
         /// Where it was written, if it came from a file.
         place: Option<Place>,
     },
@@ -98,6 +96,18 @@ impl ConfigError {
         key.into_iter().chain(other)
     }
 
+    /// Takes the place away: for whoever has written to no file.
+    #[must_use]
+    pub fn nowhere(mut self) -> Self {
+        match &mut self {
+            Self::Unknown { place, .. }
+            | Self::Invalid { place, .. }
+            | Self::NotServed { place, .. } => *place = None,
+            Self::ReadOnly { .. } | Self::Conflict { .. } | Self::Syntax { .. } => {}
+        }
+        self
+    }
+
     /// Adds the place, unless one is known already.
     #[must_use]
     pub fn at(mut self, found: Option<&Place>) -> Self {
@@ -119,12 +129,11 @@ fn at(place: Option<&Place>) -> String {
     place.map(|place| format!("{place}: ")).unwrap_or_default()
 }
 
-fn hint(nearest: Option<Suggestion>) -> String {
+/// Whoever starts a broker has its command line; whoever asks for a setting from afar has not.
+fn hint(nearest: Option<&str>, is_started: bool) -> String {
     match nearest {
-        Some(Suggestion { name, is_close: true }) => format!("; did you mean `{name}`?"),
-        Some(Suggestion { name, is_close: false }) => {
-            format!("; the nearest known one is `{name}`, and --describe-config lists all of them")
-        }
+        Some(name) => format!("; did you mean `{name}`?"),
+        None if is_started => "; --describe-config lists all that there are".to_owned(),
         None => String::new(),
     }
 }

@@ -23,9 +23,10 @@ use e2e::tools::kubernetes::monitoring;
 const MORE: &str = "ottla-ci-more";
 
 /// In their order: the first makes the definitions.
-const LOOKS: [Deed<Kubernetes>; 9] = [
+const LOOKS: [Deed<Kubernetes>; 10] = [
     ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
     ("every rule of a definition is said when it is broken", rules::are_said_when_broken),
+    ("a rule is not said of what a schema refuses", rules::are_not_said_of_what_the_schema_refuses),
     ("fields that no definition has are named", rules::name_unknown_fields),
     ("every set of values is taken by a restricted namespace", objects::are_taken),
     ("a pod that is not restricted is refused there", objects::a_pod_of_root_is_refused),

@@ -56,6 +56,10 @@ pub(super) fn holds_until_taken_off(cluster: &Kubernetes) -> Result<()> {
 
     // Where a release does not look nobody is refused.
     make(cluster, "guarded", true)?;
+    // What is refused from now on is refused by the next release.
+    cluster.wait("the policy of the first release to be gone", POLICY_SECONDS, || {
+        Ok(delete(cluster, "guarded", &["--dry-run=server"]).is_ok().then_some(()))
+    })?;
     install(cluster, "namespaced-nodes")?;
     refused(cluster)?;
     apply(cluster, MORE, "elsewhere", true)?;

@@ -52,6 +52,28 @@ pub(super) fn are_said_when_broken(cluster: &Kubernetes) -> Result<()> {
     Ok(())
 }
 
+/// What the schema refuses is said once: no rule says of it what is not so.
+pub(super) fn are_not_said_of_what_the_schema_refuses(cluster: &Kubernetes) -> Result<()> {
+    let rules = rules("Cluster", "clusters")?;
+    let refused = [
+        ("spec.removed: duplicate", with(alone(), json!({ "removed": [0, 0] }))),
+        ("spec.brokers", with(alone(), json!({ "brokers": 0 }))),
+        ("spec.rebalance.throttle", with(alone(), json!({ "rebalance": { "throttle": "many" } }))),
+    ];
+    for (field, spec) in refused {
+        let dry = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
+        match cluster.kubectl_within(60, &dry, &manifest("Cluster", "refused", &spec)) {
+            Ok(_) => bail!("{field}: this was accepted: {spec}"),
+            Err(error) => {
+                let said = format!("{error:#}");
+                let is_ruled = rules.iter().any(|(_, _, words)| said.contains(words));
+                ensure!(said.contains(field) && !is_ruled, "{field}, and no rule: {said}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A field that no definition has is an error, not something that is left out in silence.
 pub(super) fn name_unknown_fields(cluster: &Kubernetes) -> Result<()> {
     let unknown = [
@@ -117,6 +139,8 @@ fn breaches() -> Vec<Breach> {
     };
     let config = with(alone(), json!({ "config": { "broker.id": "1" } }));
     cluster("spec.config", "broker.id", None, config);
+    let unbound = with(alone(), json!({ "rebalance": { "throttle": "0" } }));
+    cluster("spec.rebalance.throttle", "1 byte", None, unbound);
     let own = json!([{ "name": "metrics", "port": 9092 }]);
     cluster("spec.listeners[].name", "own ports", None, listeners(own));
     let own = json!([{ "name": "brokers", "port": 9092 }]);

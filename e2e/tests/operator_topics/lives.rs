@@ -160,7 +160,10 @@ pub(crate) fn what_cannot_be_is_refused(scene: &Scene) -> Result<()> {
     let cases = [
         ("{ cluster: orders, replicas: 1, config: { no.such.key: \"1\" } }", "no.such.key"),
         ("{ cluster: orders, replicas: 1, config: { retention.ms: soon } }", "retention.ms"),
-        ("{ cluster: orders, replicas: 1, assignment: [[77]] }", "a broker that is not alive"),
+        (
+            "{ cluster: orders, replicas: 1, assignment: [[77]] }",
+            "partition 0 is to be on broker 77, which is not alive",
+        ),
     ];
     for (spec, words) in cases {
         scene.topic("wrong", spec)?;

@@ -12,7 +12,7 @@
 
 use serde_json::{Map, Value};
 
-use super::quantity;
+use crate::crd::quantity;
 
 /// Fields of every object that say which one it is, not how it is.
 const IDENTITY: [&str; 4] = ["name", "namespace", "uid", "resourceVersion"];

@@ -165,7 +165,7 @@ impl Act<'_> {
         for tale in upkeep.tales(&self.facts.object.status) {
             self.held.pass().tell(tale).await;
         }
-        let throttle = self.held.object().spec.rebalance.throttle.as_str();
+        let throttle = self.held.object().spec.rebalance.throttle();
         let act = members::act::Act {
             hand: self.hand(),
             owned: &self.context.owned,

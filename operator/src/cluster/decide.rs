@@ -204,6 +204,7 @@ fn validated(facts: &Facts, protocol_version: Option<&str>) -> Result<Valid, Vec
         image: status.image.clone(),
         protocol_version: protocol_version.map(str::to_owned),
         present: present.unwrap_or_default(),
+        home: facts.home.clone(),
     };
     validate(names.clone(), uid.clone(), spec.clone(), &facts.images, &around)
 }

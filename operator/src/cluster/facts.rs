@@ -23,6 +23,8 @@ pub struct Facts {
     pub object: Object,
     /// Which images the operator chooses where the spec names none.
     pub images: Images,
+    /// The namespace of the operator's pod; none where it runs outside of the cluster.
+    pub home: Option<String>,
     /// What there is of the cluster in Kubernetes.
     pub live: Live,
     /// Brokers that answered, by id: each is the process in the pod that is there.

@@ -44,6 +44,7 @@ pub(super) async fn observe(context: &Context, cluster: &Cluster) -> Facts {
     Facts {
         object,
         images: context.images.clone(),
+        home: context.session.ground.home.clone(),
         live,
         heard,
         said,

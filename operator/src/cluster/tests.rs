@@ -43,6 +43,7 @@ fn new(given: &Value) -> Facts {
             status: ClusterStatus::default(),
         },
         images: Images { broker: "ottla".to_owned(), zookeeper: "zookeeper:3.9".to_owned() },
+        home: None,
         live: Live::default(),
         heard: BTreeMap::new(),
         said: Err("no broker answers".to_owned()),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use broker_config::broker::BrokerConfig;
+use broker_config::error::ConfigError;
 use broker_config::key;
 use broker_config::raw::Properties;
 
@@ -56,6 +57,8 @@ pub struct Valid {
     pub lasting_file: String,
     /// The file of each broker; none of one that does not know yet where it is found.
     pub broker_files: BTreeMap<i32, Option<String>>,
+    /// The namespace of the operator's pod, where that is known.
+    pub home: Option<String>,
 }
 
 /// What a spec is looked at with.
@@ -71,6 +74,8 @@ pub struct Surroundings {
     pub protocol_version: Option<String>,
     /// Brokers that are to be built (`members::present`); none of them for those that the spec says.
     pub present: Vec<i32>,
+    /// The namespace of the operator's pod, where that is known.
+    pub home: Option<String>,
 }
 
 /// Makes of a spec what can be built.
@@ -130,6 +135,7 @@ pub fn validate(
         file,
         lasting_file,
         broker_files,
+        home: surroundings.home.clone(),
     })
 }
 
@@ -166,6 +172,17 @@ fn example(names: &Names, listeners: &[Listener]) -> String {
     broker_file(names, 0, listeners, &outside).unwrap_or_default()
 }
 
+/// The field of the spec that a setting is made of which `config` cannot have.
+fn field(key: &str) -> Option<&'static str> {
+    match key {
+        "inter.broker.protocol.version" => Some("spec.protocolVersion"),
+        "zookeeper.connect" => Some("spec.zookeeper.connect"),
+        "log.dirs" => Some("spec.storage"),
+        "listeners" | "advertised.listeners" => Some("spec.listeners"),
+        _ => None,
+    }
+}
+
 /// Reads the settings as a broker of this operator's release does, but for those that only the brokers know: a release
 /// that this operator does not know may know more. Of one that only this operator knows, brokers that run on as they are
 /// would say the same.
@@ -191,11 +208,16 @@ fn check(
         }
         BrokerConfig::from_properties(&properties)
     };
-    let words = |error: &broker_config::error::ConfigError| {
-        let words = error.to_string();
-        format!("spec.config: {}", words.strip_prefix("--set: ").unwrap_or(&words))
+    let words = |error: ConfigError| {
+        let keys: Vec<&str> = error.keys().collect();
+        let is_theirs = keys.iter().any(|key| spec.config.contains_key(*key));
+        let derived = keys.iter().find_map(|key| field(key)).filter(|_| !is_theirs);
+        format!("{}: {}", derived.unwrap_or("spec.config"), error.clone().nowhere())
     };
-    let mut wrong: Vec<String> = read().err().iter().flatten().map(words).collect();
+    let mut wrong: Vec<String> = read().err().into_iter().flatten().map(words).collect();
+    if spec.rebalance.throttle().is_none() {
+        wrong.push("spec.rebalance.throttle: it is at least 1 byte and at most 1Pi".to_owned());
+    }
     for name in spec.config.keys() {
         if dynamic::THROTTLES.contains(&name.as_str()) {
             wrong.push(format!(

@@ -19,9 +19,9 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::names::Names;
-use crate::apply::quantity;
 use crate::crd::cluster::Volume;
 use crate::crd::cluster::status::VolumeState;
+use crate::crd::quantity;
 
 /// The volumes of one broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -36,6 +36,7 @@ impl Bed {
         let ground = Ground {
             writer: Writer::new(client.clone(), Arc::clone(&metrics), events),
             client,
+            home: None,
             namespaces: vec![None],
             workers: 2,
             leadership: leadership.subscribe(),

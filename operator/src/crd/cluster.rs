@@ -14,6 +14,7 @@ pub mod pod;
 pub mod status;
 pub mod zookeeper;
 
+use super::quantity;
 use super::topic::Approval;
 use listener::Listener;
 use pod::{PodMetadata, Scheduling};
@@ -50,7 +51,7 @@ use zookeeper::ZooKeeper;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name of a Cluster begins with a letter and has letters, digits and '-': Services are named after it")
 )]
-#[x_kube(validation = Rule::new("has(self.zookeeper) || self.brokers == 1")
+#[x_kube(validation = Rule::new("has(self.zookeeper) || self.brokers <= 1")
     .message("several brokers need a zookeeper: one broker alone keeps its tree on its own disk"))]
 #[x_kube(validation = Rule::new("has(self.zookeeper) == has(oldSelf.zookeeper)")
     .message("zookeeper cannot be given or taken away later: see `ottla-broker move-coordination`"))]
@@ -67,6 +68,7 @@ pub struct ClusterSpec {
     /// stays what it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), inner(range(min = 0, max = 10_000)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub removed: Vec<i32>,
     /// The release that the brokers run, such as 0.1.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,7 +250,7 @@ fn a_minute() -> i32 {
 }
 
 /// How replicas are spread anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rebalance {
     /// When.
@@ -260,6 +262,8 @@ pub struct Rebalance {
         length(max = 20),
         regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
     )]
+    #[x_kube(validation = Rule::new("!isQuantity(self) || (quantity(self).compareTo(quantity('1')) >= 0 && quantity(self).compareTo(quantity('1Pi')) <= 0)")
+        .message("throttle is at least 1 byte and at most 1Pi: nothing moves without a bound"))]
     pub throttle: String,
     /// Ask before anything is moved. What moves is chosen whatever partitions weigh then, and proposed anew, by another
     /// digest, if it has changed before it begins: what is moved is what was approved.
@@ -272,6 +276,17 @@ impl Default for Rebalance {
         Self { mode: RebalanceMode::default(), throttle: fifty_mebibytes(), approval: None }
     }
 }
+
+impl Rebalance {
+    /// Bytes that each broker may copy in a second for the sake of moves; `None` where the text is no such bound, which
+    /// the API server lets nobody write.
+    pub fn throttle(&self) -> Option<u64> {
+        quantity::bytes(&self.throttle).filter(|bytes| (1..=THROTTLE_MAX).contains(bytes))
+    }
+}
+
+/// One pebibyte: more than any network brings, and far from what a broker's setting cannot hold.
+const THROTTLE_MAX: u64 = 1 << 50;
 
 fn fifty_mebibytes() -> String {
     "50Mi".to_owned()

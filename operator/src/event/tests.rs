@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::tests::server::{server, status};
+use crate::tests::server::{pass, server, status};
 
 fn about() -> ObjectReference {
     ObjectReference {
@@ -52,6 +52,29 @@ async fn an_event_that_was_refused_is_written_the_next_time() {
     assert!(!recorder.tell(&about(), waiting).await);
     let methods: Vec<String> = log.lock().iter().map(|asked| asked.method.clone()).collect();
     assert_eq!(methods, ["POST", "POST"]);
+}
+
+/// One answer tells of all that is in the namespace; another of that name may come after it.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_being_deleted_is_left_alone() {
+    let (client, log) = server(|asked| {
+        let (code, mut answer) = status(403);
+        if asked.path.contains("/shop/") {
+            answer["details"] = json!({ "causes": [{ "reason": "NamespaceTerminating" }] });
+        }
+        Some((code, answer))
+    });
+    let recorder = Recorder::new(client, "operator-0", Clock::system());
+    let elsewhere = ObjectReference { namespace: Some("other".to_owned()), ..about() };
+    for note in ["too many", "too few"] {
+        assert!(!recorder.tell(&about(), tale(note)).await);
+        assert!(!recorder.tell(&elsewhere, tale(note)).await);
+    }
+    let asked = |of: &str| log.lock().iter().filter(|asked| asked.path.contains(of)).count();
+    assert_eq!((asked("/shop/"), asked("/other/")), (1, 2));
+    pass(SILENCE).await;
+    assert!(!recorder.tell(&about(), tale("too few")).await);
+    assert_eq!(asked("/shop/"), 2);
 }
 
 #[test]

@@ -15,7 +15,6 @@ use super::{FINALIZER, status};
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::quantity;
 use crate::assignment::Assignment;
 use crate::crd::condition::harm;
 use crate::crd::topic::{DeletionPolicy, Topic, TopicStatus};
@@ -176,10 +175,13 @@ impl Act<'_, '_> {
             replicas: replicas.clone(),
         });
         let moves: Vec<Move> = moves.collect();
-        let cluster = self.observed.cluster.as_ref();
-        let throttle = cluster.map(|cluster| cluster.spec.rebalance.throttle.as_str());
-        let throttle = throttle.unwrap_or_default();
-        let (fence, bytes) = (self.context.fence(), quantity::bytes(throttle).unwrap_or_default());
+        let rebalance = self.observed.cluster.as_ref().map(|cluster| &cluster.spec.rebalance);
+        let bound = rebalance.and_then(|one| Some((one.throttle()?, one.throttle.as_str())));
+        let (bytes, throttle) = bound.ok_or_else(|| Error::Waiting {
+            reason: Reason::Waiting,
+            on: "spec.rebalance.throttle of the Cluster is no bound: nothing moves".to_owned(),
+        })?;
+        let fence = self.context.fence();
         let asked = self.brokers()?.controller(|mut broker| {
             let (fence, moves) = (fence.clone(), moves.clone());
             async move { broker.reassign(&fence, &moves, bytes).await }

@@ -13,6 +13,7 @@
 //! The id of a topic that is to be made is in the status before the topic is in the tree: whoever dies in between finds
 //! its own.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Cluster, Existing, Facts, Here, Object};
@@ -156,7 +157,7 @@ pub fn decide(facts: &Facts) -> Decision {
         let is_of_brokers = |(field, _): &(String, String)| BROKERS.contains(&&**field);
         let heals = here.problems.iter().any(is_of_brokers);
         let again = if heals { Again::Later } else { Again::OnChange };
-        return wait(Reason::InvalidSpec, problems(&here.problems), again);
+        return wait(Reason::InvalidSpec, problems(object, &here.problems), again);
     }
     match &here.topic {
         None => absent(facts, here),
@@ -502,9 +503,24 @@ fn findings(
     all
 }
 
-fn problems(problems: &[(String, String)]) -> String {
-    let each = problems.iter().map(|(field, words)| format!("{field}: {words}"));
+fn problems(object: &Object, problems: &[(String, String)]) -> String {
+    let each = problems.iter().map(|(field, words)| format!("{}: {words}", written(object, field)));
     each.collect::<Vec<_>>().join("; ")
+}
+
+/// A part of what a broker was asked, as it is written in the object.
+fn written<'a>(object: &Object, field: &'a str) -> Cow<'a, str> {
+    match field {
+        "name" if object.spec.topic_name.is_none() => "metadata.name".into(),
+        "name" => "spec.topicName".into(),
+        "partitions" => "spec.partitions".into(),
+        "replication_factor" => "spec.replicas".into(),
+        "assignment" => "spec.assignment".into(),
+        _ => match field.strip_prefix("configuration.") {
+            Some(key) => format!("spec.config.{key}").into(),
+            None => field.into(),
+        },
+    }
 }
 
 fn moving(topic: &Existing) -> usize {

@@ -173,10 +173,14 @@ fn what_cannot_be_is_said_and_not_tried() {
             "Topic first is older",
         ),
         (
-            |facts| here(facts).problems = vec![("configuration.a".to_owned(), "no".to_owned())],
+            |facts| {
+                let said = [("configuration.a", "no"), ("replication_factor", "too many")];
+                let said = said.map(|(field, words)| (field.to_owned(), words.to_owned()));
+                here(facts).problems = said.into();
+            },
             Some(false),
             "InvalidSpec",
-            "configuration.a: no",
+            "spec.config.a: no; spec.replicas: too many",
         ),
         (|facts| topic(facts).is_going = true, Some(false), "BeingDeleted", "t is being deleted"),
         (|facts| topic(facts).id = None, Some(false), "NoTopicId", "no id yet"),

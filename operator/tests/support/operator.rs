@@ -44,6 +44,7 @@ pub(crate) async fn operate(
     let ground = Ground {
         writer: Writer::new(client.clone(), Arc::clone(metrics), events),
         client,
+        home: Some("operators".to_owned()),
         namespaces: vec![None],
         workers: 4,
         leadership: leads.subscribe(),

@@ -120,6 +120,7 @@ impl Bed {
         let ground = Ground {
             writer: Writer::new(client.clone(), Arc::clone(&self.metrics), events),
             client,
+            home: None,
             namespaces: vec![None],
             workers: 8,
             leadership: leadership.subscribe(),

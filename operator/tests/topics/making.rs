@@ -67,8 +67,8 @@ async fn an_invalid_spec_is_told_in_words() {
     Bed::run(1, async |bed| {
         let config = json!({ "retention.mss": "1", "segment.bytes": "x" });
         bed.topic("t", json!({ "replicas": 1, "config": config })).await;
-        bed.assert_said("t", ("False", "InvalidSpec"), "configuration.retention.mss: ");
-        bed.assert_said("t", ("False", "InvalidSpec"), "configuration.segment.bytes: ");
+        bed.assert_said("t", ("False", "InvalidSpec"), "spec.config.retention.mss: ");
+        bed.assert_said("t", ("False", "InvalidSpec"), "spec.config.segment.bytes: ");
         assert_eq!(bed.events("InvalidSpec").len(), 1);
         assert_eq!(bed.replicas("t"), None);
         bed.topic("wide", json!({ "replicas": 2 })).await;

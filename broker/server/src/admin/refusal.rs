@@ -25,7 +25,7 @@ pub(super) fn of_admin(error: &AdminError) -> Status {
         | AdminError::IdTaken { .. }
         | AdminError::Both
         | AdminError::Config(_) => Status::invalid_argument(words),
-        AdminError::Closed(_)
+        AdminError::Closed { .. }
         | AdminError::NotMore { .. }
         | AdminError::Otherwise { .. }
         | AdminError::Moving(_)

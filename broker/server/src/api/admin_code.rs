@@ -29,7 +29,7 @@ impl From<&AdminError> for ErrorCode {
             // Kafka's code for it too.
             AdminError::Placement(PlacementError::Racks { .. }) => Self::UnknownServerError,
             AdminError::Assignment(_)
-            | AdminError::Closed(_)
+            | AdminError::Closed { .. }
             | AdminError::AssignmentCount { .. } => Self::InvalidReplicaAssignment,
             AdminError::Moving(_) => Self::ReassignmentInProgress,
             AdminError::Both => Self::InvalidRequest,

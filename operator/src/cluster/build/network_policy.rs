@@ -6,7 +6,6 @@ use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::zookeeper::{ELECTION_PORT, QUORUM_PORT};
@@ -16,10 +15,15 @@ use crate::cluster::names::{
 };
 use crate::cluster::validate::Valid;
 
-/// Makes the policy of the brokers. The operator is known by its label, in whatever namespace it runs.
+/// The label that every namespace has, which is its name.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Makes the policy of the brokers. The operator is known by its label and its namespace; one whose namespace is not
+/// known, which runs outside of the cluster, says no more than the label: others may act after it.
 pub fn network_policy(valid: &Valid) -> NetworkPolicy {
+    let home = |name: &String| selector([(NAMESPACE_LABEL.to_owned(), name.clone())].into());
     let operator = NetworkPolicyPeer {
-        namespace_selector: Some(LabelSelector::default()),
+        namespace_selector: Some(valid.home.as_ref().map(home).unwrap_or_default()),
         pod_selector: Some(selector(BTreeMap::from([(
             "app.kubernetes.io/name".to_owned(),
             "ottla-operator".to_owned(),

@@ -12,6 +12,7 @@ use super::service::services;
 use super::stateful_set::stateful_set;
 use super::zookeeper::ensemble;
 use crate::admin::schema::{Change, Schema};
+use crate::cluster::kept::inputs_of_broker;
 use crate::cluster::names::{Names, REVISION_ANNOTATION};
 use crate::cluster::settings::Outside;
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
@@ -124,6 +125,17 @@ fn settings_are_checked_before_anything_is_made() {
     let around = Surroundings { schema, image: Some(before.image), ..Surroundings::default() };
     let errors = validated(&newer, &around).unwrap_err();
     assert!(errors[0].contains("does not know num.partitions"), "{errors:?}");
+    let spoken = json!({"protocolVersion": "9.9"});
+    let errors = validated(&spoken, &Surroundings::default()).unwrap_err();
+    assert!(errors[0].starts_with("spec.protocolVersion: `inter.broker."), "{errors:?}");
+    let unknown = json!({"config": {"entirely.else": "1"}});
+    let errors = validated(&unknown, &Surroundings::default()).unwrap_err();
+    assert_eq!(errors, ["spec.config: unknown key `entirely.else`"]);
+    for (throttle, is_wrong) in [("0", true), ("0.5", true), ("2Pi", true), ("1", false)] {
+        let given = json!({"rebalance": {"throttle": throttle}});
+        let words = validated(&given, &Surroundings::default()).err().unwrap_or_default().join("");
+        assert_eq!(words.contains("spec.rebalance.throttle"), is_wrong, "{throttle}: {words}");
+    }
     let throttle = json!({"config": {"leader.replication.throttled.rate": "1"}});
     let errors = validated(&throttle, &Surroundings::default()).unwrap_err();
     assert!(errors[0].contains("spec.rebalance.throttle"), "{errors:?}");
@@ -251,4 +263,28 @@ fn each_port_is_reached_by_whom_it_is_for() {
     };
     let reached: Vec<_> = rules.iter().map(|rule| (ports(rule), rule["from"].is_null())).collect();
     assert_eq!(reached, [(vec![9092, 9404], true), (vec![9091], false), (vec![9095], false)]);
+}
+
+/// Any pod may have the operator's label: its namespace is named, too, where that is known. Nothing restarts for that.
+#[test]
+fn the_admin_port_is_reached_from_the_operators_namespace() {
+    let made = |home: Option<&str>| {
+        let home = home.map(str::to_owned);
+        let valid = validated(&json!({}), &Surroundings { home, ..Surroundings::default() });
+        let valid = valid.unwrap();
+        let policy = serde_json::to_value(network_policy(&valid)).unwrap();
+        let from = policy["spec"]["ingress"][2]["from"].clone();
+        assert_eq!(
+            from[0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"],
+            "ottla-operator"
+        );
+        let pod = (set(&valid, 1), inputs_of_broker(&valid, 1));
+        (from.as_array().unwrap().len(), from[0]["namespaceSelector"].clone(), pod)
+    };
+    let named = |name| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let (unknown, here, there) = (made(None), made(Some("here")), made(Some("there")));
+    assert_eq!((unknown.0, unknown.1), (1, json!({})));
+    assert_eq!((here.0, here.1), (1, named("here")));
+    assert_eq!((there.0, there.1), (1, named("there")));
+    assert_eq!((&here.2, &there.2), (&unknown.2, &unknown.2));
 }

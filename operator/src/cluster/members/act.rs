@@ -12,7 +12,6 @@ use super::Step;
 use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
-use crate::apply::quantity;
 use crate::cluster::layout::Move;
 use crate::cluster::names::Names;
 use crate::cluster::objects::{Objects, broker};
@@ -35,8 +34,8 @@ pub(in crate::cluster) struct Act<'a> {
     pub(in crate::cluster) names: &'a Names,
     /// What there is of this one.
     pub(in crate::cluster) objects: &'a Objects,
-    /// How much each broker may copy in a second, as the spec says it.
-    pub(in crate::cluster) throttle: &'a str,
+    /// How many bytes each broker may copy in a second; none where the spec has no bound, and nothing moves.
+    pub(in crate::cluster) throttle: Option<u64>,
 }
 
 impl Act<'_> {
@@ -124,7 +123,9 @@ impl Act<'_> {
 
     async fn reassign(&self, moves: &[Move]) -> Result<(), Error> {
         let asked: Vec<Asked> = moves.iter().map(asked).collect();
-        let throttle = quantity::bytes(self.throttle).unwrap_or_default();
+        let throttle = self.throttle.ok_or_else(|| Error::InvalidSpec {
+            message: "spec.rebalance.throttle is no bound: nothing moves".to_owned(),
+        })?;
         let fence = &self.fence;
         let answer = self.brokers.controller(|mut broker| {
             let asked = asked.clone();

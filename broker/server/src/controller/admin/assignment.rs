@@ -94,7 +94,7 @@ pub(super) fn check(
         return Err(AdminError::Assignment("partitions must be numbered without holes"));
     }
     let factor = chosen.values().next().map_or(0, Vec::len);
-    for replicas in chosen.values() {
+    for (partition, replicas) in chosen {
         if replicas.is_empty() || replicas.len() != factor {
             return Err(AdminError::Assignment(
                 "every partition must have the same number of replicas",
@@ -106,14 +106,20 @@ pub(super) fn check(
         if distinct.len() != replicas.len() {
             return Err(AdminError::Assignment("a broker cannot hold a partition twice"));
         }
-        if replicas.iter().any(|id| open.cordoned.contains(&BrokerId(*id))) {
-            return Err(AdminError::Closed(
-                "it names a broker that is cordoned: it is being emptied, and gets no new replicas",
-            ));
-        }
-        if replicas.iter().any(|id| !open.brokers.contains_key(&BrokerId(*id))) {
-            return Err(AdminError::Closed("it names a broker that is not alive"));
+        if let Some((broker, state)) =
+            replicas.iter().find_map(|id| Some((*id, closed(open, *id)?)))
+        {
+            return Err(AdminError::Closed { partition: *partition, broker, state });
         }
     }
     Ok(())
+}
+
+/// How a broker is that gets no replicas just now.
+fn closed(open: &Open, id: i32) -> Option<&'static str> {
+    let id = BrokerId(id);
+    if open.cordoned.contains(&id) {
+        return Some("cordoned: it is being emptied, and gets no new replicas");
+    }
+    (!open.brokers.contains_key(&id)).then_some("not alive")
 }

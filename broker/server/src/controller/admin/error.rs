@@ -87,8 +87,15 @@ pub enum AdminError {
     #[error("replica assignment: {0}")]
     Assignment(&'static str),
     /// The chosen replicas could be, but not now.
-    #[error("replica assignment: {0}")]
-    Closed(&'static str),
+    #[error("partition {partition} is to be on broker {broker}, which is {state}")]
+    Closed {
+        /// The first partition that names such a broker.
+        partition: i32,
+        /// The first such broker that it names.
+        broker: i32,
+        /// How the broker is.
+        state: &'static str,
+    },
     /// The topic has another number of partitions than whoever lets it grow knows.
     #[error(
         "topic {topic} has {current} partitions, or others than were said; {said} were said: look again"

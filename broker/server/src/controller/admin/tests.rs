@@ -79,6 +79,23 @@ async fn partitions_that_exist_keep_their_replicas() {
 }
 
 /// Of a topic whose replicas are moved it is open how many new partitions are to have.
+/// A row is (replicas of the partitions from 3 on, what is said of the first that cannot be now).
+#[test]
+fn a_broker_that_gets_no_replicas_is_named_with_its_partition() {
+    let mut open = Open::default();
+    open.brokers.extend([1, 2].map(|id| (BrokerId(id), Broker { rack: None, endpoints: vec![] })));
+    open.cordoned.insert(BrokerId(3));
+    let rows: [([[i32; 2]; 2], &str); 2] = [
+        ([[1, 2], [2, 9]], "partition 4 is to be on broker 9, which is not alive"),
+        ([[1, 3], [2, 9]], "partition 3 is to be on broker 3, which is cordoned: it is being"),
+    ];
+    for (replicas, words) in rows {
+        let chosen = (3..).zip(replicas.map(Vec::from)).collect();
+        let said = assignment::check(&chosen, 3, &open).unwrap_err().to_string();
+        assert!(said.starts_with(words), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_topic_that_moves_does_not_grow() {
     let tree = with_topic(fresh_id()).await;

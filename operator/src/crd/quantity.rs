@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// Whether both are quantities, and of the same size.
-pub(super) fn are_equal(one: &str, other: &str) -> bool {
+pub fn are_equal(one: &str, other: &str) -> bool {
     match (nanos(one), nanos(other)) {
         (Some(one), Some(other)) => one == other,
         (None, _) | (_, None) => false,
