@@ -48,7 +48,6 @@ use crate::crd::cluster::Cluster;
 use crate::error::Error;
 use crate::held::Held;
 use crate::kind::Kind;
-pub use crate::names;
 use crate::session::Plug;
 
 use act::Act;

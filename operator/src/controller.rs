@@ -28,8 +28,8 @@ use tracing::{debug, warn};
 
 use crate::apply::Pass;
 use crate::error::{Error, chain};
+use crate::key::{Key, key};
 use crate::kind::Kind;
-use crate::progress::{Key, key};
 use crate::session::{Boxed, Plug, Session};
 
 mod known;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kube::{Resource, ResourceExt as _};
 
-use crate::progress::{Key, key};
+use crate::key::{Key, key};
 
 /// How many objects that have gone are remembered. An answer that is overtaken by the word that its object has gone is
 /// overtaken by few others.

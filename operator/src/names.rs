@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube::Resource;
+
 use crate::crd::cluster::listener::{Advertised, Listener, ListenerType};
 
 /// The port that brokers copy from each other by.
@@ -19,6 +21,11 @@ pub const ZOOKEEPER_PORT: i32 = 2181;
 pub const CLUSTER_LABEL: &str = "ottla.dev/cluster";
 /// The label that names the broker of a pod, and of what is made for one broker.
 pub const BROKER_LABEL: &str = "ottla.dev/broker";
+
+/// The broker that an object is of, by its label.
+pub fn broker<K: Resource>(object: &K) -> Option<i32> {
+    object.meta().labels.as_ref()?.get(BROKER_LABEL)?.parse().ok()
+}
 /// The annotation of a pod that says what it is: another text for whatever needs a restart.
 pub const REVISION_ANNOTATION: &str = "ottla.dev/revision";
 

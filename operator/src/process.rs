@@ -16,12 +16,12 @@ use tracing::{info, warn};
 use crate::apply::Writer;
 use crate::candidacy::Election;
 use crate::clock::Clock;
-use crate::crds;
 use crate::event::Recorder;
 use crate::health::Health;
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::served;
 use crate::session::{self, Ground};
 use crate::settings::Settings;
 
@@ -107,7 +107,7 @@ impl Parts {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = crds::wait(&ground.client) => {
+                () = served::wait(&ground.client) => {
                     ground.health.served();
                     session::run(&ground, &controllers, &stop).await;
                 }

@@ -7,19 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Resource, ResourceExt as _};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::key::Key;
 use crate::kind::Kind;
-
-/// The name of an object: its namespace and its own.
-pub type Key = (String, String);
-
-/// Returns the name of `object`.
-pub fn key(object: &impl Resource) -> Key {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
 
 /// What all controllers do.
 #[derive(Debug)]

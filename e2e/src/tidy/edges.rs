@@ -104,7 +104,7 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
     &["session", "held"],
     &["http", "apply"],
     &["event", "candidacy"],
-    &["health", "client", "crds", "admin"],
+    &["health", "client", "served", "admin"],
     &["metrics"],
     &["progress", "error", "latest"],
     &[
@@ -113,6 +113,7 @@ const OPERATOR_LAYERS: [&[&str]; 11] = [
         "clock",
         "crd",
         "digest",
+        "key",
         "kind",
         "lease",
         "logging",

@@ -12,7 +12,7 @@ use broker_admin::v1::{
     DrainLeadershipRequest, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
     Refusal, ReleaseRestartPermitRequest, SetCordonRequest, WatchHealthRequest,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
 use super::schema::{Change, Schema, Setting};
@@ -25,13 +25,8 @@ pub use changes::TopicWatch;
 pub use error::BrokerError;
 use error::refused;
 
-/// How long a connection may take, and then an answer.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// How long an answer may take.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-
-/// How often a connection is looked after that has a call under way: who watches hears of no broker that has gone
-/// without a word.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Bytes of a message that is taken: a topic of 100,000 partitions, and a cluster with as many brokers, stay below.
 const MESSAGE_MAX: usize = 64 << 20;
@@ -54,25 +49,6 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Connects to an admin port: `host:port`.
-    ///
-    /// # Errors
-    /// `Address` and `Unreachable`.
-    pub async fn connect(address: &str) -> Result<Self, BrokerError> {
-        let address = address.to_owned();
-        let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
-            Ok(endpoint) => endpoint
-                .connect_timeout(CONNECT_LIMIT)
-                .http2_keep_alive_interval(KEEPALIVE)
-                .keep_alive_timeout(CALL_LIMIT),
-            Err(source) => return Err(BrokerError::Address { address, source }),
-        };
-        match endpoint.connect().await {
-            Ok(channel) => Ok(Self::new(channel, address)),
-            Err(source) => Err(BrokerError::Unreachable { address, source }),
-        }
-    }
-
     /// Takes a channel that is there, or that connects with the first call; errors name the address.
     pub fn new(channel: Channel, address: impl Into<String>) -> Self {
         let client = AdminClient::new(channel).max_decoding_message_size(MESSAGE_MAX);

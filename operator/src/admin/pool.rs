@@ -25,7 +25,8 @@ pub type Dial = Arc<dyn Fn(&str) -> Result<Channel, BrokerError> + Send + Sync>;
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// How often a connection with an open call is asked whether it lives, and how long it may take to say so.
+/// How often a connection with an open call is asked whether it lives, and how long it may take to say so: who watches
+/// hears of no broker that has gone without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a channel is kept that nobody uses.
@@ -150,7 +151,7 @@ impl Brokers {
                 Err(error) => Err(error),
             };
             match answer {
-                Err(error) if is_silence(&error) => last = Some(error),
+                Err(error) if error.is_silence() => last = Some(error),
                 answer => {
                     self.believe(|belief| belief.answers = Some(id));
                     return answer;
@@ -182,7 +183,7 @@ impl Brokers {
             };
             let next = if let BrokerError::NotController { controller, .. } = &error {
                 controller.filter(|next| *next != id)
-            } else if is_silence(&error) {
+            } else if error.is_silence() {
                 None
             } else {
                 return Err(error);
@@ -230,23 +231,6 @@ impl Brokers {
             call: "GetIdentity",
             words: words.to_owned(),
         }
-    }
-}
-
-/// Whether another broker may answer what this one did not.
-fn is_silence(error: &BrokerError) -> bool {
-    match error {
-        BrokerError::Address { .. }
-        | BrokerError::Unreachable { .. }
-        | BrokerError::Unavailable { .. } => true,
-        BrokerError::Lacks { .. }
-        | BrokerError::Fenced { .. }
-        | BrokerError::NotController { .. }
-        | BrokerError::NotFound { .. }
-        | BrokerError::Exists { .. }
-        | BrokerError::Invalid { .. }
-        | BrokerError::Precondition { .. }
-        | BrokerError::Refused { .. } => false,
     }
 }
 

@@ -9,7 +9,6 @@ pub fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
     let what = what.to_owned();
     match error {
         BrokerError::Address { .. }
-        | BrokerError::Unreachable { .. }
         | BrokerError::Unavailable { .. }
         | BrokerError::Refused { .. }
         | BrokerError::NotController { .. } => {
@@ -32,14 +31,4 @@ pub fn of(doing: &'static str, what: &str, error: BrokerError) -> Error {
         | BrokerError::Exists { .. }
         | BrokerError::Precondition { .. } => Error::Conflict { what },
     }
-}
-
-/// Whether nobody said anything.
-pub fn is_silence(error: &BrokerError) -> bool {
-    matches!(
-        error,
-        BrokerError::Address { .. }
-            | BrokerError::Unreachable { .. }
-            | BrokerError::Unavailable { .. }
-    )
 }

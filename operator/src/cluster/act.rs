@@ -195,9 +195,7 @@ impl Act<'_> {
                 Err(trouble::of("restart brokers of", &named(self.held.object()), error))
             }
             // Nothing can fall, and who is corrected is to start.
-            Err(error)
-                if trouble::is_silence(&error) && seen::nobody_is_up(&self.decision.seen) =>
-            {
+            Err(error) if error.is_silence() && seen::nobody_is_up(&self.decision.seen) => {
                 Ok(Verdict::Granted { still_led: Some(0) })
             }
             Err(_) => Ok(Verdict::Refused {

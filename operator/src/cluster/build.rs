@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::Resource;
 
-use super::names::{BROKER_LABEL, Component, Names};
 use super::validate::Valid;
 use crate::crd::cluster::Cluster;
+use crate::names::{BROKER_LABEL, Component, Names};
 
 /// The head of an object of a spec that can be built.
 fn meta(valid: &Valid, name: String, component: Component) -> ObjectMeta {

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
 
 use super::facts::Live;
-use super::names::Names;
 use super::owned::Owned;
 use super::pulse::Pulse;
 use super::validate::Images;
@@ -19,6 +18,7 @@ use crate::admin::schema::Schema;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::latest::Latest;
+use crate::names::Names;
 use crate::session::Session;
 
 /// What looks share.

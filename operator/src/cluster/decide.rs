@@ -12,16 +12,13 @@
 //! changed, that is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Resource, ResourceExt as _};
+use kube::Resource;
 
 use super::build::budget::pod_disruption_budget;
 use super::build::revision;
 use super::dynamic::{self, Difference};
 use super::facts::{Facts, Object};
-use super::names::{BROKER_LABEL, broker_ids};
 use super::protocol::{self, Choice, Speaker};
 use super::seen::{self, Seen};
 use super::validate::{Surroundings, Valid, validate};
@@ -30,6 +27,7 @@ use super::{roll, turn};
 use crate::crd::cluster::VolumePolicy;
 use crate::crd::cluster::status::Image;
 use crate::digest;
+use crate::names::{broker, broker_ids};
 use crate::reason::Reason;
 
 /// What follows from facts.
@@ -153,8 +151,7 @@ fn with(facts: &Facts, course: Course, steps: Vec<Step>) -> Decision {
 fn budget(facts: &Facts) -> Vec<Step> {
     let Object { names, uid, is_emptied, .. } = &facts.object;
     let live = &facts.live;
-    let of_pod = |pod: &Arc<Pod>| pod.labels().get(BROKER_LABEL)?.parse().ok();
-    let with_pod = live.pods.values().filter_map(of_pod);
+    let with_pod = live.pods.values().filter_map(|pod| broker(&**pod));
     let there: BTreeSet<i32> = live.broker_sets().into_keys().chain(with_pod).collect();
     if there.is_empty() || *is_emptied {
         return Vec::new();

@@ -9,12 +9,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service,
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::names::{BROKER_LABEL, Names};
 use super::upkeep::Upkeep;
 use super::validate::Images;
 use crate::admin::schema::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::status::ClusterStatus;
+use crate::names::{Names, broker};
 
 /// All that a decision looks at.
 #[derive(Debug, Clone)]
@@ -98,8 +98,7 @@ impl Live {
 
     /// The brokers that have a StatefulSet, with it.
     pub fn broker_sets(&self) -> BTreeMap<i32, &Arc<StatefulSet>> {
-        let id = |set: &StatefulSet| set.metadata.labels.as_ref()?.get(BROKER_LABEL)?.parse().ok();
-        self.sets.values().filter_map(|set| Some((id(set)?, set))).collect()
+        self.sets.values().filter_map(|set| Some((broker(&**set)?, set))).collect()
     }
 }
 

@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::build::revision;
 use super::build::stateful_set::with_revision;
-use super::names::REVISION_ANNOTATION;
 use super::validate::Valid;
 use crate::crd::cluster::zookeeper::ManagedZooKeeper;
 use crate::digest;
+use crate::names::REVISION_ANNOTATION;
 
 /// The annotation of a StatefulSet that has what was rendered.
 pub const ANNOTATION: &str = "ottla.dev/kept";

@@ -11,13 +11,13 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 
 use super::facts::Live;
 use super::members::Own;
-use super::names::{BROKER_LABEL, Names};
 use super::volumes::{Claim, Disks, Servers, is_less, sizes};
 use super::{place, settings::Outside};
 use crate::crd::cluster::listener::Listener;
 use crate::crd::cluster::zookeeper::ManagedZooKeeper;
 use crate::crd::cluster::{ClusterSpec, Volume};
 use crate::error::Error;
+use crate::names::{Names, broker};
 
 /// What there is.
 #[derive(Debug, Clone, Default)]
@@ -185,16 +185,14 @@ impl Objects {
 
 /// Whether a pod is ready, and is not being deleted.
 pub fn serves(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let is_ready = conditions.is_some_and(|all| {
-        all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    });
-    is_ready && pod.metadata.deletion_timestamp.is_none()
+    is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// The broker that an object is of, by its label.
-pub fn broker<K: Resource>(object: &K) -> Option<i32> {
-    object.meta().labels.as_ref()?.get(BROKER_LABEL)?.parse().ok()
+/// Whether Kubernetes says that a pod is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn copies<K: Clone>(objects: &BTreeMap<String, Arc<K>>) -> Vec<K> {

@@ -12,7 +12,6 @@ use kube::ResourceExt as _;
 use super::FINALIZER;
 use super::context::Context;
 use super::facts::{Facts, Heard, Live, Object};
-use super::names::{BROKER_LABEL, Names};
 use super::objects::Objects;
 use super::upkeep;
 use crate::admin::client::{Broker, BrokerError};
@@ -20,6 +19,7 @@ use crate::admin::pool::Brokers;
 use crate::admin::schema::Schema;
 use crate::crd::cluster::Cluster;
 use crate::error::Error;
+use crate::names::{Names, broker};
 
 /// Whoever is deleted waits in this way for all that it owns.
 const EMPTIED: &str = "foregroundDeletion";
@@ -112,8 +112,7 @@ async fn heard(
 /// The broker of a pod that has a process.
 fn running(pod: &Pod) -> Option<i32> {
     let phase = pod.status.as_ref()?.phase.as_deref()?;
-    let id = pod.labels().get(BROKER_LABEL)?.parse().ok()?;
-    (phase == "Running").then_some(id)
+    broker(pod).filter(|_| phase == "Running")
 }
 
 async fn said(

@@ -26,11 +26,11 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::facts::Live;
-use super::names::CLUSTER_LABEL;
 use crate::crd::cluster::Cluster;
 use crate::error::chain;
+use crate::key::Key;
 use crate::latest::Latest;
-use crate::progress::Key;
+use crate::names::CLUSTER_LABEL;
 
 /// How long a look waits for what there is to be known: a watch that is denied, say, never tells.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use broker_config::render::render;
 use k8s_openapi::api::core::v1::{Node, Service};
 
-use super::names::Names;
 use super::settings::{Advertised, Outside, advertised};
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::listener::{Listener, ListenerType};
+use crate::names::Names;
 
 /// The annotation of a pod that says where it is, as a file of settings.
 pub const ANNOTATION: &str = "ottla.dev/place";

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::names::Names;
 use crate::crd::cluster::Cluster;
+use crate::names::Names;
 
 /// Streams that were handed over and are not followed yet: more are left to the next look.
 const AHEAD: usize = 64;

@@ -11,9 +11,10 @@ use broker_admin::v1::Phase;
 
 use super::build::revision;
 use super::facts::{Facts, Heard, Live};
-use super::names::REVISION_ANNOTATION;
+use super::objects::is_ready;
 use super::roll;
 use crate::crd::cluster::status::Member;
+use crate::names::REVISION_ANNOTATION;
 
 /// One broker.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,12 +140,6 @@ fn seen(facts: &Facts, id: i32) -> Seen {
             rack: rack.filter(|rack| !rack.is_empty()),
         },
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Of a node that is cut off Kubernetes says that its pods are not ready, without asking them; what their containers

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use broker_config::key::{self, Scope};
 use broker_config::render::render;
 
-use super::names::{ADMIN_PORT, METRICS_PORT, Names, REPLICATION_PORT};
 use crate::admin::schema::{Change, Schema};
 use crate::crd::cluster::listener::{Listener, ListenerType};
+use crate::names::{ADMIN_PORT, METRICS_PORT, Names, REPLICATION_PORT};
 
 /// The settings of a spec, by where they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

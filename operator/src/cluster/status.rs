@@ -5,11 +5,11 @@ use k8s_openapi::jiff::Timestamp;
 use super::decide::{Course, Decision};
 use super::facts::Facts;
 use super::findings::findings;
-use super::names::Component;
 use super::roll::{self, Next};
 use crate::crd::cluster::status::{ClusterStatus, Roll};
 use crate::crd::condition::{Finding, headline, merge};
 use crate::error::Error;
+use crate::names::Component;
 
 /// Partitions that the status names at most.
 const PARTITIONS: usize = 10;

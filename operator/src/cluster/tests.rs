@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::decide::{Course, Decision, Step, decide};
 use super::facts::{Facts, Heard, Live, Object};
-use super::names::Names;
 use super::roll::{self, Next};
 use super::seen::nobody_is_up;
 use super::validate::Images;
@@ -20,6 +19,7 @@ use super::wanted::{Doomed, Wanted};
 use super::{kept, status};
 use crate::admin::schema::{Change, Schema, Setting};
 use crate::crd::cluster::status::ClusterStatus;
+use crate::names::Names;
 
 fn spec(given: &Value) -> Value {
     let mut spec = json!({

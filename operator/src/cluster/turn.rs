@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 
 use super::facts::Live;
 use super::kept;
-use super::names::Names;
 use super::roll::Broker;
 use super::seen::Seen;
 use super::wanted::Made;
+use crate::names::Names;
 
 /// Has brokers that wait for their turn be made of what they are made of; returns what they are made of then.
 pub fn hold(

@@ -11,7 +11,6 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::members::act::Act;
 use super::members::{self, Said, read};
-use super::names::{Names, broker_ids, listeners};
 use super::objects::{Objects, managed};
 use super::settings::Outside;
 use super::volumes::Claim;
@@ -24,6 +23,7 @@ use crate::crd::cluster::{Cluster, ClusterSpec, RebalanceMode};
 use crate::crd::topic::Topic;
 use crate::error::Error;
 use crate::event::Tale;
+use crate::names::{Names, broker_ids, listeners};
 
 mod told;
 
@@ -128,7 +128,7 @@ async fn ask(
             let words = format!("the brokers are too old: they lack {call}");
             return Ok((Err(words), Vec::new()));
         }
-        Err(error) if trouble::is_silence(&error) => {
+        Err(error) if error.is_silence() => {
             return Ok((Err("no broker answers".to_owned()), Vec::new()));
         }
         Err(error) => {

@@ -11,12 +11,12 @@ use broker_config::key;
 use broker_config::raw::Properties;
 
 use super::dynamic;
-use super::names::{Names, broker_ids, listeners};
 use super::settings::{Common, Outside, Settings, broker_file, file, sort};
 use crate::admin::schema::Schema;
 use crate::crd::cluster::ClusterSpec;
 use crate::crd::cluster::listener::Listener;
 use crate::crd::cluster::status::Image;
+use crate::names::{Names, broker_ids, listeners};
 
 /// Where the volumes of a broker are mounted.
 const MOUNTS: &str = "/var/lib/ottla";

@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::names::Names;
 use crate::crd::cluster::Volume;
 use crate::crd::cluster::status::VolumeState;
 use crate::crd::quantity;
+use crate::names::Names;
 
 /// The volumes of one broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,9 +17,9 @@ use super::build::service::services;
 use super::build::stateful_set::stateful_set;
 use super::build::zookeeper::ensemble;
 use super::facts::Live;
-use super::names::{BROKER_LABEL, Component};
 use super::validate::Valid;
 use super::{kept, volumes};
+use crate::names::{self, Component};
 
 /// An object that is to go, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub fn leftovers(valid: &Valid, live: &Live, wanted: &[Wanted]) -> Vec<Doomed> {
     let files = live.config_maps.iter();
     // Who does not know yet where it is found again keeps the files that it has.
     let files = files.filter(|(_, one)| {
-        let broker = one.labels().get(BROKER_LABEL).and_then(|id| id.parse().ok());
+        let broker = names::broker(&***one);
         broker.is_some_and(|id: i32| !valid.broker_ids.contains(&id))
             && is_of_brokers(valid, &***one)
     });

@@ -10,7 +10,7 @@ use kube::api::ObjectMeta;
 
 use crate::apply::Mark;
 use crate::backoff::BackOff;
-use crate::progress::Key;
+use crate::key::Key;
 
 /// Annotations that say something to the operator begin so; others are not its business.
 const OURS: &str = "ottla.dev/";

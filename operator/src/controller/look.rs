@@ -13,9 +13,9 @@ use super::{Done, Shared};
 use crate::apply::{Pass, named};
 use crate::error::{Again, Class, Error, chain};
 use crate::event::Tale;
+use crate::key::key;
 use crate::lease::Deposed;
 use crate::metrics::Outcome;
-use crate::progress::key;
 use crate::reason::Reason;
 
 /// Looks at `object` once a worker is free, and says when to look again.

@@ -20,7 +20,7 @@ use crate::crd::condition::harm;
 use crate::crd::topic::{DeletionPolicy, Topic, TopicStatus};
 use crate::error::Error;
 use crate::held::Held;
-use crate::progress::key;
+use crate::key::key;
 use crate::reason::Reason;
 
 /// One object that something is done about.

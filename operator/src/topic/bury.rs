@@ -14,8 +14,8 @@ use crate::crd::cluster::Cluster;
 use crate::crd::cluster::status::Tombstone;
 use crate::error::Error;
 use crate::event::Tale;
+use crate::key::{Key, key};
 use crate::kind::Kind;
-use crate::progress::{Key, key};
 use crate::reason::Reason;
 
 /// Notes that a topic is to be deleted, by its name and id; nothing where the cluster is gone.
@@ -68,7 +68,7 @@ pub(super) async fn serve(
             Ok(()) => served.push(tombstone),
             Err(error) => {
                 left.push(tombstone);
-                let is_over = trouble::is_silence(&error);
+                let is_over = error.is_silence();
                 failed = Some(trouble::of("delete topics of", &named(&object), error));
                 // Nobody would answer for the others either, and whoever buries one waits meanwhile.
                 if is_over {

@@ -21,8 +21,8 @@ use crate::admin::pool::Pool;
 use crate::controller::Sight;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
+use crate::key::{Key, key};
 use crate::latest::Latest;
-use crate::progress::{Key, key};
 use crate::session::Session;
 
 /// What looks share.

@@ -23,7 +23,7 @@ use crate::admin::client::BrokerError;
 use crate::clock::sleep_until;
 use crate::crd::cluster::Cluster;
 use crate::error::chain;
-use crate::progress::{Key, key};
+use crate::key::{Key, key};
 use crate::session::Boxed;
 
 /// How long nobody is asked after nobody has answered: twice as long each time.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use crate::crd::topic::Topic;
-use crate::progress::{Key, key};
+use crate::key::{Key, key};
 
 /// A topic: the namespace of its cluster, the cluster, its name there.
 type Place = (String, String, String);

@@ -20,8 +20,8 @@ use crate::admin::trouble;
 use crate::crd::cluster::Cluster;
 use crate::crd::topic::Topic;
 use crate::error::Error;
+use crate::key::key;
 use crate::names::broker_ids;
-use crate::progress::key;
 
 /// What was read.
 pub(super) struct Observed {
@@ -94,7 +94,7 @@ async fn observe(context: &Context, topic: &Topic) -> Result<Observed, Error> {
             let place = Place::Here(Box::new(here));
             Ok(observed(object, place, Some(brokers), Some(cluster)))
         }
-        Err(error) if trouble::is_silence(&error) => {
+        Err(error) if error.is_silence() => {
             let mut contact = view.contact.lock();
             contact.failed(clock.now());
             if contact.is_away() {
@@ -217,7 +217,7 @@ async fn bytes_left(
     let each = leaders.into_iter().map(|id| async move {
         let mut broker = brokers.broker(id)?;
         match broker.bytes_left(None, &topic.name).await {
-            Err(error) if trouble::is_silence(&error) => Ok(None),
+            Err(error) if error.is_silence() => Ok(None),
             answer => answer,
         }
     });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use broker_admin::v1::{BrokerDescription, DescribeClusterResponse};
 
 use crate::assignment::{Assignment, Broker, Load};
-use crate::progress::Key;
+use crate::key::Key;
 
 /// How old the brokers' word may be.
 const FRESH: Duration = Duration::from_secs(5);

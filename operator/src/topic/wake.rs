@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::progress::Key;
+use crate::key::Key;
 
 /// What waits.
 #[derive(Debug, Default)]

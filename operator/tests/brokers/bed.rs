@@ -7,8 +7,8 @@ use broker_admin::v1::{CreateTopicRequest, Fence, ReplicaList};
 use operator::admin::client::Broker;
 use operator::cluster::build::config_map::config_map;
 use operator::cluster::build::stateful_set::stateful_set;
-use operator::cluster::names::Names;
 use operator::cluster::validate::{Images, Surroundings, Valid, validate};
+use operator::names::Names;
 use serde_json::{Value, json};
 
 use super::support::brokers::{Model, dial};

@@ -18,14 +18,6 @@ pub enum BrokerError {
         /// Why.
         source: tonic::transport::Error,
     },
-    /// It cannot be reached.
-    #[error("the broker at {address} cannot be reached")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
     /// It is older than this operator, and lacks the call.
     #[error("the broker at {address} is too old: it lacks {call}")]
     Lacks {
@@ -104,6 +96,23 @@ pub enum BrokerError {
         /// What the broker says.
         words: String,
     },
+}
+
+impl BrokerError {
+    /// Whether nobody said anything: another broker may answer what this one did not.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Address { .. } | Self::Unavailable { .. } => true,
+            Self::Lacks { .. }
+            | Self::Fenced { .. }
+            | Self::NotController { .. }
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Invalid { .. }
+            | Self::Precondition { .. }
+            | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// Reads what a call ended with.

@@ -71,14 +71,3 @@ fn settings_say_what_a_change_takes() {
     ];
     assert_eq!(schema(&settings), expected.into());
 }
-
-#[tokio::test]
-async fn a_broker_that_is_not_there_is_named() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
-    let error = Broker::connect(&address).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("the broker at {address} cannot be reached"));
-    let error = Broker::connect("no address").await.unwrap_err();
-    assert!(matches!(error, BrokerError::Address { .. }), "{error}");
-}

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 use super::meta;
-use crate::cluster::names::Component;
 use crate::cluster::validate::Valid;
+use crate::names::Component;
 
 /// Makes the account of the brokers.
 pub fn service_account(valid: &Valid) -> ServiceAccount {

@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{owned, selector};
-use crate::cluster::names::{Component, Names};
+use crate::names::{Component, Names};
 
 /// Makes the budget of the brokers of the object that has this uid. `may_go`: whether no partition lacks a replica, all
 /// brokers serve, and none is about to be restarted.

@@ -10,10 +10,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::zookeeper::{ELECTION_PORT, QUORUM_PORT};
 use super::{meta, selector};
-use crate::cluster::names::{
-    ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT, ZOOKEEPER_PORT,
-};
 use crate::cluster::validate::Valid;
+use crate::names::{ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT, ZOOKEEPER_PORT};
 
 /// The label that every namespace has, which is its name.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";

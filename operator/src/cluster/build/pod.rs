@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::config_map::{COMMON_FILE, own_file};
 use super::restricted::{self, field};
 use super::selector;
-use crate::cluster::names::{ADMIN_PORT, BROKER_LABEL, Component, METRICS_PORT, REPLICATION_PORT};
 use crate::cluster::place;
 use crate::cluster::validate::{Valid, mount};
+use crate::names::{ADMIN_PORT, BROKER_LABEL, Component, METRICS_PORT, REPLICATION_PORT};
 
 /// The user and the group of all processes.
 const USER: i64 = 65_532;

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::selector;
-use crate::cluster::names::Component;
 use crate::cluster::validate::Valid;
 use crate::crd::cluster::pod::Scheduling;
+use crate::names::Component;
 
 /// Makes a pod without containers, all of whose processes are this user's.
 pub(super) fn pod(

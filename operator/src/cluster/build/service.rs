@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta;
-use crate::cluster::names::{ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT};
 use crate::cluster::validate::Valid;
 use crate::crd::cluster::listener::{Listener, ListenerType};
+use crate::names::{ADMIN_PORT, Component, METRICS_PORT, REPLICATION_PORT};
 
 /// Makes every Service of the brokers.
 pub fn services(valid: &Valid) -> Vec<Service> {

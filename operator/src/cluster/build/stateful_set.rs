@@ -14,9 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::pod::pod_template;
 use super::revision;
 use super::{meta_of_broker, selector};
-use crate::cluster::names::REVISION_ANNOTATION;
 use crate::cluster::validate::Valid;
 use crate::crd::cluster::Volume;
+use crate::names::REVISION_ANNOTATION;
 
 /// Makes the set of one broker; `None` while the broker does not know yet where it is found.
 ///

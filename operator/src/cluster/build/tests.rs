@@ -13,10 +13,10 @@ use super::stateful_set::stateful_set;
 use super::zookeeper::ensemble;
 use crate::admin::schema::{Change, Schema};
 use crate::cluster::kept::inputs_of_broker;
-use crate::cluster::names::{Names, REVISION_ANNOTATION};
 use crate::cluster::settings::Outside;
 use crate::cluster::validate::{Images, Surroundings, Valid, validate};
 use crate::crd::cluster::ClusterSpec;
+use crate::names::{Names, REVISION_ANNOTATION};
 
 /// A cluster of three brokers with two volumes each, changed by what is `given`.
 fn spec(given: &Value) -> ClusterSpec {

@@ -15,9 +15,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::restricted::{self, field};
 use super::{meta, selector};
-use crate::cluster::names::{Component, ZOOKEEPER_PORT};
 use crate::cluster::validate::Valid;
 use crate::crd::cluster::zookeeper::ManagedZooKeeper;
+use crate::names::{Component, ZOOKEEPER_PORT};
 
 /// By which servers follow their leader.
 pub const QUORUM_PORT: i32 = 2888;

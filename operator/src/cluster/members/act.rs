@@ -13,12 +13,12 @@ use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
 use crate::cluster::layout::Move;
-use crate::cluster::names::Names;
-use crate::cluster::objects::{Objects, broker};
+use crate::cluster::objects::Objects;
 use crate::cluster::owned::Owned;
 use crate::cluster::write::{Hand, Owns};
 use crate::cluster::{place, volumes};
 use crate::error::Error;
+use crate::names::{Names, broker};
 
 /// What steps are carried out with.
 pub(in crate::cluster) struct Act<'a> {
