@@ -5,7 +5,30 @@ use e2e::chart::render::NAMESPACE;
 use e2e::chart::{self, word};
 use e2e::kubernetes::Kubernetes;
 
+use super::MORE;
 use super::objects::helm;
+
+/// A namespace that is not there is told before any role is changed: the operator that runs goes on with its rights.
+pub(super) fn waits_for_namespaces(cluster: &Kubernetes) -> Result<()> {
+    let chart = chart::directory().display().to_string();
+    let upgrade = ["upgrade", "--install", "one", &chart, "--namespace", NAMESPACE];
+    helm(cluster, &upgrade)?;
+    let name = format!("{NAMESPACE}-one-operator");
+    let before = cluster.get(&["clusterrole", &name])?;
+    let nowhere = [&upgrade[..], &["--set", "watchNamespaces={nowhere}"]].concat();
+    for how in [&[][..], &["--dry-run=server"]] {
+        let Err(error) = helm(cluster, &[&nowhere[..], how].concat()) else { bail!("{how:?}") };
+        let words = "there is no such namespace. First: kubectl create namespace nowhere";
+        ensure!(format!("{error:#}").contains(words), "{error:#}");
+    }
+    // Nobody is asked.
+    helm(cluster, &[&nowhere[..], &["--dry-run=client"]].concat())?;
+    let after = cluster.get(&["clusterrole", &name])?;
+    ensure!(before["rules"] == after["rules"], "its rights are others: {after}");
+    let there = format!("watchNamespaces={{{NAMESPACE},{MORE}}}");
+    helm(cluster, &[&upgrade[..], &["--set", &there]].concat())?;
+    helm(cluster, &["uninstall", "one", "--namespace", NAMESPACE, "--wait"]).map(drop)
+}
 
 /// What the README of the chart has the user call, in a shell.
 const UPDATE: &str =
