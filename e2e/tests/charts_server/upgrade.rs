@@ -30,6 +30,36 @@ pub(super) fn waits_for_namespaces(cluster: &Kubernetes) -> Result<()> {
     helm(cluster, &["uninstall", "one", "--namespace", NAMESPACE, "--wait"]).map(drop)
 }
 
+/// One operator looks after a namespace: a second release of it is refused, and told whose it is.
+pub(super) fn waits_for_others(cluster: &Kubernetes) -> Result<()> {
+    let chart = chart::directory().display().to_string();
+    let one = ["upgrade", "--install", "one", &chart, "--namespace", NAMESPACE];
+    let two = ["install", "two", &chart, "--namespace", MORE, "--dry-run=server"];
+    let try_two = |given: &str| helm(cluster, &[&two[..], &["--set", given]].concat());
+    let refused = |given: &str, place: &str| {
+        let Err(error) = try_two(given) else { bail!("{given}: it was taken") };
+        let words = format!("release one of namespace {NAMESPACE} looks after {place} already");
+        ensure!(format!("{error:#}").contains(&words), "{given}: {error:#}");
+        Ok(())
+    };
+    let (all, here, there) = (
+        "replicas=1",
+        format!("watchNamespaces={{{NAMESPACE}}}"),
+        format!("watchNamespaces={{{MORE}}}"),
+    );
+    helm(cluster, &one)?;
+    helm(cluster, &one).context("upgrade to the same")?;
+    refused(all, "all namespaces")?;
+    refused(&there, "all namespaces")?;
+    try_two("checks.releases=false")?;
+    helm(cluster, &[&one[..], &["--set", &here]].concat())?;
+    refused(all, NAMESPACE)?;
+    refused(&here, NAMESPACE)?;
+    try_two(&there)?;
+    helm(cluster, &["uninstall", "one", "--namespace", NAMESPACE, "--wait"])?;
+    try_two(all).map(drop)
+}
+
 /// What the README of the chart has the user call, in a shell.
 const UPDATE: &str =
     "helm show crds charts/ottla | kubectl apply --server-side --force-conflicts -f -";
