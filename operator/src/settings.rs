@@ -44,7 +44,7 @@ pub struct Settings {
     pub zookeeper_image: Option<String>,
 
     /// How many objects are worked on at once.
-    #[arg(long, value_name = "COUNT", env = "OTTLA_WORKERS", default_value = "8")]
+    #[arg(long, value_name = "COUNT", env = "OTTLA_WORKERS", default_value = "8", value_parser = count)]
     pub workers: NonZeroU16,
 
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,operator=debug`.
@@ -74,6 +74,11 @@ fn label(name: &str) -> Result<String, String> {
         && !name.ends_with('-');
     let why = "a namespace is called by up to 63 lower-case letters, digits and hyphens, with no hyphen at either end";
     if is_name { Ok(name.to_owned()) } else { Err(why.to_owned()) }
+}
+
+/// Takes how many of something there are, which are some.
+fn count(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| "a whole number, at least 1 and at most 65535".to_owned())
 }
 
 /// The official image. It has what the pods of an ensemble are made for: a shell, `zkServer.sh` in the path, user 1000.
@@ -179,6 +184,16 @@ mod tests {
                 assert!(error.unwrap_err().to_string().contains("lower-case letters"), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn somebody_works() {
+        for count in ["0", "-1", "many", "65536"] {
+            let refused =
+                Settings::try_parse_from(["ottla-operator", &format!("--workers={count}")]);
+            assert!(refused.unwrap_err().to_string().contains("at least 1"), "{count}");
+        }
+        assert_eq!(settings(&["--workers", "3"]).workers.get(), 3);
     }
 
     /// A flag that a pod cannot set by its environment, or that says nothing of itself, is found here.

@@ -126,11 +126,15 @@ fn deletions_of_protected_clusters_are_refused_where_it_looks() -> Result<()> {
 /// A row is (arguments, a word of the refusal).
 #[test]
 fn values_that_cannot_be_are_refused_in_words() -> Result<()> {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--set", "replica=2"], "replica"),
         (&["--set", "replicas=two"], "integer"),
         (&["--set", "log.format=xml"], "log.format"),
+        (&["--set", "log.level=verbose"], "log.level"),
         (&["--set", "image.digest=latest"], "image.digest"),
+        (&["--set", "image.repository=localhost/Ottla"], "image.repository"),
+        (&["--set", "image.repository=localhost:5000/ottla:1"], "image.repository"),
+        (&["--set", "image.repository=ottla@sha256"], "image.repository"),
         (&["--set", "metrics.service=false,serviceMonitor.enabled=true"], "needs metrics.service"),
         (
             &["--set", "watchNamespaces={elsewhere},cluster.enabled=true"],
@@ -141,6 +145,23 @@ fn values_that_cannot_be_are_refused_in_words() -> Result<()> {
     for (arguments, why) in cases {
         let Err(error) = template(arguments) else { bail!("{arguments:?} was taken") };
         ensure!(format!("{error:#}").contains(why), "{arguments:?}: {error:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn values_that_can_be_are_taken() -> Result<()> {
+    for given in [
+        "image.repository=ottla",
+        "image.repository=localhost:5000/a/b__c-d",
+        "image.repository=[::1]:5000/ottla",
+        "image.repository=registry.example.com/streaming/ottla",
+        "log.level=warn",
+        "log.level=info\\,operator::topic=debug\\,kube=off",
+        // There is no cluster to ask.
+        "watchNamespaces={elsewhere}",
+    ] {
+        template(&["--set", given]).with_context(|| given.to_owned())?;
     }
     Ok(())
 }

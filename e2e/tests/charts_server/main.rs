@@ -23,8 +23,10 @@ use e2e::tools::kubernetes::monitoring;
 const MORE: &str = "ottla-ci-more";
 
 /// In their order: the first makes the definitions.
-const LOOKS: [Deed<Kubernetes>; 10] = [
+const LOOKS: [Deed<Kubernetes>; 12] = [
     ("a release makes definitions, and an upgrade waits for newer ones", upgrade::waits),
+    ("a release waits for its namespaces", upgrade::waits_for_namespaces),
+    ("a release of what another looks after is refused", upgrade::waits_for_others),
     ("every rule of a definition is said when it is broken", rules::are_said_when_broken),
     ("a rule is not said of what a schema refuses", rules::are_not_said_of_what_the_schema_refuses),
     ("fields that no definition has are named", rules::name_unknown_fields),
