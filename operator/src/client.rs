@@ -10,7 +10,6 @@ use std::time::Duration;
 use hyper::{Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
-use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 use crate::metrics::Metrics;
@@ -75,7 +74,7 @@ where
         let answer = self.inner.call(request);
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
-            let end = (asked.verb != "watch").then(|| Instant::now() + PATIENCE);
+            let end = (asked.verb != "watch").then(|| tokio::time::sleep(PATIENCE));
             let answer = if asked.verb == "watch" {
                 answer.await.map_err(Into::into)
             } else {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tower::BoxError;
 
 /// A body that fails once its time is over.
@@ -17,9 +17,8 @@ pub struct Ending<B> {
 
 impl<B> Ending<B> {
     /// The rest of `body` has until `end`.
-    pub(super) fn new(body: B, end: Option<Instant>) -> Self {
-        let end = end.map(|end| Box::pin(tokio::time::sleep_until(end)));
-        Self { body: Box::pin(body), end }
+    pub(super) fn new(body: B, end: Option<Sleep>) -> Self {
+        Self { body: Box::pin(body), end: end.map(Box::pin) }
     }
 }
 
@@ -61,6 +60,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -83,7 +83,8 @@ mod tests {
     async fn a_body_that_does_not_end_fails() {
         let half = Stuck(Some(Bytes::from_static(b"{")));
         let begun = Instant::now();
-        let mut body = Box::pin(Ending::new(half, Some(begun + Duration::from_secs(30))));
+        let end = tokio::time::sleep(Duration::from_secs(30));
+        let mut body = Box::pin(Ending::new(half, Some(end)));
         let first = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "{");
         let end = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap();

@@ -117,7 +117,7 @@ async fn more_partitions_than_wanted_are_told_and_all_else_is_kept() {
             state.change_topic("t", |topic| topic.partitions.push(topic.partitions[0].clone()));
         });
         bed.set("t", "config", json!({ "retention.ms": "2000" })).await;
-        bed.assert_said("t", ("True", "MorePartitions"), "set partitions to 2");
+        bed.assert_said("t", ("True", "MorePartitions"), "set partitions to 5");
         assert_eq!(bed.condition("t", "Degraded")[..2], ["True", "MorePartitions"]);
         assert_eq!(bed.setting("t", "retention.ms").as_deref(), Some("2000"));
     })
