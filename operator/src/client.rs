@@ -74,7 +74,7 @@ where
         let answer = self.inner.call(request);
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
-            let end = (asked.verb != "watch").then(|| tokio::time::sleep(PATIENCE));
+            let time = (asked.verb != "watch").then_some(PATIENCE);
             let answer = if asked.verb == "watch" {
                 answer.await.map_err(Into::into)
             } else {
@@ -85,7 +85,7 @@ where
             };
             let code = answer.as_ref().ok().map(Response::status);
             metrics.requested(asked.verb, asked.kind, outcome(code));
-            answer.map(|answer| answer.map(|body| Ending::new(body, end)))
+            answer.map(|answer| answer.map(|body| Ending::new(body, time)))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
@@ -16,9 +17,10 @@ pub struct Ending<B> {
 }
 
 impl<B> Ending<B> {
-    /// The rest of `body` has until `end`.
-    pub(super) fn new(body: B, end: Option<Sleep>) -> Self {
-        Self { body: Box::pin(body), end: end.map(Box::pin) }
+    /// The rest of `body` has this time, from now on.
+    pub(super) fn new(body: B, time: Option<Duration>) -> Self {
+        let end = time.map(|time| Box::pin(tokio::time::sleep(time)));
+        Self { body: Box::pin(body), end }
     }
 }
 
@@ -57,7 +59,6 @@ where
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use tokio::time::Instant;
@@ -83,8 +84,7 @@ mod tests {
     async fn a_body_that_does_not_end_fails() {
         let half = Stuck(Some(Bytes::from_static(b"{")));
         let begun = Instant::now();
-        let end = tokio::time::sleep(Duration::from_secs(30));
-        let mut body = Box::pin(Ending::new(half, Some(end)));
+        let mut body = Box::pin(Ending::new(half, Some(Duration::from_secs(30))));
         let first = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "{");
         let end = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap();
