@@ -14,6 +14,7 @@ use tower::{BoxError, Layer, Service};
 
 use crate::metrics::Metrics;
 
+pub mod config;
 mod request;
 
 use request::{Asked, outcome};
@@ -26,7 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// When its certificates or tokens cannot be used.
 pub fn client(config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Error> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Counted { metrics }).build())
+    let address = Arc::from(config.cluster_url.to_string());
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Counted { metrics, address }).build())
+}
+
+/// Why a request has no answer; what lies below it says more.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server at {address} does not answer")]
+struct Unanswered {
+    address: Arc<str>,
+    source: BoxError,
+}
+
+/// What the client itself has found, such as no token, was not asked of anybody.
+fn unanswered(address: Arc<str>, source: BoxError) -> BoxError {
+    match source.downcast::<kube::Error>() {
+        Ok(own) => own,
+        Err(source) => Unanswered { address, source }.into(),
+    }
 }
 
 /// Puts counting and patience around a service.
@@ -34,13 +52,16 @@ pub fn client(config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Err
 pub struct Counted {
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is asked, for who reads why there is no answer.
+    pub address: Arc<str>,
 }
 
 impl<S> Layer<S> for Counted {
     type Service = CountedService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CountedService { inner, metrics: Arc::clone(&self.metrics) }
+        let (metrics, address) = (Arc::clone(&self.metrics), Arc::clone(&self.address));
+        CountedService { inner, metrics, address }
     }
 }
 
@@ -49,6 +70,7 @@ impl<S> Layer<S> for Counted {
 pub struct CountedService<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    address: Arc<str>,
 }
 
 impl<S, B> Service<Request<Body>> for CountedService<S>
@@ -69,9 +91,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let asked = Asked::of(request.method(), request.uri());
         let answer = self.inner.call(request);
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, address) = (Arc::clone(&self.metrics), Arc::clone(&self.address));
         Box::pin(async move {
-            let answer = if asked.verb == "watch" {
+            let answer: Result<_, BoxError> = if asked.verb == "watch" {
                 answer.await.map_err(Into::into)
             } else {
                 match tokio::time::timeout(PATIENCE, answer).await {
@@ -81,7 +103,28 @@ where
             };
             let code = answer.as_ref().ok().map(Response::status);
             metrics.requested(asked.verb, asked.kind, outcome(code));
-            answer
+            answer.map_err(|source| unanswered(address, source))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    /// Who reads the log of an operator that reaches nobody has to know whom it tried.
+    #[tokio::test]
+    async fn a_request_without_an_answer_says_who_was_asked() {
+        // Nobody listens where somebody did a moment ago.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let mut config = Config::new(address.parse().unwrap());
+        config.default_retry = false;
+        let client = client(config, Arc::new(Metrics::new().unwrap())).unwrap();
+        let said = chain(&client.apiserver_version().await.unwrap_err());
+        assert!(said.contains(&format!("the API server at {address} does not answer: ")), "{said}");
+        assert!(said.contains("refused"), "{said}");
     }
 }

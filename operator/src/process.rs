@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::apply::Writer;
 use crate::candidacy::Election;
+use crate::client::config;
 use crate::clock::Clock;
 use crate::crds;
 use crate::event::Recorder;
@@ -37,9 +38,7 @@ pub async fn run(
     told: impl AsyncFnMut(),
 ) -> Result<()> {
     let metrics = Arc::new(Metrics::new().context("make the metrics")?);
-    let config = Config::infer().await.context(
-        "no Kubernetes cluster is configured: run it in a pod with a service account, or with a kubeconfig",
-    )?;
+    let config = config::config().await?;
     let namespace = settings.lease_namespace().unwrap_or_else(|| config.default_namespace.clone());
     let home = home(&config);
     let client = crate::client::client(config, Arc::clone(&metrics))
