@@ -58,6 +58,7 @@ const EXCEPTIONS: &[Exception] = &[
     allow("operator/src/clock.rs", "Instant::now", "the seam of time"),
     allow("operator/src/clock.rs", "Timestamp::now", "the seam of time"),
     allow("operator/src/main.rs", "eprint", "an error before logging is set up"),
+    allow("operator/src/client/config.rs", "env::var", "KUBECONFIG, to name the file"),
     allow("operator/src/bin/crdgen.rs", "std::fs", "it writes the files of crds/"),
     allow("operator/tests/support/fake/clock.rs", "time::sleep", "tokio's clock, which is paused"),
     allow("broker/zookeeper/src/embedded", "std::fs", "the tree's own two files, below storage"),

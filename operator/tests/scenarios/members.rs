@@ -113,6 +113,47 @@ fn brokers_at_ports_of_their_nodes_come_up() {
     assert_eq!(starts, [1, 1, 1], "nobody is told something else later");
 }
 
+/// A broker that never comes back from its restart has leave; once it is taken away, the others go on, and it is emptied.
+#[test]
+fn a_broker_that_never_comes_back_is_taken_away() {
+    let stage = stage();
+    let user = async |fake: Fake| {
+        pass(60).await;
+        stage.model().with(|state| state.broken.insert(1));
+        edit(&fake, "restarts", json!({ "token": "again" }));
+        pass(120).await;
+        assert_eq!(stage.model().starts(), [(0, 1), (1, 1), (2, 1)], "the others serve");
+        edit(&fake, "removed", json!([1]));
+        pass(600).await;
+    };
+    let end = play(&stage, world, user);
+    assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-2", "orders-3"]);
+    assert_eq!(held(&stage), BTreeMap::from([(0, 9), (2, 9), (3, 9)]));
+    let starts = stage.model().starts();
+    assert_eq!(starts, [(0, 2), (1, 1), (2, 2), (3, 1)], "{}", status(&end.fake));
+}
+
+/// Two brokers fail, for one reason each: a corrected spec heals both, whoever has leave.
+#[test]
+fn two_that_fail_are_healed_by_a_corrected_spec() {
+    let stage = stage();
+    let user = async |fake: Fake| {
+        pass(60).await;
+        stage.model().with(|state| state.missing_releases.insert("9.9.9".to_owned()));
+        edit(&fake, "version", "9.9.9");
+        pass(60).await;
+        stage.model().with(|state| state.broken.insert(0));
+        stage.model().crash(0);
+        pass(60).await;
+        stage.model().with(|state| state.broken.clear());
+        edit(&fake, "version", "0.1.0");
+        pass(300).await;
+    };
+    let end = play(&stage, world, user);
+    let ready = stage::condition(&end.fake, "clusters", "orders", "Ready");
+    assert_eq!(ready, "True", "{}", status(&end.fake));
+}
+
 /// Leave of a broker that never comes back, because it is taken away, is in nobody's way.
 #[test]
 fn a_broker_that_is_taken_away_leaves_no_permit() {

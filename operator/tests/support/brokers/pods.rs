@@ -207,6 +207,9 @@ impl State {
         store: &Store,
         pod: &Value,
     ) -> Result<(BTreeMap<String, String>, String), PodIs> {
+        if broker_of(pod).is_some_and(|broker| self.broken.contains(&broker)) {
+            return Err(PodIs::Waiting("CrashLoopBackOff"));
+        }
         let release = release_of(pod);
         if self.missing_releases.contains(&release) {
             return Err(PodIs::Waiting("ImagePullBackOff"));

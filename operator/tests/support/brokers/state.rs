@@ -90,6 +90,8 @@ pub(crate) struct State {
     /// Releases whose images cannot be had, and settings with which a broker does not start.
     pub(crate) missing_releases: BTreeSet<String>,
     pub(crate) refused_settings: BTreeMap<String, String>,
+    /// Brokers that do not start, whatever they are made of.
+    pub(crate) broken: BTreeSet<i32>,
     /// Topics that brokers do not delete.
     pub(crate) refused_deletions: BTreeSet<String>,
     /// What each release speaks, where that is not the usual.
