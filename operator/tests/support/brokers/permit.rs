@@ -204,6 +204,8 @@ impl State {
 
     /// Gives leave back.
     pub(crate) fn release(&mut self, broker: i32) {
+        // Whoever gives it back does not wait for the broker any more.
+        self.restarting.remove(&broker);
         self.permit.take_if(|permit| permit.broker == broker);
     }
 
