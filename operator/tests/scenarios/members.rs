@@ -127,13 +127,14 @@ fn a_broker_that_never_comes_back_is_taken_away() {
         pass(600).await;
     };
     let end = play(&stage, world, user);
-    assert_eq!(names(&end.fake, "statefulsets"), ["orders-0", "orders-2", "orders-3"]);
+    let sets = names(&end.fake, "statefulsets");
+    assert_eq!(sets, ["orders-0", "orders-2", "orders-3"], "{:#}", status(&end.fake));
     assert_eq!(held(&stage), BTreeMap::from([(0, 9), (2, 9), (3, 9)]));
     let starts = stage.model().starts();
     assert_eq!(starts, [(0, 2), (1, 1), (2, 2), (3, 1)], "{}", status(&end.fake));
 }
 
-/// Two brokers fail, for one reason each: a corrected spec heals both, whoever has leave.
+/// Two brokers fail, for one reason each: a corrected spec heals first the one that has leave, and then the other.
 #[test]
 fn two_that_fail_are_healed_by_a_corrected_spec() {
     let stage = stage();
@@ -145,8 +146,18 @@ fn two_that_fail_are_healed_by_a_corrected_spec() {
         stage.model().with(|state| state.broken.insert(0));
         stage.model().crash(0);
         pass(60).await;
+        edit(&fake, "version", "0.2.0");
+        pass(120).await;
+        let versions = stage.model().with(|state| {
+            state
+                .processes
+                .values()
+                .map(|one| (one.broker, one.version.clone()))
+                .collect::<Vec<_>>()
+        });
+        let [first, second] = ["0.2.0", "0.1.0"].map(str::to_owned);
+        assert_eq!(versions, [(1, first), (2, second)], "the one that has leave");
         stage.model().with(|state| state.broken.clear());
-        edit(&fake, "version", "0.1.0");
         pass(300).await;
     };
     let end = play(&stage, world, user);

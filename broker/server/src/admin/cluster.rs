@@ -33,9 +33,7 @@ pub(super) async fn describe(
     }
     let dynamic_settings = settings(store, &mut brokers).await?;
     for id in cordoned(store).await? {
-        if let Some(broker) = brokers.get_mut(&id) {
-            broker.cordoned = true;
-        }
+        known(&mut brokers, id).cordoned = true;
     }
     let paths = [path::CONTROLLER.to_owned()];
     let controller = tree::nodes(store, &paths).await?.into_iter().flatten().next();

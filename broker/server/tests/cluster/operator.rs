@@ -3,10 +3,10 @@
 use broker_admin::v1::admin_client::AdminClient;
 use broker_admin::v1::{
     AcquireRestartPermitRequest, AcquireRestartPermitResponse, Change, CheckTopicRequest,
-    CheckTopicResponse, DescribeSettingsRequest, DescribeTopicsRequest, DrainLeadershipRequest,
-    DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity, MeasureMovesRequest,
-    MeasureMovesResponse, Phase, Refusal, ReleaseRestartPermitRequest, ReplicaList,
-    SetCordonRequest, TopicDescription, WatchHealthRequest,
+    CheckTopicResponse, DescribeClusterRequest, DescribeSettingsRequest, DescribeTopicsRequest,
+    DrainLeadershipRequest, DrainLeadershipResponse, Fence, GetIdentityRequest, Health, Identity,
+    MeasureMovesRequest, MeasureMovesResponse, Phase, Refusal, ReleaseRestartPermitRequest,
+    ReplicaList, SetCordonRequest, TopicDescription, WatchHealthRequest,
 };
 use broker_protocol::error_code::ErrorCode;
 use broker_protocol::message::create_topics::{CreatableReplicaAssignment, CreatableTopic};
@@ -258,6 +258,23 @@ fn a_cordoned_broker_gets_no_new_replicas() {
     assert_eq!(fenced.code(), Code::PermissionDenied);
     assert_eq!(try_to_make(client, chosen).0, ErrorCode::None);
     reassign(&cluster, "t", 0, &[1, 3]);
+}
+
+/// Whoever takes a broker away that is dead and empty hears that it is cordoned.
+#[test]
+fn a_cordoned_broker_is_told_of_that_is_not_there() {
+    let cluster = Cluster::start(1, &[]);
+    let operator = Operator::new(1);
+    assert_eq!(operator.cordon(&cluster, 7, true).unwrap(), [7]);
+    let mut client = operator.client(&cluster, 1);
+    let asked = client.describe_cluster(DescribeClusterRequest {});
+    let told = operator.runtime.block_on(asked).unwrap().into_inner();
+    let told: Vec<_> = told
+        .brokers
+        .iter()
+        .map(|one| (one.broker_id, one.broker_epoch >= 0, one.cordoned))
+        .collect();
+    assert_eq!(told, [(1, true, false), (7, false, true)]);
 }
 
 /// The leader of what moves says how much of it is left.

@@ -78,6 +78,7 @@ impl State {
         let mut ids: BTreeSet<i32> = registered.map(|process| process.broker).collect();
         ids.extend(self.tree.partitions().flat_map(|(_, _, one)| &one.replicas));
         ids.extend(self.tree.broker_settings.keys());
+        ids.extend(&self.tree.cordoned);
         let controller = self.tree.controller.filter(|controller| self.is_up(controller.broker));
         DescribeClusterResponse {
             cluster_id: self.cluster_id(),
