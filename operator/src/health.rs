@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::progress::Progress;
 
-/// How long one look at one object may take. Its requests end after 30 seconds each, and it waits for nothing else.
+/// How long one look at one object may take. Its requests to the API server end after 30 seconds each, its calls of brokers
+/// after 10, some of them one after the other.
 pub const STUCK: Duration = Duration::from_mins(10);
 
 /// How long the election may do nothing. It waits for 3 seconds at most between two looks at its Lease, and 3 for

@@ -250,11 +250,10 @@ fn going(
         // Nothing is chosen, either.
         decision.image.clone_from(&object.status.image);
         decision.protocol.version.clone_from(&object.status.protocol_version);
-    }
-    if decision.course == Course::Paused {
         decision.steps = budget(facts);
+        return Ok(decision);
     }
-    if decision.course == Course::Paused || object.is_emptied {
+    if object.is_emptied {
         return Ok(decision);
     }
     rolling.held = turn::hold(&mut made, &facts.live, &object.names, &decision.seen);

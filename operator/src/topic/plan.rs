@@ -64,7 +64,7 @@ fn list(brokers: &[i32]) -> String {
 
 /// Names what is approved.
 ///
-/// The id of a topic that is to be made is another in each plan, and where new partitions are placed depends on what
+/// Who approves chooses neither the id of a topic that is to be made nor where new partitions go, which depends on what
 /// others have placed since: neither is part of what is approved. Which replicas move is.
 fn named(topic: &str, steps: &[Step]) -> String {
     let approved = |step: &Step| match step {

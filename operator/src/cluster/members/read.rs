@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_admin::v1::{
     BrokerDescription, DescribeClusterResponse, PartitionDescription, TopicDescription,
 };
+use futures_util::future::join_all;
 use kube::ResourceExt as _;
 
 use super::Said;
@@ -122,12 +123,13 @@ async fn measure_logs(brokers: &Brokers, layout: &mut Layout) {
 
 /// Asks every broker how much is left of what moves off one of them.
 async fn measure(brokers: &Brokers, layout: &Layout, from: i32) -> Option<u64> {
-    let mut left = 0_u64;
-    for broker in layout.brokers.iter().filter(|broker| broker.is_registered) {
+    let registered = layout.brokers.iter().filter(|broker| broker.is_registered);
+    let asked = registered.map(async |broker| {
         let mut asked = brokers.broker(broker.id).ok()?;
-        left = left.saturating_add(asked.bytes_left(Some(from), "").await.ok()??);
-    }
-    Some(left)
+        asked.bytes_left(Some(from), "").await.ok()?
+    });
+    let left: Option<Vec<u64>> = join_all(asked).await.into_iter().collect();
+    Some(left?.into_iter().fold(0, u64::saturating_add))
 }
 
 /// Whether the object decides where replicas are, or is about to change how many there are.
