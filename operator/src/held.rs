@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::apply::{Applied, Pass};
+use crate::crd::condition::{Condition, harm};
 use crate::error::Error;
 use crate::event::Tale;
 use crate::latest::Latest;
@@ -81,6 +82,16 @@ where
     /// Tells an event of the object.
     pub async fn tell(&self, reason: Reason, note: String) {
         self.pass.tell(Tale { reason, note }).await;
+    }
+
+    /// Tells what has come to be wrong, where that is worth an event, but for reasons that are told elsewhere.
+    pub async fn tell_of_harm(&self, before: &[Condition], now: &[Condition], told: &[Reason]) {
+        let (old, new) = (harm(before), harm(now));
+        let Some((reason, words)) = new.filter(|_| old != new) else { return };
+        let reason = Reason::of(reason).filter(|reason| !told.contains(reason));
+        if let Some(reason) = reason.filter(|reason| reason.event().is_some()) {
+            self.tell(reason, words.to_owned()).await;
+        }
     }
 
     fn wrote(&mut self, applied: Applied<K>) -> bool {

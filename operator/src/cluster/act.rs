@@ -12,7 +12,7 @@ use super::dynamic::Difference;
 use super::facts::{Facts, Live};
 use super::members;
 use super::owned::Cache;
-use super::roll::{self, Next, Said};
+use super::roll::{self, Answer, Next};
 use super::seen;
 use super::status;
 use super::wanted::{Doomed, Wanted};
@@ -23,7 +23,6 @@ use crate::admin::trouble;
 use crate::apply::named;
 use crate::crd::cluster::Cluster;
 use crate::crd::cluster::status::ClusterStatus;
-use crate::crd::condition::harm;
 use crate::error::Error;
 use crate::held::Held;
 use crate::reason::Reason;
@@ -100,12 +99,12 @@ impl Act<'_> {
                             }
                         }
                     }
-                    facts.said = Some(Said { broker: *broker, verdict });
+                    facts.said = Some(Answer { broker: *broker, verdict });
                 }
                 Next::Drain { broker } => {
                     let still_led = Some(self.drain(*broker).await?);
                     let verdict = Verdict::Granted { still_led };
-                    facts.said = Some(Said { broker: *broker, verdict });
+                    facts.said = Some(Answer { broker: *broker, verdict });
                 }
                 Next::Delete { broker, uid } => {
                     self.restart(rolling, *broker, uid).await?;
@@ -247,7 +246,7 @@ impl Act<'_> {
         let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
             return Ok(());
         };
-        if let Some(made) = rolling.held.get(&broker) {
+        if let Some(made) = rolling.in_turn.get(&broker) {
             // This look may have written both already, but for what waits for this turn.
             let live = self.context.live(names);
             for wanted in made.clone().objects() {
@@ -392,8 +391,6 @@ impl Act<'_> {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
-        let (old, new) = (harm(&before.conditions), harm(&now.conditions));
-        let Some((reason, words)) = new.filter(|_| old != new) else { return };
         // What others tell of already.
         let told = [
             Reason::InvalidSpec,
@@ -401,9 +398,6 @@ impl Act<'_> {
             Reason::VolumeNotGrowing,
             Reason::BrokerStays,
         ];
-        let reason = Reason::of(reason).filter(|reason| !told.contains(reason));
-        if let Some(reason) = reason.filter(|reason| reason.event().is_some()) {
-            self.held.tell(reason, words.to_owned()).await;
-        }
+        self.held.tell_of_harm(&before.conditions, &now.conditions, &told).await;
     }
 }

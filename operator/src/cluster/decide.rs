@@ -72,7 +72,7 @@ pub struct Rolling {
     /// What they are decided by.
     pub facts: roll::Facts,
     /// What brokers are made of in their turn, and not before.
-    pub held: BTreeMap<i32, Made>,
+    pub in_turn: BTreeMap<i32, Made>,
 }
 
 /// One change. Each can be made again when it is not known whether it was made.
@@ -256,7 +256,7 @@ fn going(
     if object.is_emptied {
         return Ok(decision);
     }
-    rolling.held = turn::hold(&mut made, &facts.live, &object.names, &decision.seen);
+    rolling.in_turn = turn::hold(&mut made, &facts.live, &object.names, &decision.seen);
     let objects = wanted::objects(valid, &facts.live, made, may_go)?;
     decision.steps.extend(choices(facts, &decision));
     decision.steps.extend(configured(facts, valid));
@@ -351,7 +351,7 @@ fn rolling(facts: &Facts, made: &BTreeMap<i32, Made>, seen: &[Seen]) -> Rolling 
     {
         of_roll.put_off_seconds = facts.now.saturating_sub(noted.blocked_since);
     }
-    Rolling { id, facts: of_roll, held: BTreeMap::new() }
+    Rolling { id, facts: of_roll, in_turn: BTreeMap::new() }
 }
 
 /// Whether an eviction may take any one broker: all serve, none is to be restarted, and no partition lacks a replica.

@@ -23,7 +23,7 @@ pub struct Facts {
     /// Each broker that is to be, in the order of ids.
     pub brokers: Vec<Broker>,
     /// What the controller has said in this pass; none before it was asked.
-    pub said: Option<Said>,
+    pub said: Option<Answer>,
     /// How restarts are to be.
     pub restarts: Restarts,
     /// For how many seconds partitions with too few replicas alone have stood in the way.
@@ -62,7 +62,7 @@ pub struct Pod {
 
 /// What the controller has said about a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct Answer {
     /// Of which broker.
     pub broker: i32,
     /// What.
@@ -154,7 +154,7 @@ pub fn next(facts: &Facts) -> Next {
 
 /// Who has leave, does not come back with it and is to be another: while it has leave nobody else gets any.
 fn holder(facts: &Facts) -> Option<&Broker> {
-    let Said { broker, verdict } = facts.said.as_ref()?;
+    let Answer { broker, verdict } = facts.said.as_ref()?;
     let holder = match verdict {
         Verdict::Refused { holder, .. } => holder.unwrap_or(*broker),
         Verdict::Granted { .. } => *broker,
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn said(facts: &Facts, broker: i32, verdict: Verdict) -> Next {
-        next(&Facts { said: Some(Said { broker, verdict }), ..facts.clone() })
+        next(&Facts { said: Some(Answer { broker, verdict }), ..facts.clone() })
     }
 
     fn acquire(broker: i32) -> Next {
@@ -453,7 +453,7 @@ mod tests {
                     Next::Drain { broker } => (broker, Some(0)),
                     ended @ (Next::Done | Next::Wait(_) | Next::Delete { .. }) => break ended,
                 };
-                facts.said = Some(Said { broker, verdict: Verdict::Granted { still_led } });
+                facts.said = Some(Answer { broker, verdict: Verdict::Granted { still_led } });
             };
             if let Next::Delete { broker, uid } = &ended {
                 let gone = &brokers[*broker as usize];

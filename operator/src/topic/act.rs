@@ -16,7 +16,6 @@ use crate::admin::client::BrokerError;
 use crate::admin::pool::Brokers;
 use crate::admin::trouble;
 use crate::assignment::Assignment;
-use crate::crd::condition::harm;
 use crate::crd::topic::{DeletionPolicy, Topic, TopicStatus};
 use crate::error::Error;
 use crate::held::Held;
@@ -60,7 +59,7 @@ impl Act<'_, '_> {
     pub(super) async fn say(&mut self, status: &TopicStatus) -> Result<(), Error> {
         let before = self.held.object().status.clone().unwrap_or_default();
         if self.held.say(status).await? {
-            self.tell_of_harm(&before, status).await;
+            self.held.tell_of_harm(&before.conditions, &status.conditions, &[]).await;
         }
         Ok(())
     }
@@ -287,15 +286,6 @@ impl Act<'_, '_> {
             self.held.tell(Reason::TopicDeleted, format!("{} is deleted", self.title(id))).await;
         } else if object.spec.deletion_policy == DeletionPolicy::Retain {
             self.held.tell(Reason::TopicRetained, format!("{} stays", self.title(id))).await;
-        }
-    }
-
-    /// Tells what has come to be wrong, where that is worth an event.
-    async fn tell_of_harm(&self, before: &TopicStatus, now: &TopicStatus) {
-        let (old, new) = (harm(&before.conditions), harm(&now.conditions));
-        let Some((reason, words)) = new.filter(|_| old != new) else { return };
-        if let Some(reason) = Reason::of(reason).filter(|reason| reason.event().is_some()) {
-            self.held.tell(reason, words.to_owned()).await;
         }
     }
 }

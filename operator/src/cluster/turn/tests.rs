@@ -57,7 +57,7 @@ fn rolling(facts: &Facts) -> Rolling {
 
 /// What a turn does before the pod is deleted.
 fn apply_turn(facts: &mut Facts, broker: i32) {
-    let made = rolling(facts).held.remove(&broker).unwrap();
+    let made = rolling(facts).in_turn.remove(&broker).unwrap();
     let name = format!("orders-{broker}");
     facts.live.config_maps.insert(name.clone(), Arc::new(made.config_map));
     facts.live.sets.insert(name, Arc::new(made.set));
@@ -100,8 +100,8 @@ fn an_edit_changes_nobody_before_his_turn() {
     let before = applied(&whole(&json!({})));
     let facts = edited();
     assert_eq!(applied(&facts), before);
-    assert_eq!(rolling(&facts).held.keys().collect::<Vec<_>>(), [&0, &1, &2]);
-    assert_eq!(in_file(rolling(&facts).held[&1].config_map.data.as_ref()), Some(7));
+    assert_eq!(rolling(&facts).in_turn.keys().collect::<Vec<_>>(), [&0, &1, &2]);
+    assert_eq!(in_file(rolling(&facts).in_turn[&1].config_map.data.as_ref()), Some(7));
     // What is there is what is applied, word for word: nothing is written.
     let after = made(facts.clone()).live;
     assert_eq!(after.sets, facts.live.sets);
@@ -120,16 +120,16 @@ fn what_a_turn_has_begun_stays() {
     let mut facts = edited();
     apply_turn(&mut facts, 1);
     assert_eq!(files(&facts), [None, Some(7), None]);
-    assert_eq!(rolling(&facts).held.keys().collect::<Vec<_>>(), [&0, &2]);
+    assert_eq!(rolling(&facts).in_turn.keys().collect::<Vec<_>>(), [&0, &2]);
     fail(&mut facts, 1);
     assert_eq!(files(&facts), [None, Some(7), None]);
     // It has what was applied in its turn until its turn comes again.
     ask(&mut facts, 8);
     assert_eq!(files(&facts), [None, Some(7), None]);
-    assert_eq!(in_file(rolling(&facts).held[&1].config_map.data.as_ref()), Some(8));
+    assert_eq!(in_file(rolling(&facts).in_turn[&1].config_map.data.as_ref()), Some(8));
     // Who takes it all back has the others be what they should at once.
     facts.object.spec.config.clear();
-    assert_eq!(rolling(&facts).held.keys().collect::<Vec<_>>(), [&1]);
+    assert_eq!(rolling(&facts).in_turn.keys().collect::<Vec<_>>(), [&1]);
 }
 
 /// Only files, or only files and the set: an operator may die in between.
@@ -137,10 +137,10 @@ fn what_a_turn_has_begun_stays() {
 fn half_a_turn_is_held_as_it_is() {
     let mut facts = edited();
     let old = applied(&facts)["orders-1"].1.clone();
-    let made = rolling(&facts).held.remove(&1).unwrap();
+    let made = rolling(&facts).in_turn.remove(&1).unwrap();
     facts.live.config_maps.insert("orders-1".to_owned(), Arc::new(made.config_map));
     assert_eq!(applied(&facts)["orders-1"], (Some(7), old));
-    assert!(rolling(&facts).held.contains_key(&1));
+    assert!(rolling(&facts).in_turn.contains_key(&1));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn who_is_what_he_should_be_is_mended_at_once() {
     let text = "num.partitions=9".to_owned();
     Arc::make_mut(map).data = Some([("broker.properties".to_owned(), text)].into());
     assert_eq!(files(&facts), [None, None, None]);
-    assert!(rolling(&facts).held.is_empty());
+    assert!(rolling(&facts).in_turn.is_empty());
 }
 
 /// Who has no pod is made anew, unless somebody fails with that whom the others do without.
@@ -205,5 +205,5 @@ fn who_fails_is_first_once_the_spec_is_corrected() {
     ask(&mut facts, 8);
     let rolling = rolling(&facts);
     assert!(matches!(next(&rolling.facts), Next::Acquire { broker: 2, .. }));
-    assert_eq!(in_file(rolling.held[&2].config_map.data.as_ref()), Some(8));
+    assert_eq!(in_file(rolling.in_turn[&2].config_map.data.as_ref()), Some(8));
 }
