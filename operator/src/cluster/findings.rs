@@ -110,7 +110,12 @@ impl View<'_> {
         if let Some((id, why)) = failing {
             return (false, Reason::PodFailing, format!("{count}: broker {id}: {why}"));
         }
-        let reason = if self.has_ever_served() { Reason::BrokersAway } else { Reason::Creating };
+        let has_gone = away.iter().any(|one| one.member.version.is_some());
+        let reason = match (has_gone, self.has_ever_served()) {
+            (true, _) => Reason::BrokersAway,
+            (false, true) => Reason::Starting,
+            (false, false) => Reason::Creating,
+        };
         let why = away.iter().find(|one| !one.member.message.is_empty());
         let why = why.map(|one| format!(": broker {}: {}", one.id, one.member.message));
         (false, reason, count + &why.unwrap_or_default())
