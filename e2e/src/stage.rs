@@ -15,6 +15,9 @@ use crate::kubernetes::ottla::builds;
 use crate::{matrix, peer, tools, workspace};
 
 mod lanes;
+mod shown;
+
+use shown::shown;
 
 /// A named part of the run.
 #[derive(Debug)]
@@ -146,7 +149,7 @@ fn alone(stage: &'static Stage, options: &Options) -> Line {
     println!("\n== {}: {}", stage.name, stage.about);
     let outcome = (stage.run)(options).map_err(|error| format!("{error:#}"));
     if let Err(error) = &outcome {
-        println!("-- {} failed: {error}", stage.name);
+        println!("-- {} failed: {}", stage.name, first_line(error));
     }
     Line { name: stage.name, outcome: Some(outcome), time: time.elapsed() }
 }
@@ -166,7 +169,7 @@ fn conclude(lines: &[Line], time: Duration) -> Result<()> {
             }
             Some(Err(error)) => {
                 failed += 1;
-                format!("FAILED: {}", error.lines().next().unwrap_or_default())
+                format!("FAILED: {}", first_line(error))
             }
         };
         println!("{name:12} {:>6.1} s  {outcome}", time.as_secs_f64());
@@ -176,10 +179,19 @@ fn conclude(lines: &[Line], time: Duration) -> Result<()> {
     if !left_out.is_empty() {
         println!("not asked for: {}", left_out.join(", "));
     }
+    for Line { name, outcome, .. } in lines {
+        if let Some(Err(error)) = outcome {
+            println!("\n-- {name} failed: {error}");
+        }
+    }
     if failed > 0 {
         bail!("{failed} of {} stages failed", passed + failed);
     }
     Ok(())
+}
+
+fn first_line(error: &str) -> &str {
+    error.lines().next().unwrap_or_default()
 }
 
 /// A cargo command at the root of the workspace.
@@ -187,15 +199,6 @@ fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(workspace::root()).args(arguments);
     command
-}
-
-/// Runs a command whose output is the person's to read.
-fn shown(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }
 
 fn fmt(_: &Options) -> Result<()> {

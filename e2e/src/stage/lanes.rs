@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::shown::Last;
 use super::{Line, Options, Stage};
 use crate::deadline::Stopwatch;
 use crate::workspace;
@@ -95,7 +96,10 @@ fn apart(stage: &Stage, options: &Options, output: &PathBuf) -> Result<()> {
     command.args([stage.name, "--peer", &options.peer]).stdout(file).stderr(errors);
     let status = command.status().with_context(|| format!("run {command:?}"))?;
     if !status.success() {
-        bail!("its output above says why");
+        let mut last = Last::default();
+        let told = fs::read(output).with_context(|| format!("read {}", output.display()))?;
+        told.split_inclusive(|byte| *byte == b'\n').for_each(|line| last.take(line));
+        bail!("its output above says why; the end of it:{}", last.words());
     }
     Ok(())
 }
