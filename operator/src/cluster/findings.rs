@@ -9,9 +9,6 @@ use crate::crd::cluster::status::Roll;
 use crate::crd::condition::{Finding, headline};
 use crate::reason::Reason;
 
-/// Seconds that the volumes of a new cluster may take before anybody is told that its pods wait for them.
-const BEGINNING: i64 = 15;
-
 /// Returns the conditions of a decision, of which restarts wait for `next`, and are noted as `roll`.
 pub(super) fn findings(
     facts: &Facts,
@@ -36,15 +33,15 @@ pub(super) fn findings(
     };
     let finding = |r#type, holds, reason: Reason, message| Finding {
         r#type,
-        holds: Some(holds),
+        holds,
         reason: reason.text(),
         message,
     };
     let mut all = vec![
-        finding("Ready", ready, why, message),
+        finding("Ready", Some(ready), why, message),
         finding("Progressing", progressing, how, progress),
-        finding("Degraded", degraded, harm, words),
-        finding("Paused", is_paused, paused, about_pause.to_owned()),
+        finding("Degraded", Some(degraded), harm, words),
+        finding("Paused", Some(is_paused), paused, about_pause.to_owned()),
     ];
     headline(&mut all);
     all
@@ -74,20 +71,6 @@ impl View<'_> {
         is_current && trouble(broker).is_none()
     }
 
-    /// What keeps a broker from serving. Volumes of a new cluster are made meanwhile: for a while that is no trouble.
-    fn trouble(&self, broker: &Seen) -> Option<String> {
-        let is_given_time = broker.is_unscheduled() && self.is_new();
-        trouble(broker).filter(|_| !is_given_time)
-    }
-
-    /// Whether nothing has served yet, and that is said for no longer than beginnings take.
-    fn is_new(&self) -> bool {
-        let said = &self.facts.object.status.conditions;
-        let since = said.iter().find(|one| one.r#type == "Ready");
-        let since = since.map_or(self.facts.now, |one| one.last_transition_time.0.as_second());
-        !self.has_ever_served() && self.facts.now - since < BEGINNING
-    }
-
     fn has_ever_served(&self) -> bool {
         self.facts.object.status.cluster_id.is_some() || self.facts.said.is_ok()
     }
@@ -106,7 +89,7 @@ impl View<'_> {
             let words = format!("broker {} is being restarted, the others serve", away[0].id);
             return (true, Reason::Restarting, words);
         }
-        let failing = away.iter().find_map(|one| Some((one.id, self.trouble(one)?)));
+        let failing = away.iter().find_map(|one| Some((one.id, trouble(one)?)));
         if let Some((id, why)) = failing {
             return (false, Reason::PodFailing, format!("{count}: broker {id}: {why}"));
         }
@@ -121,36 +104,46 @@ impl View<'_> {
         (false, reason, count + &why.unwrap_or_default())
     }
 
-    fn progressing(&self) -> (bool, Reason, String) {
+    /// Nobody knows whether anything goes on where brokers do not say what lies on them.
+    fn progressing(&self) -> (Option<bool>, Reason, String) {
+        let (yes, no) = (Some(true), Some(false));
         match &self.decision.course {
-            Course::Begins => return (true, Reason::Beginning, String::new()),
-            Course::Ends => return (true, Reason::Deleting, String::new()),
-            Course::Paused => return (false, Reason::Paused, String::new()),
-            Course::Invalid(_) => return (false, Reason::InvalidSpec, String::new()),
+            Course::Begins => return (yes, Reason::Beginning, String::new()),
+            Course::Ends => return (yes, Reason::Deleting, String::new()),
+            Course::Paused => return (no, Reason::Paused, String::new()),
+            Course::Invalid(_) => return (no, Reason::InvalidSpec, String::new()),
             Course::Goes => {}
         }
         if let Some(roll) = self.roll {
             let words =
                 format!("{} brokers are what they should be: {}", roll.progress, roll.message);
-            return (true, Reason::Restarting, words);
+            return (yes, Reason::Restarting, words);
         }
         let away = self.away();
         if !away.is_empty() {
             let names = ids(&away);
             let reason = if self.has_ever_served() { Reason::Starting } else { Reason::Creating };
-            return (true, reason, format!("{names} to serve yet"));
+            return (yes, reason, format!("{names} to serve yet"));
         }
         if let Some((reason, words)) = self.facts.upkeep.as_ref().and_then(kept_up) {
-            return (true, reason, words);
+            return (yes, reason, words);
+        }
+        if let Some(why) = self.unknown() {
+            return (None, Reason::ClusterUnreachable, why);
         }
         if !self.decision.protocol.put_off.is_empty() {
-            return (true, Reason::Waiting, self.decision.protocol.put_off.clone());
+            return (yes, Reason::Waiting, self.decision.protocol.put_off.clone());
         }
         if self.facts.object.is_deleted {
             let words = "the object goes once spec.deletionProtection is false";
-            return (false, Reason::Protected, words.to_owned());
+            return (no, Reason::Protected, words.to_owned());
         }
-        (false, Reason::Idle, String::new())
+        (no, Reason::Idle, String::new())
+    }
+
+    /// Why nobody knows whether members or volumes change, if so.
+    fn unknown(&self) -> Option<String> {
+        self.facts.upkeep.as_ref()?.members.unknown.clone()
     }
 
     fn harm(&self) -> Option<(Reason, String)> {
@@ -160,7 +153,7 @@ impl View<'_> {
         if let Course::Invalid(words) = &self.decision.course {
             return Some((Reason::InvalidSpec, words.join("; ")));
         }
-        let failing = self.wanted().find_map(|one| Some((one.id, self.trouble(one)?)));
+        let failing = self.wanted().find_map(|one| Some((one.id, trouble(one)?)));
         if let Some((id, why)) = failing {
             let words = match self.next {
                 // It says what follows from that, too.
@@ -234,6 +227,7 @@ fn harm_of(upkeep: &Upkeep) -> Option<(Reason, String)> {
     lost.or(stays).or(refused)
 }
 
+/// What keeps a broker from serving.
 fn trouble(broker: &Seen) -> Option<String> {
     let pod = broker.pod.as_ref().filter(|pod| !pod.trouble.is_empty() && !pod.is_going)?;
     Some(pod.trouble.clone())

@@ -120,6 +120,8 @@ pub struct Decision {
     pub plan: Option<Plan>,
     /// Brokers that stay although they are not to be, by id, with why.
     pub refused: BTreeMap<i32, String>,
+    /// Why nobody knows what is to be done, if so: what was noted stays.
+    pub unknown: Option<String>,
     /// Whether a plan waits for leave.
     pub waits_for_approval: bool,
     /// Whether something goes on that nobody tells of: it is looked at again soon.
@@ -217,7 +219,8 @@ fn nobody(facts: &Facts, leaving: &[i32], why: &str) -> Decision {
         Drain { message: why.to_owned(), ..before }
     };
     let drains = leaving.iter().map(noted).collect();
-    Decision { drains, plan: facts.plan.clone(), ..Decision::default() }
+    let unknown = Some(why.to_owned());
+    Decision { drains, plan: facts.plan.clone(), unknown, goes_on: true, ..Decision::default() }
 }
 
 fn note(facts: &Facts, said: &Said, id: i32, message: String) -> Drain {

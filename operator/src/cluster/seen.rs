@@ -67,11 +67,6 @@ impl Seen {
         told != Some(tell) && speaks.or(told).is_some_and(|speaks| speaks != tell)
     }
 
-    /// Whether no node has been found for its pod.
-    pub fn is_unscheduled(&self) -> bool {
-        self.pod.as_ref().is_some_and(|pod| pod.trouble.starts_with(UNSCHEDULABLE))
-    }
-
     /// How many partitions it leads have fewer replicas in sync than assigned; `None` where nobody knows.
     pub fn under_replicated(&self) -> Option<u64> {
         self.heard.as_ref()?.health.as_ref().map(|health| health.under_replicated)
@@ -105,7 +100,7 @@ fn seen(facts: &Facts, id: i32) -> Seen {
     let epoch = own_epoch.or_else(|| described.map(|broker| broker.broker_epoch));
     let controller = facts.said.as_ref().ok().map(|said| said.controller_id);
     let is_up = pod.is_some_and(is_up);
-    let pod = pod.map(|pod| in_roll(pod, heard.is_some(), &facts.live));
+    let pod = pod.map(|pod| in_roll(pod, heard.is_some(), facts));
     let broker_epoch = epoch.filter(|epoch| *epoch >= 0);
     let (mut phase, message) = phase(pod.as_ref(), heard.as_ref(), broker_epoch);
     let version = heard.as_ref().map(|heard| heard.identity.version.clone());
@@ -149,14 +144,14 @@ fn is_up(pod: &Pod) -> bool {
     is_ready(pod) || containers.into_iter().flatten().any(|container| container.ready)
 }
 
-fn in_roll(pod: &Pod, answers: bool, live: &Live) -> roll::Pod {
+fn in_roll(pod: &Pod, answers: bool, facts: &Facts) -> roll::Pod {
     let is_ready = is_ready(pod);
     roll::Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         revision: pod.annotations().get(REVISION_ANNOTATION).cloned().unwrap_or_default(),
         is_ready,
         is_going: pod.metadata.deletion_timestamp.is_some(),
-        trouble: if is_ready { String::new() } else { trouble(pod, answers, live) },
+        trouble: if is_ready { String::new() } else { trouble(pod, answers, facts) },
     }
 }
 
@@ -167,7 +162,7 @@ const UNSCHEDULABLE: &str = "Unschedulable";
 const BEGINNINGS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// What keeps a pod from serving; empty where that is only time. Whoever `answers` runs, however often it has ended.
-fn trouble(pod: &Pod, answers: bool, live: &Live) -> String {
+fn trouble(pod: &Pod, answers: bool, facts: &Facts) -> String {
     let Some(status) = &pod.status else { return String::new() };
     if status.phase.as_deref() == Some("Failed") {
         return words(status.reason.as_deref().unwrap_or("Failed"), status.message.as_deref());
@@ -176,12 +171,20 @@ fn trouble(pod: &Pod, answers: bool, live: &Live) -> String {
     let unscheduled = conditions
         .into_iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    if let Some(condition) = unscheduled {
+    if let Some(condition) = unscheduled.filter(|_| !is_new(pod, facts.now)) {
         let reason = condition.reason.as_deref().unwrap_or(UNSCHEDULABLE);
-        return words(reason, condition.message.as_deref()) + &unbound(pod, live);
+        return words(reason, condition.message.as_deref()) + &unbound(pod, &facts.live);
     }
     let mut containers = status.container_statuses.iter().flatten();
     containers.find_map(|container| of_container(container, answers)).unwrap_or_default()
+}
+
+/// Seconds that the volumes of a new pod may take, or room for it, before anybody is told.
+const BEGINNING: i64 = 15;
+
+fn is_new(pod: &Pod, now: i64) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    created.is_some_and(|created| (created..created + BEGINNING).contains(&now))
 }
 
 /// The claims of a pod that have no volume, with their class: Kubernetes names neither.

@@ -37,10 +37,15 @@ pub(super) fn trouble(
 ) -> Option<ClusterStatus> {
     let reason = error.reason().filter(|_| !matches!(error, Error::Conflict { .. }))?;
     let mut findings = findings(facts, decision, None, before.roll.as_ref());
+    let is_unread =
+        decision.course == Course::Goes && facts.upkeep.is_none() && !facts.object.is_emptied;
     for finding in &mut findings {
         if finding.r#type == "Degraded" && finding.holds != Some(true) {
             (finding.holds, finding.reason) = (Some(true), reason.text());
             finding.message = error.to_string();
+        }
+        if finding.r#type == "Progressing" && finding.holds == Some(false) && is_unread {
+            (finding.holds, finding.reason) = (None, reason.text());
         }
     }
     headline(&mut findings);

@@ -14,11 +14,13 @@ use super::decide::{Course, Decision, Step, decide};
 use super::facts::{Facts, Heard, Live, Object};
 use super::roll::{self, Next};
 use super::seen::nobody_is_up;
+use super::upkeep::Upkeep;
 use super::validate::Images;
 use super::wanted::{Doomed, Wanted};
-use super::{kept, status};
+use super::{kept, members, status};
 use crate::admin::schema::{Change, Schema, Setting};
 use crate::crd::cluster::status::ClusterStatus;
+use crate::error::Error;
 use crate::names::Names;
 
 fn spec(given: &Value) -> Value {
@@ -258,6 +260,28 @@ fn a_broker_that_is_emptied_leaves() {
     assert_eq!(phase(&facts), "Away");
 }
 
+/// While brokers do not say what lies on them, nobody says that nothing goes on.
+#[test]
+fn silence_is_not_rest() {
+    let mut facts = whole(&json!({}));
+    let known = Upkeep { present: vec![0, 1, 2], ..Upkeep::default() };
+    facts.upkeep = Some(known.clone());
+    is(&facts, "Progressing", "False", "Idle");
+    let unknown = Some("no broker answers".to_owned());
+    let members = members::Decision { unknown, ..members::Decision::default() };
+    facts.upkeep = Some(Upkeep { members, ..known });
+    is(&facts, "Progressing", "Unknown", "ClusterUnreachable");
+    is(&facts, "Ready", "True", "Ready");
+
+    facts.upkeep = None;
+    let decision = decide(&facts).unwrap();
+    let error = Error::unknown("Node");
+    let (before, now) = (&facts.object.status, Timestamp::from_second(facts.now).unwrap());
+    let said = status::trouble(&facts, &decision, &error, before, now).unwrap();
+    let told = said.conditions.iter().find(|one| one.r#type == "Progressing").unwrap();
+    assert_eq!(told.status, "Unknown");
+}
+
 #[test]
 fn what_cannot_be_or_is_paused_changes_nothing() {
     let mut facts = whole(&json!({}));
@@ -277,12 +301,15 @@ fn what_cannot_be_or_is_paused_changes_nothing() {
     is(&facts, "Ready", "True", "InvalidSpec");
 }
 
-/// The volumes of a new cluster are given time. What is not there by then is named, and so is what a broker waits for.
+/// The volumes of a new pod are given time. What is not there by then is named, and so is what a broker waits for.
 #[test]
 fn a_beginning_is_no_failure_for_a_while() {
     let mut facts = made(made(new(&json!({ "brokers": 1 }))));
+    let created = Timestamp::from_second(facts.now).unwrap().to_string();
     let pod = json!({
-        "metadata": { "name": "orders-0-0", "namespace": "shop", "uid": "pod-0" },
+        "metadata": {
+            "name": "orders-0-0", "namespace": "shop", "uid": "pod-0", "creationTimestamp": created,
+        },
         "spec": { "containers": [], "volumes": [
             { "name": "data", "persistentVolumeClaim": { "claimName": "data-orders-0-0" } },
         ] },

@@ -28,7 +28,7 @@ use crate::names::{Names, broker_ids, listeners};
 mod told;
 
 /// What was read and decided.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Upkeep {
     /// What there is.
     pub objects: Arc<Objects>,

@@ -381,6 +381,8 @@ fn nothing_is_done_that_nobody_answers_for() {
     world.facts.said = Err("no broker answers".to_owned());
     let decision = decide(&world.facts);
     assert!(decision.steps.is_empty() && decision.drains[0].message == "no broker answers");
+    assert_eq!(decision.unknown.as_deref(), Some("no broker answers"));
+    assert!(decision.goes_on, "it is looked at again");
 }
 
 /// A broker that is being emptied is not restarted, unless that may bring it back.
