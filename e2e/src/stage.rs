@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::deadline::Stopwatch;
 use crate::image::ottla::{self, Parts};

@@ -35,7 +35,7 @@ impl Last {
 
     /// The lines that are left, each after a line feed.
     pub(super) fn words(&self) -> String {
-        self.0.iter().map(|line| format!("\n{line}")).collect()
+        self.0.iter().fold(String::new(), |words, line| words + "\n" + line)
     }
 }
 
