@@ -20,6 +20,7 @@ use tracing::info;
 use super::fence::Admitted;
 use super::office::not_controller;
 use super::refusal::of_transaction;
+use super::throttles::Bound;
 use super::{cluster, throttles, tree, unavailable};
 use crate::context::Context;
 use crate::controller::state::request::{Guard, Reply, Request};
@@ -67,9 +68,11 @@ pub(super) async fn reassign(
     if plan.topics.is_empty() {
         return Ok(ReassignPartitionsResponse {});
     }
-    match request.throttle_bytes_per_second {
+    let bytes_per_second = request.throttle_bytes_per_second;
+    let bound = Bound { topics: &plan.topics, brokers: &plan.brokers, bytes_per_second };
+    match bytes_per_second {
         0 => throttles::lift(context, operator).await?,
-        rate => throttles::set(context, operator, &plan.topics, &plan.brokers, rate).await?,
+        _ => throttles::set(context, operator, bound).await?,
     }
     let guard = Guard { operator: operator.version(), cordoned: places.version };
     let (count, mut time) = (plan.wanted.len(), RequestTime::new(LIMIT));
@@ -81,6 +84,9 @@ pub(super) async fn reassign(
             return Err(replaced(store, operator).await);
         }
         return Err(refused(partition, *code));
+    }
+    if bytes_per_second > 0 {
+        throttles::keep(context, operator, bound).await?;
     }
     info!(count, "moved for the operator");
     Ok(ReassignPartitionsResponse {})

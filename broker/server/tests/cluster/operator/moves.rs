@@ -84,6 +84,60 @@ fn moves_are_throttled_until_they_are_over() {
     assert!(of_two.contains(&own), "{of_two}");
 }
 
+/// Another controller of the operator may clear throttles while a move begins: one that begins is throttled, and nothing
+/// is left behind.
+#[test]
+fn a_move_that_begins_while_throttles_are_cleared_is_throttled() {
+    let cluster = Cluster::start(3, &["replica.fetch.max.bytes=10000"]);
+    let operator = Operator::new(1);
+    create_on(&cluster, "t", &[&[1, 2]], &[]);
+    let record = "x".repeat(10_000);
+    for _ in 0..20 {
+        assert_eq!(produce(&mut cluster.client(1), "t", 0, -1, &[&record]).0, ErrorCode::None);
+    }
+    let (id, at) = (operator.topic(&cluster, "t").topic_id, cluster.controller());
+    let is_over = || operator.topic(&cluster, "t").partitions[0].adding.is_empty();
+    let rates = || {
+        let of = |id| text(&cluster, &path::broker_config(Some(id)));
+        (1..=3).map(of).filter(|of| of.contains("throttled")).count()
+    };
+    for round in 0..20 {
+        let [here, there] = if round % 2 == 0 { [2, 3] } else { [3, 2] };
+        // What this one was throttled by is noted, and the next one's may be the same.
+        operator.reassign(&cluster, at, ("t", &id, 0, &[1, there]), 1_000_000_000).unwrap();
+        let rate = if round % 4 < 2 { 1 } else { 1_000_000_000 };
+        await_that("it has moved", is_over);
+        let request = ReassignPartitionsRequest {
+            fence: Some(operator.fence()),
+            moves: vec![Move {
+                topic: "t".to_owned(),
+                topic_id: id.clone(),
+                partition: 0,
+                replicas: vec![1, here],
+            }],
+            throttle_bytes_per_second: rate,
+        };
+        let other = Operator::new(1);
+        let mut client = other.client(&cluster, at);
+        let moving = std::thread::spawn(move || {
+            other.runtime.block_on(client.reassign_partitions(request)).map(drop)
+        });
+        operator.clear(&cluster).unwrap();
+        moving.join().unwrap().unwrap();
+        // At the lower one it takes longer than this test does.
+        if rate == 1 {
+            let topic = operator.topic(&cluster, "t");
+            assert_eq!(topic.configuration.len(), 2, "round {round}: {topic:?}");
+            assert_eq!(rates(), 3, "round {round}");
+        }
+        operator.reassign(&cluster, at, ("t", &id, 0, &[1, here]), 0).unwrap();
+        await_that("it has moved", is_over);
+        assert_eq!(operator.clear(&cluster).unwrap(), 0);
+        let topic = operator.topic(&cluster, "t");
+        assert!(topic.configuration.is_empty() && rates() == 0, "round {round}: {topic:?}");
+    }
+}
+
 /// What is there already is done; nothing is begun of a call that cannot be done as a whole.
 #[test]
 fn only_the_controller_moves_what_can_be_moved() {
