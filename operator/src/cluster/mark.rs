@@ -54,5 +54,5 @@ fn of_cluster(said: &DescribeClusterResponse) -> impl Hash {
             (one.broker_id, one.broker_epoch, one.rack.clone(), one.cordoned, settings)
         })
         .collect();
-    (said.controller_id, sorted(&said.dynamic_settings), brokers)
+    (said.controller_id, sorted(&said.dynamic_settings), brokers, said.has_move_throttles)
 }

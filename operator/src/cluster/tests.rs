@@ -109,6 +109,7 @@ fn serving(mut facts: Facts) -> Facts {
         controller_id: 0,
         brokers: described,
         dynamic_settings: [].into(),
+        has_move_throttles: false,
     };
     facts.said = Ok(cluster);
     facts.schema =

@@ -9,6 +9,7 @@ use broker_zookeeper::node::broker::Broker;
 use broker_zookeeper::node::config::Config;
 use broker_zookeeper::node::controller::Controller;
 use broker_zookeeper::node::cordon::Cordon;
+use broker_zookeeper::node::throttles::Throttles;
 use broker_zookeeper::path;
 use broker_zookeeper::store::Store;
 
@@ -35,14 +36,17 @@ pub(super) async fn describe(
     for id in cordoned(store).await? {
         known(&mut brokers, id).cordoned = true;
     }
-    let paths = [path::CONTROLLER.to_owned()];
-    let controller = tree::nodes(store, &paths).await?.into_iter().flatten().next();
-    let controller = controller.map(|(data, _)| Controller::decode(path::CONTROLLER, &data));
+    let paths = [path::CONTROLLER.to_owned(), path::THROTTLES.to_owned()];
+    let mut found = tree::nodes(store, &paths).await?.into_iter();
+    let mut next = || found.next().flatten().map(|(data, _)| data);
+    let controller = next().map(|data| Controller::decode(path::CONTROLLER, &data));
+    let throttles = next().map(|data| Throttles::decode(path::THROTTLES, &data)).transpose()?;
     Ok(DescribeClusterResponse {
         cluster_id: cluster_id.to_owned(),
         controller_id: controller.transpose()?.map_or(-1, |controller| controller.brokerid),
         brokers: brokers.into_values().collect(),
         dynamic_settings,
+        has_move_throttles: throttles.is_some_and(|note| !note.settings.is_empty()),
     })
 }
 

@@ -14,10 +14,6 @@ use crate::admin::pool::Brokers;
 use crate::cluster::layout::{Broker, Layout, Partition, Topic};
 use crate::crd::topic::Topic as Object;
 
-/// The setting of a broker that bounds what moves to it or from it, for as long as anything does.
-const RATES: [&str; 2] =
-    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
-
 /// What a question is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -148,12 +144,10 @@ fn layout(cluster: &DescribeClusterResponse) -> Layout {
         is_cordoned: one.cordoned,
         replicas: one.replicas,
     };
-    let is_throttled =
-        |one: &BrokerDescription| RATES.iter().any(|rate| one.dynamic_settings.contains_key(*rate));
     Layout {
         brokers: cluster.brokers.iter().map(broker).collect(),
         topics: Vec::new(),
-        is_throttled: cluster.brokers.iter().any(is_throttled),
+        is_throttled: cluster.has_move_throttles,
     }
 }
 
@@ -171,5 +165,23 @@ fn topic(told: &TopicDescription) -> Topic {
         partitions: told.partitions.iter().map(partition).collect(),
         is_fixed: false,
         is_going: told.deleting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rates that a person has set stay, so that nothing is to be cleared for their sake.
+    #[test]
+    fn only_throttles_of_moves_are_to_be_cleared() {
+        let rate = ("leader.replication.throttled.rate".to_owned(), "5".to_owned());
+        let broker =
+            BrokerDescription { dynamic_settings: [rate].into(), ..BrokerDescription::default() };
+        let mut said =
+            DescribeClusterResponse { brokers: vec![broker], ..DescribeClusterResponse::default() };
+        assert!(!layout(&said).is_throttled);
+        said.has_move_throttles = true;
+        assert!(layout(&said).is_throttled);
     }
 }

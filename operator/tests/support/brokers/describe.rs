@@ -85,6 +85,8 @@ impl State {
             controller_id: controller.map_or(-1, |controller| controller.broker),
             brokers: ids.into_iter().map(|id| self.describe_broker(id)).collect(),
             dynamic_settings: self.tree.settings.clone().into_iter().collect(),
+            has_move_throttles: !self.tree.broker_throttles.is_empty()
+                || !self.tree.topic_throttles.is_empty(),
         }
     }
 

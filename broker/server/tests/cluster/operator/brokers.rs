@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use super::*;
 
 impl Operator {
-    fn cluster(&self, cluster: &Cluster) -> DescribeClusterResponse {
+    pub(super) fn cluster(&self, cluster: &Cluster) -> DescribeClusterResponse {
         let request = DescribeClusterRequest {};
         self.ask(cluster, 1, async |mut client| client.describe_cluster(request).await).unwrap()
     }
@@ -63,6 +63,7 @@ fn brokers_are_told_with_what_they_hold() {
         (cluster.epoch(1), -1)
     );
     assert_eq!(told.brokers[3].dynamic_settings["leader.replication.throttled.rate"], "5");
+    assert!(!told.has_move_throttles, "a person's own is none");
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn moves_are_throttled_until_they_are_over() {
     assert!(topic.configuration_author.contains("ANONYMOUS"), "a throttle is nobody's change");
     let of_three = text(&cluster, &path::broker_config(Some(3)));
     assert!(of_three.contains(r#""follower.replication.throttled.rate":"2""#), "{of_three}");
+    assert!(operator.cluster(&cluster).has_move_throttles);
     assert_eq!(operator.clear(&cluster).unwrap(), 4, "a topic and three brokers");
     let stale = Operator::new(1);
     assert_eq!(stale.clear(&cluster).unwrap_err().code(), Code::PermissionDenied);
@@ -76,6 +77,7 @@ fn moves_are_throttled_until_they_are_over() {
     await_that("it is done", || operator.topic(&cluster, "t").partitions[0].adding.is_empty());
     for _ in 0..2 {
         assert_eq!(operator.clear(&cluster).unwrap(), 0);
+        assert!(!operator.cluster(&cluster).has_move_throttles);
     }
     let topic = operator.topic(&cluster, "t");
     assert_eq!(topic.configuration.into_keys().collect::<Vec<_>>(), ["retention.ms"]);
