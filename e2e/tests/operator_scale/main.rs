@@ -1,5 +1,6 @@
 //! More brokers, fewer, and others, under a load that judges: data is moved there and away, and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -87,14 +88,12 @@ fn come_to_be(ottla: &Ottla, ids: &[u8]) -> Result<()> {
     })?;
     ottla.is_settled(NAMESPACE, OBJECT, SECONDS)?;
     ottla.is_settled(NAMESPACE, "topic/events", SECONDS)?;
-    let listed = ottla.sh(NAMESPACE, "kcat -b orders:9092 -L -t events")?;
-    let mut holders = std::collections::BTreeSet::new();
-    for line in listed.lines() {
-        let Some((_, after)) = line.split_once("replicas: ") else { continue };
-        let replicas = after.split(", isrs").next().unwrap_or_default();
-        holders.extend(replicas.split(',').filter_map(|id| id.trim().parse::<u8>().ok()));
-    }
-    ensure!(holders.iter().eq(ids), "{ids:?} are to hold what {holders:?} hold:\n{listed}");
+    // Brokers hear of it from their controller, one after the other.
+    ottla.kubernetes.wait("all of them to hold something, and nobody else", 30, || {
+        let holders = holders(ottla)?;
+        ensure!(holders.iter().eq(ids), "{ids:?} are to hold what {holders:?} hold");
+        Ok(Some(()))
+    })?;
     let claims = ottla.kubernetes.kubectl(&["get", "pvc", "-n", NAMESPACE, "-o", "name"])?;
     let of_brokers =
         claims.lines().filter(|line| line.contains("/data-orders-") && !line.contains("zookeeper"));
@@ -103,6 +102,18 @@ fn come_to_be(ottla: &Ottla, ids: &[u8]) -> Result<()> {
         "volumes of brokers that have gone are left:\n{claims}"
     );
     Ok(())
+}
+
+/// Who has replicas of the topic, as clients are told.
+fn holders(ottla: &Ottla) -> Result<BTreeSet<u8>> {
+    let listed = ottla.sh(NAMESPACE, "kcat -b orders:9092 -L -t events")?;
+    let mut holders = BTreeSet::new();
+    for line in listed.lines() {
+        let Some((_, after)) = line.split_once("replicas: ") else { continue };
+        let replicas = after.split(", isrs").next().unwrap_or_default();
+        holders.extend(replicas.split(',').filter_map(|id| id.trim().parse::<u8>().ok()));
+    }
+    Ok(holders)
 }
 
 /// Two brokers cannot hold three replicas: nothing is taken away, and the status says why.
