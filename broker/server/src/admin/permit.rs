@@ -185,17 +185,22 @@ fn blocked(blocked: &Blocked) -> BlockedPartition {
 fn words(answer: &PermitAnswer, broker: i32) -> String {
     let of = |named: &Named| {
         let first = named.first.first().map(|blocked| blocked.partition.to_string());
-        format!("{} partitions ({}, ...)", named.count, first.unwrap_or_default())
+        let first = first.unwrap_or_default();
+        match named.count {
+            1 => format!("partition {first}"),
+            count => format!("{count} partitions ({first}, ...)"),
+        }
     };
+    let have = if answer.unavoidable.count == 1 { "has" } else { "have" };
     match &answer.refusal {
         Some(Refusal::Fenced(_)) => String::new(),
         None if answer.unavoidable.count + answer.blocked.count == 0 => String::new(),
         None if answer.blocked.count > 0 => format!(
-            "{} fall below min.insync.replicas without broker {broker}, as was accepted",
+            "below min.insync.replicas without broker {broker}, as was accepted: {}",
             of(&answer.blocked)
         ),
         None => format!(
-            "{} have too few replicas to stay at min.insync.replicas without broker {broker}",
+            "{} {have} too few replicas to stay at min.insync.replicas without broker {broker}",
             of(&answer.unavoidable)
         ),
         Some(Refusal::Held(holder)) if answer.blocked.count > 0 => format!(
@@ -217,7 +222,7 @@ fn words(answer: &PermitAnswer, broker: i32) -> String {
             LEASE.as_secs()
         ),
         Some(Refusal::MinIsr) if answer.blocked.count == 0 => format!(
-            "{} have too few replicas to stay at min.insync.replicas without broker {broker}: give them more, or \
+            "{} {have} too few replicas to stay at min.insync.replicas without broker {broker}: give them more, or \
              accept what is unavoidable",
             of(&answer.unavoidable)
         ),
@@ -225,5 +230,32 @@ fn words(answer: &PermitAnswer, broker: i32) -> String {
             "{} would be below min.insync.replicas without broker {broker}, until others are in sync",
             of(&answer.blocked)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_protocol::topic_partition::TopicPartition;
+
+    use super::*;
+
+    /// One partition is named as it is, of several the first.
+    #[test]
+    fn what_stands_in_the_way_is_named() {
+        let blocked = Blocked {
+            partition: TopicPartition { topic: "t".into(), partition: 4 },
+            replicas: vec![BrokerId(2)],
+            in_sync: vec![BrokerId(2)],
+            min_isr: Some(1),
+        };
+        let refused = |count| PermitAnswer {
+            refusal: Some(Refusal::MinIsr),
+            blocked: Named::default(),
+            unavoidable: Named { first: vec![blocked.clone()], count },
+        };
+        let one = words(&refused(1), 2);
+        assert!(one.starts_with("partition t-4 has too few replicas to stay at"), "{one}");
+        let two = words(&refused(2), 2);
+        assert!(two.starts_with("2 partitions (t-4, ...) have too few replicas to stay"), "{two}");
     }
 }
