@@ -20,13 +20,15 @@ pub(crate) fn killed_components_come_back(cluster: &Kubernetes) -> Result<()> {
             cluster.get(&["nodes"]).map(Some)
         })?;
     }
+    let before = set::field(cluster, "set-0", ".metadata.uid")?;
     for component in [Component::ApiServer, Component::Kubelet(1), Component::Containerd(1)] {
         cluster.kill(component)?;
     }
     // A pod that is made anew needs all of them.
     cluster.wait("set-0 to be deleted", SECONDS, || {
-        cluster.kubectl(&["delete", "pod", "-n", set::NAMESPACE, "set-0", "--wait"]).map(Some)
+        cluster.kubectl(&["delete", "pod", "-n", set::NAMESPACE, "set-0", "--wait=false"]).map(Some)
     })?;
+    set::successor(cluster, "set-0", &before)?;
     set::all_are_ready(cluster)
 }
 

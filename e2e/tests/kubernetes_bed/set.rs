@@ -97,13 +97,13 @@ fn in_pod(cluster: &Kubernetes, pod: &str, script: &str) -> Result<String> {
 }
 
 /// A field of a pod, by its JSON path.
-fn field(cluster: &Kubernetes, pod: &str, path: &str) -> Result<String> {
+pub(crate) fn field(cluster: &Kubernetes, pod: &str, path: &str) -> Result<String> {
     let output = format!("jsonpath={{{path}}}");
     cluster.kubectl(&["get", "pod", "-n", NAMESPACE, pod, "-o", &output])
 }
 
 /// The pod that takes the place of one that had the unique id `before`.
-fn successor(cluster: &Kubernetes, pod: &str, before: &str) -> Result<()> {
+pub(crate) fn successor(cluster: &Kubernetes, pod: &str, before: &str) -> Result<()> {
     cluster.wait(&format!("another {pod}"), SECONDS, || {
         let now = field(cluster, pod, ".metadata.uid")?;
         Ok((now != before && cluster.pod_is_ready(NAMESPACE, pod)?).then_some(()))
@@ -113,7 +113,7 @@ fn successor(cluster: &Kubernetes, pod: &str, before: &str) -> Result<()> {
 pub(crate) fn volumes_outlive_pods(cluster: &Kubernetes) -> Result<()> {
     in_pod(cluster, "set-1", "id -u; echo kept >/data/note")?;
     let before = field(cluster, "set-1", ".metadata.uid")?;
-    cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, "set-1"])?;
+    cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, "set-1", "--wait=false"])?;
     successor(cluster, "set-1", &before)?;
     let note = in_pod(cluster, "set-1", "cat /data/note")?;
     ensure!(note.trim() == "kept", "{note}");

@@ -12,7 +12,7 @@ use super::{NAMESPACE, SECONDS, Scene};
 
 pub(crate) fn a_deleted_pod(scene: &Scene) -> Result<()> {
     let before = scene.uid("pod/orders-1-0")?;
-    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-1-0"])?;
+    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-1-0", "--wait=false"])?;
     another_broker(scene, 1, &before)
 }
 
@@ -52,7 +52,8 @@ pub(crate) fn deleted_objects_are_made_anew(scene: &Scene) -> Result<()> {
     ];
     for object in objects {
         let before = scene.uid(object)?;
-        scene.kubectl(&["delete", object, "-n", NAMESPACE, "--cascade=foreground"])?;
+        let how = ["--cascade=foreground", "--wait=false"];
+        scene.kubectl(&[&["delete", object, "-n", NAMESPACE], &how[..]].concat())?;
         scene.ottla.kubernetes.wait(&format!("another {object}"), SECONDS, || {
             Ok((scene.uid(object)? != before).then_some(()))
         })?;
@@ -75,7 +76,7 @@ pub(crate) fn a_lost_volume(scene: &Scene) -> Result<()> {
     scene.ottla.is_settled(NAMESPACE, "topic/single", SECONDS)?;
     let (pod, claim) = (scene.uid("pod/orders-0-0")?, scene.uid("pvc/data-orders-0-0")?);
     scene.kubectl(&["delete", "pvc", "-n", NAMESPACE, "data-orders-0-0", "--wait=false"])?;
-    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-0-0"])?;
+    scene.kubectl(&["delete", "pod", "-n", NAMESPACE, "orders-0-0", "--wait=false"])?;
     another_broker(scene, 0, &pod)?;
     ensure!(scene.uid("pvc/data-orders-0-0")? != claim, "the claim is the same");
     Ok(())

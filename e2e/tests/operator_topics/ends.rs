@@ -1,5 +1,7 @@
 //! How topics, clusters and namespaces end: always, and with what was asked to stay left alone.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 
 use super::{NAMESPACE, Scene, start};
@@ -48,8 +50,14 @@ pub(crate) fn deleted_while_the_cluster_is_down(scene: &Scene) -> Result<()> {
         kubernetes.kubectl(&["cordon", &format!("node-{node}")])?;
     }
     let labels = format!("ottla.dev/cluster={},app.kubernetes.io/component=broker", start::CLUSTER);
-    let delete = ["delete", "pod", "-n", NAMESPACE, "-l", &labels, "--grace-period=1"];
-    kubernetes.kubectl_within(120, &delete, "")?;
+    let pods = || scene.ottla.brokers(NAMESPACE, start::CLUSTER);
+    let before: BTreeSet<String> = pods()?.into_iter().map(|pod| pod.uid).collect();
+    // kubectl takes a pod that follows for one that it waits for, and waits for ever (kubernetes/kubernetes#135562).
+    let how = ["--grace-period=1", "--wait=false"];
+    kubernetes.kubectl(&[&["delete", "pod", "-n", NAMESPACE, "-l", &labels], &how[..]].concat())?;
+    kubernetes.wait("all brokers to be down", 120, || {
+        Ok(pods()?.iter().all(|pod| !before.contains(&pod.uid)).then_some(()))
+    })?;
     scene.delete("left")?;
     let tombstones = kubernetes.kubectl(&[
         "get",
